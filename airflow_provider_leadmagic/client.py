@@ -1,0 +1,203 @@
+"""LeadMagic's HTTP API for Python. Nothing of Airflow in here: it works in a plain Python shell."""
+
+from __future__ import annotations
+
+import logging
+import math
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_leadmagic import retry_policy
+from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.error_answers import error_from
+from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
+from airflow_provider_leadmagic.models import CreditBalance
+from airflow_provider_leadmagic.transport import Answer, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT = 30.0
+DEFAULT_MAX_TRIES = 4
+
+#: Paths of the single-record lookups, by the product names LeadMagic uses for bulk jobs.
+ENRICHMENT_PATHS = {
+    "email_finder": "/v1/people/email-finder",
+    "email_validation": "/v1/people/email-validation",
+    "mobile_finder": "/v1/people/mobile-finder",
+    "company_search": "/v1/companies/company-search",
+}
+
+
+class LeadMagicClient:
+    """
+    Calls LeadMagic for one API key. Not safe for use by several threads at once.
+
+    :param api_key: LeadMagic API key. It is sent to ``base_url`` only and shown nowhere.
+    :param base_url: Address of the API, ``https://api.leadmagic.io`` by default. Plain http is refused except for
+        a loopback host.
+    :param timeout: Seconds to wait for an answer, 30 by default; connecting gets 10 of them at most.
+    :param max_tries: Requests one call may make, the first included, 4 by default. What is repeated depends on
+        whether it can cost money.
+    :param owner: How messages name the key's owner, for example ``connection 'leadmagic_default'``.
+    :raises LeadMagicConfigurationError: If an argument cannot be used; the message names it.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = DEFAULT_TIMEOUT,
+        *,
+        max_tries: int = DEFAULT_MAX_TRIES,
+        owner: str = "this LeadMagicClient",
+    ) -> None:
+        if isinstance(max_tries, bool) or not isinstance(max_tries, int) or max_tries < 1:
+            raise LeadMagicConfigurationError(f"max_tries must be a whole number, 1 or more; got {max_tries!r}")
+        self._transport = Transport(api_key, normalize_base_url(base_url), parse_timeout("timeout", timeout))
+        self._owner = owner
+        self._free = retry_policy.free_calls(max_tries)
+        self._paid = retry_policy.paid_calls(max_tries)
+        self._balance: CreditBalance | None = None
+        self._credits_remaining: Decimal | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Address of the API."""
+        return self._transport.base_url
+
+    @property
+    def credits_remaining(self) -> Decimal | None:
+        """
+        Credits after the last answer, whatever was asked, from its ``X-Credits-Remaining`` header.
+
+        None until an answer carried one. After an enrichment this saves the call for the balance.
+        """
+        return self._credits_remaining
+
+    def get_credits(self, max_age: float | None = None) -> CreditBalance:
+        """
+        Read the balance. Free of charge.
+
+        :param max_age: Accept a balance that this client read up to so many seconds ago; by default ask again.
+        :raises LeadMagicError: If LeadMagic refuses, does not answer, or answers something else than a balance.
+        """
+        if max_age is not None and self._balance is not None:
+            age = datetime.now(UTC) - self._balance.observed_at
+            if age.total_seconds() <= max_age:
+                return self._balance
+        answer = self._free(self._call, "GET", "/v1/credits")
+        self._balance = CreditBalance.from_api(answer.json(exact_numbers=True))
+        return self._balance
+
+    def refresh_credits(self) -> CreditBalance:
+        """
+        Have LeadMagic re-read the balance from its database, for when it looks out of date, and return it.
+
+        Free of charge. Where LeadMagic has no such endpoint this is :meth:`get_credits`.
+
+        :raises LeadMagicError: As :meth:`get_credits` does.
+        """
+        self._call_if_there("POST", "/v1/credits/refresh")
+        return self.get_credits()
+
+    def check_health(self) -> bool:
+        """
+        Ask whether LeadMagic accepts the API key. Free of charge.
+
+        Where LeadMagic has no such endpoint, reading the balance answers the question.
+
+        :return: True; every other outcome is raised.
+        :raises LeadMagicAuthenticationError: If the key is not accepted.
+        :raises LeadMagicError: If LeadMagic could not be asked.
+        """
+        if not self._call_if_there("GET", "/v1/credits/health"):
+            self.get_credits()
+        return True
+
+    def enrich(self, product: str, **fields: Any) -> dict[str, Any]:
+        """
+        Look up one record. **Costs credits** when LeadMagic finds something.
+
+        Repeated only when the request certainly was not carried out: it never reached LeadMagic, or was told 429.
+
+        :param product: ``email_finder``, ``email_validation``, ``mobile_finder`` or ``company_search``.
+        :param fields: What is known of the record, under LeadMagic's field names.
+        :return: LeadMagic's answer; ``credits_consumed`` in it is the price paid.
+        :raises InsufficientCreditsError: If the balance does not cover the lookup.
+        :raises LeadMagicError: If LeadMagic refuses or does not answer.
+        :raises ValueError: If the product is unknown.
+        """
+        if product not in ENRICHMENT_PATHS:
+            raise ValueError(f"product must be one of {', '.join(ENRICHMENT_PATHS)}; got {product!r}")
+        answer = self._paid(self._call, "POST", ENRICHMENT_PATHS[product], fields)
+        result: dict[str, Any] = answer.json()
+        return result
+
+    def close(self) -> None:
+        """Close the connections to LeadMagic."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        """Use the client in a ``with`` block that closes it."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the client."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Show the address only."""
+        return f"<{type(self).__name__} {self.base_url}>"
+
+    def _call_if_there(self, method: str, path: str) -> bool:
+        """Call an endpoint that LeadMagic describes but may not serve, and tell whether it does."""
+        try:
+            self._free(self._call, method, path)
+        except LeadMagicError as error:
+            if error.status not in (404, 405):
+                raise
+            log.debug("%s %s does not exist here (%s); falling back to GET /v1/credits", method, path, error.status)
+            return False
+        return True
+
+    def _call(self, method: str, path: str, json_body: Mapping[str, Any] | None = None) -> Answer:
+        answer = self._transport.send(method, path, json_body)
+        self._note_credits(answer)
+        if answer.status >= 400:
+            raise error_from(answer, self._owner)
+        return answer
+
+    def _note_credits(self, answer: Answer) -> None:
+        try:
+            remaining = Decimal(answer.headers.get("X-Credits-Remaining", ""))
+        except InvalidOperation:
+            return
+        if not remaining.is_finite():
+            return
+        self._credits_remaining = remaining
+        if self._balance is not None and self._balance.credits != remaining:
+            self._balance = None  # something was spent or bought since: max_age must not revive the old number
+
+
+def parse_timeout(field: str, value: object) -> float:
+    """
+    Read a time limit.
+
+    :param field: What to call it in the message.
+    :param value: Seconds, above 0, as a number or numeric text.
+    :raises LeadMagicConfigurationError: If it is anything else.
+    """
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise LeadMagicConfigurationError(f"{field} must be a number of seconds above 0; got {value!r}")
+    return seconds

@@ -1,0 +1,95 @@
+"""What a gate makes of one look at the balance: the same verdict and the same words in every sensor mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_leadmagic import exceptions
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.models import CreditBalance, format_credits
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+#: Longest ``Retry-After`` a gate honours, in seconds. LeadMagic has daily limits, so a day makes sense; a year would
+#: be a gate that never opens again.
+MAX_RETRY_AFTER = 86_400.0
+
+
+class Log(Protocol):
+    """What a gate needs of a logger; Airflow's tasks have one of their own kind."""
+
+    def info(self, message: str, /, *args: object) -> object: ...
+    def warning(self, message: str, /, *args: object) -> object: ...
+
+
+def gate_opens(log: Log, balance: CreditBalance, minimum_credits: Decimal, conn_id: str) -> bool:
+    """
+    Judge a balance, and say in one log line what is there and what is missing.
+
+    :param log: Logger of the sensor or its trigger.
+    :param balance: What was seen.
+    :param minimum_credits: The threshold.
+    :param conn_id: Connection the balance belongs to.
+    """
+    spendable, minimum = format_credits(balance.spendable), format_credits(minimum_credits)
+    if balance.covers(minimum_credits):
+        log.info("Gate open: connection %r can spend %s credits, %s are needed.", conn_id, spendable, minimum)
+        return True
+    missing = format_credits(minimum_credits - balance.spendable)
+    frozen = f" The account is frozen: {balance.freeze_message or 'no reason given'}." if balance.is_frozen else ""
+    log.info(
+        "Gate closed: connection %r can spend %s credits, %s are needed, %s are missing.%s",
+        conn_id,
+        spendable,
+        minimum,
+        missing,
+        frozen,
+    )
+    return False
+
+
+def tolerate_failed_look(log: Log, error: LeadMagicError, failures: int) -> None:
+    """
+    Take an error for "not yet", with a warning, unless waiting cannot mend it.
+
+    :param log: Logger of the sensor or its trigger.
+    :param error: Why there is no balance.
+    :param failures: How many looks have failed in a row, this one included.
+    :raises LeadMagicError: The same error, if waiting cannot help.
+    """
+    if not error.transient:
+        raise error
+    log.warning("Gate closed: no balance from LeadMagic, failed look %d in a row. %s", failures, error)
+
+
+def requested_wait(error: LeadMagicError | None) -> float:
+    """Tell how many seconds a gate waits at least before the next look because LeadMagic said so."""
+    return min((error and error.retry_after) or 0.0, MAX_RETRY_AFTER)
+
+
+def open_event(balance: CreditBalance) -> dict[str, Any]:
+    """Build the event that lets a deferred sensor succeed."""
+    return {"status": "open", "balance": balance.to_json()}
+
+
+def error_event(error: LeadMagicError) -> dict[str, Any]:
+    """Build the event that lets a deferred sensor fail with the very error its trigger met."""
+    fields = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float)}
+    return {"status": "error", "error": type(error).__name__, "message": str(error), "fields": fields}
+
+
+def balance_from(event: Any) -> CreditBalance:
+    """
+    Read an event on the worker.
+
+    :raises LeadMagicError: The error the trigger met; or that the event is none of ours, which would otherwise pass
+        for success.
+    """
+    status = event.get("status") if isinstance(event, dict) else None
+    if status == "open":
+        return CreditBalance.from_json(event["balance"])
+    if status == "error":
+        error_class = getattr(exceptions, event["error"], LeadMagicError)
+        raise error_class(event["message"], **event["fields"])
+    raise LeadMagicError(f"The trigger sent an event that means nothing to this version of the provider: {event!r}")

@@ -1,0 +1,189 @@
+"""From an Airflow connection to a LeadMagic client."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.client import (
+    DEFAULT_MAX_TRIES,
+    DEFAULT_TIMEOUT,
+    LeadMagicClient,
+    parse_timeout,
+)
+from airflow_provider_leadmagic.exceptions import (
+    LeadMagicAuthenticationError,
+    LeadMagicConfigurationError,
+    LeadMagicConnectionError,
+    LeadMagicError,
+    LeadMagicPermissionError,
+)
+from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
+from airflow_provider_leadmagic.models import format_credits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.providers.common.compat.sdk import Connection
+
+#: Longest wait of ``test_connection``, in seconds: somebody is looking at a button.
+TEST_TIMEOUT = 10.0
+
+
+class LeadMagicHook(BaseHook):
+    """
+    Gives tasks a :class:`~airflow_provider_leadmagic.client.LeadMagicClient` made from an Airflow connection.
+
+    The connection's password is the API key; its host the base URL, ``https://api.leadmagic.io`` when empty; the
+    extra field ``timeout`` the seconds to wait for an answer, 30 when absent. Nothing is read before a client is
+    asked for.
+
+    :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default.
+    :param max_tries: Requests one call may make, the first included, 4 by default.
+    """
+
+    conn_name_attr = "leadmagic_conn_id"
+    default_conn_name = "leadmagic_default"
+    conn_type = CONNECTION_TYPE["connection-type"]
+    hook_name = CONNECTION_TYPE["hook-name"]
+
+    def __init__(self, leadmagic_conn_id: str = default_conn_name, *, max_tries: int = DEFAULT_MAX_TRIES) -> None:
+        super().__init__()
+        self.leadmagic_conn_id = leadmagic_conn_id
+        self.max_tries = max_tries
+        self._client: LeadMagicClient | None = None
+
+    def get_conn(self) -> LeadMagicClient:
+        """
+        Return a client for the connection, the same one each time.
+
+        :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
+        """
+        if self._client is None:
+            self._client = self._build_client(self._read_connection(), max_tries=self.max_tries)
+        return self._client
+
+    async def aget_conn(self) -> LeadMagicClient:
+        """
+        Return the same client as :meth:`get_conn`, reading the connection without blocking the event loop.
+
+        The client's calls do block: give them to a thread.
+
+        :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
+        """
+        if self._client is None:
+            with self._explain_missing_connection():
+                connection = await get_async_connection(self._checked_conn_id(), hook=type(self))
+            self._client = self._build_client(connection, max_tries=self.max_tries)
+        return self._client
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Read the balance, which is free, and say in one sentence what works or what is wrong."""
+        try:
+            connection = self._read_connection()
+            with self._build_client(connection, max_tries=1, longest_timeout=TEST_TIMEOUT) as client:
+                balance = client.get_credits()
+        except LeadMagicError as error:
+            return False, f"{_diagnosis(error)}{error}"
+        total, spendable = format_credits(balance.credits), format_credits(balance.spendable)
+        return True, f"LeadMagic answered: {total} credits, of which {spendable} can be spent now."
+
+    def _read_connection(self) -> Connection:
+        with self._explain_missing_connection():
+            return self.get_connection(self._checked_conn_id())
+
+    def _build_client(
+        self, connection: Connection, *, max_tries: int, longest_timeout: float = math.inf
+    ) -> LeadMagicClient:
+        """Build the client: the one place where fields of the connection are read."""
+        try:
+            return LeadMagicClient(
+                api_key=connection.password or "",
+                base_url=_base_url(connection),
+                timeout=min(_timeout(connection), longest_timeout),
+                max_tries=max_tries,
+                owner=f"connection {self.leadmagic_conn_id!r}",
+            )
+        except LeadMagicConfigurationError as error:
+            problem = f"Connection {self.leadmagic_conn_id!r} cannot be used: {error}."
+            raise LeadMagicConfigurationError(problem) from None
+
+    def _checked_conn_id(self) -> str:
+        conn_id = self.leadmagic_conn_id
+        if not isinstance(conn_id, str) or not conn_id.strip():
+            raise LeadMagicConfigurationError(f"leadmagic_conn_id must be the id of a connection; got {conn_id!r}")
+        return conn_id
+
+    @contextmanager
+    def _explain_missing_connection(self) -> Iterator[None]:
+        try:
+            yield
+        except AirflowNotFoundException:
+            raise LeadMagicConfigurationError(
+                f"Connection {self.leadmagic_conn_id!r} does not exist: add it under Admin, Connections with the "
+                "type LeadMagic, or set leadmagic_conn_id to one that does."
+            ) from None
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Describe the standard fields of the form to Airflow before 3.2."""
+        behaviour = CONNECTION_TYPE["ui-field-behaviour"]
+        return {name.replace("-", "_"): value for name, value in behaviour.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Describe the additional fields of the form to Airflow before 3.2."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import FloatField
+        from wtforms.validators import NumberRange, Optional
+
+        return {
+            name: FloatField(
+                lazy_gettext(field["label"]),
+                widget=BS3TextFieldWidget(),
+                validators=[Optional(), NumberRange(min=field["schema"]["minimum"])],
+                description=field["description"],
+            )
+            for name, field in CONNECTION_TYPE["conn-fields"].items()
+        }
+
+
+def _base_url(connection: Connection) -> str:
+    scheme = connection.schema or ""
+    if scheme not in ("", "http", "https"):
+        raise LeadMagicConfigurationError(f"schema must be https, http or empty; got {scheme!r}")
+    host = connection.host or DEFAULT_BASE_URL
+    return normalize_base_url(host, field="host (API base URL)", scheme=scheme, port=connection.port)
+
+
+def _timeout(connection: Connection) -> float:
+    # Not `extra_dejson`: that turns broken JSON into an empty dictionary, and a set timeout into the default one.
+    try:
+        value = json.loads(connection.extra or "{}").get("timeout")
+    except (ValueError, AttributeError):
+        raise LeadMagicConfigurationError("extra must be a JSON object") from None
+    return DEFAULT_TIMEOUT if value in (None, "") else parse_timeout("timeout (extra)", value)
+
+
+def _diagnosis(error: LeadMagicError) -> str:
+    """Name the kind of trouble in a few words, where the error's own sentence does not begin with it."""
+    if isinstance(error, LeadMagicConfigurationError):
+        return ""
+    if isinstance(error, LeadMagicAuthenticationError):
+        return "API key rejected: "
+    if isinstance(error, LeadMagicPermissionError):
+        return "API key not allowed to read the balance: "
+    if isinstance(error, LeadMagicConnectionError):
+        return "Host unreachable: "
+    return (
+        "LeadMagic cannot answer now: "
+        if error.status and error.transient and error.status >= 400
+        else "Not LeadMagic's API: "
+    )

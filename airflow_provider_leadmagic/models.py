@@ -1,0 +1,152 @@
+"""What LeadMagic says about an account, in types that cannot lie about money."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
+
+
+def parse_credits(argument: str, value: object) -> Decimal:
+    """
+    Read a number of credits that a user gave.
+
+    :param argument: Name of the argument, for the message.
+    :param value: An int, float, Decimal or numeric string.
+    :raises ValueError: If it is anything else, negative, or not finite.
+    """
+    problem = ValueError(f"{argument} must be a number of credits, 0 or more; got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        raise problem
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise problem from None
+    if not _is_finite(number) or number < 0:
+        raise problem
+    return number
+
+
+def format_credits(number: Decimal) -> str:
+    """Write credits the way people read them: ``15,432.5``."""
+    return f"{number.normalize():,f}"
+
+
+def json_number(number: Decimal) -> int | float:
+    """Turn credits into a plain JSON number."""
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+def _is_finite(number: Decimal) -> bool:
+    # A Decimal such as 1e400 is finite, but no JSON reader could take it: too large is as bad as infinite.
+    return number.is_finite() and math.isfinite(float(number))
+
+
+@dataclass(frozen=True)
+class CreditBalance:
+    """
+    The credits of an account at one moment.
+
+    :param credits: The number the API reports.
+    :param observed_at: When it was read (UTC).
+    :param is_frozen: Whether LeadMagic holds the account's credits back.
+    :param credits_frozen: The part held back, where the API names it.
+    :param credits_liquid: The part that can be spent, where the API names it.
+    :param freeze_message: LeadMagic's reason for the freeze.
+    :param freeze_plan_hint: LeadMagic's hint at a plan that would lift it.
+    """
+
+    credits: Decimal
+    observed_at: datetime
+    is_frozen: bool = False
+    credits_frozen: Decimal | None = None
+    credits_liquid: Decimal | None = None
+    freeze_message: str | None = None
+    freeze_plan_hint: str | None = None
+
+    @property
+    def spendable(self) -> Decimal:
+        """What can be spent now."""
+        if self.credits_liquid is not None:
+            return self.credits_liquid
+        return Decimal(0) if self.is_frozen else self.credits
+
+    def covers(self, minimum_credits: Decimal) -> bool:
+        """Tell whether the spendable credits reach the threshold: the one place where the two meet."""
+        return self.spendable >= minimum_credits
+
+    def report(self, minimum_credits: Decimal | None = None) -> dict[str, Any]:
+        """
+        Describe the balance, and how it compares, in plain JSON: the XCom of every task of this provider.
+
+        :param minimum_credits: The threshold; without one, ``minimum_credits`` and ``sufficient`` are None.
+        """
+        return {
+            "credits": json_number(self.credits),
+            "spendable": json_number(self.spendable),
+            "is_frozen": self.is_frozen,
+            "freeze_message": self.freeze_message,
+            "observed_at": self.observed_at.isoformat(),
+            "minimum_credits": None if minimum_credits is None else json_number(minimum_credits),
+            "sufficient": None if minimum_credits is None else self.covers(minimum_credits),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe every field in plain JSON, credits as text so that none is lost on the way."""
+        fields = {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(self).items()}
+        return {**fields, "observed_at": self.observed_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> CreditBalance:
+        """Rebuild the balance that :meth:`to_json` described."""
+        amounts = ("credits", "credits_frozen", "credits_liquid")
+        numbers = {name: Decimal(fields[name]) for name in amounts if fields.get(name) is not None}
+        return cls(**{**fields, **numbers, "observed_at": datetime.fromisoformat(fields["observed_at"])})
+
+    @classmethod
+    def from_api(cls, body: object) -> CreditBalance:
+        """
+        Read the body of ``GET /v1/credits``, whose numbers were parsed as Decimal.
+
+        Only ``credits`` is promised. The freeze fields are optional, but as they decide what can be spent, one
+        that is there and has the wrong type is refused rather than ignored.
+
+        :param body: The parsed JSON.
+        :raises LeadMagicResponseError: If the body is no object, or a number or flag in it is unusable.
+        """
+        if not isinstance(body, dict) or body.get("credits") is None:
+            raise LeadMagicResponseError("LeadMagic sent a balance without `credits`")
+        return cls(
+            credits=_number(body, "credits") or Decimal(0),
+            observed_at=datetime.now(UTC),
+            is_frozen=_flag(body, "is_frozen"),
+            credits_frozen=_number(body, "credits_frozen"),
+            credits_liquid=_number(body, "credits_liquid"),
+            freeze_message=_text(body, "credit_freeze_message"),
+            freeze_plan_hint=_text(body, "credit_freeze_plan_hint"),
+        )
+
+
+def _number(body: dict[str, Any], field: str) -> Decimal | None:
+    value = body.get(field)
+    if value is None or (isinstance(value, Decimal) and _is_finite(value)):
+        return value
+    raise LeadMagicResponseError(
+        f"LeadMagic sent a balance whose `{field}` is not a finite number: {str(value)[:40]!r}"
+    )
+
+
+def _flag(body: dict[str, Any], field: str) -> bool:
+    value = body.get(field)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise LeadMagicResponseError(f"LeadMagic sent a balance whose `{field}` is not true or false: {str(value)[:40]!r}")
+
+
+def _text(body: dict[str, Any], field: str) -> str | None:
+    value = body.get(field)
+    return value if isinstance(value, str) else None

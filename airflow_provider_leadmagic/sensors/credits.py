@@ -1,0 +1,181 @@
+"""The gate: a sensor that holds a DAG until the LeadMagic balance covers its work."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.gate import balance_from, gate_opens, requested_wait, tolerate_failed_look
+from airflow_provider_leadmagic.models import CreditBalance, parse_credits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from decimal import Decimal
+
+    from airflow.providers.common.compat.sdk import Context
+
+#: Seconds. LeadMagic asks its clients to cache a balance for one to five minutes.
+POLITE_INTERVAL = 10.0
+
+# What the scheduler tells a task whose deferral ran out of time: Airflow 2.11, Airflow 3.
+_DEFERRAL_TIMEOUTS = ("Trigger/execution timeout", "Trigger timeout")
+
+
+class SufficientCreditsSensor(BaseSensorOperator):
+    """
+    Wait until the spendable LeadMagic balance reaches a threshold.
+
+    The mode decides what waiting costs, never how it ends: poke, reschedule and deferrable have the same outcome and
+    return the same value, the balance that opened the gate (see
+    :meth:`~airflow_provider_leadmagic.models.CreditBalance.report`). A balance that suffices on the first look opens
+    the gate with one request and without deferring.
+
+    What does not answer (429, 5xx, no connection, an unreadable body) counts as "not yet", however often. What waiting
+    cannot mend (a wrong key, a missing permission, a redirect, a balance that is no number) fails at once, also
+    under ``soft_fail``.
+
+    :param minimum_credits: Credits that must be spendable, compared by ``>=``: a number, or text that is one.
+        Templated; may be the output of another task.
+    :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
+    :param refresh: Have LeadMagic re-read the balance from its database for each look. Off by default.
+    :param deferrable: Wait in the triggerer. By default what ``[operators] default_deferrable`` says.
+    :param mode: ``reschedule`` by default, or ``poke``; without meaning when deferrable.
+    :param poke_interval: Seconds, or timedelta, from one look to the next; 300 by default. Each look is one request:
+        there are no retries within it.
+    :param kwargs: Arguments of ``BaseSensorOperator``: ``timeout`` (seconds), ``soft_fail``, ``never_fail`` and so on.
+        ``exponential_backoff``, ``max_wait`` and ``silent_fail`` do nothing when deferrable.
+    :raises LeadMagicError: What LeadMagic refuses for good.
+    :raises AirflowSensorTimeout: When ``timeout`` is reached.
+    :raises ValueError: If an argument makes no sense; the message names it.
+    """
+
+    template_fields: Sequence[str] = ("leadmagic_conn_id", "minimum_credits")
+    ui_color = "#e8f4ea"
+
+    def __init__(
+        self,
+        *,
+        minimum_credits: Decimal | float | str,
+        leadmagic_conn_id: str = "leadmagic_default",
+        refresh: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        mode: str = "reschedule",
+        poke_interval: timedelta | float = 300,
+        **kwargs: Any,
+    ) -> None:
+        _check_seconds("poke_interval", poke_interval, above_zero=True)
+        if kwargs.get("timeout") is not None:
+            _check_seconds("timeout", kwargs["timeout"])
+        super().__init__(mode=mode, poke_interval=poke_interval, **kwargs)
+        self.minimum_credits = minimum_credits
+        self.leadmagic_conn_id = leadmagic_conn_id
+        self.refresh = refresh
+        self.deferrable = deferrable
+        self._failed_looks = 0
+        self._requested_wait = 0.0
+
+    def execute(self, context: Context) -> Any:
+        """Look, and wait in the way that was chosen if that is not enough."""
+        self._warn_of_odd_settings()
+        with self._never_failing():
+            if not self.deferrable:
+                return super().execute(context)
+            first_look = self.poke(context)
+            if not first_look.is_done:
+                self._defer()
+            return first_look.xcom_value
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        minimum = parse_credits("minimum_credits", self.minimum_credits)
+        self._requested_wait = 0.0
+        try:
+            balance = self._look()
+        except LeadMagicError as error:
+            self._failed_looks += 1
+            tolerate_failed_look(self.log, error, self._failed_looks)
+            self._requested_wait = requested_wait(error)
+            return PokeReturnValue(is_done=False)
+        self._failed_looks = 0
+        is_open = gate_opens(self.log, balance, minimum, self.leadmagic_conn_id)
+        return PokeReturnValue(is_done=is_open, xcom_value=balance.report(minimum))
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """
+        Finish after the trigger fired.
+
+        :param context: The task's context.
+        :param event: What the trigger sent.
+        """
+        return balance_from(event).report(parse_credits("minimum_credits", self.minimum_credits))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Come back from a deferral; the end of its time is the end of the sensor's, on every Airflow."""
+        with self._never_failing():
+            if next_method == "__fail__" and (next_kwargs or {}).get("error") in _DEFERRAL_TIMEOUTS:
+                message = f"The gate did not open within {self.timeout} seconds."
+                raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    def _look(self) -> CreditBalance:
+        # Imported here because it brings the HTTP client, which no DAG file needs in order to be parsed.
+        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+
+        with LeadMagicHook(self.leadmagic_conn_id, max_tries=1).get_conn() as client:
+            return client.refresh_credits() if self.refresh else client.get_credits()
+
+    def _defer(self) -> None:
+        from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+
+        trigger = SufficientCreditsTrigger(
+            leadmagic_conn_id=self.leadmagic_conn_id,
+            minimum_credits=str(self.minimum_credits),
+            poke_interval=self.poke_interval,
+            refresh=self.refresh,
+            not_before=time.time() + self._requested_wait if self._requested_wait else 0.0,
+        )
+        # Airflow keeps this deadline in its database, so it survives a restart of the triggerer.
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+
+    def _get_next_poke_interval(self, started_at: Any, run_duration: Any, poke_count: int) -> float:
+        """Wait as long as LeadMagic asked for, but not beyond the sensor's own timeout."""
+        interval = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        return float(max(interval, min(self._requested_wait, self.timeout - run_duration())))
+
+    @contextmanager
+    def _never_failing(self) -> Iterator[None]:
+        """Let ``never_fail`` cover what Airflow leaves out: the timeout, and errors before and after a deferral."""
+        try:
+            yield
+        except (AirflowSensorTimeout, LeadMagicError, ValueError) as error:
+            if not self.never_fail:
+                raise
+            raise AirflowSkipException(f"Skipping because never_fail is set. {error}") from error
+
+    def _warn_of_odd_settings(self) -> None:
+        if self.poke_interval < POLITE_INTERVAL:
+            problem = "poke_interval is %g s; LeadMagic asks for one look in one to five minutes."
+            self.log.warning(problem, self.poke_interval)
+        without_effect = [name for name in ("exponential_backoff", "max_wait", "silent_fail") if getattr(self, name)]
+        if self.deferrable and without_effect:
+            self.log.warning("Without effect when deferrable: %s.", ", ".join(without_effect))
+
+
+def _check_seconds(argument: str, value: object, *, above_zero: bool = False) -> None:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
+    if not is_number or seconds < 0 or (above_zero and seconds == 0):  # type: ignore[operator]
+        limit = "above 0" if above_zero else "0 or more"
+        raise ValueError(f"{argument} must be a timedelta or a number of seconds, {limit}; got {value!r}")
