@@ -1,0 +1,168 @@
+"""The account behind the API: its balance, its key and what it spent."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+DEFAULT_CREDITS = 1000
+DEFAULT_API_KEY = "sandbox-key-for-tests"
+DEFAULT_FREEZE_MESSAGE = "Your credits are frozen. Contact support to release them."
+
+Amount = Decimal | int | float | str
+
+
+class InsufficientCreditsError(Exception):
+    """The spendable part of the balance does not cover a price."""
+
+    def __init__(self, required: Decimal, available: Decimal) -> None:
+        super().__init__(f"need {required}, have {available}")
+        self.required = required
+        self.available = available
+
+
+@dataclass(frozen=True)
+class Charge:
+    """One line of the ledger."""
+
+    at: float
+    product: str
+    credits: Decimal
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one lookup cost: the price held for it, the part that was charged, the balance before and after."""
+
+    price: Decimal
+    consumed: Decimal
+    before: Decimal
+    after: Decimal
+
+
+def to_credits(value: Amount) -> Decimal:
+    """
+    Read an amount of credits, refusing what cannot be one.
+
+    :param value: a finite number of zero or more, or its text.
+    :raises ValueError: if it is anything else.
+    """
+    try:
+        # Through text, so that the float 0.1 means 0.1. A bool becomes "True", which is no number.
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"credits must be a finite number of 0 or more, not {value!r}")
+    return amount
+
+
+class Account:
+    """
+    A balance that any thread may read, change and spend.
+
+    :param balance: the credits to begin with, and to return to on :meth:`reset`.
+    :param api_key: the one key the API accepts.
+    """
+
+    def __init__(self, balance: Amount = DEFAULT_CREDITS, api_key: str = DEFAULT_API_KEY) -> None:
+        self.api_key = api_key
+        self._lock = threading.RLock()
+        self._initial = to_credits(balance)
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to the state after construction."""
+        with self._lock:
+            self._credits = self._initial
+            self._liquid: Decimal | None = None
+            self._freeze_message: str | None = None
+            self._charges: list[Charge] = []
+            self.bare_body = False
+
+    def accepts(self, api_key: str) -> bool:
+        """Tell whether a key is this account's."""
+        return secrets.compare_digest(api_key.encode(), self.api_key.encode())
+
+    @property
+    def credits(self) -> Decimal:
+        """The whole balance, frozen part included."""
+        return self._credits
+
+    @property
+    def spendable(self) -> Decimal:
+        """The part of the balance that can be spent now."""
+        with self._lock:
+            return self._credits if self._liquid is None else min(self._liquid, self._credits)
+
+    @property
+    def charges(self) -> list[Charge]:
+        """A copy of the ledger, oldest line first."""
+        with self._lock:
+            return list(self._charges)
+
+    def set_credits(self, amount: Amount) -> None:
+        """Replace the balance."""
+        with self._lock:
+            self._credits = to_credits(amount)
+
+    def add_credits(self, amount: Amount) -> None:
+        """Top the balance up."""
+        with self._lock:
+            self._credits += to_credits(amount)
+
+    def freeze(self, message: str | None = DEFAULT_FREEZE_MESSAGE, liquid: Amount = 0) -> None:
+        """
+        Freeze the balance but for a part; credits that arrive later are frozen as well.
+
+        :param message: what the API gives as the reason.
+        :param liquid: how many credits stay spendable.
+        """
+        with self._lock:
+            self._liquid = to_credits(liquid)
+            self._freeze_message = message
+
+    def unfreeze(self) -> None:
+        """Make the whole balance spendable again."""
+        with self._lock:
+            self._liquid = self._freeze_message = None
+
+    def balance(self) -> dict[str, object]:
+        """Describe the balance in the fields of ``GET /v1/credits``."""
+        with self._lock:
+            if self.bare_body:
+                return {"credits": self._credits}
+            return {
+                "credits": self._credits,
+                "is_frozen": self._liquid is not None,
+                "credits_frozen": self._credits - self.spendable,
+                "credits_liquid": self.spendable,
+                "credit_freeze_message": self._freeze_message,
+                "credit_freeze_plan_hint": None,
+            }
+
+    def pay(self, product: str, price: Decimal, *, found: bool) -> Receipt:
+        """
+        Settle one lookup: its price must be covered in any case, and is charged for a hit only.
+
+        :param product: the ledger's name for what is bought.
+        :param price: credits per hit.
+        :param found: whether the lookup is a hit.
+        :raises InsufficientCreditsError: if the spendable credits do not cover the price.
+        """
+        with self._lock:
+            if self.spendable < price:
+                raise InsufficientCreditsError(price, self.spendable)
+            before = self._credits
+            if found:
+                self._charge(product, price)
+            return Receipt(price, before - self._credits, before, self._credits)
+
+    def _charge(self, product: str, price: Decimal) -> None:
+        if self._liquid is not None:
+            self._liquid = self.spendable - price
+        self._credits -= price
+        self._charges.append(Charge(time.time(), product, price))

@@ -1,0 +1,50 @@
+"""The application: routes, gatekeeper, error answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from airflow_provider_leadmagic import __version__
+from airflow_provider_leadmagic.sandbox.control import control_router
+from airflow_provider_leadmagic.sandbox.credits import credits_router
+from airflow_provider_leadmagic.sandbox.enrichment import enrichment_router
+from airflow_provider_leadmagic.sandbox.errors import ApiError, ProblemAnswer, problem_of, validation_error
+from airflow_provider_leadmagic.sandbox.gatekeeper import Gatekeeper
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.sandbox.state import SandboxState
+
+
+def create_app(state: SandboxState) -> FastAPI:
+    """
+    Build the application that serves one sandbox.
+
+    :param state: what it reads and changes.
+    """
+    # No schema and no redirects for a trailing slash: the API has neither.
+    app = FastAPI(title="LeadMagic sandbox", version=__version__, openapi_url=None, redirect_slashes=False)
+    for build_router in (credits_router, enrichment_router, control_router):
+        app.include_router(build_router(state))
+    app.exception_handler(ApiError)(_answer_api_error)
+    app.exception_handler(HTTPException)(_answer_http_error)
+    app.exception_handler(RequestValidationError)(_answer_bad_control)
+    app.add_middleware(Gatekeeper, state=state)
+    return app
+
+
+async def _answer_api_error(request: Request, error: ApiError) -> Response:
+    return ProblemAnswer(error.problem, request.state.request_id)
+
+
+async def _answer_http_error(request: Request, error: HTTPException) -> Response:
+    return ProblemAnswer(problem_of(error.status_code), request.state.request_id, headers=error.headers)
+
+
+async def _answer_bad_control(request: Request, error: RequestValidationError) -> Response:
+    # Only the controls declare their bodies to FastAPI.
+    problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+    return ProblemAnswer(validation_error("; ".join(problems), status=422), request.state.request_id)

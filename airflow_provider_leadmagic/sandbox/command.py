@@ -1,0 +1,64 @@
+"""The console script ``leadmagic-sandbox``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from airflow_provider_leadmagic.sandbox.account import DEFAULT_API_KEY, DEFAULT_CREDITS, to_credits
+from airflow_provider_leadmagic.sandbox.extra import load_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+DEFAULT_PORT = 4010
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Serve a sandbox until Ctrl-C or SIGTERM.
+
+    :param argv: the arguments, those of the process by default.
+    :return: the exit code.
+    """
+    options = _parser().parse_args(argv)
+    ended = _signalled()
+    try:
+        sandbox = load_sandbox()(options.credits, options.api_key, options.port, options.host)
+        sandbox.start()
+    except (ImportError, OSError, OverflowError) as error:
+        sys.stderr.write(f"leadmagic-sandbox: cannot serve on {options.host}:{options.port}: {error}\n")
+        return 1
+    _announce(sandbox)
+    ended.wait()
+    sandbox.stop()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="leadmagic-sandbox", description="Serve a LeadMagic API on this machine.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 for any free one (default: %(default)s)")
+    parser.add_argument("--credits", type=to_credits, default=DEFAULT_CREDITS, help="default: %(default)s")
+    parser.add_argument("--api-key", default=DEFAULT_API_KEY, help="the key to accept (default: %(default)s)")
+    return parser
+
+
+def _signalled() -> threading.Event:
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    return ended
+
+
+def _announce(sandbox: Sandbox) -> None:
+    sys.stdout.write(
+        f"LeadMagic sandbox on {sandbox.url}; point Airflow at it with "
+        f"AIRFLOW_CONN_LEADMAGIC_DEFAULT='{sandbox.connection_json}'\n"
+    )
+    sys.stdout.flush()

@@ -1,0 +1,31 @@
+"""The credits endpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Response
+
+from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.sandbox.state import SandboxState
+
+
+def credits_router(state: SandboxState) -> APIRouter:
+    """Build the routes under ``/v1/credits``."""
+    router = APIRouter(prefix="/v1/credits")
+
+    @router.get("")
+    async def read_balance() -> Response:
+        return JsonAnswer(state.account.balance())
+
+    @router.post("/refresh")
+    async def refresh_balance() -> Response:
+        return JsonAnswer({"message": "Balance reloaded."})
+
+    @router.get("/health")
+    async def check_key() -> Response:
+        return JsonAnswer({"status": "ok"})
+
+    return router

@@ -1,0 +1,172 @@
+"""The API's error bodies."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from http.client import responses
+from typing import TYPE_CHECKING
+
+from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TYPES = "https://api.leadmagic.io/errors/"
+DOCS = "https://leadmagic.io/docs/v1/making-api-calls#error-handling"
+REQUESTS_PER_MINUTE = 600
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong, in the API's fields."""
+
+    status: int
+    code: str
+    title: str
+    detail: str | None = None
+    action: str | None = None
+    param: tuple[str, ...] = ()
+    context: Mapping[str, object] = field(default_factory=dict)
+
+    def members(self) -> dict[str, object]:
+        """Name the fields that are set."""
+        fixed: dict[str, object] = {
+            "type": TYPES + self.code,
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            "docs": DOCS,
+        }
+        optional = {"detail": self.detail, "action": self.action, "param": self.param, "context": self.context}
+        return fixed | {name: value for name, value in optional.items() if value}
+
+    def enveloped(self, request_id: str) -> dict[str, object]:
+        """Build the documented body: a list of errors."""
+        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        meta = {"request_id": request_id, "timestamp": timestamp, "environment": "sandbox"}
+        return {"success": False, "errors": [self.members()], "meta": meta}
+
+    def flat(self, request_id: str) -> dict[str, object]:
+        """Build the other body that was seen: one flat object."""
+        return {**self.members(), "trace": {"request_id": request_id}}
+
+
+class ApiError(Exception):
+    """A request that is answered with a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.title)
+        self.problem = problem
+
+
+class ProblemAnswer(JsonAnswer):
+    """
+    An error answer.
+
+    :param problem: what went wrong.
+    :param request_id: the correlation id to name in the body.
+    :param flat: whether to use the flat body.
+    :param headers: additional headers.
+    """
+
+    media_type = "application/problem+json"
+
+    def __init__(
+        self, problem: Problem, request_id: str, *, flat: bool = False, headers: Mapping[str, str] | None = None
+    ) -> None:
+        body = problem.flat(request_id) if flat else problem.enveloped(request_id)
+        super().__init__(body, problem.status, headers)
+
+
+MISSING_AUTHENTICATION = Problem(
+    401,
+    "missing_authentication",
+    "Authentication required. Provide a valid API key in the X-API-Key header (case-insensitive).",
+)
+INVALID_API_KEY = Problem(401, "invalid_api_key", "Invalid API key. The key does not exist or is incorrect.")
+INVALID_JSON = Problem(400, "invalid_json", "Invalid JSON in request body. Check your JSON syntax.")
+
+
+def missing_required_field(names: tuple[str, ...]) -> Problem:
+    """Describe a request in which one of some fields is needed and none is given."""
+    title = f"Missing required field: {' or '.join(names)}. Add this field to your request."
+    return Problem(400, "missing_required_field", title, param=names)
+
+
+def validation_error(detail: str, *param: str, status: int = 400) -> Problem:
+    """Describe a field, or a whole body, of the wrong kind."""
+    title = "Request validation failed. Check your input parameters."
+    return Problem(status, "validation_error", title, detail=detail, param=param)
+
+
+def insufficient_credits(required: Decimal, available: Decimal) -> Problem:
+    """Describe a balance that does not cover a price."""
+    return Problem(
+        402,
+        "insufficient_credits",
+        f"Insufficient credits: need {required}, have {available:.2f}. Add credits to continue.",
+        detail=f"This request requires {required} credit(s) but your account only has "
+        f"{available:.2f} credits remaining.",
+        action="Add credits to your account.",
+        context={"credits_required": required, "credits_available": available, "credits_needed": required - available},
+    )
+
+
+def rate_limit_exceeded(retry_after: float | None) -> Problem:
+    """
+    Describe too many requests.
+
+    :param retry_after: seconds to wait, where known.
+    """
+    context: dict[str, object] = {"limit": REQUESTS_PER_MINUTE, "window": "1 minute", "remaining": 0}
+    if retry_after is not None:
+        wait = math.ceil(retry_after)
+        context |= {"reset_at": int(time.time()) + wait, "retry_after_seconds": wait}
+    return Problem(
+        429,
+        "rate_limit_exceeded",
+        f"Rate limit exceeded: {REQUESTS_PER_MINUTE} requests per 1 minute. Wait and try again.",
+        detail="You have exceeded the maximum allowed request rate.",
+        action="Wait before retrying. Consider implementing exponential backoff.",
+        context=context,
+    )
+
+
+INTERNAL_ERROR = Problem(
+    500,
+    "INTERNAL_ERROR",
+    "Something went wrong on our end. Our team has been notified and is investigating.",
+    detail="This is a temporary server error.",
+    action="Wait 30 seconds and retry your request.",
+)
+
+_BY_STATUS = {
+    problem.status: problem
+    for problem in (
+        validation_error("The request is not valid."),
+        INVALID_API_KEY,
+        insufficient_credits(Decimal(5), Decimal("2.5")),
+        Problem(
+            403, "insufficient_permissions", "Access denied to this resource. Upgrade your plan or contact support."
+        ),
+        Problem(404, "resource_not_found", "Resource not found."),
+        Problem(409, "conflict", "Resource conflict detected."),
+        INTERNAL_ERROR,
+        Problem(502, "external_service_error", "Error communicating with external service. Please try again."),
+        Problem(503, "service_unavailable", "Service temporarily unavailable. Please try again later."),
+    )
+}
+
+
+def problem_of(status: int) -> Problem:
+    """Find the API's usual problem for a status, or make up a plain one."""
+    if status == 429:
+        return rate_limit_exceeded(None)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    phrase = responses.get(status, "Unexpected status")
+    return Problem(status, phrase.lower().replace(" ", "_"), f"{phrase}.")

@@ -1,0 +1,200 @@
+"""What the API sells: each product's price, the fields it needs, and the invented data it answers with."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from airflow_provider_leadmagic.sandbox.errors import ApiError, missing_required_field, validation_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Given = dict[str, str | None]
+Answer = dict[str, object]
+
+MISS_MARKER = "notfound"
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The outcome of one lookup: only a hit is charged."""
+
+    found: bool
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Product:
+    """
+    One product.
+
+    :param name: its name in the ledger and in bulk jobs.
+    :param path: where it is sold singly.
+    :param price: credits per hit.
+    :param needs: groups of fields; at least one field of each group must be given.
+    :param look_up: invents the result for the given fields, the same for the same fields.
+    :param nullable: the fields that may be ``null``.
+    """
+
+    name: str
+    path: str
+    price: Decimal
+    needs: tuple[tuple[str, ...], ...]
+    look_up: Callable[[Given], Lookup]
+    nullable: frozenset[str] = frozenset()
+
+    def check(self, body: object) -> Given:
+        """
+        Pick this product's fields out of a request body.
+
+        :raises ApiError: if the body is not an object, a field is missing or of the wrong type.
+        """
+        if not isinstance(body, dict):
+            raise ApiError(validation_error("The request body must be a JSON object."))
+        given = {name: body[name] for group in self.needs for name in group if name in body}
+        for name, value in given.items():
+            self._check_type(name, value)
+        for group in self.needs:
+            if given.keys().isdisjoint(group):
+                raise ApiError(missing_required_field(group))
+        return given
+
+    def _check_type(self, name: str, value: object) -> None:
+        if not isinstance(value, str) and not (value is None and name in self.nullable):
+            raise ApiError(validation_error(f"Field {name} must be text.", name))
+
+
+def _is_miss(given: Given) -> bool:
+    values = [value.lower() for value in given.values() if value]
+    return not values or any(MISS_MARKER in value for value in values)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "example"
+
+
+def _mail_company(domain: str) -> Answer:
+    return {
+        "mx_record": f"mx1.{domain}",
+        "mx_provider": "Example Mail",
+        "mx_gateway": None,
+        "mx_security_gateway": False,
+        "company_name": domain.split(".")[0].title(),
+        "company_size": "11-50",
+        "company_founded": 2022,
+    }
+
+
+def _find_email(given: Given) -> Lookup:
+    found = not _is_miss(given)
+    domain = given.get("domain") or f"{_slug(given.get('company_name') or '')}.example.com"
+    names = (given.get("first_name"), given.get("last_name"), given.get("full_name") or given.get("profile_url"))
+    person = ".".join(_slug(name) for name in names if name) or "info"
+    answer: Answer = {
+        "email": f"{person}@{domain}" if found else None,
+        "status": "valid" if found else None,
+        "message": "Valid email found." if found else "We couldn't find a verified email for this person.",
+        "first_name": given.get("first_name"),
+        "last_name": given.get("last_name"),
+        "domain": domain,
+        "has_mx": True,
+        "employment_verified": found or None,
+    }
+    return Lookup(found, answer | _mail_company(domain) if found else answer)
+
+
+def _validate_email(given: Given) -> Lookup:
+    address = given["email"] or ""
+    local, at, domain = address.rpartition("@")
+    if not (local and at and domain) or re.search(r"\s", address):
+        detail = "Email format is invalid. Expected format: user@domain.com"
+        raise ApiError(validation_error(detail, "email"))
+    status = _verdict(address.lower())
+    answer: Answer = {
+        "email": address,
+        "email_status": status,
+        "message": f"Email is {status}.",
+        "is_domain_catch_all": None if status == "unknown" else False,
+    }
+    return Lookup(status != "unknown", answer | _mail_company(domain) if status == "valid" else answer)
+
+
+def _verdict(address: str) -> str:
+    if "unknown" in address:
+        return "unknown"
+    return "invalid" if MISS_MARKER in address else "valid"
+
+
+def _find_mobile(given: Given) -> Lookup:
+    found = not _is_miss(given)
+    identifier = repr(sorted(given.items())).encode("ascii", "backslashreplace")
+    answer: Answer = {
+        "profile_url": given.get("profile_url"),
+        "email": given.get("work_email") or given.get("personal_email"),
+        # 555-0100 to 555-0199 are set aside for fiction.
+        "mobile_number": f"+1-555-555-01{zlib.crc32(identifier) % 100:02}" if found else None,
+        "message": "Mobile number found." if found else "No mobile number found",
+    }
+    return Lookup(found, answer)
+
+
+def _search_company(given: Given) -> Lookup:
+    if _is_miss(given):
+        return Lookup(False, {"message": "Company not found"})
+    named = given.get("company_domain") or given.get("company_name") or given.get("profile_url") or ""
+    slug = _slug(named).removesuffix(".com")
+    place = {"country": "US", "city": "Springfield", "geographicArea": "Illinois", "postalCode": None}
+    answer: Answer = {
+        "message": "Company found",
+        "companyName": given.get("company_name") or slug.replace("-", " ").title(),
+        "companyId": None,
+        "employeeCount": 9,
+        "employeeCountRange": {"start": 1, "end": 10},
+        "specialities": ["sales", "marketing"],
+        "tagline": "Sample tagline.",
+        "industry": "Software",
+        "websiteUrl": f"https://{_slug(given.get('company_domain') or slug + '.example.com')}",
+        "headquarter": place,
+        "locations": [{**place, "headquarter": True}],
+        "foundedOn": {"month": None, "year": 2020, "day": None},
+        "founded_year": "2020",
+        "ownership_status": "Privately Held",
+        "b2b_url": f"https://example.com/company/{slug}",
+    }
+    return Lookup(True, answer)
+
+
+EMAIL_FINDER = Product(
+    name="email_finder",
+    path="/v1/people/email-finder",
+    price=Decimal(1),
+    needs=(("first_name", "last_name", "full_name", "profile_url"), ("domain", "company_name")),
+    nullable=frozenset({"last_name", "full_name"}),
+    look_up=_find_email,
+)
+EMAIL_VALIDATION = Product(
+    name="email_validation",
+    path="/v1/people/email-validation",
+    price=Decimal("0.25"),
+    needs=(("email",),),
+    look_up=_validate_email,
+)
+MOBILE_FINDER = Product(
+    name="mobile_finder",
+    path="/v1/people/mobile-finder",
+    price=Decimal(5),
+    needs=(("profile_url", "work_email", "personal_email"),),
+    look_up=_find_mobile,
+)
+COMPANY_SEARCH = Product(
+    name="company_search",
+    path="/v1/companies/company-search",
+    price=Decimal(1),
+    needs=(("company_domain", "company_name", "profile_url"),),
+    look_up=_search_company,
+)
+PRODUCTS = (EMAIL_FINDER, EMAIL_VALIDATION, MOBILE_FINDER, COMPANY_SEARCH)

@@ -1,0 +1,32 @@
+"""A pytest plugin: the fixture ``leadmagic_sandbox``, for testing DAGs without spending a credit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_leadmagic.sandbox.extra import load_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def _leadmagic_server() -> Iterator[Sandbox]:
+    try:
+        sandbox = load_sandbox()()
+    except ImportError as error:
+        pytest.fail(str(error), pytrace=False)
+    with sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def leadmagic_sandbox(_leadmagic_server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Give a fresh account on a running sandbox, with the connection ``leadmagic_default`` pointed at it."""
+    _leadmagic_server.reset()
+    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", _leadmagic_server.connection_json)
+    return _leadmagic_server

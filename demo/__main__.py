@@ -1,0 +1,163 @@
+"""
+Watch a real Airflow hold an enrichment DAG until the LeadMagic balance covers it.
+
+``python -m demo`` runs the story and ends; ``python -m demo --ui`` leaves Airflow up for browsing until Ctrl-C.
+With ``LEADMAGIC_API_KEY`` set, the real API is asked for the real balance, and nothing is spent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+from demo.local_airflow import AIRFLOW_VERSION, IS_AIRFLOW_3, LocalAirflow, LocalAirflowError, wait_until
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HOME = REPOSITORY / ".build" / "demo-airflow-home"
+GATED, CHECK = "example_leadmagic_gated_enrichment", "example_leadmagic_check_credits"
+TOO_FEW, TOP_UP = 2, 100
+RUN_LIMIT = 120
+_began = time.monotonic()
+
+
+def main() -> int:
+    """Run the demo and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--ui", action="store_true", help="leave Airflow up for browsing until Ctrl-C")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        api_key = os.environ.get("LEADMAGIC_API_KEY")
+        return _browse() if arguments.ui else _read_real_balance(api_key) if api_key else _tell_the_story()
+    except KeyboardInterrupt:
+        say("Interrupted; everything that was started has been stopped.")
+        return 130
+    except LocalAirflowError as error:
+        say(f"FAILED: {error}")
+        return 1
+
+
+def say(line: str) -> None:
+    """Print a progress line with the seconds since the start."""
+    print(f"[{time.monotonic() - _began:5.1f} s] {line}", flush=True)
+
+
+def _tell_the_story() -> int:
+    with Sandbox(credits=TOO_FEW) as sandbox:
+        say(f"A local LeadMagic is up on {sandbox.url} with {sandbox.credits} credits. No real credit will be spent.")
+        with _airflow(sandbox.connection_json) as airflow:
+            run_id = _start_run(airflow, GATED)
+            watch = RunWatch(airflow, GATED, run_id, sandbox)
+            watch.until_task_is("wait_for_credits", "deferred")
+            say("The gate is closed: the run needs 5 credits. It waits in the triggerer and holds no worker.")
+            looks = len(sandbox.requests_to("/v1/credits"))
+            watch.until(lambda: len(sandbox.requests_to("/v1/credits")) > looks, "another look at the balance")
+            sandbox.add_credits(TOP_UP)
+            say(f"Somebody tops the account up by {TOP_UP} credits: {sandbox.credits} now.")
+            watch.until_run_ends()
+            return _sum_up(watch, sandbox)
+
+
+def _sum_up(watch: RunWatch, sandbox: Sandbox) -> int:
+    spent = TOO_FEW + TOP_UP - sandbox.credits
+    looks = len(sandbox.requests_to("/v1/credits"))
+    good = watch.state == "success" and spent > 0
+    say(f"{'DONE' if good else 'FAILED'}: the run ended {watch.state}; the gate looked {looks} times for free, the "
+        f"enrichment spent {spent} credits, {sandbox.credits} are left.")
+    return 0 if good else 1
+
+
+def _read_real_balance(api_key: str) -> int:
+    say("LEADMAGIC_API_KEY is set: the real LeadMagic is asked for its balance. Nothing is spent.")
+    connection = json.dumps({"conn_type": "leadmagic", "password": api_key})
+    with _airflow(connection) as airflow:
+        run_id = _start_run(airflow, CHECK)
+        watch = RunWatch(airflow, CHECK, run_id, None)
+        watch.until_run_ends()
+        for path, text in airflow.logs():
+            for line in text.splitlines():
+                if "can spend" in line and CHECK in str(path):
+                    say(line[-200:])
+        say(f"DONE: the check ended {watch.state}.")
+        return 0 if watch.state in ("success", "failed") else 1
+
+
+def _browse() -> int:
+    with Sandbox(credits=TOO_FEW) as sandbox, _airflow(sandbox.connection_json) as airflow:
+        airflow.wait_for_dag(GATED)
+        say(f"Airflow is up on {airflow.url} (no login). Trigger {GATED} and see it wait.")
+        say(f"Top up with: curl -X POST {sandbox.url}/_sandbox/credits -H 'Content-Type: application/json' "
+            "-d '{\"add\": 100}'")
+        say("Ctrl-C ends both.")
+        while True:
+            time.sleep(1)
+
+
+def _airflow(connection_json: str) -> LocalAirflow:
+    shutil.rmtree(HOME, ignore_errors=True)
+    say(f"Starting Airflow {AIRFLOW_VERSION}: scheduler, triggerer{', API server' if IS_AIRFLOW_3 else ''}, SQLite ...")
+    settings = {
+        "AIRFLOW_CONN_LEADMAGIC_DEFAULT": connection_json,
+        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
+        "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "5",
+    }
+    return LocalAirflow(HOME, REPOSITORY / "example_dags", settings)
+
+
+def _start_run(airflow: LocalAirflow, dag_id: str) -> str:
+    airflow.wait_for_dag(dag_id)
+    say(f"Airflow is up{f' on {airflow.url}' if IS_AIRFLOW_3 else ''}. Starting {dag_id}.")
+    return airflow.trigger(dag_id)
+
+
+class RunWatch:
+    """
+    Follows one run and prints what changes.
+
+    :param airflow: Where it runs.
+    :param dag_id: The DAG.
+    :param run_id: The run.
+    :param sandbox: Whose balance to show.
+    """
+
+    def __init__(self, airflow: LocalAirflow, dag_id: str, run_id: str, sandbox: Sandbox | None) -> None:
+        self._airflow, self._dag_id, self._run_id, self._sandbox = airflow, dag_id, run_id, sandbox
+        self._seen: dict[str, list[str]] = {}
+
+    @property
+    def state(self) -> str:
+        """State of the run."""
+        return self._airflow.run_state(self._dag_id, self._run_id)
+
+    def until_task_is(self, task_id: str, state: str) -> None:
+        """Wait for a task's state."""
+        self.until(lambda: self._seen.get(task_id) == [state], f"{task_id} to be {state}")
+
+    def until_run_ends(self) -> None:
+        """Wait for the run's end."""
+        self.until(lambda: self.state in ("success", "failed"), "the end of the run")
+        self._print_changes()
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for a condition, printing changes meanwhile."""
+        wait_until(condition, RUN_LIMIT, what, self._print_changes)
+
+    def _print_changes(self) -> None:
+        states = self._airflow.task_states(self._dag_id, self._run_id)
+        balance = f"   (balance: {self._sandbox.credits})" if self._sandbox else ""
+        for task_id, state in states.items():
+            if self._seen.get(task_id) != state and not {"waiting", "scheduled", "queued"} & set(state):
+                say(f"  {task_id:<18} {', '.join(state):<10}{balance}")
+        self._seen = states
+
+
+if __name__ == "__main__":
+    sys.exit(main())

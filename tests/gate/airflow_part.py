@@ -1,0 +1,103 @@
+"""
+Plays Airflow's part for one sensor: the task runner's, the scheduler's and the triggerer's.
+
+``dag.test()`` would do, but it knows no deferral timeout. What this one does is checked against a running Airflow by the
+end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+from airflow.exceptions import AirflowRescheduleException
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+
+from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
+from demo.local_airflow import IS_AIRFLOW_3
+
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke", "deferrable": False},
+    "reschedule": {"mode": "reschedule", "deferrable": False},
+    "deferrable": {"deferrable": True},
+}
+DEFERRAL_TIMEOUT = "Trigger timeout" if IS_AIRFLOW_3 else "Trigger/execution timeout"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended."""
+
+    state: str
+    xcom: Any = None
+    error: str | None = None
+    message: str = ""
+
+
+@dataclass
+class TaskInstance:
+    """As much of a task instance as sensors ask for."""
+
+    first_reschedule: datetime | None = None
+    dag_id: str = "gate"
+    task_id: str = "gate"
+    run_id: str = "run"
+    map_index: int = -1
+    max_tries: int = 0
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    def get_first_reschedule_date(self, _context: Any) -> datetime | None:
+        return self.first_reschedule
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = json.loads(json.dumps(value))
+
+
+def run_to_the_end(sensor: SufficientCreditsSensor) -> Outcome:
+    """Run a sensor until it succeeds, fails or is skipped."""
+    try:
+        return Outcome("success", xcom=_finish(sensor, TaskInstance()))
+    except AirflowSkipException as skip:
+        return Outcome("skipped", message=str(skip))
+    except Exception as error:  # noqa: BLE001
+        return Outcome("failed", error=type(error).__name__, message=str(error))
+
+
+def _finish(sensor: SufficientCreditsSensor, ti: TaskInstance) -> Any:
+    context: Any = {"ti": ti, "task_instance": ti}
+    step: Callable[[SufficientCreditsSensor], Any] = lambda task: task.execute(context)  # noqa: E731
+    while True:
+        attempt = copy.copy(sensor)  # each step is a new process, which knows nothing of the one before
+        try:
+            return step(attempt)
+        except AirflowRescheduleException as later:
+            ti.first_reschedule = ti.first_reschedule or datetime.now(UTC)
+            time.sleep(max(0.0, (later.reschedule_date - datetime.now(UTC)).total_seconds()))
+        except TaskDeferred as deferral:
+            method, kwargs = _wait_for(deferral)
+            step = lambda task: task.resume_execution(method, kwargs, context)  # noqa: B023, E731
+
+
+def _wait_for(deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:
+    assert deferral.timeout is not None
+    try:
+        event = asyncio.run(asyncio.wait_for(first_event(deferral.trigger), deferral.timeout.total_seconds()))
+    except TimeoutError:
+        return "__fail__", {"error": DEFERRAL_TIMEOUT}
+    return deferral.method_name, {"event": event}
+
+
+async def first_event(trigger: Any) -> Any:
+    """Carry a trigger through the database, run it, and carry its first event back."""
+    classpath, kwargs = trigger.serialize()
+    module, _, name = classpath.rpartition(".")
+    async for event in getattr(import_module(module), name)(**json.loads(json.dumps(kwargs))).run():
+        return json.loads(json.dumps(event.payload))
+    raise AssertionError("the trigger ended without an event")
