@@ -15,12 +15,18 @@ import pytest
 HOME = Path(tempfile.mkdtemp(prefix="leadmagic-tests-"))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+DAGS = HOME / "dags"
+DAGS.mkdir()
+(DAGS / "examples").symlink_to(REPOSITORY / "example_dags")
+(DAGS / "of_the_tests").symlink_to(REPOSITORY / "tests" / "dags" / "files")
+
 for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
     del os.environ[name]
 os.environ.update(
     AIRFLOW_HOME=str(HOME),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
-    AIRFLOW__CORE__DAGS_FOLDER=str(Path(__file__).parent.parent / "example_dags"),
+    AIRFLOW__CORE__DAGS_FOLDER=str(DAGS),
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME}/airflow.db",
 )
 

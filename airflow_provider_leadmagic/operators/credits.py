@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, AirflowSkipException, BaseOperator, context_merge
 
+from airflow_provider_leadmagic.arguments import check_choice, check_flag
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
 from airflow_provider_leadmagic.models import format_credits, parse_credits
 
@@ -55,8 +56,11 @@ class CheckCreditsOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if on_insufficient not in get_args(OnInsufficient):
-            raise ValueError(f"on_insufficient must be fail, skip or continue; got {on_insufficient!r}")
+        check_flag("refresh", refresh)
+        check_choice("on_insufficient", on_insufficient, get_args(OnInsufficient))
+        if not all(callable(callback) for callback in _as_list(on_low_credits)):
+            problem = f"on_low_credits must be a callable, a notifier, or a list of them; got {on_low_credits!r}"
+            raise ValueError(problem)
         self.minimum_credits = minimum_credits
         self.warn_below = warn_below
         self.on_low_credits = on_low_credits
@@ -116,10 +120,10 @@ def _optional_credits(argument: str, value: object) -> Decimal | None:
     return None if value is None else parse_credits(argument, value)
 
 
-def _as_list(callbacks: Any) -> list[Callable[[Context], Any]]:
+def _as_list(callbacks: Any) -> list[Any]:
     if callbacks is None:
         return []
-    return [callbacks] if callable(callbacks) else list(callbacks)
+    return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
 
 
 def _name_of(callback: object) -> str:

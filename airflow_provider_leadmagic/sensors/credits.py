@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.gate import balance_from, gate_opens, requested_wait, tolerate_failed_look
 from airflow_provider_leadmagic.models import CreditBalance, parse_credits
@@ -75,9 +75,12 @@ class SufficientCreditsSensor(BaseSensorOperator):
         poke_interval: timedelta | float = 300,
         **kwargs: Any,
     ) -> None:
-        _check_seconds("poke_interval", poke_interval, above_zero=True)
+        check_flag("refresh", refresh)
+        check_flag("deferrable", deferrable)
+        check_choice("mode", mode, ("poke", "reschedule"))
+        check_seconds("poke_interval", poke_interval, above_zero=True)
         if kwargs.get("timeout") is not None:
-            _check_seconds("timeout", kwargs["timeout"])
+            check_seconds("timeout", kwargs["timeout"])
         super().__init__(mode=mode, poke_interval=poke_interval, **kwargs)
         self.minimum_credits = minimum_credits
         self.leadmagic_conn_id = leadmagic_conn_id
@@ -171,11 +174,3 @@ class SufficientCreditsSensor(BaseSensorOperator):
         without_effect = [name for name in ("exponential_backoff", "max_wait", "silent_fail") if getattr(self, name)]
         if self.deferrable and without_effect:
             self.log.warning("Without effect when deferrable: %s.", ", ".join(without_effect))
-
-
-def _check_seconds(argument: str, value: object, *, above_zero: bool = False) -> None:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
-    if not is_number or seconds < 0 or (above_zero and seconds == 0):  # type: ignore[operator]
-        limit = "above 0" if above_zero else "0 or more"
-        raise ValueError(f"{argument} must be a timedelta or a number of seconds, {limit}; got {value!r}")

@@ -29,6 +29,19 @@ def test_a_timeout_that_makes_no_sense_is_refused_at_once(value: Any) -> None:
         SufficientCreditsSensor(task_id="gate", minimum_credits=1, timeout=value)
 
 
+@pytest.mark.parametrize("argument", ["refresh", "deferrable"])
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_a_flag_that_is_no_flag_is_refused_at_once(argument: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{argument} must be True or False; got "):
+        SufficientCreditsSensor(task_id="gate", minimum_credits=1, **{argument: value})
+
+
+@pytest.mark.parametrize("value", ["defer", "", None, True])
+def test_an_unknown_mode_is_refused_at_once(value: Any) -> None:
+    with pytest.raises(ValueError, match="^mode must be poke or reschedule; got "):
+        SufficientCreditsSensor(task_id="gate", minimum_credits=1, mode=value)
+
+
 @pytest.mark.parametrize("value", [True, float("nan"), float("inf"), "-1", -0.05, "many", "", None, [1], "1,000"])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_threshold_that_is_no_number_of_credits_fails_the_task_before_any_request(

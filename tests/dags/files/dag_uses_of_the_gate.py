@@ -1,0 +1,72 @@
+"""Ways in which people use the gate and the check in a DAG."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from airflow.providers.common.compat.sdk import BaseNotifier, dag, task
+
+from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
+from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
+
+GATE = {"poke_interval": 0.1, "timeout": 20}
+
+
+class WritesDown(BaseNotifier):
+    """A notifier as Slack's and SMTP's are: it has a templated message."""
+
+    template_fields = ("message",)
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self.message = message
+
+    def notify(self, context: Any) -> None:
+        context["ti"].xcom_push(key="notified", value=self.message)
+
+
+def write_down(context: Any) -> None:
+    context["ti"].xcom_push(key="called", value=context["leadmagic_credits"]["spendable"])
+
+
+def fail(_context: Any) -> None:
+    raise RuntimeError("the messenger is down")
+
+
+@dag(
+    dag_id="uses_of_the_gate",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    params={"minimum": 7, "conn_id": "leadmagic_default"},
+    default_args={"leadmagic_conn_id": "{{ params.conn_id }}"},
+)
+def uses_of_the_gate() -> None:
+    @task
+    def estimate() -> int:
+        return 42
+
+    @task
+    def estimates() -> list[int]:
+        return [1, 2, 3]
+
+    SufficientCreditsSensor(task_id="templated", minimum_credits="{{ params.minimum }}", **GATE)
+    SufficientCreditsSensor(task_id="from_xcom", minimum_credits=estimate(), deferrable=True, **GATE)
+    SufficientCreditsSensor.partial(task_id="mapped", **GATE).expand(minimum_credits=estimates())
+    CheckCreditsOperator.partial(task_id="mapped_check", on_low_credits=write_down).expand(warn_below=[1, 5000])
+    CheckCreditsOperator(
+        task_id="templated_check",
+        minimum_credits="{{ params.minimum }}",
+        warn_below="{{ params.minimum * 1000 }}",
+        on_low_credits=[fail, write_down, WritesDown(message="only {{ leadmagic_credits.spendable }} left")],
+    )
+
+
+@dag(dag_id="too_few_credits", schedule=None, start_date=datetime(2026, 1, 1))
+def too_few_credits() -> None:
+    for choice in ("fail", "skip", "continue"):
+        CheckCreditsOperator(task_id=choice, minimum_credits=5000, on_insufficient=choice)
+
+
+uses_of_the_gate()
+too_few_credits()

@@ -1,0 +1,212 @@
+"""The trigger: what it keeps in the database, and how many gates share one look."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.models.trigger import Trigger
+
+from airflow_provider_leadmagic.triggers import balance_poll
+from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+from demo.local_airflow import IS_AIRFLOW_3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_mock import MockerFixture
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+ARGUMENTS: dict[str, Any] = {
+    "leadmagic_conn_id": "leadmagic_default",
+    "minimum_credits": "100.05",
+    "poke_interval": 0.1,
+    "refresh": True,
+    "not_before": 1.5,
+}
+
+
+def make(**changes: Any) -> SufficientCreditsTrigger:
+    return SufficientCreditsTrigger(**{**ARGUMENTS, "refresh": False, "not_before": 0.0, **changes})
+
+
+async def event_of(trigger: SufficientCreditsTrigger, patience: float = 10) -> dict[str, Any]:
+    async with asyncio.timeout(patience), aclosing(trigger.run()) as events:
+        async for event in events:
+            return event.payload
+    raise AssertionError("the trigger ended without an event")
+
+
+async def until(condition: Callable[[], bool], patience: float = 10) -> None:
+    async with asyncio.timeout(patience):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_airflow_stores_it_and_builds_the_same_one_again() -> None:
+    classpath, kwargs = SufficientCreditsTrigger(**ARGUMENTS).serialize()
+
+    stored = Trigger(classpath=classpath, kwargs=kwargs)
+
+    assert stored.kwargs == kwargs == ARGUMENTS
+    assert classpath == "airflow_provider_leadmagic.triggers.credits.SufficientCreditsTrigger"
+
+
+def test_its_event_is_plain_json(leadmagic_sandbox: Sandbox) -> None:
+    event = asyncio.run(event_of(make()))
+
+    assert json.loads(json.dumps(event)) == event
+    assert event["balance"]["credits"] == "1000"
+
+
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [
+        ({"minimum_credits": "5"}, True),
+        ({"not_before": 99.0}, True),
+        ({"leadmagic_conn_id": "other"}, False),
+        ({"poke_interval": 60.0}, False),
+        ({"refresh": True}, False),
+    ],
+    ids=str,
+)
+def test_gates_share_a_poll_when_they_ask_the_same_account_as_often(changes: dict[str, Any], shared: bool) -> None:
+    assert (make().shared_stream_key() == make(**changes).shared_stream_key()) is shared
+
+
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2 has no triggerer queues")
+def test_it_may_run_on_a_named_triggerer_queue_like_any_trigger_of_a_task() -> None:
+    assert SufficientCreditsTrigger.supports_triggerer_queue is True
+
+
+def test_it_does_not_look_before_the_time_it_was_given(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
+    mocker.patch.object(balance_poll.time, "time", return_value=1000.0)
+    slept: list[float] = []
+
+    async def run() -> None:
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+
+        mocker.patch.object(balance_poll.asyncio, "sleep", sleep)
+        await event_of(make(not_before=1042.0))
+
+    asyncio.run(run())
+
+    assert slept[0] == 42.0
+
+
+def test_one_hundred_gates_in_one_event_loop_cost_at_most_two_requests_an_interval(leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits(1)
+    intervals = 6
+
+    async def run() -> list[dict[str, Any]]:
+        gates = [asyncio.create_task(event_of(make(poke_interval=0.5), 60)) for _ in range(100)]
+        await asyncio.sleep(intervals * 0.5)
+        waiting_cost.append(len(leadmagic_sandbox.requests))
+        leadmagic_sandbox.add_credits(1000)
+        return await asyncio.gather(*gates)
+
+    waiting_cost: list[int] = []
+    events = asyncio.run(run())
+
+    assert 1 <= waiting_cost[0] <= intervals * 2
+    assert {event["status"] for event in events} == {"open"}
+
+
+def test_one_hundred_gates_share_a_failure_too(leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", status=500, times=2)
+
+    async def run() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(event_of(make(poke_interval=0.3)) for _ in range(100)))
+
+    assert {event["status"] for event in asyncio.run(run())} == {"open"}
+    assert len(leadmagic_sandbox.requests) <= 4
+
+
+def test_retry_after_holds_back_every_gate_of_the_process(leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="1")
+
+    async def run() -> None:
+        await asyncio.gather(*(event_of(make(poke_interval=interval)) for interval in (0.05, 0.1, 0.2)))
+
+    asyncio.run(run())
+
+    first, second = (request.at for request in leadmagic_sandbox.requests[:2])
+    assert second - first >= 1
+
+
+def test_a_key_that_was_corrected_is_used_by_the_next_look(
+    leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> list[str]:
+        looks = balance_poll.watch_balance("leadmagic_default", 0.05)
+        async with aclosing(looks):
+            first = await anext(looks)
+            monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", right)
+            second = await anext(looks)
+        return [type(first.error).__name__, type(second.error).__name__]
+
+    right = leadmagic_sandbox.connection_json
+    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", right.replace(leadmagic_sandbox.api_key, "not-the-right-key"))
+
+    assert asyncio.run(run()) == ["LeadMagicAuthenticationError", "NoneType"]
+
+
+def test_airflow_itself_being_away_is_a_reason_to_wait(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
+    away = mocker.patch(
+        "airflow_provider_leadmagic.hooks.leadmagic.get_async_connection",
+        side_effect=[OSError("database is away"), mocker.DEFAULT],
+    )
+    away.return_value = mocker.Mock(password=leadmagic_sandbox.api_key, host=leadmagic_sandbox.url, port=None, schema="")
+    away.return_value.extra = None
+
+    assert asyncio.run(event_of(make(poke_interval=0.05)))["status"] == "open"
+
+
+def test_cancelling_a_gate_in_mid_request_closes_its_client(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
+    closed = mocker.spy(balance_poll.LeadMagicHook, "aget_conn")
+    close = mocker.patch("airflow_provider_leadmagic.client.LeadMagicClient.close", autospec=True)
+    leadmagic_sandbox.fail_next("/v1/credits", delay=0.5)
+
+    async def run() -> None:
+        gate = asyncio.create_task(event_of(make(poke_interval=0.01)))
+        await until(lambda: closed.call_count == 1)
+        await asyncio.sleep(0.05)
+        gate.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gate
+
+    asyncio.run(run())
+
+    assert close.call_count == 1
+
+
+def test_a_cancelled_gate_does_not_stop_the_others(leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits(1)
+
+    async def run() -> dict[str, Any]:
+        first, second = (asyncio.create_task(event_of(make(poke_interval=0.1))) for _ in range(2))
+        await until(lambda: len(leadmagic_sandbox.requests) >= 1)
+        first.cancel()
+        leadmagic_sandbox.add_credits(1000)
+        return await second
+
+    assert asyncio.run(run())["status"] == "open"
+
+
+def test_loading_the_trigger_module_does_not_load_the_http_client() -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import sys, airflow.triggers.base; before = set(sys.modules);"
+        "import airflow_provider_leadmagic.triggers.credits;"
+        "print({'requests', 'airflow_provider_leadmagic.client'} & (set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip().splitlines()[-1] == "set()"
