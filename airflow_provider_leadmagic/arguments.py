@@ -1,4 +1,4 @@
-"""Checks of operator arguments, for when the DAG is parsed: each refusal is one sentence with the name and the value."""
+"""Checks of arguments for when the DAG is parsed: each refusal is one sentence with the name and the value."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 HOME = Path(tempfile.mkdtemp(prefix="leadmagic-tests-"))
-atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+if not os.environ.get("LEADMAGIC_TESTS_KEEP"):  # set it to look into the logs of a failed end-to-end run
+    atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAGS = HOME / "dags"

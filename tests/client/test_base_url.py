@@ -1,0 +1,131 @@
+"""Where the API key may go, as a function of what somebody typed."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
+
+API_KEY = "lm_a_key_that_is_not_real"
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        pytest.param("api.leadmagic.io", "https://api.leadmagic.io", id="host only"),
+        pytest.param("https://api.leadmagic.io/", "https://api.leadmagic.io", id="trailing slash"),
+        pytest.param("  https://api.leadmagic.io\n", "https://api.leadmagic.io", id="blanks around it"),
+        pytest.param("HTTPS://API.LeadMagic.io", "https://api.leadmagic.io", id="upper case"),
+        pytest.param("proxy.example:8443", "https://proxy.example:8443", id="host and port"),
+        pytest.param("https://proxy.example/lead/magic//", "https://proxy.example/lead/magic", id="path"),
+        pytest.param("localhost:8000", "http://localhost:8000", id="localhost"),
+        pytest.param("127.0.0.1", "http://127.0.0.1", id="loopback address"),
+        pytest.param("[::1]:8000", "http://[::1]:8000", id="IPv6 loopback"),
+        pytest.param("https://localhost", "https://localhost", id="https on loopback"),
+        pytest.param("[2001:db8::7]:443", "https://[2001:db8::7]:443", id="IPv6"),
+    ],
+)
+def test_an_address_is_read_the_way_people_write_it(typed, address):
+    assert normalize_base_url(typed) == address
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("https://", id="scheme only"),
+        pytest.param("/v1", id="path only"),
+        pytest.param("https:///v1", id="no host before the path"),
+        pytest.param("api leadmagic io", id="spaces"),
+        pytest.param("api.leadmagic.io\x00", id="control character"),
+        pytest.param("api.leadmagic.io?key=1", id="query"),
+        pytest.param("api.leadmagic.io#top", id="fragment"),
+        pytest.param("api.leadmagic.io:http", id="port is a word"),
+        pytest.param("api.leadmagic.io:65536", id="port too high"),
+        pytest.param("api.leadmagic.io:-1", id="port below zero"),
+        pytest.param("api.leadmagic.io:0", id="port zero"),
+        pytest.param("[::1", id="unclosed bracket"),
+        pytest.param("::1", id="IPv6 without brackets"),
+        pytest.param("ftp://api.leadmagic.io", id="another scheme"),
+        pytest.param("file:///etc/passwd", id="file"),
+        pytest.param("https://https://api.leadmagic.io", id="scheme twice"),
+        pytest.param("https:/api.leadmagic.io", id="one slash"),
+    ],
+)
+def test_what_is_no_address_is_refused_and_shown(typed):
+    with pytest.raises(LeadMagicConfigurationError) as caught:
+        normalize_base_url(typed, field="host")
+    assert str(caught.value).startswith("host must ")
+    assert repr(typed) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        pytest.param("http://api.leadmagic.io", id="the API"),
+        pytest.param("http://127.0.0.1.example.com", id="looks like loopback"),
+        pytest.param("http://localhost.example.com", id="begins with localhost"),
+        pytest.param("http://0.0.0.0", id="all interfaces"),
+        pytest.param("http://10.0.0.1", id="private network"),
+        pytest.param("http://[2001:db8::7]", id="IPv6"),
+        pytest.param("http://2130706433", id="loopback as one number"),
+    ],
+)
+def test_plain_http_is_refused_off_loopback(typed):
+    with pytest.raises(LeadMagicConfigurationError, match="plain http would show the API key"):
+        normalize_base_url(typed)
+
+
+def test_a_default_scheme_does_not_open_plain_http_off_loopback():
+    with pytest.raises(LeadMagicConfigurationError, match="plain http would show the API key"):
+        normalize_base_url("api.leadmagic.io", scheme="http")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        pytest.param("https://user:hunter2secret@api.leadmagic.io", id="user and password"),
+        pytest.param("user:hunter2secret@api.leadmagic.io", id="without scheme"),
+        pytest.param("https://hunter2secret@api.leadmagic.io", id="user only"),
+        pytest.param("http://user:hunter2secret@127.0.0.1", id="on loopback"),
+        pytest.param("http://127.0.0.1:hunter2secret@evil.example", id="loopback look-alike"),
+        pytest.param("https://user:hunter2secret@api.leadmagic.io:99999", id="with a bad port"),
+        pytest.param("https://user:hunter2secret@[::1", id="with a broken host"),
+        pytest.param("https://user:hunter2secret@", id="without host"),
+    ],
+)
+def test_user_info_is_refused_and_never_shown(typed):
+    with pytest.raises(LeadMagicConfigurationError) as caught:
+        normalize_base_url(typed)
+    assert "hunter2secret" not in str(caught.value)
+
+
+def test_a_port_given_apart_is_added():
+    assert normalize_base_url("127.0.0.1", port=8000) == "http://127.0.0.1:8000"
+
+
+def test_a_port_in_the_address_wins_over_one_given_apart():
+    assert normalize_base_url("127.0.0.1:9000", port=8000) == "http://127.0.0.1:9000"
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_given_apart_must_be_one(port):
+    with pytest.raises(LeadMagicConfigurationError):
+        normalize_base_url("127.0.0.1", port=port)
+
+
+def test_the_client_calls_the_real_api_unless_told_otherwise():
+    assert LeadMagicClient(API_KEY).base_url == DEFAULT_BASE_URL == "https://api.leadmagic.io"
+
+
+def test_the_client_refuses_plain_http_before_anything_is_sent():
+    with pytest.raises(LeadMagicConfigurationError, match=r"^base_url must start with https://"):
+        LeadMagicClient(API_KEY, "http://api.leadmagic.io")
+
+
+@pytest.mark.parametrize("base_url", [None, 5], ids=repr)
+def test_a_base_url_that_is_no_text_is_refused_by_name(base_url):
+    with pytest.raises(LeadMagicConfigurationError, match="base_url"):
+        LeadMagicClient(API_KEY, base_url)

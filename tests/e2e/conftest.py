@@ -1,0 +1,62 @@
+"""One real Airflow for all end-to-end tests, and accounts in every condition."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+from demo.local_airflow import LocalAirflow, wait_until
+from tests.conftest import HOME, REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Searched for in everything Airflow leaves behind. Long enough for Airflow's own masking to look for it as well.
+CANARY = "canary-key-that-nobody-must-ever-see"
+WRONG_CANARY = "wrong-canary-key-that-nobody-must-see-either"
+
+
+@pytest.fixture(scope="session")
+def accounts() -> Iterator[dict[str, Sandbox]]:
+    """LeadMagic accounts by the id of the connection that leads to them."""
+    with ExitStack() as stack:
+        balances = {"rich": 1000, "poor": 1, "waiting": 1, "sixty": 1, "echo": 1, "leadmagic_default": 2}
+        sandboxes = {
+            conn_id: stack.enter_context(Sandbox(credits=credits_, api_key=CANARY))
+            for conn_id, credits_ in balances.items()
+        }
+        echo = {"errors": [{"title": f"Key {CANARY} is no good", "detail": CANARY, "action": f"Do not send {CANARY}."}]}
+        sandboxes["echo"].fail_next("*", status=403, body=json.dumps(echo), content_type="application/json", times=None)
+        yield sandboxes
+
+
+@pytest.fixture(scope="session")
+def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
+    """Airflow with its scheduler, triggerer and whatever else its version has."""
+    dags = HOME / "e2e-dags"
+    dags.mkdir()
+    (dags / "examples").symlink_to(REPOSITORY / "example_dags")
+    (dags / "e2e").symlink_to(REPOSITORY / "tests" / "e2e" / "dags")
+    connections = {f"AIRFLOW_CONN_{conn_id.upper()}": sandbox.connection_json for conn_id, sandbox in accounts.items()}
+    wrong_key = accounts["poor"].connection_json.replace(CANARY, WRONG_CANARY)
+    settings = {
+        **connections,
+        "AIRFLOW_CONN_WRONG_KEY": wrong_key,
+        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
+        "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "2",
+    }
+    with LocalAirflow(HOME / "e2e-airflow", dags, settings) as running:
+        yield running
+
+
+def run_to_the_end(airflow: LocalAirflow, dag_id: str, run_id: str, timeout: float) -> str:
+    """Wait for a run to end, and tell its state."""
+    ended = ("success", "failed")
+    wait_until(lambda: airflow.run_state(dag_id, run_id) in ended, timeout, f"the end of {dag_id}")
+    return airflow.run_state(dag_id, run_id)

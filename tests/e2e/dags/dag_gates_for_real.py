@@ -1,0 +1,60 @@
+"""Gates in every mode and with every flag, as a scheduler runs them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from airflow.providers.common.compat.sdk import dag, task
+
+from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
+from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
+
+MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
+FLAGS = {"plain": {}, "soft_fail": {"soft_fail": True}, "never_fail": {"never_fail": True}}
+ACCOUNTS = {"opens": "rich", "times_out": "poor", "wrong_key": "wrong_key", "key_echoed": "echo"}
+START = datetime(2026, 1, 1)
+GATE = {"minimum_credits": 100, "poke_interval": 1, "timeout": 3, "deferrable": False}
+
+
+@dag(
+    dag_id="gates_for_real",
+    schedule=None,
+    start_date=START,
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=1)},
+)
+def gates_for_real() -> None:
+    for case, conn_id in ACCOUNTS.items():
+        for mode, mode_arguments in MODES.items():
+            for flag, flag_arguments in FLAGS.items():
+                arguments = {**GATE, **mode_arguments, **flag_arguments}
+                SufficientCreditsSensor(task_id=f"{case}-{mode}-{flag}", leadmagic_conn_id=conn_id, **arguments)
+    CheckCreditsOperator(task_id="check", minimum_credits=100, leadmagic_conn_id="rich")
+    CheckCreditsOperator(task_id="check_fails", minimum_credits=100, leadmagic_conn_id="poor", retries=0)
+
+
+@dag(dag_id="waiting_gate", schedule=None, start_date=START, default_args={"retries": 1})
+def waiting_gate() -> None:
+    SufficientCreditsSensor(
+        task_id="gate",
+        minimum_credits="{{ 100 }}",
+        leadmagic_conn_id="waiting",
+        poke_interval=2,
+        timeout=600,
+        deferrable=True,
+    )
+
+
+@dag(dag_id="sixty_gates", schedule=None, start_date=START)
+def sixty_gates() -> None:
+    @task
+    def thresholds() -> list[int]:
+        return list(range(100, 160))
+
+    SufficientCreditsSensor.partial(
+        task_id="gate", leadmagic_conn_id="sixty", poke_interval=10, timeout=600, deferrable=True
+    ).expand(minimum_credits=thresholds())
+
+
+gates_for_real()
+waiting_gate()
+sixty_gates()
