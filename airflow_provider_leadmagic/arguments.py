@@ -6,6 +6,8 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_leadmagic.wording import shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,7 +21,7 @@ def check_flag(argument: str, value: object) -> None:
     :raises ValueError: If it is neither True nor False.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{argument} must be True or False; got {value!r}")
+        raise ValueError(f"{argument} must be True or False; got {shown(value)}")
 
 
 def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
@@ -32,7 +34,7 @@ def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
     :raises ValueError: If it is none of them.
     """
     if value not in choices:
-        raise ValueError(f"{argument} must be {', '.join(choices[:-1])} or {choices[-1]}; got {value!r}")
+        raise ValueError(f"{argument} must be {', '.join(choices[:-1])} or {choices[-1]}; got {shown(value)}")
 
 
 def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> None:
@@ -48,4 +50,4 @@ def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> 
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
     if not is_number or seconds < 0 or (above_zero and seconds == 0):  # type: ignore[operator]
         limit = "above 0" if above_zero else "0 or more"
-        raise ValueError(f"{argument} must be a timedelta or a number of seconds, {limit}; got {value!r}")
+        raise ValueError(f"{argument} must be a timedelta or a number of seconds, {limit}; got {shown(value)}")

@@ -6,6 +6,7 @@ import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
+from airflow_provider_leadmagic.wording import shown
 
 DEFAULT_BASE_URL = "https://api.leadmagic.io"
 
@@ -21,35 +22,49 @@ def normalize_base_url(address: str, *, field: str = "base_url", scheme: str = "
     :raises LeadMagicConfigurationError: If it is no address, carries a user, query or fragment, or would send
         the API key in plain text over a network.
     """
-    parts, host, own_port = _split(address.strip(), field)
-    scheme = parts.scheme or scheme or ("http" if _is_loopback(host) else "https")
+    parts, host, own_port = _split(address, field)
+    scheme = parts.scheme or scheme.lower() or ("http" if _is_loopback_host(host) else "https")
     if scheme not in ("http", "https"):
-        raise LeadMagicConfigurationError(f"{field} must start with https://; got {address!r}")
-    if scheme == "http" and not _is_loopback(host):
-        raise LeadMagicConfigurationError(
-            f"{field} must start with https://, as plain http would show the API key to the network; got {address!r}"
-        )
+        raise LeadMagicConfigurationError(f"{field} must start with https://; got {_shown(address)}")
+    if scheme == "http" and not _is_loopback_host(host):
+        problem = f"{field} must start with https://, as plain http would show the API key to the network"
+        raise LeadMagicConfigurationError(f"{problem}; got {_shown(address)}")
+    if port is not None and not 0 < port < 65536:
+        raise LeadMagicConfigurationError(f"port must be from 1 to 65535; got {shown(port)}")
     port = own_port or port
     netloc = f"[{host}]" if ":" in host else host
     return f"{scheme}://{netloc}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
-def _split(address: str, field: str) -> tuple[SplitResult, str, int | None]:
-    problem = f"{field} must be a host name or an https:// address"
+def is_loopback(base_url: str) -> bool:
+    """Tell whether an address stays on this machine."""
+    return _is_loopback_host(urlsplit(base_url).hostname or "")
+
+
+def _split(address: object, field: str) -> tuple[SplitResult, str, int | None]:
+    problem = f"{field} must be a host name or an https:// address; got {_shown(address)}"
+    if not isinstance(address, str):
+        raise LeadMagicConfigurationError(problem)
     try:
+        address = address.strip()
         parts = urlsplit(address if "://" in address else f"//{address}")
-        host, port = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
     except ValueError:
-        raise LeadMagicConfigurationError(f"{problem}; got {address!r}") from None
-    if parts.username is not None or parts.password is not None:
-        # Not shown: what stands before the @ may be a password.
-        raise LeadMagicConfigurationError(f"{problem} without a user name or password before the host")
-    if not host or parts.query or parts.fragment or any(c.isspace() or not c.isprintable() for c in address):
-        raise LeadMagicConfigurationError(f"{problem}; got {address!r}")
+        raise LeadMagicConfigurationError(problem) from None
+    has_more = "@" in parts.netloc or parts.query or parts.fragment or "//" in parts.path.rstrip("/")
+    is_cut = not host or parts.netloc.endswith(":") or port == 0
+    if is_cut or has_more or not address.isprintable() or " " in address:
+        raise LeadMagicConfigurationError(problem)
     return parts, host, port
 
 
-def _is_loopback(host: str) -> bool:
+def _shown(address: object) -> str:
+    # What stands before an @ or after a question mark may be a password.
+    return "one with a user name or a query" if {"@", "?"} & set(str(address)) else shown(address)
+
+
+def _is_loopback_host(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from datetime import UTC, datetime
+import time
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_leadmagic import retry_policy
 from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
 from airflow_provider_leadmagic.error_answers import error_from
-from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
-from airflow_provider_leadmagic.models import CreditBalance
+from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError, LeadMagicResponseError
+from airflow_provider_leadmagic.models import CreditBalance, is_finite
 from airflow_provider_leadmagic.transport import Answer, Transport
+from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_MAX_TRIES = 4
+#: Longest time limit that is accepted, in seconds.
+MAX_TIMEOUT = 3600.0
 
 #: Paths of the single-record lookups, by the product names LeadMagic uses for bulk jobs.
 ENRICHMENT_PATHS = {
@@ -57,12 +61,13 @@ class LeadMagicClient:
         owner: str = "this LeadMagicClient",
     ) -> None:
         if isinstance(max_tries, bool) or not isinstance(max_tries, int) or max_tries < 1:
-            raise LeadMagicConfigurationError(f"max_tries must be a whole number, 1 or more; got {max_tries!r}")
+            raise LeadMagicConfigurationError(f"max_tries must be a whole number, 1 or more; got {shown(max_tries)}")
         self._transport = Transport(api_key, normalize_base_url(base_url), parse_timeout("timeout", timeout))
         self._owner = owner
         self._free = retry_policy.free_calls(max_tries)
         self._paid = retry_policy.paid_calls(max_tries)
         self._balance: CreditBalance | None = None
+        self._balance_read_at = 0.0
         self._credits_remaining: Decimal | None = None
 
     @property
@@ -86,12 +91,11 @@ class LeadMagicClient:
         :param max_age: Accept a balance that this client read up to so many seconds ago; by default ask again.
         :raises LeadMagicError: If LeadMagic refuses, does not answer, or answers something else than a balance.
         """
-        if max_age is not None and self._balance is not None:
-            age = datetime.now(UTC) - self._balance.observed_at
-            if age.total_seconds() <= max_age:
-                return self._balance
+        if max_age is not None and self._balance is not None and time.monotonic() - self._balance_read_at <= max_age:
+            return self._balance
         answer = self._free(self._call, "GET", "/v1/credits")
-        self._balance = CreditBalance.from_api(answer.json(exact_numbers=True))
+        self._balance = CreditBalance.from_api(answer.json(exact_numbers=True), answer.clean)
+        self._balance_read_at = time.monotonic()
         return self._balance
 
     def refresh_credits(self) -> CreditBalance:
@@ -130,12 +134,18 @@ class LeadMagicClient:
         :return: LeadMagic's answer; ``credits_consumed`` in it is the price paid.
         :raises InsufficientCreditsError: If the balance does not cover the lookup.
         :raises LeadMagicError: If LeadMagic refuses or does not answer.
-        :raises ValueError: If the product is unknown.
+        :raises ValueError: If the product is unknown, or a field is nothing JSON knows.
         """
         if product not in ENRICHMENT_PATHS:
-            raise ValueError(f"product must be one of {', '.join(ENRICHMENT_PATHS)}; got {product!r}")
+            raise ValueError(f"product must be one of {', '.join(ENRICHMENT_PATHS)}; got {shown(product)}")
+        _check_json(fields)
+        self._balance = None  # whatever comes of it, the balance read before is history
         answer = self._paid(self._call, "POST", ENRICHMENT_PATHS[product], fields)
-        result: dict[str, Any] = answer.json()
+        result = answer.json()
+        if not isinstance(result, dict):
+            raise LeadMagicResponseError(
+                f"{answer.call} was answered with JSON that is no object", status=answer.status
+            )
         return result
 
     def close(self) -> None:
@@ -179,7 +189,7 @@ class LeadMagicClient:
             remaining = Decimal(answer.headers.get("X-Credits-Remaining", ""))
         except InvalidOperation:
             return
-        if not remaining.is_finite():
+        if not is_finite(remaining):
             return
         self._credits_remaining = remaining
         if self._balance is not None and self._balance.credits != remaining:
@@ -191,13 +201,21 @@ def parse_timeout(field: str, value: object) -> float:
     Read a time limit.
 
     :param field: What to call it in the message.
-    :param value: Seconds, above 0, as a number or numeric text.
+    :param value: Seconds, above 0 and at most an hour, as a number or numeric text.
     :raises LeadMagicConfigurationError: If it is anything else.
     """
     try:
         seconds = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise LeadMagicConfigurationError(f"{field} must be a number of seconds above 0; got {value!r}")
+    if not 0 < seconds <= MAX_TIMEOUT:
+        problem = f"{field} must be a number of seconds above 0, {MAX_TIMEOUT:g} at most"
+        raise LeadMagicConfigurationError(f"{problem}; got {shown(value)}")
     return seconds
+
+
+def _check_json(fields: Mapping[str, Any]) -> None:
+    try:
+        json.dumps(fields, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The fields of a record must be plain JSON: {error}") from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import email.utils
 import math
-import re
 import time
+from datetime import UTC
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,6 @@ _CLASSES: dict[int, type[LeadMagicError]] = {
     429: LeadMagicRateLimitError,
 }
 
-#: Longest text taken over from an answer, so that a log line stays a line.
-_MAX_TEXT = 300
-
 
 def error_from(answer: Answer, owner: str) -> LeadMagicError:
     """
@@ -47,8 +44,8 @@ def error_from(answer: Answer, owner: str) -> LeadMagicError:
     error_class = _CLASSES.get(answer.status) or (
         LeadMagicServerError if answer.status >= 500 else LeadMagicRequestError
     )
-    fields: dict[str, Any] = {name: _line(problem.get(name)) for name in ("code", "detail", "action", "docs")}
-    request_id = _line(problem.get("request_id")) or _line(answer.headers.get("X-Request-Id"))
+    fields: dict[str, Any] = {name: answer.clean(problem.get(name)) for name in ("code", "detail", "action", "docs")}
+    request_id = answer.clean(problem.get("request_id")) or answer.clean(answer.headers.get("X-Request-Id"))
     return error_class(
         _message(answer, problem, fields["code"], request_id, owner),
         status=answer.status,
@@ -76,7 +73,9 @@ def parse_retry_after(value: str | None) -> float | None:
 
 def _seconds_until(date: str) -> float:
     try:
-        return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+        moment = email.utils.parsedate_to_datetime(date)
+        # HTTP dates are in Greenwich time; the oldest of their three forms does not say so.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     except (ValueError, OverflowError):
         return math.nan
 
@@ -90,16 +89,17 @@ def _problem(answer: Answer) -> dict[str, Any]:
     if not isinstance(body, dict):
         return {}
     errors = body.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors else body.get("error", body)
-    problem = first if isinstance(first, dict) else {"title": first}
+    first = errors[0] if isinstance(errors, list) and errors else body.get("error")
+    problem = first if isinstance(first, dict) else {**body, "title": body.get("title") or first}
     origin = body.get("meta") or body.get("trace")
     return {**problem, "request_id": origin.get("request_id") if isinstance(origin, dict) else None}
 
 
 def _message(answer: Answer, problem: dict[str, Any], code: str | None, request_id: str | None, owner: str) -> str:
-    title = _line(problem.get("title")) or _line(problem.get("message")) or "no explanation given"
+    explanations = [answer.clean(problem.get(name)) for name in ("title", "message")]
+    title = "; ".join(filter(None, explanations)) or answer.clean(problem.get("detail")) or "no explanation given"
     notes = ", ".join(f"{name} {value}" for name, value in (("code", code), ("request id", request_id)) if value)
-    advice = _ADVICE.get(answer.status, "").format(owner=owner) or _line(problem.get("action")) or ""
+    advice = _ADVICE.get(answer.status, "").format(owner=owner) or answer.clean(problem.get("action")) or ""
     return f"{answer.call} was answered {answer.status}: {title.rstrip('.')}{notes and f' ({notes})'}. {advice}".strip()
 
 
@@ -120,18 +120,11 @@ def _extras(error_class: type[LeadMagicError], answer: Answer, problem: dict[str
             "available": _amount(context.get("credits_available")),
         }
     if error_class in (LeadMagicRateLimitError, LeadMagicServerError):
-        header = answer.headers.get("Retry-After", context.get("retry_after_seconds"))
-        return {"retry_after": parse_retry_after(None if header is None else str(header))}
+        asked = parse_retry_after(answer.headers.get("Retry-After"))
+        return {"retry_after": parse_retry_after(str(context.get("retry_after_seconds"))) if asked is None else asked}
     return {}
 
 
 def _amount(value: object) -> Decimal | None:
-    return Decimal(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _line(value: object) -> str | None:
-    """Take text over from an answer: one line of it, not too long, without link tokens."""
-    if not isinstance(value, str) or not value.strip():
-        return None
-    text = re.sub(r"(token=)[^&\s\"']+", r"\1***", " ".join(value.split()))
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return Decimal(str(value)) if is_number else None

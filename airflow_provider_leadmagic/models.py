@@ -6,9 +6,13 @@ import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
+from airflow_provider_leadmagic.wording import clean, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def parse_credits(argument: str, value: object) -> Decimal:
@@ -19,21 +23,22 @@ def parse_credits(argument: str, value: object) -> Decimal:
     :param value: An int, float, Decimal or numeric string.
     :raises ValueError: If it is anything else, negative, or not finite.
     """
-    problem = ValueError(f"{argument} must be a number of credits, 0 or more; got {value!r}")
+    problem = ValueError(f"{argument} must be a number of credits, 0 or more; got {shown(value)}")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         raise problem
     try:
         number = Decimal(str(value))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):
         raise problem from None
-    if not _is_finite(number) or number < 0:
+    if not is_finite(number) or number < 0:
         raise problem
     return number
 
 
 def format_credits(number: Decimal) -> str:
     """Write credits the way people read them: ``15,432.5``."""
-    return f"{number.normalize():,f}"
+    text = f"{number:,.6f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def json_number(number: Decimal) -> int | float:
@@ -41,7 +46,8 @@ def json_number(number: Decimal) -> int | float:
     return int(number) if number == number.to_integral_value() else float(number)
 
 
-def _is_finite(number: Decimal) -> bool:
+def is_finite(number: Decimal) -> bool:
+    """Tell whether a number is one that other programs can read, too."""
     # A Decimal such as 1e400 is finite, but no JSON reader could take it: too large is as bad as infinite.
     return number.is_finite() and math.isfinite(float(number))
 
@@ -108,7 +114,7 @@ class CreditBalance:
         return cls(**{**fields, **numbers, "observed_at": datetime.fromisoformat(fields["observed_at"])})
 
     @classmethod
-    def from_api(cls, body: object) -> CreditBalance:
+    def from_api(cls, body: object, clean: Callable[[object], str | None] = clean) -> CreditBalance:
         """
         Read the body of ``GET /v1/credits``, whose numbers were parsed as Decimal.
 
@@ -116,6 +122,7 @@ class CreditBalance:
         that is there and has the wrong type is refused rather than ignored.
 
         :param body: The parsed JSON.
+        :param clean: Makes the server's text fit for a message, and hides what must not be in one.
         :raises LeadMagicResponseError: If the body is no object, or a number or flag in it is unusable.
         """
         if not isinstance(body, dict) or body.get("credits") is None:
@@ -126,27 +133,20 @@ class CreditBalance:
             is_frozen=_flag(body, "is_frozen"),
             credits_frozen=_number(body, "credits_frozen"),
             credits_liquid=_number(body, "credits_liquid"),
-            freeze_message=_text(body, "credit_freeze_message"),
-            freeze_plan_hint=_text(body, "credit_freeze_plan_hint"),
+            freeze_message=clean(body.get("credit_freeze_message")),
+            freeze_plan_hint=clean(body.get("credit_freeze_plan_hint")),
         )
 
 
 def _number(body: dict[str, Any], field: str) -> Decimal | None:
     value = body.get(field)
-    if value is None or (isinstance(value, Decimal) and _is_finite(value)):
+    if value is None or (isinstance(value, Decimal) and is_finite(value)):
         return value
-    raise LeadMagicResponseError(
-        f"LeadMagic sent a balance whose `{field}` is not a finite number: {str(value)[:40]!r}"
-    )
+    raise LeadMagicResponseError(f"LeadMagic sent a balance whose `{field}` is not a finite number")
 
 
 def _flag(body: dict[str, Any], field: str) -> bool:
     value = body.get(field)
     if value is None or isinstance(value, bool):
         return bool(value)
-    raise LeadMagicResponseError(f"LeadMagic sent a balance whose `{field}` is not true or false: {str(value)[:40]!r}")
-
-
-def _text(body: dict[str, Any], field: str) -> str | None:
-    value = body.get(field)
-    return value if isinstance(value, str) else None
+    raise LeadMagicResponseError(f"LeadMagic sent a balance whose `{field}` is not true or false")

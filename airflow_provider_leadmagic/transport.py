@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 
 from airflow_provider_leadmagic import __version__
+from airflow_provider_leadmagic.base_url import is_loopback
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicConnectionError,
@@ -21,7 +22,8 @@ from airflow_provider_leadmagic.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+from airflow_provider_leadmagic.wording import clean
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     text: str
+    clean: Callable[[object], str | None] = field(repr=False)
+    """Makes text out of it fit for a message."""
 
     def json(self, *, exact_numbers: bool = False) -> Any:
         """
@@ -47,16 +51,23 @@ class Answer:
         :param exact_numbers: Read every number as Decimal.
         :raises LeadMagicResponseError: If the body is not JSON. Transient, as it is usually a proxy's error page.
         """
-        number = Decimal if exact_numbers else None
+        number = _exact_number if exact_numbers else None
         try:
             return json.loads(self.text, parse_float=number, parse_int=number)
         except (ValueError, RecursionError):
-            kind = self.headers.get("Content-Type", "no content type")[:60]
+            kind = self.clean(self.headers.get("Content-Type")) or "no content type"
             raise LeadMagicResponseError(
                 f"{self.call} was answered {self.status} with a body that is not JSON ({kind})",
                 status=self.status,
                 transient=True,
             ) from None
+
+
+def _exact_number(digits: str) -> Decimal:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        return Decimal("NaN")  # an exponent beyond all reason, which no check of ours lets pass
 
 
 class ApiKeyAuth(AuthBase):
@@ -85,6 +96,8 @@ class Transport:
         self.timeout = timeout
         self._api_key = _checked_key(api_key)
         self._session = requests.Session()
+        # A proxy for plain http would read the key, and no proxy can reach our own loopback host anyway.
+        self._session.trust_env = not is_loopback(base_url)
         self._session.auth = ApiKeyAuth(self._api_key)
         self._session.headers["User-Agent"] = f"airflow-provider-leadmagic/{__version__}"
         self._session.headers["Accept"] = "application/json"
@@ -110,9 +123,12 @@ class Transport:
                 allow_redirects=False,  # requests would replay X-API-Key to whatever host the redirect names
                 stream=True,
             ) as response:
-                answer = Answer(call, response.status_code, response.headers, self._read(call, response))
+                body = self._read(call, response)
+        except requests.exceptions.InvalidURL:
+            raise LeadMagicConfigurationError(f"{call} cannot be sent: there can be no such host") from None
         except (requests.RequestException, HTTPError, OSError) as error:
             raise _no_answer(call, error, self.timeout) from None
+        answer = Answer(call, response.status_code, response.headers, body, self._clean)
         log.debug("%s was answered %s after %.2f s", call, answer.status, time.monotonic() - started)
         return _refuse_redirect(answer)
 
@@ -126,8 +142,10 @@ class Transport:
             body += piece
             if len(body) > MAX_BODY_BYTES:
                 raise LeadMagicResponseError(f"{call} was answered with over {MAX_BODY_BYTES:,} bytes", transient=True)
-        # A server that quotes the key back must not bring it into our messages.
-        return body.decode("utf-8", errors="replace").replace(self._api_key, "***")
+        return body.decode("utf-8", errors="replace")
+
+    def _clean(self, value: object) -> str | None:
+        return clean(value, self._api_key)
 
 
 def _checked_key(api_key: object) -> str:
@@ -141,22 +159,25 @@ def _checked_key(api_key: object) -> str:
 
 
 def _refuse_redirect(answer: Answer) -> Answer:
-    if 300 <= answer.status < 400:
-        raise LeadMagicResponseError(
-            f"{answer.call} was answered with a redirect ({answer.status}), which is not followed because it would "
-            "hand the API key to another address; correct the base URL",
-            status=answer.status,
-        )
-    return answer
+    if not 300 <= answer.status < 400:
+        return answer
+    if "Location" not in answer.headers:
+        problem = f"{answer.call} was answered {answer.status}, which is no answer to this call; check the base URL"
+        raise LeadMagicResponseError(problem, status=answer.status)
+    raise LeadMagicResponseError(
+        f"{answer.call} was answered with a redirect ({answer.status}), which is not followed because it would "
+        "hand the API key to another address; correct the base URL",
+        status=answer.status,
+    )
 
 
 def _no_answer(call: str, error: Exception, timeout: float) -> LeadMagicConnectionError:
-    chain = list(_causes(error))
+    chain = _causes(error)
     never_sent = any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in chain)
-    if isinstance(error, requests.Timeout):
-        reason = (
-            f"no connection within {min(CONNECT_TIMEOUT, timeout):g} s" if never_sent else f"none within {timeout:g} s"
-        )
+    if isinstance(error, requests.ConnectTimeout):
+        reason = f"no connection within {min(CONNECT_TIMEOUT, timeout):g} s"
+    elif any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in chain):
+        reason = f"none within {timeout:g} s"
     else:
         reason = next((e.strerror for e in chain if isinstance(e, OSError) and e.strerror), type(chain[-1]).__name__)
     return LeadMagicConnectionError(f"{call} got no answer: {reason}", request_sent=not never_sent)

@@ -22,10 +22,13 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicConnectionError,
     LeadMagicError,
+    LeadMagicNotFoundError,
     LeadMagicPermissionError,
+    LeadMagicResponseError,
 )
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
 from airflow_provider_leadmagic.models import format_credits
+from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +120,7 @@ class LeadMagicHook(BaseHook):
     def _checked_conn_id(self) -> str:
         conn_id = self.leadmagic_conn_id
         if not isinstance(conn_id, str) or not conn_id.strip():
-            raise LeadMagicConfigurationError(f"leadmagic_conn_id must be the id of a connection; got {conn_id!r}")
+            raise LeadMagicConfigurationError(f"leadmagic_conn_id must be the id of a connection; got {shown(conn_id)}")
         return conn_id
 
     @contextmanager
@@ -127,7 +130,7 @@ class LeadMagicHook(BaseHook):
         except AirflowNotFoundException:
             raise LeadMagicConfigurationError(
                 f"Connection {self.leadmagic_conn_id!r} does not exist: add it under Admin, Connections with the "
-                "type LeadMagic, or set leadmagic_conn_id to one that does."
+                "type LeadMagic, or set leadmagic_conn_id to one that does. What cannot be parsed counts as missing."
             ) from None
 
     @classmethod
@@ -138,14 +141,14 @@ class LeadMagicHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Describe the additional fields of the form to Airflow before 3.2."""
+        """Describe the additional fields of the form to Airflow before 3.2, which takes few kinds and no fractions."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
-        from wtforms import FloatField
+        from wtforms import IntegerField
         from wtforms.validators import NumberRange, Optional
 
         return {
-            name: FloatField(
+            name: IntegerField(
                 lazy_gettext(field["label"]),
                 widget=BS3TextFieldWidget(),
                 validators=[Optional(), NumberRange(min=field["schema"]["minimum"])],
@@ -156,10 +159,10 @@ class LeadMagicHook(BaseHook):
 
 
 def _base_url(connection: Connection) -> str:
-    scheme = connection.schema or ""
+    scheme = (connection.schema or "").lower()
     if scheme not in ("", "http", "https"):
-        raise LeadMagicConfigurationError(f"schema must be https, http or empty; got {scheme!r}")
-    host = connection.host or DEFAULT_BASE_URL
+        raise LeadMagicConfigurationError(f"schema must be https, http or empty; got {shown(connection.schema)}")
+    host = (connection.host or "").strip() or DEFAULT_BASE_URL
     return normalize_base_url(host, field="host (API base URL)", scheme=scheme, port=connection.port)
 
 
@@ -173,7 +176,7 @@ def _timeout(connection: Connection) -> float:
 
 
 def _diagnosis(error: LeadMagicError) -> str:
-    """Name the kind of trouble in a few words, where the error's own sentence does not begin with it."""
+    """Name the kind of trouble in a few words, where the error's own sentence does not say it."""
     if isinstance(error, LeadMagicConfigurationError):
         return ""
     if isinstance(error, LeadMagicAuthenticationError):
@@ -182,8 +185,6 @@ def _diagnosis(error: LeadMagicError) -> str:
         return "API key not allowed to read the balance: "
     if isinstance(error, LeadMagicConnectionError):
         return "Host unreachable: "
-    return (
-        "LeadMagic cannot answer now: "
-        if error.status and error.transient and error.status >= 400
-        else "Not LeadMagic's API: "
-    )
+    if isinstance(error, LeadMagicResponseError | LeadMagicNotFoundError):
+        return "Not LeadMagic's API: "
+    return "LeadMagic cannot answer now: " if error.transient else "LeadMagic refused: "

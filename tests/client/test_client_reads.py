@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -86,16 +87,17 @@ class TestMaxAge:
 
     @pytest.mark.parametrize(("age", "asks"), [(59, False), (60, False), (61, True)])
     def test_the_age_is_counted_from_the_read(self, client, leadmagic_sandbox, mocker, age, asks):
-        first = client.get_credits()
-        clock = mocker.patch("airflow_provider_leadmagic.client.datetime")
-        clock.now.return_value = first.observed_at + timedelta(seconds=age)
+        client.get_credits()
+        read_at = client._balance_read_at
+        mocker.patch("airflow_provider_leadmagic.client.time.monotonic", return_value=read_at + age)
         client.get_credits(max_age=60)
         assert (len(leadmagic_sandbox.requests) == 2) is asks
 
-    def test_a_clock_that_was_set_back_does_not_keep_a_balance_young(self, client, leadmagic_sandbox, mocker):
-        first = client.get_credits()
-        clock = mocker.patch("airflow_provider_leadmagic.client.datetime")
-        clock.now.return_value = first.observed_at - timedelta(days=1)
+    def test_setting_the_clock_back_does_not_keep_a_balance_young(self, client, leadmagic_sandbox, mocker):
+        client.get_credits()
+        read_at = client._balance_read_at
+        mocker.patch("airflow_provider_leadmagic.client.time.time", return_value=0)
+        mocker.patch("airflow_provider_leadmagic.client.time.monotonic", return_value=read_at + 61)
         client.get_credits(max_age=60)
         assert len(leadmagic_sandbox.requests) == 2
 
@@ -104,10 +106,14 @@ class TestMaxAge:
         client.enrich("email_finder", **LEAD)
         assert client.get_credits(max_age=3600).credits == 999
 
-    def test_a_lookup_that_cost_nothing_leaves_the_balance_young(self, client, leadmagic_sandbox):
-        first = client.get_credits()
-        client.enrich("email_finder", full_name="Ada Lovelace", domain="notfound.example")
-        assert client.get_credits(max_age=3600) is first
+    @pytest.mark.parametrize("fault", [{"drop": True}, {"status": 500}, {"body": "{}"}], ids=str)
+    def test_a_balance_does_not_outlive_a_lookup_whose_price_is_unknown(self, client, leadmagic_sandbox, fault):
+        client.get_credits()
+        leadmagic_sandbox.fail_next(EMAIL_FINDER, **fault)
+        with suppress(LeadMagicError):
+            client.enrich("email_finder", **LEAD)
+        leadmagic_sandbox.set_credits(7)
+        assert client.get_credits(max_age=3600).credits == 7
 
     def test_a_failed_read_does_not_make_the_old_balance_younger(self, client, leadmagic_sandbox):
         first = client.get_credits()

@@ -43,9 +43,7 @@ def test_the_gated_enrichment_spends_what_it_says(dag_bag: Any, leadmagic_sandbo
 
     assert run.state == "success"
     assert run.xcom_of("enrich_leads") == {"leads": 5, "found": 5, "spent": 5, "left": "0.50"}
-    assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"] + [
-        "/v1/people/email-finder"
-    ] * 5
+    assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"] + ["/v1/people/email-finder"] * 5
 
 
 def test_a_task_that_spends_is_not_repeated_blindly(dag_bag: Any) -> None:

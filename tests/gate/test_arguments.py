@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from tests.gate.conftest import MakeGate
 
 
-@pytest.mark.parametrize("value", [0, -1, True, "5", None, float("nan"), float("inf"), timedelta(0), timedelta(seconds=-1)])
+@pytest.mark.parametrize(
+    "value", [0, -1, True, "5", None, float("nan"), float("inf"), timedelta(0), timedelta(seconds=-1)]
+)
 def test_a_poke_interval_that_makes_no_sense_is_refused_at_once(value: Any) -> None:
-    with pytest.raises(ValueError, match="^poke_interval must be a timedelta or a number of seconds, above 0; got ") as e:
+    with pytest.raises(
+        ValueError, match="^poke_interval must be a timedelta or a number of seconds, above 0; got "
+    ) as e:
         SufficientCreditsSensor(task_id="gate", minimum_credits=1, poke_interval=value)
     assert str(e.value).endswith(repr(value))
 

@@ -161,7 +161,9 @@ def test_airflow_itself_being_away_is_a_reason_to_wait(leadmagic_sandbox: Sandbo
         "airflow_provider_leadmagic.hooks.leadmagic.get_async_connection",
         side_effect=[OSError("database is away"), mocker.DEFAULT],
     )
-    away.return_value = mocker.Mock(password=leadmagic_sandbox.api_key, host=leadmagic_sandbox.url, port=None, schema="")
+    away.return_value = mocker.Mock(
+        password=leadmagic_sandbox.api_key, host=leadmagic_sandbox.url, port=None, schema=""
+    )
     away.return_value.extra = None
 
     assert asyncio.run(event_of(make(poke_interval=0.05)))["status"] == "open"

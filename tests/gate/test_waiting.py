@@ -109,9 +109,7 @@ def test_a_frozen_account_is_named_with_its_reason(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_refresh_has_the_balance_re_read_for_each_look(
-    gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str
-) -> None:
+def test_refresh_has_the_balance_re_read_for_each_look(gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 1}', content_type="application/json")
 
     run_to_the_end(gate(refresh=True, **MODES[mode]))
@@ -120,9 +118,7 @@ def test_refresh_has_the_balance_re_read_for_each_look(
     assert paths == ["/v1/credits/refresh", "/v1/credits"] * 2
 
 
-def test_a_poke_interval_below_ten_seconds_is_allowed_and_warned_about(
-    gate: MakeGate, said: Callable[[], str]
-) -> None:
+def test_a_poke_interval_below_ten_seconds_is_allowed_and_warned_about(gate: MakeGate, said: Callable[[], str]) -> None:
     run_to_the_end(gate(poke_interval=9.5))
 
     assert "poke_interval is 9.5 s" in said()
@@ -134,9 +130,7 @@ def test_a_poke_interval_of_ten_seconds_is_not_warned_about(gate: MakeGate, said
     assert "poke_interval" not in said()
 
 
-def test_base_arguments_without_effect_on_a_deferrable_gate_are_named(
-    gate: MakeGate, said: Callable[[], str]
-) -> None:
+def test_base_arguments_without_effect_on_a_deferrable_gate_are_named(gate: MakeGate, said: Callable[[], str]) -> None:
     run_to_the_end(gate(deferrable=True, exponential_backoff=True, silent_fail=True))
 
     assert "Without effect when deferrable: exponential_backoff, silent_fail." in said()

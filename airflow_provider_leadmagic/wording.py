@@ -1,0 +1,35 @@
+"""How values that are not ours are shown: short, on one line, and without secrets."""
+
+from __future__ import annotations
+
+import re
+
+#: Longest text taken over, so that a log line stays a line.
+MAX_TEXT = 300
+_MAX_VALUE = 80
+_LINK_TOKEN = re.compile(r"(token[\"']?\s*[=:]\s*[\"']?)[^&\s\"']+", re.IGNORECASE)
+
+
+def shown(value: object) -> str:
+    """Write down a value that a user gave, however long it is."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "an integer of more digits than Python writes down"
+    return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}..."
+
+
+def clean(value: object, secret: str | None = None) -> str | None:
+    """
+    Take over text that a server sent: printable, on one line, not too long, without the key or a link's token.
+
+    :param value: What stood where text was expected.
+    :param secret: The API key, which a server may quote back.
+    :return: The text; None if there is none.
+    """
+    if not isinstance(value, str):
+        return None
+    text = value.replace(secret, "***") if secret else value
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    text = _LINK_TOKEN.sub(r"\1***", " ".join(printable.split()))
+    return (text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}...") or None
