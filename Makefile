@@ -1,0 +1,68 @@
+# Everything here sets itself up in .build/, one virtual environment for each version of Airflow.
+#
+#   make demo                    watch a real Airflow hold an enrichment DAG until the credits cover it
+#   make ui                      the same Airflow, left up for browsing
+#   make test                    all tests, end to end included     (make test AIRFLOW=2.11.2)
+#   make test-fast               the tests that take under a minute
+#   make check                   ruff, mypy --strict, and what is in the wheel
+#   make test-browser            the connection form in a real browser (needs Chromium)
+#   make clean                   remove .build/
+
+AIRFLOW ?= 3.3.2
+PYTHON ?= python3
+VENV := .build/venv-$(AIRFLOW)
+REQUIREMENTS := requirements/airflow-$(AIRFLOW).txt
+READY := $(VENV)/.ready
+# With this set every Airflow process would compile all of Airflow anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Nothing of an Airflow the user already has may shine through.
+unexport AIRFLOW_HOME
+unexport PYTHONPATH
+
+.PHONY: demo ui test test-fast test-e2e test-browser check lint wheel format clean
+
+demo: $(READY)
+	@exec $(VENV)/bin/python -W ignore -m demo
+
+ui: $(READY)
+	@exec $(VENV)/bin/python -W ignore -m demo --ui
+
+test: test-fast test-e2e
+
+test-fast: $(READY)
+	$(VENV)/bin/python -m pytest -m "not e2e and not browser and not wheel"
+
+test-e2e: $(READY)
+	$(VENV)/bin/python -m pytest -m e2e
+
+test-browser: $(READY)
+	$(VENV)/bin/python -m pytest -m browser
+
+check: lint wheel
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+wheel: $(READY)
+	$(VENV)/bin/python -m pytest -m wheel
+
+format: $(READY)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf .build
+
+$(READY): $(REQUIREMENTS) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
+	@echo "Installing Airflow $(AIRFLOW) into $(VENV) (once) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@# uv installs in seconds what takes pip a minute; where it cannot be had, pip does.
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check uv >/dev/null 2>&1 \
+	  && $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --compile-bytecode -r $(REQUIREMENTS) >/dev/null 2>&1 \
+	  || $(VENV)/bin/pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(VENV)/bin/python -c 'from importlib.metadata import version as v; a = v("apache-airflow"); assert a == "$(AIRFLOW)", a'
+	@touch $@
