@@ -11,6 +11,8 @@ from tests.dags.conftest import run_dag
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
+pytestmark = pytest.mark.e2e
+
 EXAMPLES = ["example_leadmagic_check_credits", "example_leadmagic_gated_enrichment"]
 
 

@@ -11,6 +11,8 @@ from tests.dags.conftest import Run, run_dag
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def run(dag_bag: Any, leadmagic_sandbox: Sandbox) -> Run:

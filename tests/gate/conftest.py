@@ -27,7 +27,7 @@ class MakeGate(Protocol):
 @pytest.fixture
 def gate(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> MakeGate:
     """Make sensors whose connection is the sandbox and has little patience."""
-    connection = json.loads(leadmagic_sandbox.connection_json) | {"extra": {"timeout": 0.3}}
+    connection = json.loads(leadmagic_sandbox.connection_json) | {"extra": {"timeout": 0.15}}
     monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", json.dumps(connection))
     if not IS_AIRFLOW_3:
         # Airflow 2 asks its database, not the task instance, when the first look was.
@@ -35,7 +35,7 @@ def gate(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mocker: Mo
         mocker.patch("airflow.sensors.base._orig_start_date", return_value=first_asked)
 
     def make(**arguments: Any) -> SufficientCreditsSensor:
-        defaults = {"task_id": "gate", "minimum_credits": 100, "poke_interval": 0.05, "timeout": 20}
+        defaults = {"task_id": "gate", "minimum_credits": 100, "poke_interval": 0.02, "timeout": 20}
         return SufficientCreditsSensor(**{**defaults, **arguments})
 
     return make

@@ -101,11 +101,11 @@ def test_it_does_not_look_before_the_time_it_was_given(leadmagic_sandbox: Sandbo
 
 def test_one_hundred_gates_in_one_event_loop_cost_at_most_two_requests_an_interval(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits(1)
-    intervals = 6
+    interval, intervals = 0.25, 8
 
     async def run() -> list[dict[str, Any]]:
-        gates = [asyncio.create_task(event_of(make(poke_interval=0.5), 60)) for _ in range(100)]
-        await asyncio.sleep(intervals * 0.5)
+        gates = [asyncio.create_task(event_of(make(poke_interval=interval), 60)) for _ in range(100)]
+        await asyncio.sleep(intervals * interval)
         waiting_cost.append(len(leadmagic_sandbox.requests))
         leadmagic_sandbox.add_credits(1000)
         return await asyncio.gather(*gates)

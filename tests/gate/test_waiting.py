@@ -69,7 +69,7 @@ def test_a_gate_that_is_asked_to_wait_for_ever_still_ends_at_its_own_timeout(
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="31536000", times=None)
 
-    assert run_to_the_end(gate(timeout=0.3, **MODES[mode])).error == "AirflowSensorTimeout"
+    assert run_to_the_end(gate(timeout=0.2, **MODES[mode])).error == "AirflowSensorTimeout"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -148,7 +148,7 @@ def test_the_deferral_carries_the_timeout_of_the_sensor_and_nothing_secret(
     assert deferral.value.trigger.serialize()[1] == {
         "leadmagic_conn_id": "leadmagic_default",
         "minimum_credits": "100",
-        "poke_interval": 0.05,
+        "poke_interval": 0.02,
         "refresh": False,
         "not_before": 0.0,
     }
