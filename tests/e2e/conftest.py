@@ -46,6 +46,7 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
     settings = {
         **connections,
         "AIRFLOW_CONN_WRONG_KEY": wrong_key,
+        "AIRFLOW__CORE__FERNET_KEY": "",  # so that nothing in the database is hidden from the search for keys
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",

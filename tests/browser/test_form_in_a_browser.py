@@ -1,0 +1,109 @@
+"""A person creates a LeadMagic connection in the UI of Airflow 3.3, and finds it again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.local_airflow import AIRFLOW_VERSION, LocalAirflow
+from tests.conftest import HOME, REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Locator, Page
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(AIRFLOW_VERSION < "3.2", reason="this Airflow has another form"),
+    pytest.mark.skipif(not CHROMIUM and "CI" not in os.environ, reason="needs Chromium: apt-get install chromium"),
+]
+
+SCREENSHOTS = REPOSITORY / ".build" / "screenshots"
+QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def airflow() -> Iterator[LocalAirflow]:
+    with LocalAirflow(HOME / "browser-airflow", REPOSITORY / "example_dags") as running:
+        yield running
+
+
+@pytest.fixture
+def page(airflow: LocalAirflow, tmp_path: Path) -> Iterator[Page]:
+    from playwright.sync_api import sync_playwright
+
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            str(tmp_path), executable_path=CHROMIUM, args=QUIET, viewport={"width": 1280, "height": 1400}
+        )
+        opened = browser.new_page()
+        opened.set_default_timeout(30_000)
+        opened.goto(f"{airflow.url}/connections")
+        yield opened
+        browser.close()
+
+
+def open_form(page: Page, conn_id: str) -> Locator:
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.locator("input[name=connection_id]").fill(conn_id)
+    form.get_by_role("combobox").first.click()
+    page.get_by_role("option", name="LeadMagic").click()
+    form.locator("input[name=host]").wait_for()
+    return form
+
+
+def test_the_form_asks_for_what_we_need_in_our_words_and_for_nothing_else(page: Page) -> None:
+    form = open_form(page, "leadmagic_not_saved")
+    page.screenshot(path=SCREENSHOTS / "form-empty.png")
+
+    assert form.get_by_text("API base URL", exact=True).is_visible()
+    assert form.get_by_text("API key", exact=True).is_visible()
+    assert form.locator("input[name=host]").get_attribute("placeholder") == "https://api.leadmagic.io"
+    for hidden in ("login", "port", "schema"):
+        assert form.locator(f"input[name={hidden}]").count() == 0
+
+
+def test_a_connection_is_created_saved_and_read_back(
+    airflow: LocalAirflow, page: Page, leadmagic_sandbox: Sandbox
+) -> None:
+    form = open_form(page, "leadmagic_from_the_form")
+    form.locator("input[name=host]").fill(leadmagic_sandbox.url)
+    form.locator("input[name=password]").fill(leadmagic_sandbox.api_key)
+    page.screenshot(path=SCREENSHOTS / "form-filled.png")
+    form.get_by_text("Extra Fields", exact=True).click()
+    form.locator('input[name="element_timeout"]').fill("12.5")
+    page.screenshot(path=SCREENSHOTS / "form-extra-filled.png")
+    form.get_by_role("button", name="Save").click()
+    form.wait_for(state="detached")
+
+    page.get_by_role("button", name="Edit Connection").first.click()
+    again = page.get_by_role("dialog")
+    again.locator("input[name=host]").wait_for()
+    page.screenshot(path=SCREENSHOTS / "form-read-back.png")
+    assert again.locator("input[name=host]").input_value() == leadmagic_sandbox.url
+    again.get_by_text("Extra Fields", exact=True).click()
+    assert again.locator('input[name="element_timeout"]').input_value() == "12.5"
+
+    said = airflow.run("connections", "test", "leadmagic_from_the_form")
+    assert "Connection success!" in said
+    assert leadmagic_sandbox.requests[-1].status == 200
+
+
+def test_an_optional_field_may_stay_empty(airflow: LocalAirflow, page: Page) -> None:
+    form = open_form(page, "leadmagic_with_defaults")
+    form.locator("input[name=password]").fill("a-key-of-no-account")
+    form.get_by_role("button", name="Save").click()
+    form.wait_for(state="detached")
+
+    assert airflow.query("SELECT conn_type FROM connection WHERE conn_id = 'leadmagic_with_defaults'") == [("leadmagic",)]
