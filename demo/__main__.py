@@ -14,11 +14,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from demo.local_airflow import AIRFLOW_VERSION, IS_AIRFLOW_3, LocalAirflow, LocalAirflowError, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HOME = REPOSITORY / ".build" / "demo-airflow-home"
@@ -70,8 +73,10 @@ def _sum_up(watch: RunWatch, sandbox: Sandbox) -> int:
     spent = TOO_FEW + TOP_UP - sandbox.credits
     looks = len(sandbox.requests_to("/v1/credits"))
     good = watch.state == "success" and spent > 0
-    say(f"{'DONE' if good else 'FAILED'}: the run ended {watch.state}; the gate looked {looks} times for free, the "
-        f"enrichment spent {spent} credits, {sandbox.credits} are left.")
+    say(
+        f"{'DONE' if good else 'FAILED'}: the run ended {watch.state}; the gate looked {looks} times for free, the "
+        f"enrichment spent {spent} credits, {sandbox.credits} are left."
+    )
     return 0 if good else 1
 
 
@@ -94,8 +99,10 @@ def _browse() -> int:
     with Sandbox(credits=TOO_FEW) as sandbox, _airflow(sandbox.connection_json) as airflow:
         airflow.wait_for_dag(GATED)
         say(f"Airflow is up on {airflow.url} (no login). Trigger {GATED} and see it wait.")
-        say(f"Top up with: curl -X POST {sandbox.url}/_sandbox/credits -H 'Content-Type: application/json' "
-            "-d '{\"add\": 100}'")
+        say(
+            f"Top up with: curl -X POST {sandbox.url}/_sandbox/credits -H 'Content-Type: application/json' "
+            "-d '{\"add\": 100}'"
+        )
         say("Ctrl-C ends both.")
         while True:
             time.sleep(1)

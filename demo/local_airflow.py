@@ -15,14 +15,16 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 AIRFLOW_VERSION = version("apache-airflow")
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
@@ -114,7 +116,9 @@ class LocalAirflow:
         command = [sys.executable, "-m", "airflow", *arguments]
         done = subprocess.run(command, env=self.environment, cwd=self.home, capture_output=True, text=True)
         if done.returncode != 0:
-            raise LocalAirflowError(f"airflow {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+            raise LocalAirflowError(
+                f"airflow {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+            )
         return done.stdout
 
     def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
@@ -265,10 +269,8 @@ def _carries(process: psutil.Process, mark: str) -> bool:
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(psutil.Error):
         process.send_signal(number)
-    except psutil.Error:
-        pass
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class Sandbox:
 
     def __init__(
         self,
-        credits: Amount = DEFAULT_CREDITS,  # noqa: A002
+        credits: Amount = DEFAULT_CREDITS,
         api_key: str = DEFAULT_API_KEY,
         port: int = 0,
         host: str = LOOPBACK,
@@ -98,11 +98,11 @@ class Sandbox:
         """Copy the log's calls of one path."""
         return self._state.requests.entries(path)
 
-    def set_credits(self, credits: Amount) -> None:  # noqa: A002
+    def set_credits(self, credits: Amount) -> None:
         """Replace the balance."""
         self._state.account.set_credits(credits)
 
-    def add_credits(self, credits: Amount) -> None:  # noqa: A002
+    def add_credits(self, credits: Amount) -> None:
         """Top the balance up."""
         self._state.account.add_credits(credits)
 

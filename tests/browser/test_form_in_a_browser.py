@@ -106,4 +106,6 @@ def test_an_optional_field_may_stay_empty(airflow: LocalAirflow, page: Page) -> 
     form.get_by_role("button", name="Save").click()
     form.wait_for(state="detached")
 
-    assert airflow.query("SELECT conn_type FROM connection WHERE conn_id = 'leadmagic_with_defaults'") == [("leadmagic",)]
+    assert airflow.query("SELECT conn_type FROM connection WHERE conn_id = 'leadmagic_with_defaults'") == [
+        ("leadmagic",)
+    ]

@@ -14,7 +14,7 @@ from airflow_provider_leadmagic.models import CreditBalance, format_credits, jso
 NOW = datetime(2026, 11, 5, 3, 0, tzinfo=UTC)
 
 
-def balance(credits, **fields):  # noqa: A002
+def balance(credits, **fields):
     return CreditBalance(credits=Decimal(credits), observed_at=NOW, **fields)
 
 
@@ -80,7 +80,7 @@ class TestThreshold:
             pytest.param("-3", "0", False, id="overdrawn"),
         ],
     )
-    def test_a_threshold_is_met_when_the_spendable_credits_reach_it(self, credits, minimum, covered):  # noqa: A002
+    def test_a_threshold_is_met_when_the_spendable_credits_reach_it(self, credits, minimum, covered):
         assert balance(credits).covers(Decimal(minimum)) is covered
 
 

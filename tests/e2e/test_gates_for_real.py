@@ -146,7 +146,7 @@ def read_xcom(value: Any) -> dict[str, Any]:
 
 
 def rows_with(airflow: LocalAirflow, text: str) -> list[str]:
-    """Name the tables in which a text stands: rendered templates, XCom, triggers, serialized DAGs, logs, all of them."""
+    """Name the tables in which a text stands; all are searched, from rendered templates to serialized DAGs."""
     found = []
     for (table,) in airflow.query("SELECT name FROM sqlite_master WHERE type = 'table'"):
         for row in airflow.query(f'SELECT * FROM "{table}"'):

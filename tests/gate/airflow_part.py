@@ -1,8 +1,8 @@
 """
 Plays Airflow's part for one sensor: the task runner's, the scheduler's and the triggerer's.
 
-``dag.test()`` would do, but it knows no deferral timeout. What this one does is checked against a running Airflow by the
-end-to-end tests.
+``dag.test()`` would do, but it knows no deferral timeout. What this one does is checked by the end-to-end tests
+against a running Airflow.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import asyncio
 import copy
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
+from operator import methodcaller
 from typing import Any
 
 from airflow.exceptions import AirflowRescheduleException
@@ -66,13 +66,13 @@ def run_to_the_end(sensor: SufficientCreditsSensor) -> Outcome:
         return Outcome("success", xcom=_finish(sensor, TaskInstance()))
     except AirflowSkipException as skip:
         return Outcome("skipped", message=str(skip))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return Outcome("failed", error=type(error).__name__, message=str(error))
 
 
 def _finish(sensor: SufficientCreditsSensor, ti: TaskInstance) -> Any:
     context: Any = {"ti": ti, "task_instance": ti}
-    step: Callable[[SufficientCreditsSensor], Any] = lambda task: task.execute(context)  # noqa: E731
+    step = methodcaller("execute", context)
     while True:
         attempt = copy.copy(sensor)  # each step is a new process, which knows nothing of the one before
         try:
@@ -82,7 +82,7 @@ def _finish(sensor: SufficientCreditsSensor, ti: TaskInstance) -> Any:
             time.sleep(max(0.0, (later.reschedule_date - datetime.now(UTC)).total_seconds()))
         except TaskDeferred as deferral:
             method, kwargs = _wait_for(deferral)
-            step = lambda task: task.resume_execution(method, kwargs, context)  # noqa: B023, E731
+            step = methodcaller("resume_execution", method, kwargs, context)
 
 
 def _wait_for(deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 def test_a_poke_interval_that_makes_no_sense_is_refused_at_once(value: Any) -> None:
     with pytest.raises(
-        ValueError, match="^poke_interval must be a timedelta or a number of seconds, above 0; got "
+        ValueError, match=r"^poke_interval must be a timedelta or a number of seconds, above 0; got "
     ) as e:
         SufficientCreditsSensor(task_id="gate", minimum_credits=1, poke_interval=value)
     assert str(e.value).endswith(repr(value))
@@ -29,7 +29,7 @@ def test_a_poke_interval_that_makes_no_sense_is_refused_at_once(value: Any) -> N
 
 @pytest.mark.parametrize("value", [-1, True, "5", float("nan"), timedelta(seconds=-1)])
 def test_a_timeout_that_makes_no_sense_is_refused_at_once(value: Any) -> None:
-    with pytest.raises(ValueError, match="^timeout must be a timedelta or a number of seconds, 0 or more; got "):
+    with pytest.raises(ValueError, match=r"^timeout must be a timedelta or a number of seconds, 0 or more; got "):
         SufficientCreditsSensor(task_id="gate", minimum_credits=1, timeout=value)
 
 
@@ -42,7 +42,7 @@ def test_a_flag_that_is_no_flag_is_refused_at_once(argument: str, value: Any) ->
 
 @pytest.mark.parametrize("value", ["defer", "", None, True])
 def test_an_unknown_mode_is_refused_at_once(value: Any) -> None:
-    with pytest.raises(ValueError, match="^mode must be poke or reschedule; got "):
+    with pytest.raises(ValueError, match=r"^mode must be poke or reschedule; got "):
         SufficientCreditsSensor(task_id="gate", minimum_credits=1, mode=value)
 
 

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-
 from airflow.providers.common.compat.sdk import TaskDeferred
+
 from tests.gate.airflow_part import MODES, TaskInstance, first_event, run_to_the_end
 
 if TYPE_CHECKING:

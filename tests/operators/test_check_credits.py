@@ -14,8 +14,6 @@ from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from tests.gate.airflow_part import TaskInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
 
@@ -159,19 +157,19 @@ def test_a_threshold_that_is_no_number_is_refused_before_any_request(
 
 @pytest.mark.parametrize("value", ["ignore", "", None, True])
 def test_an_unknown_choice_is_refused_when_the_dag_is_parsed(value: Any) -> None:
-    with pytest.raises(ValueError, match="^on_insufficient must be fail, skip or continue; got "):
+    with pytest.raises(ValueError, match=r"^on_insufficient must be fail, skip or continue; got "):
         CheckCreditsOperator(task_id="check", on_insufficient=value)
 
 
 @pytest.mark.parametrize("value", ["no", 1, None])
 def test_a_flag_that_is_no_flag_is_refused_when_the_dag_is_parsed(value: Any) -> None:
-    with pytest.raises(ValueError, match="^refresh must be True or False; got "):
+    with pytest.raises(ValueError, match=r"^refresh must be True or False; got "):
         CheckCreditsOperator(task_id="check", refresh=value)
 
 
 @pytest.mark.parametrize("value", ["mail", 7, ["mail"]])
 def test_on_low_credits_that_cannot_be_called_is_refused_when_the_dag_is_parsed(value: Any) -> None:
-    with pytest.raises(ValueError, match="^on_low_credits must be a callable, a notifier, or a list of them; got "):
+    with pytest.raises(ValueError, match=r"^on_low_credits must be a callable, a notifier, or a list of them; got "):
         CheckCreditsOperator(task_id="check", on_low_credits=value)
 
 
