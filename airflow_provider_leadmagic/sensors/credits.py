@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -162,7 +163,9 @@ class SufficientCreditsSensor(BaseSensorOperator):
         """Let ``never_fail`` cover what Airflow leaves out: the timeout, and errors before and after a deferral."""
         try:
             yield
-        except (AirflowSensorTimeout, LeadMagicError, ValueError) as error:
+        except (AirflowSkipException, AirflowRescheduleException):
+            raise
+        except Exception as error:
             if not self.never_fail:
                 raise
             raise AirflowSkipException(f"Skipping because never_fail is set. {error}") from error

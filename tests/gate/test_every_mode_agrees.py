@@ -13,6 +13,8 @@ from tests.gate.airflow_part import MODES, run_to_the_end
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_mock import MockerFixture
+
     from tests.gate.conftest import MakeGate
 
 FLAGS: dict[str, dict[str, Any]] = {"plain": {}, "soft_fail": {"soft_fail": True}, "never_fail": {"never_fail": True}}
@@ -126,3 +128,16 @@ def queue_fault(sandbox: Sandbox, elsewhere: Sandbox, case: Case) -> None:
 def without_time(report: dict[str, Any]) -> dict[str, Any]:
     assert report["observed_at"]
     return {name: value for name, value in report.items() if name != "observed_at"}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_failure_that_is_none_of_ours_ends_every_mode_alike_too(
+    gate: MakeGate, mocker: MockerFixture, mode: str, flag: str
+) -> None:
+    away = "airflow_provider_leadmagic.hooks.leadmagic.LeadMagicHook.get_connection"
+    mocker.patch(away, side_effect=RuntimeError("Airflow's API server is away"))
+
+    outcome = run_to_the_end(gate(**MODES[mode], **FLAGS[flag]))
+
+    assert (outcome.state, outcome.error) == fails_with("RuntimeError")[flag]
