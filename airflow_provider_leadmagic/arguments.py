@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,9 @@ from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+#: Airflow adds timeouts to today's date, and dates end with the year 9999.
+LONGEST = timedelta(days=3650)
 
 
 def check_flag(argument: str, value: object) -> None:
@@ -39,15 +41,28 @@ def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
 
 def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> None:
     """
-    Insist on a length of time.
+    Insist on a length of time that Airflow can work with.
 
     :param argument: Its name.
     :param value: What was given: a timedelta, or a number of seconds.
     :param above_zero: Whether 0 is refused too.
-    :raises ValueError: If it is anything else, negative, or not finite.
+    :raises ValueError: If it is anything else, negative, or longer than ten years.
     """
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
-    if not is_number or seconds < 0 or (above_zero and seconds == 0):  # type: ignore[operator]
+    length = _length(value)
+    if length is None or not timedelta(0) <= length <= LONGEST or (above_zero and not length):
         limit = "above 0" if above_zero else "0 or more"
-        raise ValueError(f"{argument} must be a timedelta or a number of seconds, {limit}; got {shown(value)}")
+        problem = f"{argument} must be a timedelta or a number of seconds, {limit}; got {shown(value)}"
+        raise ValueError(problem if length is None or length <= LONGEST else f"{problem}, which is over ten years")
+
+
+def _length(value: object) -> timedelta | None:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return timedelta(seconds=value)
+    except OverflowError:
+        return timedelta.max if value > 0 else timedelta.min
+    except ValueError:
+        return None  # not a number, in the literal sense

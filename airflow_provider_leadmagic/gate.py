@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from decimal import Decimal
+from typing import Any, Protocol
 
 from airflow_provider_leadmagic import exceptions
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.models import CreditBalance, format_credits
-
-if TYPE_CHECKING:
-    from decimal import Decimal
+from airflow_provider_leadmagic.wording import shown
 
 #: Longest ``Retry-After`` a gate honours, in seconds. LeadMagic has daily limits, so a day makes sense; a year would
 #: be a gate that never opens again.
-MAX_RETRY_AFTER = 86_400.0
+LONGEST_REQUESTED_WAIT = 86_400.0
 
 
 class Log(Protocol):
@@ -65,31 +64,47 @@ def tolerate_failed_look(log: Log, error: LeadMagicError, failures: int) -> None
 
 def requested_wait(error: LeadMagicError | None) -> float:
     """Tell how many seconds a gate waits at least before the next look because LeadMagic said so."""
-    return min((error and error.retry_after) or 0.0, MAX_RETRY_AFTER)
+    return min((error and error.retry_after) or 0.0, LONGEST_REQUESTED_WAIT)
 
 
-def open_event(balance: CreditBalance) -> dict[str, Any]:
+def open_event(balance: CreditBalance, minimum_credits: Decimal) -> dict[str, Any]:
     """Build the event that lets a deferred sensor succeed."""
-    return {"status": "open", "balance": balance.to_json()}
+    return {"status": "open", "balance": balance.to_json(), "minimum_credits": str(minimum_credits)}
 
 
 def error_event(error: LeadMagicError) -> dict[str, Any]:
     """Build the event that lets a deferred sensor fail with the very error its trigger met."""
-    fields = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float)}
+    fields = {name: getattr(error, name, None) for name in _ERROR_FIELDS}
     return {"status": "error", "error": type(error).__name__, "message": str(error), "fields": fields}
 
 
-def balance_from(event: Any) -> CreditBalance:
-    """
-    Read an event on the worker.
+#: What of an error travels in an event: plain values, none of them secret.
+_ERROR_FIELDS = ("status", "code", "detail", "action", "docs", "request_id", "retry_after", "request_sent", "transient")
 
+
+def report_from(event: Any) -> dict[str, Any]:
+    """
+    Read an event on the worker, which may run another version of this package than the triggerer.
+
+    :param event: What the trigger sent.
+    :return: The report of the balance that opened the gate.
     :raises LeadMagicError: The error the trigger met; or that the event is none of ours, which would otherwise pass
         for success.
     """
-    status = event.get("status") if isinstance(event, dict) else None
-    if status == "open":
-        return CreditBalance.from_json(event["balance"])
-    if status == "error":
-        error_class = getattr(exceptions, event["error"], LeadMagicError)
-        raise error_class(event["message"], **event["fields"])
-    raise LeadMagicError(f"The trigger sent an event that means nothing to this version of the provider: {event!r}")
+    try:
+        if event["status"] == "open":
+            return CreditBalance.from_json(event["balance"]).report(Decimal(event["minimum_credits"]))
+        error = _error_from(event) if event["status"] == "error" else None
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        error = None
+    raise error or LeadMagicError(f"The trigger sent an event that makes no sense here: {shown(event)}")
+
+
+def _error_from(event: dict[str, Any]) -> LeadMagicError:
+    named = getattr(exceptions, event["error"], None)
+    error_class = named if isinstance(named, type) and issubclass(named, LeadMagicError) else LeadMagicError
+    error = error_class(event["message"])
+    for name in _ERROR_FIELDS:
+        if event.get("fields", {}).get(name) is not None:
+            setattr(error, name, event["fields"][name])
+    return error

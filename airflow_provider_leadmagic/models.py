@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -108,10 +109,11 @@ class CreditBalance:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> CreditBalance:
-        """Rebuild the balance that :meth:`to_json` described."""
+        """Rebuild the balance that :meth:`to_json` described; a field this version does not know is passed over."""
+        known = {field.name: fields[field.name] for field in dataclass_fields(cls) if field.name in fields}
         amounts = ("credits", "credits_frozen", "credits_liquid")
-        numbers = {name: Decimal(fields[name]) for name in amounts if fields.get(name) is not None}
-        return cls(**{**fields, **numbers, "observed_at": datetime.fromisoformat(fields["observed_at"])})
+        numbers = {name: Decimal(known[name]) for name in amounts if known.get(name) is not None}
+        return cls(**{**known, **numbers, "observed_at": datetime.fromisoformat(fields["observed_at"])})
 
     @classmethod
     def from_api(cls, body: object, clean: Callable[[object], str | None] = clean) -> CreditBalance:

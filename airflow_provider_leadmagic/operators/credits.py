@@ -58,9 +58,10 @@ class CheckCreditsOperator(BaseOperator):
         super().__init__(**kwargs)
         check_flag("refresh", refresh)
         check_choice("on_insufficient", on_insufficient, get_args(OnInsufficient))
-        if not all(callable(callback) for callback in _as_list(on_low_credits)):
-            problem = f"on_low_credits must be a callable, a notifier, or a list of them; got {on_low_credits!r}"
-            raise ValueError(problem)
+        for callback in _as_list(on_low_credits):
+            if not callable(callback):  # by its type only: what it holds may be a secret
+                problem = "on_low_credits must be a callable, a notifier, or a list of them"
+                raise ValueError(f"{problem}; got {_name_of(callback)}")
         self.minimum_credits = minimum_credits
         self.warn_below = warn_below
         self.on_low_credits = on_low_credits

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import (
@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.gate import balance_from, gate_opens, requested_wait, tolerate_failed_look
+from airflow_provider_leadmagic.gate import gate_opens, report_from, requested_wait, tolerate_failed_look
 from airflow_provider_leadmagic.models import CreditBalance, parse_credits
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
     :param poke_interval: Seconds, or timedelta, from one look to the next; 300 by default. Each look is one request:
         there are no retries within it.
     :param kwargs: Arguments of ``BaseSensorOperator``: ``timeout`` (seconds), ``soft_fail``, ``never_fail`` and so on.
-        ``exponential_backoff``, ``max_wait`` and ``silent_fail`` do nothing when deferrable.
+        ``exponential_backoff`` and ``max_wait`` do nothing when deferrable, ``silent_fail`` never does.
     :raises LeadMagicError: What LeadMagic refuses for good.
     :raises AirflowSensorTimeout: When ``timeout`` is reached.
     :raises ValueError: If an argument makes no sense; the message names it.
@@ -89,20 +89,22 @@ class SufficientCreditsSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self._failed_looks = 0
         self._requested_wait = 0.0
+        self._is_time_up = False
 
     def execute(self, context: Context) -> Any:
         """Look, and wait in the way that was chosen if that is not enough."""
         self._warn_of_odd_settings()
         with self._never_failing():
-            if not self.deferrable:
-                return super().execute(context)
-            first_look = self.poke(context)
-            if not first_look.is_done:
-                self._defer()
-            return first_look.xcom_value
+            if self.deferrable:
+                return self._look_and_defer(context)
+            if self.reschedule and self._is_past_deadline(context):
+                raise self._timed_out()
+            return super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Look once, unless the time is up."""
+        if self._is_time_up:
+            raise self._timed_out()
         minimum = parse_credits("minimum_credits", self.minimum_credits)
         self._requested_wait = 0.0
         try:
@@ -123,15 +125,30 @@ class SufficientCreditsSensor(BaseSensorOperator):
         :param context: The task's context.
         :param event: What the trigger sent.
         """
-        return balance_from(event).report(parse_credits("minimum_credits", self.minimum_credits))
+        return report_from(event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from a deferral; the end of its time is the end of the sensor's, on every Airflow."""
         with self._never_failing():
-            if next_method == "__fail__" and (next_kwargs or {}).get("error") in _DEFERRAL_TIMEOUTS:
-                message = f"The gate did not open within {self.timeout} seconds."
-                raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
+            if next_method == "__fail__":
+                raise self._failed_deferral(next_kwargs or {})
             return super().resume_execution(next_method, next_kwargs, context)
+
+    def _failed_deferral(self, failure: dict[str, Any]) -> Exception:
+        if failure.get("error") in _DEFERRAL_TIMEOUTS:
+            return self._timed_out()
+        # Airflow's own error would be skipped under soft_fail, and a crash must not end as a green run.
+        self.log.error("The trigger failed:\n%s", "\n".join(failure.get("traceback") or ["no traceback came with it"]))
+        return LeadMagicError(f"The trigger failed ({failure.get('error')}); the log above says how.")
+
+    def _timed_out(self) -> Exception:
+        message = f"The gate did not open in time: its timeout is {self.timeout} seconds."
+        return AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
+
+    def _is_past_deadline(self, context: Context) -> bool:
+        """Tell whether a rescheduled look comes too late; the base class would look once more and might open."""
+        first_look = _first_reschedule(context["ti"], self.retries or 0, context)
+        return first_look is not None and (datetime.now(UTC) - first_look).total_seconds() >= self.timeout
 
     def _look(self) -> CreditBalance:
         # Imported here because it brings the HTTP client, which no DAG file needs in order to be parsed.
@@ -140,9 +157,12 @@ class SufficientCreditsSensor(BaseSensorOperator):
         with LeadMagicHook(self.leadmagic_conn_id, max_tries=1).get_conn() as client:
             return client.refresh_credits() if self.refresh else client.get_credits()
 
-    def _defer(self) -> None:
+    def _look_and_defer(self, context: Context) -> Any:
         from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 
+        first_look = self.poke(context)
+        if first_look.is_done:
+            return first_look.xcom_value
         trigger = SufficientCreditsTrigger(
             leadmagic_conn_id=self.leadmagic_conn_id,
             minimum_credits=str(self.minimum_credits),
@@ -151,12 +171,14 @@ class SufficientCreditsSensor(BaseSensorOperator):
             not_before=time.time() + self._requested_wait if self._requested_wait else 0.0,
         )
         # Airflow keeps this deadline in its database, so it survives a restart of the triggerer.
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Any, poke_count: int) -> float:
-        """Wait as long as LeadMagic asked for, but not beyond the sensor's own timeout."""
-        interval = super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        return float(max(interval, min(self._requested_wait, self.timeout - run_duration())))
+        """Wait as long as LeadMagic asked for, but not beyond the deadline, after which there is no look."""
+        wait = max(super()._get_next_poke_interval(started_at, run_duration, poke_count), self._requested_wait)
+        left = max(self.timeout - run_duration(), 0.0)
+        self._is_time_up = wait >= left
+        return float(min(wait, left))
 
     @contextmanager
     def _never_failing(self) -> Iterator[None]:
@@ -174,6 +196,20 @@ class SufficientCreditsSensor(BaseSensorOperator):
         if self.poke_interval < POLITE_INTERVAL:
             problem = "poke_interval is %g s; LeadMagic asks for one look in one to five minutes."
             self.log.warning(problem, self.poke_interval)
-        without_effect = [name for name in ("exponential_backoff", "max_wait", "silent_fail") if getattr(self, name)]
+        if self.silent_fail:
+            # It would have a wrong key waited out in two of the three modes; what may pass is tolerated anyway.
+            self.silent_fail = False
+            self.log.warning("silent_fail has no effect: what may pass is waited out, and anything else ends the gate.")
+        without_effect = [name for name in ("exponential_backoff", "max_wait") if getattr(self, name)]
         if self.deferrable and without_effect:
             self.log.warning("Without effect when deferrable: %s.", ", ".join(without_effect))
+
+
+def _first_reschedule(task_instance: Any, retries: int, context: Context) -> datetime | None:
+    """Ask when a rescheduled sensor first looked: Airflow 3 knows by the task instance, Airflow 2 by its database."""
+    if hasattr(task_instance, "get_first_reschedule_date"):
+        return cast("datetime | None", task_instance.get_first_reschedule_date(context))
+    from airflow.sensors.base import _orig_start_date
+
+    ids = {name: getattr(task_instance, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+    return cast("datetime | None", _orig_start_date(**ids, try_number=(task_instance.max_tries or 0) - retries + 1))

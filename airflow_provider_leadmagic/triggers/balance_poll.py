@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
-from airflow_provider_leadmagic.gate import requested_wait
+from airflow_provider_leadmagic.gate import LONGEST_REQUESTED_WAIT, requested_wait
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.models import CreditBalance
+
+log = logging.getLogger(__name__)
+
+
+#: Shortest wait between two looks, in seconds, whatever the arithmetic says.
+SHORTEST_WAIT = 0.01
+#: Oldest look, in seconds, by which a gate may open: the money in an older one may be spent.
+OLDEST_TO_OPEN = 5.0
+#: How much of an interval a look stays good for others: less than all, so that who sleeps an interval finds it due.
+_FRESH = 0.9
 
 
 @dataclass(frozen=True)
@@ -29,16 +40,23 @@ class Look:
     :param balance: The balance, if the look succeeded.
     :param error: The error, if it did not.
     :param failures: How many looks have failed in a row, this one included.
+    :param refreshed: Whether LeadMagic had been asked to re-read the balance from its database.
     """
 
     taken_at: float
     balance: CreditBalance | None = None
     error: LeadMagicError | None = None
     failures: int = 0
+    refreshed: bool = False
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was taken."""
+        return time.monotonic() - self.taken_at
 
     def due_in(self, interval: float) -> float:
         """Tell how many seconds from now the next look may be made."""
-        return self.taken_at + max(interval, requested_wait(self.error)) - time.monotonic()
+        return max(interval, requested_wait(self.error)) - self.age
 
 
 async def watch_balance(
@@ -55,16 +73,28 @@ async def watch_balance(
     :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
     :param not_before: Unix time before which not to look.
     """
-    await asyncio.sleep(max(_with_jitter(interval), not_before - time.time()))
-    shared = _shared_looks(conn_id, refresh)
+    requested = min(not_before - time.time(), LONGEST_REQUESTED_WAIT)
+    await asyncio.sleep(max(interval + _jitter(interval), requested))
     while True:
-        look = await shared.take(interval)
+        look = await take_look(conn_id, interval, refresh=refresh)
         yield look
-        await asyncio.sleep(_with_jitter(interval, least=look.due_in(interval)))
+        await asyncio.sleep(max(look.due_in(interval), SHORTEST_WAIT) + _jitter(interval))
 
 
-def _with_jitter(interval: float, least: float | None = None) -> float:
-    return (interval if least is None else max(least, 0.0)) + random.uniform(0, interval / 10)  # noqa: S311
+async def take_look(conn_id: str, max_age: float, *, refresh: bool = False) -> Look:
+    """
+    Return the latest look of this process unless it is too old, else a new one.
+
+    :param conn_id: The connection.
+    :param max_age: Seconds until a look is due for renewal.
+    :param refresh: Whether LeadMagic should re-read the balance from its database.
+    """
+    looks = _looks_of_loop.setdefault(asyncio.get_running_loop(), {})
+    return await looks.setdefault(conn_id, SharedLooks(conn_id)).take(max_age, refresh)
+
+
+def _jitter(interval: float) -> float:
+    return random.uniform(0, interval / 10)  # noqa: S311
 
 
 class SharedLooks:
@@ -72,59 +102,62 @@ class SharedLooks:
     The latest look at one balance, renewed by whoever asks first after it is due.
 
     :param conn_id: The connection.
-    :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
     """
 
-    #: How much of an interval a look stays good. Less than all of it, so that who sleeps an interval finds it due.
-    _FRESH = 0.9
-
-    def __init__(self, conn_id: str, refresh: bool) -> None:
+    def __init__(self, conn_id: str) -> None:
         self._conn_id = conn_id
-        self._refresh = refresh
         self._lock = asyncio.Lock()
         self._latest: Look | None = None
 
-    async def take(self, interval: float) -> Look:
+    async def take(self, max_age: float, refresh: bool) -> Look:
         """
         Return the latest look if it is not due for renewal, else a new one.
 
-        :param interval: Seconds between looks.
+        :param max_age: Seconds until a look is due for renewal.
+        :param refresh: Whether LeadMagic should re-read the balance from its database.
         """
         async with self._lock:
-            if self._latest is None or self._latest.due_in(interval * self._FRESH) <= 0:
-                self._latest = await self._look(self._latest.failures if self._latest else 0)
+            if self._latest is None or self._is_due(self._latest, max_age, refresh):
+                self._latest = await self._look(self._latest.failures if self._latest else 0, refresh)
             return self._latest
 
-    async def _look(self, failures: int) -> Look:
-        try:
-            balance = await self._read_balance()
-        except LeadMagicError as error:
-            return Look(time.monotonic(), error=error, failures=failures + 1)
-        return Look(time.monotonic(), balance=balance)
+    @staticmethod
+    def _is_due(latest: Look, max_age: float, refresh: bool) -> bool:
+        wanted = 0.0 if refresh and not latest.refreshed else max_age * _FRESH
+        return latest.due_in(wanted) <= 0
 
-    async def _read_balance(self) -> CreditBalance:
+    async def _look(self, failures: int, refresh: bool) -> Look:
+        try:
+            balance = await self._read_balance(refresh)
+        except LeadMagicError as error:
+            return Look(time.monotonic(), error=error, failures=failures + 1, refreshed=refresh)
+        except Exception as error:
+            # Raised, it would end the poll of every gate, and Airflow would skip those with soft_fail.
+            log.exception("Looking at the balance of connection %r failed.", self._conn_id)
+            problem = LeadMagicError(
+                f"Looking at the balance failed with {type(error).__name__}, see the triggerer's log."
+            )
+            return Look(time.monotonic(), error=problem, failures=failures + 1, refreshed=refresh)
+        return Look(time.monotonic(), balance=balance, refreshed=refresh)
+
+    async def _read_balance(self, refresh: bool) -> CreditBalance:
         # A new hook each time: a key or an address corrected in the connection is used from the next look on.
         client = await self._client()
         try:
-            return await asyncio.to_thread(client.refresh_credits if self._refresh else client.get_credits)
+            return await asyncio.to_thread(client.refresh_credits if refresh else client.get_credits)
         finally:
             client.close()
 
     async def _client(self) -> LeadMagicClient:
         try:
             return await LeadMagicHook(self._conn_id, max_tries=1).aget_conn()
-        except LeadMagicError:
-            raise
         except Exception as error:
-            # Airflow's own database or API server is away: a reason to wait, not to fail everybody's gate.
-            problem = f"Connection {self._conn_id!r} could not be read from Airflow: {type(error).__name__}."
+            # The connection was good when the gate began to wait. Airflow reports an outage of its secrets backend or
+            # database as a connection that does not exist: a reason to wait, not to fail everybody's gate.
+            reason = str(error) if isinstance(error, LeadMagicError) else type(error).__name__
+            problem = f"Connection {self._conn_id!r} could not be used just now: {reason}"
             raise LeadMagicConnectionError(problem, request_sent=False) from error
 
 
-_looks_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, bool], SharedLooks]] = WeakKeyDictionary()
-
-
-def _shared_looks(conn_id: str, refresh: bool) -> SharedLooks:
-    """Find the looks shared in this event loop; a lock cannot cross loops, and a test's loop must not see another's."""
-    looks = _looks_of_loop.setdefault(asyncio.get_running_loop(), {})
-    return looks.setdefault((conn_id, refresh), SharedLooks(conn_id, refresh))
+_looks_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedLooks]] = WeakKeyDictionary()
+"""Looks are shared within an event loop: a lock cannot cross loops."""

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.gate import error_event, gate_opens, open_event, tolerate_failed_look
 from airflow_provider_leadmagic.models import parse_credits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 
-    from airflow_provider_leadmagic.models import CreditBalance
     from airflow_provider_leadmagic.triggers.balance_poll import Look
 
 
@@ -63,8 +61,8 @@ class SufficientCreditsTrigger(BaseEventTrigger):
         }
 
     def shared_stream_key(self) -> Hashable:
-        """Name the poll this trigger can share with others."""
-        return ("leadmagic-credits", self.leadmagic_conn_id, self.poke_interval, self.refresh)
+        """Name the poll this trigger can share: with others that may look no earlier than it may."""
+        return ("leadmagic-credits", self.leadmagic_conn_id, self.poke_interval, self.refresh, self.not_before)
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Look, None]:
@@ -89,7 +87,7 @@ class SufficientCreditsTrigger(BaseEventTrigger):
         :param shared_stream: What :meth:`open_shared_stream` yields.
         """
         async for look in shared_stream:
-            event = self._judge(look)
+            event = await self._judge(look)
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
                 return
@@ -100,16 +98,17 @@ class SufficientCreditsTrigger(BaseEventTrigger):
             async for event in self.filter_shared_stream(looks):
                 yield event
 
-    def _judge(self, look: Look) -> dict[str, Any] | None:
-        try:
-            if look.error is not None:
-                tolerate_failed_look(self.log, look.error, look.failures)
-            elif look.balance is not None and self._opens(look.balance):
-                return open_event(look.balance)
-        except LeadMagicError as error:
-            return error_event(error)
-        return None
+    async def _judge(self, look: Look) -> dict[str, Any] | None:
+        from airflow_provider_leadmagic.triggers.balance_poll import OLDEST_TO_OPEN, take_look
 
-    def _opens(self, balance: CreditBalance) -> bool:
         minimum = parse_credits("minimum_credits", self.minimum_credits)
-        return gate_opens(self.log, balance, minimum, self.leadmagic_conn_id)
+        if look.balance and look.balance.covers(minimum) and look.age > OLDEST_TO_OPEN:
+            look = await take_look(self.leadmagic_conn_id, OLDEST_TO_OPEN, refresh=self.refresh)
+        if look.balance:
+            is_open = gate_opens(self.log, look.balance, minimum, self.leadmagic_conn_id)
+            return open_event(look.balance, minimum) if is_open else None
+        if look.error and not look.error.transient:
+            return error_event(look.error)
+        if look.error:
+            tolerate_failed_look(self.log, look.error, look.failures)
+        return None

@@ -53,17 +53,24 @@ class TaskInstance:
     max_tries: int = 0
     pushed: dict[str, Any] = field(default_factory=dict)
 
-    def get_first_reschedule_date(self, _context: Any) -> datetime | None:
-        return self.first_reschedule
+    if IS_AIRFLOW_3:
+
+        def get_first_reschedule_date(self, _context: Any) -> datetime | None:
+            return self.first_reschedule
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = json.loads(json.dumps(value))
 
 
+#: The task instance that runs, for Airflow 2, whose sensors ask the database about it.
+running = TaskInstance()
+
+
 def run_to_the_end(sensor: SufficientCreditsSensor) -> Outcome:
     """Run a sensor until it succeeds, fails or is skipped."""
+    running.first_reschedule = None
     try:
-        return Outcome("success", xcom=_finish(sensor, TaskInstance()))
+        return Outcome("success", xcom=_finish(sensor, running))
     except AirflowSkipException as skip:
         return Outcome("skipped", message=str(skip))
     except Exception as error:
@@ -74,11 +81,12 @@ def _finish(sensor: SufficientCreditsSensor, ti: TaskInstance) -> Any:
     context: Any = {"ti": ti, "task_instance": ti}
     step = methodcaller("execute", context)
     while True:
+        began = datetime.now(UTC)
         attempt = copy.copy(sensor)  # each step is a new process, which knows nothing of the one before
         try:
             return step(attempt)
         except AirflowRescheduleException as later:
-            ti.first_reschedule = ti.first_reschedule or datetime.now(UTC)
+            ti.first_reschedule = ti.first_reschedule or began
             time.sleep(max(0.0, (later.reschedule_date - datetime.now(UTC)).total_seconds()))
         except TaskDeferred as deferral:
             method, kwargs = _wait_for(deferral)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 from demo.local_airflow import IS_AIRFLOW_3
+from tests.gate.airflow_part import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +26,12 @@ class MakeGate(Protocol):
 
 @pytest.fixture
 def gate(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> MakeGate:
-    """Make sensors whose connection is the sandbox and has little patience."""
-    connection = json.loads(leadmagic_sandbox.connection_json) | {"extra": {"timeout": 0.15}}
-    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", json.dumps(connection))
+    """Make sensors that look at the sandbox, often; ``impatient`` ones wait for an answer no longer than 0.15 s."""
+    impatient = json.loads(leadmagic_sandbox.connection_json) | {"extra": {"timeout": 0.15}}
+    monkeypatch.setenv("AIRFLOW_CONN_IMPATIENT", json.dumps(impatient))
     if not IS_AIRFLOW_3:
         # Airflow 2 asks its database, not the task instance, when the first look was.
-        first_asked = datetime.now(UTC)
-        mocker.patch("airflow.sensors.base._orig_start_date", return_value=first_asked)
+        mocker.patch("airflow.sensors.base._orig_start_date", side_effect=lambda **_: running.first_reschedule)
 
     def make(**arguments: Any) -> SufficientCreditsSensor:
         defaults = {"task_id": "gate", "minimum_credits": 100, "poke_interval": 0.02, "timeout": 20}

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    "value", [0, -1, True, "5", None, float("nan"), float("inf"), timedelta(0), timedelta(seconds=-1)]
+    "value",
+    [0, -1, True, "5", None, float("nan"), float("inf"), 1e-7, 1e15, 10**400, timedelta(0), timedelta(seconds=-1)],
 )
 def test_a_poke_interval_that_makes_no_sense_is_refused_at_once(value: Any) -> None:
     with pytest.raises(
         ValueError, match=r"^poke_interval must be a timedelta or a number of seconds, above 0; got "
     ) as e:
         SufficientCreditsSensor(task_id="gate", minimum_credits=1, poke_interval=value)
-    assert str(e.value).endswith(repr(value))
+    assert repr(value)[:40] in str(e.value)
 
 
-@pytest.mark.parametrize("value", [-1, True, "5", float("nan"), timedelta(seconds=-1)])
+@pytest.mark.parametrize("value", [-1, True, "5", float("nan"), 1e12, 10**400, timedelta(seconds=-1), timedelta.max])
 def test_a_timeout_that_makes_no_sense_is_refused_at_once(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^timeout must be a timedelta or a number of seconds, 0 or more; got "):
         SufficientCreditsSensor(task_id="gate", minimum_credits=1, timeout=value)
@@ -80,11 +81,3 @@ def test_the_defaults_are_polite() -> None:
 
     assert (sensor.mode, sensor.poke_interval, sensor.leadmagic_conn_id) == ("reschedule", 300, "leadmagic_default")
     assert (sensor.deferrable, sensor.refresh) == (False, False)
-
-
-@pytest.mark.parametrize("event", [None, {}, {"status": "later"}, "open", 3])
-def test_an_event_that_is_none_of_ours_fails_the_task(gate: MakeGate, event: Any) -> None:
-    from airflow_provider_leadmagic.exceptions import LeadMagicError
-
-    with pytest.raises(LeadMagicError, match="means nothing to this version"):
-        gate().execute_complete({}, event)

@@ -41,6 +41,7 @@ class Case:
     times: int | None = 2
     timeout: float = 20
     frozen: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 def answers(body: str, ends: dict[str, tuple[str, str | None]]) -> Case:
@@ -58,7 +59,13 @@ CASES = {
     "429 for ever": Case(TIMES_OUT, {"status": 429}, times=None, timeout=0.2),
     "500": Case(OPENS, {"status": 500}),
     "dropped connection": Case(OPENS, {"drop": True}),
-    "timeout": Case(OPENS, {"delay": 0.3}),
+    "timeout": Case(OPENS, {"delay": 0.3}, arguments={"leadmagic_conn_id": "impatient"}),
+    "Retry-After beyond the timeout": Case(TIMES_OUT, {"status": 429, "retry_after": "3600"}, times=1, timeout=0.2),
+    "interval beyond the timeout": Case(
+        TIMES_OUT, {"status": 500}, times=1, timeout=0.2, arguments={"poke_interval": 9}
+    ),
+    "no time at all": Case(TIMES_OUT, {"status": 500}, times=1, timeout=0),
+    "no time at all, and enough": Case(OPENS, timeout=0),
     "HTML with status 200": Case(OPENS, {"body": "<html>sorry</html>", "content_type": "text/html"}),
     "cut-off body": Case(OPENS, {"truncate": True}),
     "JSON without credits": answers("{}", fails_with("LeadMagicResponseError")),
@@ -98,9 +105,10 @@ def test_a_gate_ends_alike_in_every_mode(
         leadmagic_sandbox.freeze("payment overdue")
     queue_fault(leadmagic_sandbox, elsewhere, case)
 
-    outcome = run_to_the_end(gate(timeout=case.timeout, **MODES[mode], **FLAGS[flag]))
+    outcome = run_to_the_end(gate(timeout=case.timeout, **case.arguments, **MODES[mode], **FLAGS[flag]))
 
     assert (outcome.state, outcome.error) == case.ends[flag], outcome.message
+    assert case.times != 1 or len(leadmagic_sandbox.requests) == 1, "there is no look after the deadline"
     assert outcome.state != "success" or without_time(outcome.xcom) == OPENED_BY
 
 

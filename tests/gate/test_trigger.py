@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def test_its_event_is_plain_json(leadmagic_sandbox: Sandbox) -> None:
     ("changes", "shared"),
     [
         ({"minimum_credits": "5"}, True),
-        ({"not_before": 99.0}, True),
+        ({"not_before": 99.0}, False),
         ({"leadmagic_conn_id": "other"}, False),
         ({"poke_interval": 60.0}, False),
         ({"refresh": True}, False),
@@ -83,20 +84,23 @@ def test_it_may_run_on_a_named_triggerer_queue_like_any_trigger_of_a_task() -> N
     assert SufficientCreditsTrigger.supports_triggerer_queue is True
 
 
-def test_it_does_not_look_before_the_time_it_was_given(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
-    mocker.patch.object(balance_poll.time, "time", return_value=1000.0)
+@pytest.mark.parametrize(("not_before", "sleeps"), [(1042.0, 42.0), (999.0, 0.1), (1e12, 86_400.0)])
+def test_it_does_not_look_before_the_time_it_was_given(
+    leadmagic_sandbox: Sandbox, mocker: MockerFixture, not_before: float, sleeps: float
+) -> None:
     slept: list[float] = []
 
-    async def run() -> None:
-        async def sleep(seconds: float) -> None:
-            slept.append(seconds)
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
 
-        mocker.patch.object(balance_poll.asyncio, "sleep", sleep)
-        await event_of(make(not_before=1042.0))
+    # Not the modules themselves: the sandbox lives in this process, and needs its sleep.
+    mocker.patch.object(balance_poll, "asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
+    mocker.patch.object(balance_poll, "time", mocker.Mock(wraps=time, time=lambda: 1000.0))
+    mocker.patch.object(balance_poll, "_jitter", return_value=0.0)
 
-    asyncio.run(run())
+    asyncio.run(event_of(make(not_before=not_before)))
 
-    assert slept[0] == 42.0
+    assert slept == [sleeps]
 
 
 def test_one_hundred_gates_in_one_event_loop_cost_at_most_two_requests_an_interval(leadmagic_sandbox: Sandbox) -> None:
@@ -156,17 +160,43 @@ def test_a_key_that_was_corrected_is_used_by_the_next_look(
     assert asyncio.run(run()) == ["LeadMagicAuthenticationError", "NoneType"]
 
 
-def test_airflow_itself_being_away_is_a_reason_to_wait(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
-    away = mocker.patch(
-        "airflow_provider_leadmagic.hooks.leadmagic.get_async_connection",
-        side_effect=[OSError("database is away"), mocker.DEFAULT],
-    )
-    away.return_value = mocker.Mock(
-        password=leadmagic_sandbox.api_key, host=leadmagic_sandbox.url, port=None, schema=""
-    )
-    away.return_value.extra = None
+def test_an_old_look_is_renewed_before_a_gate_opens_by_it(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
+    mocker.patch.object(balance_poll, "OLDEST_TO_OPEN", 0.2)
 
-    assert asyncio.run(event_of(make(poke_interval=0.05)))["status"] == "open"
+    async def run() -> dict[str, Any]:
+        await balance_poll.take_look("leadmagic_default", 60)
+        slow = make(poke_interval=0.5)
+        leadmagic_sandbox.set_credits(1)  # spent by somebody else since that look
+        gate = asyncio.create_task(event_of(slow))
+        await until(lambda: len(leadmagic_sandbox.requests) == 2)
+        leadmagic_sandbox.set_credits(700)
+        return await gate
+
+    assert asyncio.run(run())["balance"]["credits"] == "700"
+
+
+def test_gates_with_and_without_refresh_hold_back_together(leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="0.8")
+
+    async def run() -> None:
+        plain, refreshing = make(poke_interval=0.05), make(poke_interval=0.2, refresh=True)
+        await asyncio.gather(event_of(plain), event_of(refreshing))
+
+    asyncio.run(run())
+
+    first, second = (request.at for request in leadmagic_sandbox.requests[:2])
+    assert second - first >= 0.8
+
+
+def test_a_look_that_crashes_fails_the_gate_and_not_the_poll(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
+    mocker.patch("airflow_provider_leadmagic.client.LeadMagicClient.get_credits", side_effect=RuntimeError("a bug"))
+
+    event = asyncio.run(event_of(make(poke_interval=0.05)))
+
+    assert (event["error"], event["message"]) == (
+        "LeadMagicError",
+        "Looking at the balance failed with RuntimeError, see the triggerer's log.",
+    )
 
 
 def test_cancelling_a_gate_in_mid_request_closes_its_client(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:

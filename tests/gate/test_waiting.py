@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import os
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.models import CreditBalance
 from tests.gate.airflow_part import MODES, TaskInstance, first_event, run_to_the_end
 
 if TYPE_CHECKING:
@@ -131,9 +136,27 @@ def test_a_poke_interval_of_ten_seconds_is_not_warned_about(gate: MakeGate, said
 
 
 def test_base_arguments_without_effect_on_a_deferrable_gate_are_named(gate: MakeGate, said: Callable[[], str]) -> None:
-    run_to_the_end(gate(deferrable=True, exponential_backoff=True, silent_fail=True))
+    run_to_the_end(gate(deferrable=True, exponential_backoff=True, max_wait=60))
 
-    assert "Without effect when deferrable: exponential_backoff, silent_fail." in said()
+    assert "Without effect when deferrable: exponential_backoff, max_wait." in said()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_silent_fail_has_no_wrong_key_waited_out(
+    gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", status=401, times=None)
+
+    outcome = run_to_the_end(gate(silent_fail=True, **MODES[mode]))
+
+    assert outcome.error == "LeadMagicAuthenticationError"
+    assert "silent_fail has no effect" in said()
+
+
+@pytest.mark.parametrize("flag", [{}, {"soft_fail": True}], ids=["plain", "soft_fail"])
+def test_a_trigger_that_crashed_fails_the_gate_also_under_soft_fail(gate: MakeGate, flag: dict[str, bool]) -> None:
+    with pytest.raises(LeadMagicError, match=r"The trigger failed \(Trigger failure\)"):
+        gate(**flag).resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["line"]}, {})
 
 
 def test_the_deferral_carries_the_timeout_of_the_sensor_and_nothing_secret(
@@ -154,15 +177,30 @@ def test_the_deferral_carries_the_timeout_of_the_sensor_and_nothing_secret(
     }
 
 
-def test_a_connection_that_vanishes_while_the_gate_waits_fails_it_with_a_sentence(
+def test_a_connection_that_cannot_be_read_while_the_gate_waits_is_waited_for(
     gate: MakeGate, leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: object
 ) -> None:
+    """Airflow says of an outage of its secrets backend that the connection does not exist."""
     leadmagic_sandbox.set_credits(1)
     with pytest.raises(TaskDeferred) as deferral:
         gate(deferrable=True).execute({"ti": TaskInstance()})
+    connection = os.environ["AIRFLOW_CONN_LEADMAGIC_DEFAULT"]
     monkeypatch.delenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT")
 
-    event = asyncio.run(first_event(deferral.value.trigger))
+    async def outage() -> Any:
+        waiting = asyncio.create_task(first_event(deferral.value.trigger))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", connection)
+        leadmagic_sandbox.add_credits(1000)
+        return await asyncio.wait_for(waiting, 10)
 
-    assert event["error"] == "LeadMagicConfigurationError"
-    assert "'leadmagic_default' does not exist" in event["message"]
+    assert asyncio.run(outage())["status"] == "open"
+
+
+def test_the_threshold_that_opened_the_gate_is_the_one_that_is_reported(gate: MakeGate) -> None:
+    event = {"status": "open", "balance": CreditBalance(Decimal(150), datetime.now(UTC)).to_json()}
+
+    report = gate(minimum_credits=2000).execute_complete({}, {**event, "minimum_credits": "100"})
+
+    assert (report["minimum_credits"], report["sufficient"]) == (100, True)

@@ -173,6 +173,11 @@ def test_on_low_credits_that_cannot_be_called_is_refused_when_the_dag_is_parsed(
         CheckCreditsOperator(task_id="check", on_low_credits=value)
 
 
+def test_what_on_low_credits_holds_is_not_shown() -> None:
+    with pytest.raises(ValueError, match=r"got dict$"):
+        CheckCreditsOperator(task_id="check", on_low_credits={"webhook": "some-secret-address"})
+
+
 @pytest.mark.parametrize("field", ["leadmagic_conn_id", "minimum_credits", "warn_below"])
 def test_what_changes_from_run_to_run_is_templated(field: str) -> None:
     assert field in CheckCreditsOperator.template_fields
