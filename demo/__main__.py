@@ -2,7 +2,8 @@
 Watch a real Airflow hold an enrichment DAG until the LeadMagic balance covers it.
 
 ``python -m demo`` runs the story and ends; ``python -m demo --ui`` leaves Airflow up for browsing until Ctrl-C.
-With ``LEADMAGIC_API_KEY`` set, the real API is asked for the real balance, and nothing is spent.
+With ``LEADMAGIC_API_KEY`` set (and ``LEADMAGIC_BASE_URL``, if need be), the real API is asked for the real balance, and
+nothing is spent.
 """
 
 from __future__ import annotations
@@ -10,22 +11,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
+import re
 import signal
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from demo.local_airflow import AIRFLOW_VERSION, IS_AIRFLOW_3, LocalAirflow, LocalAirflowError, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-HOME = REPOSITORY / ".build" / "demo-airflow-home"
-GATED, CHECK = "example_leadmagic_gated_enrichment", "example_leadmagic_check_credits"
+GATED, READ_ONLY = "example_leadmagic_gated_enrichment", "read_the_balance"
 TOO_FEW, TOP_UP = 2, 100
 RUN_LIMIT = 120
 _began = time.monotonic()
@@ -36,7 +38,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="leave Airflow up for browsing until Ctrl-C")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave Airflow behind
+        signal.signal(number, lambda caught, _: sys.exit(128 + caught))
     try:
         api_key = os.environ.get("LEADMAGIC_API_KEY")
         return _browse() if arguments.ui else _read_real_balance(api_key) if api_key else _tell_the_story()
@@ -82,41 +85,60 @@ def _sum_up(watch: RunWatch, sandbox: Sandbox) -> int:
 
 def _read_real_balance(api_key: str) -> int:
     say("LEADMAGIC_API_KEY is set: the real LeadMagic is asked for its balance. Nothing is spent.")
-    connection = json.dumps({"conn_type": "leadmagic", "password": api_key})
-    with _airflow(connection) as airflow:
-        run_id = _start_run(airflow, CHECK)
-        watch = RunWatch(airflow, CHECK, run_id, None)
+    connection = {"conn_type": "leadmagic", "password": api_key, "host": os.environ.get("LEADMAGIC_BASE_URL", "")}
+    with _airflow(json.dumps(connection), REPOSITORY / "demo" / "dags") as airflow:
+        run_id = _start_run(airflow, READ_ONLY)
+        watch = RunWatch(airflow, READ_ONLY, run_id, None)
         watch.until_run_ends()
-        for path, text in airflow.logs():
-            for line in text.splitlines():
-                if "can spend" in line and CHECK in str(path):
-                    say(line[-200:])
-        say(f"DONE: the check ended {watch.state}.")
-        return 0 if watch.state in ("success", "failed") else 1
+        say(_last_word(airflow))
+        say(f"{'DONE' if watch.state == 'success' else 'FAILED'}: the check ended {watch.state}.")
+        return 0 if watch.state == "success" else 1
+
+
+def _last_word(airflow: LocalAirflow) -> str:
+    """Find what the check said: the balance, or why there is none."""
+    lines = [line for path, text in airflow.logs() if READ_ONLY in str(path) for line in text.splitlines()]
+    found = [match.group() for line in lines for pattern in _LAST_WORDS if (match := re.search(pattern, line))]
+    return found[-1] if found else "The check said nothing about the balance."
+
+
+_LAST_WORDS = (
+    r"Connection 'leadmagic_default' can spend [\d,.]+ credits",
+    r"(?:GET http|Connection ')[^\"]+ (?:was answered|got no answer|cannot be used)[^\"]*",
+)
 
 
 def _browse() -> int:
     with Sandbox(credits=TOO_FEW) as sandbox, _airflow(sandbox.connection_json) as airflow:
         airflow.wait_for_dag(GATED)
-        say(f"Airflow is up on {airflow.url} (no login). Trigger {GATED} and see it wait.")
+        if IS_AIRFLOW_3:
+            say(f"Airflow is up on {airflow.url} (no login). Trigger {GATED} and see it wait.")
+        else:
+            say(f"Airflow is up, without its web server, in {airflow.home}. Trigger {GATED} and see it wait.")
         say(
             f"Top up with: curl -X POST {sandbox.url}/_sandbox/credits -H 'Content-Type: application/json' "
             "-d '{\"add\": 100}'"
         )
         say("Ctrl-C ends both.")
-        while True:
-            time.sleep(1)
+        signal.pause()
+        return 0
 
 
-def _airflow(connection_json: str) -> LocalAirflow:
-    shutil.rmtree(HOME, ignore_errors=True)
+@contextmanager
+def _airflow(connection_json: str, dags: Path = REPOSITORY / "example_dags") -> Iterator[LocalAirflow]:
+    """Run an Airflow whose home folder is its own, so that two demos do not meet, and goes with it."""
     say(f"Starting Airflow {AIRFLOW_VERSION}: scheduler, triggerer{', API server' if IS_AIRFLOW_3 else ''}, SQLite ...")
     settings = {
         "AIRFLOW_CONN_LEADMAGIC_DEFAULT": connection_json,
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "5",
     }
-    return LocalAirflow(HOME, REPOSITORY / "example_dags", settings)
+    (REPOSITORY / ".build").mkdir(exist_ok=True)
+    with (
+        TemporaryDirectory(prefix="demo-", dir=REPOSITORY / ".build", ignore_cleanup_errors=True) as home,
+        LocalAirflow(Path(home), dags, settings) as airflow,
+    ):
+        yield airflow
 
 
 def _start_run(airflow: LocalAirflow, dag_id: str) -> str:

@@ -147,7 +147,7 @@ class LocalAirflow:
 
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Read from Airflow's database."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
+        with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
             return connection.execute(statement, values).fetchall()
 
     def logs(self) -> Iterator[tuple[Path, str]]:
@@ -276,8 +276,11 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 @contextmanager
 def _no_interruption() -> Iterator[None]:
     """Let an impatient second Ctrl-C not leave half of the processes behind."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -47,6 +47,8 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         **connections,
         "AIRFLOW_CONN_WRONG_KEY": wrong_key,
         "AIRFLOW__CORE__FERNET_KEY": "",  # so that nothing in the database is hidden from the search for keys
+        # Airflow's own masking would hide a key that we wrote to a log.
+        "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS": "False",
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import dag, task
@@ -28,6 +29,15 @@ def gates_for_real() -> None:
             for flag, flag_arguments in FLAGS.items():
                 arguments = {**GATE, **mode_arguments, **flag_arguments}
                 SufficientCreditsSensor(task_id=f"{case}-{mode}-{flag}", leadmagic_conn_id=conn_id, **arguments)
+
+    @task
+    def says_the_key() -> None:
+        """Prove that a key in a log would be found."""
+        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+
+        logging.getLogger(__name__).info("The key is %s.", LeadMagicHook.get_connection("rich").password)
+
+    says_the_key()
     CheckCreditsOperator(task_id="check", minimum_credits=100, leadmagic_conn_id="rich")
     CheckCreditsOperator(task_id="check_fails", minimum_credits=100, leadmagic_conn_id="poor", retries=0)
 

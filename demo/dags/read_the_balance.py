@@ -1,0 +1,12 @@
+"""Reads the real balance once, for the demo with LEADMAGIC_API_KEY: no threshold, no retries, nothing spent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
+
+with DAG("read_the_balance", schedule=None, start_date=datetime(2026, 1, 1)):
+    CheckCreditsOperator(task_id="check", retries=0)
