@@ -40,6 +40,7 @@ def main() -> int:
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave Airflow behind
         signal.signal(number, lambda caught, _: sys.exit(128 + caught))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started us with Ctrl-C ignored
     try:
         api_key = os.environ.get("LEADMAGIC_API_KEY")
         return _browse() if arguments.ui else _read_real_balance(api_key) if api_key else _tell_the_story()

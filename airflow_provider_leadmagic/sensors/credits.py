@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Seconds. LeadMagic asks its clients to cache a balance for one to five minutes.
 POLITE_INTERVAL = 10.0
+#: Seconds from one look of a rescheduled sensor to its end, where its deadline would have it sooner.
+SHORTEST_RESCHEDULE = 5.0
 
 # What the scheduler tells a task whose deferral ran out of time: Airflow 2.11, Airflow 3.
 _DEFERRAL_TIMEOUTS = ("Trigger/execution timeout", "Trigger timeout")
@@ -178,6 +180,9 @@ class SufficientCreditsSensor(BaseSensorOperator):
         wait = max(super()._get_next_poke_interval(started_at, run_duration, poke_count), self._requested_wait)
         left = max(self.timeout - run_duration(), 0.0)
         self._is_time_up = wait >= left
+        if self.reschedule:
+            # A scheduler that has not yet seen this process end takes a task that is due again for one that was lost.
+            left = max(left, min(self.poke_interval, SHORTEST_RESCHEDULE))
         return float(min(wait, left))
 
     @contextmanager

@@ -62,7 +62,7 @@ CASES = {
     "timeout": Case(OPENS, {"delay": 0.3}, arguments={"leadmagic_conn_id": "impatient"}),
     "Retry-After beyond the timeout": Case(TIMES_OUT, {"status": 429, "retry_after": "3600"}, times=1, timeout=0.2),
     "interval beyond the timeout": Case(
-        TIMES_OUT, {"status": 500}, times=1, timeout=0.2, arguments={"poke_interval": 9}
+        TIMES_OUT, {"status": 500}, times=1, timeout=0.2, arguments={"poke_interval": 0.5}
     ),
     "no time at all": Case(TIMES_OUT, {"status": 500}, times=1, timeout=0),
     "no time at all, and enough": Case(OPENS, timeout=0),

@@ -14,7 +14,7 @@ MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferr
 FLAGS = {"plain": {}, "soft_fail": {"soft_fail": True}, "never_fail": {"never_fail": True}}
 ACCOUNTS = {"opens": "rich", "times_out": "poor", "wrong_key": "wrong_key", "key_echoed": "echo"}
 START = datetime(2026, 1, 1)
-GATE = {"minimum_credits": 100, "poke_interval": 1, "timeout": 3, "deferrable": False}
+GATE = {"minimum_credits": 100, "poke_interval": 4, "timeout": 9, "deferrable": False}
 
 
 @dag(
@@ -35,7 +35,7 @@ def gates_for_real() -> None:
         """Prove that a key in a log would be found."""
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-        logging.getLogger(__name__).info("The key is %s.", LeadMagicHook.get_connection("rich").password)
+        logging.getLogger(__name__).info("The key, on purpose: %s.", LeadMagicHook.get_connection("rich").password)
 
     says_the_key()
     CheckCreditsOperator(task_id="check", minimum_credits=100, leadmagic_conn_id="rich")
