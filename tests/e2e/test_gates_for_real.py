@@ -128,9 +128,9 @@ def test_no_key_is_left_behind_anywhere(airflow: LocalAirflow, accounts: dict[st
 
     told = [line for text in logs.values() for line in text.splitlines() if CANARY in line or WRONG_CANARY in line]
 
-    # The one task that says its key on purpose is found, so any other would be.
     assert [line for line in told if "The key, on purpose:" not in line] == []
-    assert [line for line in told if "The key, on purpose:" in line] != []
+    # The one task that says its key is found, so any other would be. Airflow 2 masks keys whatever it is told.
+    assert bool(told) is IS_AIRFLOW_3
     assert rows_with(airflow, CANARY) == rows_with(airflow, WRONG_CANARY) == []
 
 

@@ -26,8 +26,8 @@ class MakeGate(Protocol):
 
 @pytest.fixture
 def gate(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> MakeGate:
-    """Make sensors that look at the sandbox, often; ``impatient`` ones wait for an answer no longer than 0.15 s."""
-    impatient = json.loads(leadmagic_sandbox.connection_json) | {"extra": {"timeout": 0.15}}
+    """Make sensors that look at the sandbox, often; ``impatient`` ones wait for an answer no longer than 0.1 s."""
+    impatient = json.loads(leadmagic_sandbox.connection_json) | {"extra": {"timeout": 0.1}}
     monkeypatch.setenv("AIRFLOW_CONN_IMPATIENT", json.dumps(impatient))
     if not IS_AIRFLOW_3:
         # Airflow 2 asks its database, not the task instance, when the first look was.

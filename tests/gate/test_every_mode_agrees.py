@@ -51,18 +51,18 @@ def answers(body: str, ends: dict[str, tuple[str, str | None]]) -> Case:
 CASES = {
     "enough": Case(OPENS),
     "not yet, then enough": answers('{"credits": 99.95}', OPENS),
-    "frozen": Case(TIMES_OUT, frozen=True, timeout=0.2),
+    "frozen": Case(TIMES_OUT, frozen=True, timeout=0.15),
     "401": Case(fails_with("LeadMagicAuthenticationError"), {"status": 401}),
     "403": Case(fails_with("LeadMagicPermissionError"), {"status": 403}),
-    "429 with Retry-After": Case(OPENS, {"status": 429, "retry_after": "0.2"}),
+    "429 with Retry-After": Case(OPENS, {"status": 429, "retry_after": "0.1"}),
     "429 without Retry-After": Case(OPENS, {"status": 429}),
-    "429 for ever": Case(TIMES_OUT, {"status": 429}, times=None, timeout=0.2),
+    "429 for ever": Case(TIMES_OUT, {"status": 429}, times=None, timeout=0.15),
     "500": Case(OPENS, {"status": 500}),
     "dropped connection": Case(OPENS, {"drop": True}),
-    "timeout": Case(OPENS, {"delay": 0.3}, arguments={"leadmagic_conn_id": "impatient"}),
-    "Retry-After beyond the timeout": Case(TIMES_OUT, {"status": 429, "retry_after": "3600"}, times=1, timeout=0.2),
+    "timeout": Case(OPENS, {"delay": 0.2}, arguments={"leadmagic_conn_id": "impatient"}),
+    "Retry-After beyond the timeout": Case(TIMES_OUT, {"status": 429, "retry_after": "3600"}, times=1, timeout=0.15),
     "interval beyond the timeout": Case(
-        TIMES_OUT, {"status": 500}, times=1, timeout=0.2, arguments={"poke_interval": 0.5}
+        TIMES_OUT, {"status": 500}, times=1, timeout=0.15, arguments={"poke_interval": 0.3}
     ),
     "no time at all": Case(TIMES_OUT, {"status": 500}, times=1, timeout=0),
     "no time at all, and enough": Case(OPENS, timeout=0),

@@ -228,17 +228,3 @@ def test_a_cancelled_gate_does_not_stop_the_others(leadmagic_sandbox: Sandbox) -
         return await second
 
     assert asyncio.run(run())["status"] == "open"
-
-
-def test_loading_the_trigger_module_does_not_load_the_http_client() -> None:
-    import subprocess
-    import sys
-
-    program = (
-        "import sys, airflow.triggers.base; before = set(sys.modules);"
-        "import airflow_provider_leadmagic.triggers.credits;"
-        "print({'requests', 'airflow_provider_leadmagic.client'} & (set(sys.modules) - before))"
-    )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip().splitlines()[-1] == "set()"

@@ -15,6 +15,8 @@ from airflow_provider_leadmagic.sandbox.command import main
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.e2e  # each test starts a process
+
 CHECKOUT = Path(__file__).parents[2]
 SCRIPT = "import sys; from airflow_provider_leadmagic.sandbox.command import main; sys.exit(main())"
 
