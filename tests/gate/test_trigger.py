@@ -161,13 +161,13 @@ def test_a_key_that_was_corrected_is_used_by_the_next_look(
 
 
 def test_an_old_look_is_renewed_before_a_gate_opens_by_it(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
-    mocker.patch.object(balance_poll, "OLDEST_TO_OPEN", 0.2)
+    mocker.patch.object(balance_poll, "OLDEST_TO_OPEN", 0.1)
 
     async def run() -> dict[str, Any]:
+        gate = asyncio.create_task(event_of(make(poke_interval=1)))
+        await asyncio.sleep(0.5)
         await balance_poll.take_look("leadmagic_default", 60)
-        slow = make(poke_interval=0.5)
-        leadmagic_sandbox.set_credits(1)  # spent by somebody else since that look
-        gate = asyncio.create_task(event_of(slow))
+        leadmagic_sandbox.set_credits(1)  # spent by somebody else between that look and the gate's
         await until(lambda: len(leadmagic_sandbox.requests) == 2)
         leadmagic_sandbox.set_credits(700)
         return await gate
