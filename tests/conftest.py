@@ -1,39 +1,22 @@
-"""Points every test at an Airflow of its own, before anything imports Airflow."""
+"""What all tests share."""
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-HOME = Path(tempfile.mkdtemp(prefix="leadmagic-tests-"))
-if not os.environ.get("LEADMAGIC_TESTS_KEEP"):  # set it to look into the logs of a failed end-to-end run
-    atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+from tests.airflow_home import HOME
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-DAGS = HOME / "dags"
-DAGS.mkdir()
-(DAGS / "examples").symlink_to(REPOSITORY / "example_dags")
-(DAGS / "of_the_tests").symlink_to(REPOSITORY / "tests" / "dags" / "files")
-
-for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
-    del os.environ[name]
-os.environ.update(
-    AIRFLOW_HOME=str(HOME),
-    AIRFLOW__CORE__LOAD_EXAMPLES="False",
-    AIRFLOW__CORE__DAGS_FOLDER=str(DAGS),
-    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME}/airflow.db",
-)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
 def airflow_database() -> Path:
     """A migrated metadata database, for tests in which Airflow keeps something."""
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     return HOME / "airflow.db"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path

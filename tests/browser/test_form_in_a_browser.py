@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.local_airflow import AIRFLOW_VERSION, LocalAirflow
-from tests.conftest import HOME, REPOSITORY
+from tests.airflow_home import HOME, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

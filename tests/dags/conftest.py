@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo.local_airflow import IS_AIRFLOW_3
-from tests.conftest import DAGS
+from tests.airflow_home import DAGS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def dag_bag(airflow_database: Path) -> Any:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
 
         DagBundlesManager().sync_bundles_to_db()
-    return DagBag(str(DAGS), include_examples=False) if not IS_AIRFLOW_3 else DagBag(str(DAGS))
+    return DagBag(str(DAGS))
 
 
 class Run:

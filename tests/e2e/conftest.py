@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from demo.local_airflow import LocalAirflow, wait_until
-from tests.conftest import HOME, REPOSITORY
+from tests.airflow_home import HOME, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,32 @@
+"""
+Points every test at an Airflow of its own, before anything imports Airflow.
+
+Not in conftest.py: that is imported under two names, and would point at two of them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+HOME = Path(tempfile.mkdtemp(prefix="leadmagic-tests-"))
+if not os.environ.get("LEADMAGIC_TESTS_KEEP"):  # set it to look into the logs of a failed end-to-end run
+    atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DAGS = HOME / "dags"
+DAGS.mkdir()
+(DAGS / "examples").symlink_to(REPOSITORY / "example_dags")
+(DAGS / "of_the_tests").symlink_to(REPOSITORY / "tests" / "dags" / "files")
+
+for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[name]
+os.environ.update(
+    AIRFLOW_HOME=str(HOME),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__DAGS_FOLDER=str(DAGS),
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME}/airflow.db",
+)
