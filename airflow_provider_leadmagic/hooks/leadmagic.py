@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_leadmagic.models import CreditBalance
+
 #: Longest wait of ``test_connection``, in seconds: somebody is looking at a button.
 TEST_TIMEOUT = 10.0
 
@@ -85,6 +87,16 @@ class LeadMagicHook(BaseHook):
                 connection = await get_async_connection(self._checked_conn_id(), hook=type(self))
             self._client = self._build_client(connection, max_tries=self.max_tries)
         return self._client
+
+    def read_balance(self, *, refresh: bool = False) -> CreditBalance:
+        """
+        Read the balance once, and close the connections to LeadMagic.
+
+        :param refresh: Have LeadMagic re-read it from its database first. Off by default.
+        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not answer.
+        """
+        with self.get_conn() as client:
+            return client.refresh_credits() if refresh else client.get_credits()
 
     def test_connection(self) -> tuple[bool, str]:
         """Read the balance, which is free, and say in one sentence what works or what is wrong."""

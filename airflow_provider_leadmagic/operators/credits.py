@@ -86,8 +86,7 @@ class CheckCreditsOperator(BaseOperator):
         # Imported here because it brings the HTTP client, which no DAG file needs in order to be parsed.
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-        with LeadMagicHook(self.leadmagic_conn_id).get_conn() as client:
-            return client.refresh_credits() if self.refresh else client.get_credits()
+        return LeadMagicHook(self.leadmagic_conn_id).read_balance(refresh=self.refresh)
 
     def _warn(self, context: Context, balance: CreditBalance, warn_below: Decimal, report: dict[str, Any]) -> None:
         self.log.warning(
