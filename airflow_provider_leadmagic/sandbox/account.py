@@ -26,7 +26,7 @@ class InsufficientCreditsError(Exception):
 
 @dataclass(frozen=True)
 class Charge:
-    """One line of the ledger."""
+    """One line of the ledger: a lookup, and what was charged for it, 0 for a miss."""
 
     at: float
     product: str
@@ -100,7 +100,7 @@ class Account:
 
     @property
     def charges(self) -> list[Charge]:
-        """A copy of the ledger, oldest line first."""
+        """A copy of the ledger, in the order it was written."""
         with self._lock:
             return list(self._charges)
 
@@ -158,11 +158,17 @@ class Account:
                 raise InsufficientCreditsError(price, self.spendable)
             before = self._credits
             if found:
-                self._charge(product, price)
-            return Receipt(price, before - self._credits, before, self._credits)
+                self._deduct(price)
+            receipt = Receipt(price, before - self._credits, before, self._credits)
+            self.record(Charge(time.time(), product, receipt.consumed))
+            return receipt
 
-    def _charge(self, product: str, price: Decimal) -> None:
+    def record(self, charge: Charge) -> None:
+        """Write a line into the ledger; the balance stays as it is."""
+        with self._lock:
+            self._charges.append(charge)
+
+    def _deduct(self, price: Decimal) -> None:
         if self._liquid is not None:
             self._liquid = self.spendable - price
         self._credits -= price
-        self._charges.append(Charge(time.time(), product, price))

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic import __version__
+from airflow_provider_leadmagic.sandbox.analytics import analytics_router
 from airflow_provider_leadmagic.sandbox.control import control_router
 from airflow_provider_leadmagic.sandbox.credits import credits_router
 from airflow_provider_leadmagic.sandbox.enrichment import enrichment_router
@@ -27,7 +28,7 @@ def create_app(state: SandboxState) -> FastAPI:
     """
     # No schema and no redirects for a trailing slash: the API has neither.
     app = FastAPI(title="LeadMagic sandbox", version=__version__, openapi_url=None, redirect_slashes=False)
-    for build_router in (credits_router, enrichment_router, control_router):
+    for build_router in (credits_router, analytics_router, enrichment_router, control_router):
         app.include_router(build_router(state))
     app.exception_handler(ApiError)(_answer_api_error)
     app.exception_handler(HTTPException)(_answer_http_error)

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import asdict
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
-from airflow_provider_leadmagic.sandbox.account import DEFAULT_FREEZE_MESSAGE, to_credits
+from airflow_provider_leadmagic.sandbox.account import DEFAULT_FREEZE_MESSAGE
 from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
 from airflow_provider_leadmagic.sandbox.faults import Fault  # noqa: TC001 - FastAPI reads the annotation
+from airflow_provider_leadmagic.sandbox.spending import Credits, Spending  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.state import SandboxState
 
 CONTROL_PREFIX = "/_sandbox"
-
-Credits = Annotated[Decimal, BeforeValidator(to_credits)]
 
 
 class CreditsChange(BaseModel):
@@ -41,15 +40,25 @@ class Freeze(BaseModel):
     liquid: Credits = Decimal(0)
 
 
+class AnalyticsChange(BaseModel):
+    """How the analytics are answered from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wrap_analytics: bool
+
+
 def describe(state: SandboxState) -> JsonAnswer:
     """Answer with everything but the log and the key."""
     spent: dict[str, Decimal] = defaultdict(Decimal)
     for charge in state.account.charges:
-        spent[charge.product] += charge.credits
+        if charge.credits:
+            spent[charge.product] += charge.credits
     return JsonAnswer(
         {
             "balance": state.account.balance(),
             "bare_body": state.account.bare_body,
+            "wrap_analytics": state.wrap_analytics,
             "spent": spent,
             "faults": [asdict(fault) for fault in state.faults.pending],
             "requests": len(state.requests.entries()),
@@ -61,6 +70,7 @@ def control_router(state: SandboxState) -> APIRouter:
     """Build all controls; each one that changes something answers with the state after it."""
     router = APIRouter(prefix=CONTROL_PREFIX)
     _add_account_controls(router, state)
+    _add_analytics_controls(router, state)
     _add_fault_controls(router, state)
     _add_log_controls(router, state)
 
@@ -95,6 +105,18 @@ def _add_account_controls(router: APIRouter, state: SandboxState) -> None:
     @router.post("/unfreeze")
     async def unfreeze() -> Response:
         state.account.unfreeze()
+        return describe(state)
+
+
+def _add_analytics_controls(router: APIRouter, state: SandboxState) -> None:
+    @router.post("/analytics")
+    async def change_analytics(change: AnalyticsChange) -> Response:
+        state.wrap_analytics = change.wrap_analytics
+        return describe(state)
+
+    @router.post("/spending")
+    async def record_spending(spending: Spending) -> Response:
+        state.account.record(spending.as_charge())
         return describe(state)
 
 

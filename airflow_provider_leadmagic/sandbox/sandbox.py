@@ -11,10 +11,12 @@ from airflow_provider_leadmagic.sandbox.account import (
     DEFAULT_FREEZE_MESSAGE,
     Account,
     Amount,
+    to_credits,
 )
 from airflow_provider_leadmagic.sandbox.app import create_app
 from airflow_provider_leadmagic.sandbox.faults import Fault
 from airflow_provider_leadmagic.sandbox.server import LOOPBACK, SandboxServer
+from airflow_provider_leadmagic.sandbox.spending import Spending
 from airflow_provider_leadmagic.sandbox.state import SandboxState
 
 if TYPE_CHECKING:
@@ -90,6 +92,15 @@ class Sandbox:
         self._state.account.bare_body = bare
 
     @property
+    def wrap_analytics(self) -> bool:
+        """Whether the analytics are answered under ``data``: LeadMagic's documents disagree on it."""
+        return self._state.wrap_analytics
+
+    @wrap_analytics.setter
+    def wrap_analytics(self, wrap: bool) -> None:
+        self._state.wrap_analytics = wrap
+
+    @property
     def requests(self) -> list[LoggedRequest]:
         """A copy of the log, oldest call first, controls left out."""
         return self._state.requests.entries()
@@ -105,6 +116,18 @@ class Sandbox:
     def add_credits(self, credits: Amount) -> None:
         """Top the balance up."""
         self._state.account.add_credits(credits)
+
+    def record_spending(self, product: str, credits: Amount, days_ago: int = 0) -> None:
+        """
+        Make up a lookup in the account's past, for the analytics to show; the balance stays as it is.
+
+        :param product: what was bought, ``email_finder`` for example.
+        :param credits: what was charged, 0 for a miss.
+        :param days_ago: how many days ago it was, 365 at most.
+        :raises ValueError: if there is no such product, or a number is out of range.
+        """
+        spending = Spending(product=product, credits=to_credits(credits), days_ago=days_ago)
+        self._state.account.record(spending.as_charge())
 
     def freeze(self, message: str | None = DEFAULT_FREEZE_MESSAGE, liquid: Amount = 0) -> None:
         """
@@ -133,5 +156,5 @@ class Sandbox:
         self._state.faults.clear()
 
     def reset(self) -> None:
-        """Return to the state after construction: balance, faults, log."""
+        """Return to the state after construction: balance, ledger, faults, log."""
         self._state.reset()

@@ -14,12 +14,14 @@ class SandboxState:
     """
     The account, the faults to come and the calls that came.
 
+    :param wrap_analytics: whether the analytics are answered under ``data``: LeadMagic's documents disagree on it.
     :param generation: counts the resets.
     """
 
     account: Account = field(default_factory=Account)
     faults: FaultQueue = field(default_factory=FaultQueue)
     requests: RequestLog = field(default_factory=RequestLog)
+    wrap_analytics: bool = False
     generation: int = 0
 
     def reset(self) -> None:
@@ -28,3 +30,4 @@ class SandboxState:
         self.account.reset()
         self.faults.clear()
         self.requests.clear()
+        self.wrap_analytics = False

@@ -18,7 +18,10 @@ def test_the_name_of_the_key_header_is_not_case_sensitive(leadmagic_sandbox, cal
     assert call("GET", "/v1/credits", headers={name: leadmagic_sandbox.api_key}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/credits", "/v1/people/email-finder", "/no/such/path", "/docs", "/_sandbox"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/credits", "/v1/people/email-finder", "/v1/analytics/usage", "/no/such/path", "/docs", "/_sandbox"],
+)
 @pytest.mark.parametrize(
     ("headers", "code"),
     [

@@ -6,7 +6,7 @@ import pytest
 def test_the_state_tells_everything_but_the_key(leadmagic_sandbox, control):
     leadmagic_sandbox.fail_next(status=503, retry_after=1.5)
     state = control("GET", "state").json()
-    assert state.keys() == {"balance", "bare_body", "spent", "faults", "requests"}
+    assert state.keys() == {"balance", "bare_body", "wrap_analytics", "spent", "faults", "requests"}
     assert state["balance"]["credits"] == 1000
     assert state["faults"][0].items() >= {"path": "/v1/credits", "status": 503, "retry_after": 1.5}.items()
 
@@ -25,6 +25,18 @@ def test_the_bare_body_is_switched_on_and_off(control, balance):
     assert balance() == {"credits": 1000}
     control("POST", "credits", {"bare_body": False})
     assert len(balance()) == 6
+
+
+def test_the_analytics_are_wrapped_and_unwrapped(control, call):
+    assert control("POST", "analytics", {"wrap_analytics": True}).json()["wrap_analytics"] is True
+    assert call("GET", "/v1/analytics/dashboard").json().keys() == {"data"}
+    control("POST", "analytics", {"wrap_analytics": False})
+    assert "data" not in call("GET", "/v1/analytics/dashboard").json()
+
+
+def test_spending_is_recorded_and_leaves_the_balance(control):
+    state = control("POST", "spending", {"product": "email_finder", "credits": 12.5, "days_ago": 3}).json()
+    assert (state["spent"], state["balance"]["credits"]) == ({"email_finder": 12.5}, 1000)
 
 
 def test_the_account_is_frozen_and_unfrozen(control, balance):
@@ -61,6 +73,8 @@ def test_a_reset_returns_to_the_beginning(leadmagic_sandbox, control, call, find
     find_email()
     leadmagic_sandbox.freeze()
     leadmagic_sandbox.bare_body = True
+    leadmagic_sandbox.wrap_analytics = True
+    leadmagic_sandbox.record_spending("mobile_finder", 5, days_ago=7)
     leadmagic_sandbox.fail_next(status=503, times=None)
     assert control("POST", "reset").json() == before
 
@@ -73,6 +87,12 @@ def test_a_reset_returns_to_the_beginning(leadmagic_sandbox, control, call, find
         ("credits", {"sett": 5}, "sett: Extra inputs are not permitted"),
         ("credits", [], "body: "),
         ("freeze", {"liquid": "all"}, "not 'all'"),
+        ("analytics", {}, "wrap_analytics: "),
+        ("analytics", {"wrap": True}, "wrap: "),
+        ("spending", {"product": "email_finder"}, "credits: "),
+        ("spending", {"product": "email_finder", "credits": 1, "day": 3}, "day: "),
+        ("spending", {"product": "email_finder", "credits": 1, "days_ago": 1.5}, "days_ago: "),
+        ("spending", {"product": "emails", "credits": 1}, "product must be one of email_finder, email_validation, "),
         ("faults", {"status": 503}, "path: "),
         ("faults", {"path": "/v1/credits"}, "a fault needs one of status"),
         ("faults", {"path": "/v1/credits", "staus": 503}, "staus: "),

@@ -151,5 +151,6 @@ def test_what_was_spent_is_kept_per_product(call, find_email, control):
     find_email()
     find_email()
     find_email("notfound.example.com")
+    call("POST", MOBILE, json={"profile_url": "notfound"})
     call("POST", VALIDATION, json={"email": "jane@example.com"})
     assert control("GET", "state").json()["spent"] == {"email_finder": 2, "email_validation": 0.25}
