@@ -26,6 +26,18 @@ def check_flag(argument: str, value: object) -> None:
         raise ValueError(f"{argument} must be True or False; got {shown(value)}")
 
 
+def check_text(argument: str, value: object) -> None:
+    """
+    Insist on text that is not blank.
+
+    :param argument: Its name.
+    :param value: What was given.
+    :raises ValueError: If it is anything else.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{argument} must be text; got {shown(value)}")
+
+
 def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
     """
     Insist on one of a few words.

@@ -6,19 +6,22 @@ import json
 import logging
 import math
 import time
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow_provider_leadmagic import retry_policy
+from airflow_provider_leadmagic.analytics import Analytics
 from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
 from airflow_provider_leadmagic.error_answers import error_from
-from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError, LeadMagicResponseError
+from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
 from airflow_provider_leadmagic.models import CreditBalance, is_finite
+from airflow_provider_leadmagic.runway import CreditsRunway
 from airflow_provider_leadmagic.transport import Answer, Transport
 from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,16 @@ ENRICHMENT_PATHS = {
 }
 
 
+class BalanceObserver(Protocol):
+    """Hears of every look at the balance that reached for LeadMagic."""
+
+    def seen(self, balance: CreditBalance, /) -> None:
+        """Take note of a balance."""
+
+    def failed(self, error: LeadMagicError, /) -> None:
+        """Take note of a look that brought none."""
+
+
 class LeadMagicClient:
     """
     Calls LeadMagic for one API key. Not safe for use by several threads at once.
@@ -48,6 +61,7 @@ class LeadMagicClient:
     :param max_tries: Requests one call may make, the first included, 4 by default. What is repeated depends on
         whether it can cost money.
     :param owner: How messages name the key's owner, for example ``connection 'leadmagic_default'``.
+    :param observer: Is told of every balance that is read, and of every look that failed.
     :raises LeadMagicConfigurationError: If an argument cannot be used; the message names it.
     """
 
@@ -59,11 +73,13 @@ class LeadMagicClient:
         *,
         max_tries: int = DEFAULT_MAX_TRIES,
         owner: str = "this LeadMagicClient",
+        observer: BalanceObserver | None = None,
     ) -> None:
         if isinstance(max_tries, bool) or not isinstance(max_tries, int) or max_tries < 1:
             raise LeadMagicConfigurationError(f"max_tries must be a whole number, 1 or more; got {shown(max_tries)}")
         self._transport = Transport(api_key, normalize_base_url(base_url), parse_timeout("timeout", timeout))
         self._owner = owner
+        self._observer = observer
         self._free = retry_policy.free_calls(max_tries)
         self._paid = retry_policy.paid_calls(max_tries)
         self._balance: CreditBalance | None = None
@@ -74,6 +90,11 @@ class LeadMagicClient:
     def base_url(self) -> str:
         """Address of the API."""
         return self._transport.base_url
+
+    @property
+    def analytics(self) -> Analytics:
+        """What was requested and spent: LeadMagic's ``/v1/analytics``. Free of charge."""
+        return Analytics(lambda path: self._free(self._call, "GET", path))
 
     @property
     def credits_remaining(self) -> Decimal | None:
@@ -93,10 +114,8 @@ class LeadMagicClient:
         """
         if max_age is not None and self._balance is not None and time.monotonic() - self._balance_read_at <= max_age:
             return self._balance
-        answer = self._free(self._call, "GET", "/v1/credits")
-        self._balance = CreditBalance.from_api(answer.json(exact_numbers=True), answer.clean)
-        self._balance_read_at = time.monotonic()
-        return self._balance
+        with self._failures_observed():
+            return self._read_balance()
 
     def refresh_credits(self) -> CreditBalance:
         """
@@ -106,8 +125,22 @@ class LeadMagicClient:
 
         :raises LeadMagicError: As :meth:`get_credits` does.
         """
-        self._call_if_there("POST", "/v1/credits/refresh")
-        return self.get_credits()
+        with self._failures_observed():
+            self._call_if_there("POST", "/v1/credits/refresh")
+            return self._read_balance()
+
+    def credits_runway(self, days: int = 7, *, refresh: bool = False) -> CreditsRunway:
+        """
+        Tell how long the spendable credits last at the average pace of the last days. Two reads, free of charge.
+
+        :param days: Window of the average that ends today, 1 to 90; 7 by default.
+        :param refresh: Have LeadMagic re-read the balance from its database first. Off by default.
+        :raises LeadMagicError: As :meth:`get_credits` does.
+        :raises ValueError: If the window is out of range.
+        """
+        usage = self.analytics.credits(days)
+        balance = self.refresh_credits() if refresh else self.get_credits()
+        return CreditsRunway.from_usage(balance, usage, days)
 
     def check_health(self) -> bool:
         """
@@ -140,13 +173,8 @@ class LeadMagicClient:
             raise ValueError(f"product must be one of {', '.join(ENRICHMENT_PATHS)}; got {shown(product)}")
         _check_json(fields)
         self._balance = None  # whatever comes of it, the balance read before is history
-        answer = self._paid(self._call, "POST", ENRICHMENT_PATHS[product], fields)
-        result = answer.json()
-        if not isinstance(result, dict):
-            raise LeadMagicResponseError(
-                f"{answer.call} was answered with JSON that is no object", status=answer.status
-            )
-        return result
+        answer: Answer = self._paid(self._call, "POST", ENRICHMENT_PATHS[product], fields)
+        return answer.json_object()
 
     def close(self) -> None:
         """Close the connections to LeadMagic."""
@@ -165,6 +193,23 @@ class LeadMagicClient:
     def __repr__(self) -> str:
         """Show the address only."""
         return f"<{type(self).__name__} {self.base_url}>"
+
+    def _read_balance(self) -> CreditBalance:
+        answer = self._free(self._call, "GET", "/v1/credits")
+        self._balance = balance = CreditBalance.from_api(answer.json(exact_numbers=True), answer.clean)
+        self._balance_read_at = time.monotonic()
+        if self._observer:
+            self._observer.seen(balance)
+        return balance
+
+    @contextmanager
+    def _failures_observed(self) -> Iterator[None]:
+        try:
+            yield
+        except LeadMagicError as error:
+            if self._observer:
+                self._observer.failed(error)
+            raise
 
     def _call_if_there(self, method: str, path: str) -> bool:
         """Call an endpoint that LeadMagic describes but may not serve, and tell whether it does."""

@@ -15,11 +15,26 @@ from airflow_provider_leadmagic.wording import shown
 LONGEST_REQUESTED_WAIT = 86_400.0
 
 
+#: Seconds. LeadMagic asks its clients to cache a balance for one to five minutes.
+POLITE_INTERVAL = 10.0
+
+
 class Log(Protocol):
     """What a gate needs of a logger; Airflow's tasks have one of their own kind."""
 
     def info(self, message: str, /, *args: object) -> object: ...
     def warning(self, message: str, /, *args: object) -> object: ...
+
+
+def warn_of_short_interval(log: Log, poke_interval: float) -> None:
+    """
+    Warn where looks follow each other faster than LeadMagic likes; demos and tests do that.
+
+    :param log: Logger of the sensor or its trigger.
+    :param poke_interval: Seconds from one look to the next.
+    """
+    if poke_interval < POLITE_INTERVAL:
+        log.warning("poke_interval is %g s; LeadMagic asks for one look in one to five minutes.", poke_interval)
 
 
 def gate_opens(log: Log, balance: CreditBalance, minimum_credits: Decimal, conn_id: str) -> bool:

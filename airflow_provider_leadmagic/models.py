@@ -24,7 +24,19 @@ def parse_credits(argument: str, value: object) -> Decimal:
     :param value: An int, float, Decimal or numeric string.
     :raises ValueError: If it is anything else, negative, or not finite.
     """
-    problem = ValueError(f"{argument} must be a number of credits, 0 or more; got {shown(value)}")
+    return parse_amount(argument, value, "credits")
+
+
+def parse_amount(argument: str, value: object, unit: str) -> Decimal:
+    """
+    Read a number that a user gave.
+
+    :param argument: Name of the argument, for the message.
+    :param value: An int, float, Decimal or numeric string.
+    :param unit: What it counts, for the message.
+    :raises ValueError: If it is anything else, negative, or not finite.
+    """
+    problem = ValueError(f"{argument} must be a number of {unit}, 0 or more; got {shown(value)}")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         raise problem
     try:

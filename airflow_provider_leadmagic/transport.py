@@ -62,6 +62,17 @@ class Answer:
                 transient=True,
             ) from None
 
+    def json_object(self) -> dict[str, Any]:
+        """
+        Parse the body, which has to be an object.
+
+        :raises LeadMagicResponseError: If it is anything else.
+        """
+        body = self.json()
+        if not isinstance(body, dict):
+            raise LeadMagicResponseError(f"{self.call} was answered with JSON that is no object", status=self.status)
+        return body
+
 
 def _exact_number(digits: str) -> Decimal:
     try:

@@ -27,6 +27,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
 )
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
+from airflow_provider_leadmagic.metrics import BalanceMetrics
 from airflow_provider_leadmagic.models import format_credits
 from airflow_provider_leadmagic.wording import shown
 
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_leadmagic.analytics import Analytics
     from airflow_provider_leadmagic.models import CreditBalance
+    from airflow_provider_leadmagic.runway import CreditsRunway
 
 #: Longest wait of ``test_connection``, in seconds: somebody is looking at a button.
 TEST_TIMEOUT = 10.0
@@ -71,7 +74,8 @@ class LeadMagicHook(BaseHook):
         :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
         """
         if self._client is None:
-            self._client = self._build_client(self._read_connection(), max_tries=self.max_tries)
+            with self._failures_counted():
+                self._client = self._build_client(self._read_connection(), max_tries=self.max_tries)
         return self._client
 
     async def aget_conn(self) -> LeadMagicClient:
@@ -83,10 +87,32 @@ class LeadMagicHook(BaseHook):
         :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
         """
         if self._client is None:
-            with self._explain_missing_connection():
-                connection = await get_async_connection(self._checked_conn_id(), hook=type(self))
-            self._client = self._build_client(connection, max_tries=self.max_tries)
+            with self._failures_counted():
+                with self._explain_missing_connection():
+                    connection = await get_async_connection(self._checked_conn_id(), hook=type(self))
+                self._client = self._build_client(connection, max_tries=self.max_tries)
         return self._client
+
+    @property
+    def analytics(self) -> Analytics:
+        """
+        What was requested and spent: LeadMagic's ``/v1/analytics``. Free of charge.
+
+        :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
+        """
+        return self.get_conn().analytics
+
+    def credits_runway(self, days: int = 7, *, refresh: bool = False) -> CreditsRunway:
+        """
+        Tell how long the spendable credits last at the average pace of the last days. Two reads, free of charge.
+
+        :param days: Window of the average that ends today, 1 to 90; 7 by default.
+        :param refresh: Have LeadMagic re-read the balance from its database first. Off by default.
+        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not answer.
+        :raises ValueError: If the window is out of range.
+        """
+        with self.get_conn() as client:
+            return client.credits_runway(days, refresh=refresh)
 
     def read_balance(self, *, refresh: bool = False) -> CreditBalance:
         """
@@ -124,10 +150,19 @@ class LeadMagicHook(BaseHook):
                 timeout=min(_timeout(connection), longest_timeout),
                 max_tries=max_tries,
                 owner=f"connection {self.leadmagic_conn_id!r}",
+                observer=BalanceMetrics(self.leadmagic_conn_id),
             )
         except LeadMagicConfigurationError as error:
             problem = f"Connection {self.leadmagic_conn_id!r} cannot be used: {error}."
             raise LeadMagicConfigurationError(problem) from None
+
+    @contextmanager
+    def _failures_counted(self) -> Iterator[None]:
+        try:
+            yield
+        except LeadMagicConfigurationError as error:
+            BalanceMetrics(self.leadmagic_conn_id).failed(error)
+            raise
 
     def _checked_conn_id(self) -> str:
         conn_id = self.leadmagic_conn_id

@@ -18,7 +18,14 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.gate import gate_opens, report_from, requested_wait, tolerate_failed_look
+from airflow_provider_leadmagic.gate import (
+    gate_opens,
+    report_from,
+    requested_wait,
+    tolerate_failed_look,
+    warn_of_short_interval,
+)
+from airflow_provider_leadmagic.links import CREDITS_LINKS
 from airflow_provider_leadmagic.models import CreditBalance, parse_credits
 
 if TYPE_CHECKING:
@@ -27,8 +34,6 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-#: Seconds. LeadMagic asks its clients to cache a balance for one to five minutes.
-POLITE_INTERVAL = 10.0
 #: Seconds from one look of a rescheduled sensor to its end, where its deadline would have it sooner.
 SHORTEST_RESCHEDULE = 5.0
 
@@ -65,6 +70,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("leadmagic_conn_id", "minimum_credits")
+    operator_extra_links = CREDITS_LINKS
     ui_color = "#e8f4ea"
 
     def __init__(
@@ -197,9 +203,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
             raise AirflowSkipException(f"Skipping because never_fail is set. {error}") from error
 
     def _warn_of_odd_settings(self) -> None:
-        if self.poke_interval < POLITE_INTERVAL:
-            problem = "poke_interval is %g s; LeadMagic asks for one look in one to five minutes."
-            self.log.warning(problem, self.poke_interval)
+        warn_of_short_interval(self.log, self.poke_interval)
         if self.silent_fail:
             # It would have a wrong key waited out in two of the three modes; what may pass is tolerated anyway.
             self.silent_fail = False

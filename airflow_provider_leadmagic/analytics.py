@@ -1,0 +1,121 @@
+"""LeadMagic's analytics: what was requested and spent. All of it is free to read."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from airflow_provider_leadmagic.wording import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_leadmagic.transport import Answer
+
+#: Longest window LeadMagic looks back over, in days.
+MAX_DAYS = 90
+
+
+class Analytics:
+    """
+    The seven endpoints under ``/v1/analytics``; a client has one of these as its ``analytics``.
+
+    Each method returns LeadMagic's object as plain JSON. LeadMagic's documents disagree on whether it comes bare or
+    under ``data``: both are read, and the object is returned bare.
+
+    Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic refuses or does not
+    answer, and ValueError for a window or date that cannot be meant.
+
+    :param read: Fetches a path.
+    """
+
+    def __init__(self, read: Callable[[str], Answer]) -> None:
+        self._read = read
+
+    def dashboard(self) -> dict[str, Any]:
+        """Read the balance, the rate limits, and the totals of today, this week and this month."""
+        return self._object("dashboard")
+
+    def usage(self, days: int = 30) -> dict[str, Any]:
+        """
+        Read requests and credits for each day.
+
+        :param days: Window that ends today, 1 to 90; 30 by default.
+        """
+        return self._object("usage", days=checked_days(days))
+
+    def products(self, days: int = 30) -> dict[str, Any]:
+        """
+        Read requests and credits for each product.
+
+        :param days: Window that ends today, 1 to 90; 30 by default.
+        """
+        return self._object("products", days=checked_days(days))
+
+    def credits(self, days: int = 30) -> dict[str, Any]:
+        """
+        Read the credits spent, in all and for each day.
+
+        :param days: Window that ends today, 1 to 90; 30 by default.
+        """
+        return self._object("credits", days=checked_days(days))
+
+    def summary(self, start_date: date | str | None = None, end_date: date | str | None = None) -> dict[str, Any]:
+        """
+        Read the totals of the account's life, or of a part of it.
+
+        :param start_date: First day, a date or ``YYYY-MM-DD``.
+        :param end_date: Last day.
+        """
+        first, last = _optional_date("start_date", start_date), _optional_date("end_date", end_date)
+        if first and last and first > last:
+            raise ValueError(f"start_date must not be after end_date; got {first} and {last}")
+        return self._object("summary", start_date=first, end_date=last)
+
+    def daily(self, days: int = 30) -> dict[str, Any]:
+        """
+        Read volume, latency and error rate for each day.
+
+        :param days: Window that ends today, 1 to 90; 30 by default.
+        """
+        return self._object("daily", days=checked_days(days))
+
+    def day(self, day: date | str) -> dict[str, Any]:
+        """
+        Read one day's totals, product by product.
+
+        :param day: The day, a date or ``YYYY-MM-DD``.
+        """
+        return self._object(f"day/{_checked_date('day', day)}")
+
+    def _object(self, name: str, **parameters: object) -> dict[str, Any]:
+        query = urlencode({key: value for key, value in parameters.items() if value is not None})
+        body = self._read(f"/v1/analytics/{name}{'?' if query else ''}{query}").json_object()
+        wrapped = body.get("data")  # a list of that name is the content of /daily
+        return wrapped if isinstance(wrapped, dict) else body
+
+
+def checked_days(days: object) -> int:
+    """
+    Insist on a window LeadMagic knows.
+
+    :param days: Its length.
+    :raises ValueError: If it is not a whole number from 1 to 90.
+    """
+    if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= MAX_DAYS:
+        raise ValueError(f"days must be a whole number from 1 to {MAX_DAYS}; got {shown(days)}")
+    return days
+
+
+def _optional_date(argument: str, value: object) -> str | None:
+    return None if value is None else _checked_date(argument, value)
+
+
+def _checked_date(argument: str, value: object) -> str:
+    try:
+        # A datetime is a date as well, and would bring its time along.
+        text = f"{value:%Y-%m-%d}" if isinstance(value, date) else str(value)
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError(f"{argument} must be a date, or text like 2026-01-31; got {shown(value)}") from None

@@ -1,0 +1,31 @@
+"""What is seen of a balance, as metrics of Airflow: they go where its own go, to StatsD or OpenTelemetry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import Stats
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.exceptions import LeadMagicError
+    from airflow_provider_leadmagic.models import CreditBalance
+
+
+class BalanceMetrics:
+    """
+    Reports each look at the balance of one connection.
+
+    :param conn_id: The connection, the tag ``conn_id`` of every metric.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self._tags = {"conn_id": conn_id}
+
+    def seen(self, balance: CreditBalance) -> None:
+        """Set the gauges ``leadmagic.credits`` and ``leadmagic.credits_spendable``."""
+        Stats.gauge("leadmagic.credits", float(balance.credits), tags=self._tags)
+        Stats.gauge("leadmagic.credits_spendable", float(balance.spendable), tags=self._tags)
+
+    def failed(self, error: LeadMagicError) -> None:
+        """Increment the counter ``leadmagic.failed_looks``, tagged with the class of the error."""
+        Stats.incr("leadmagic.failed_looks", tags={**self._tags, "error": type(error).__name__})
