@@ -8,7 +8,7 @@ import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
 from airflow_provider_leadmagic.gate import LONGEST_REQUESTED_WAIT, requested_wait
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Shortest wait between two looks, in seconds, whatever the arithmetic says.
 SHORTEST_WAIT = 0.01
+#: Longest random part of a wait, in seconds: enough to keep many processes out of step.
+LONGEST_JITTER = 2.0
 #: Oldest look, in seconds, by which a gate may open: the money in an older one may be spent.
 OLDEST_TO_OPEN = 5.0
 #: How much of an interval a look stays good for others: less than all, so that who sleeps an interval finds it due.
@@ -69,7 +71,7 @@ async def watch_balance(
     wakes first looks, and the others find that look when they wake a moment later.
 
     :param conn_id: The connection.
-    :param interval: Seconds from one look to the next, plus up to a tenth so that many processes do not fall into step.
+    :param interval: Seconds from one look to the next, plus a moment so that many processes do not fall into step.
     :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
     :param not_before: Unix time before which not to look.
     """
@@ -94,7 +96,15 @@ async def take_look(conn_id: str, max_age: float, *, refresh: bool = False) -> L
 
 
 def _jitter(interval: float) -> float:
-    return random.uniform(0, interval / 10)  # noqa: S311
+    return random.uniform(0, min(interval / 10, LONGEST_JITTER))  # noqa: S311
+
+
+def is_news(look: Look) -> bool:
+    """Tell whether nobody has asked this of a look before: a thousand watchers then write one line about it."""
+    if look in _old_news:
+        return False
+    _old_news.add(look)
+    return True
 
 
 class SharedLooks:
@@ -161,3 +171,5 @@ class SharedLooks:
 
 _looks_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedLooks]] = WeakKeyDictionary()
 """Looks are shared within an event loop: a lock cannot cross loops."""
+
+_old_news: WeakSet[Look] = WeakSet()

@@ -1,29 +1,97 @@
-"""Triggers that wait for a LeadMagic balance."""
+"""Triggers that watch a LeadMagic balance: one lets a gate open, one starts DAGs by an asset event."""
 
 from __future__ import annotations
 
 from contextlib import aclosing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_leadmagic.gate import error_event, gate_opens, open_event, tolerate_failed_look
-from airflow_provider_leadmagic.models import parse_credits
+from airflow_provider_leadmagic.arguments import check_flag, check_seconds, check_text
+from airflow_provider_leadmagic.crossing import Crossing, Direction
+from airflow_provider_leadmagic.gate import (
+    error_event,
+    gate_opens,
+    open_event,
+    tolerate_failed_look,
+    warn_of_short_interval,
+)
+from airflow_provider_leadmagic.models import format_credits, json_number, parse_credits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Hashable
+    from decimal import Decimal
 
+    from airflow_provider_leadmagic.models import CreditBalance
+    from airflow_provider_leadmagic.triggers.armed_flag import ArmedFlag
     from airflow_provider_leadmagic.triggers.balance_poll import Look
 
 
-class SufficientCreditsTrigger(BaseEventTrigger):
+class BalanceTrigger(BaseEventTrigger):
+    """
+    The poll that all triggers of this module share: on one connection and interval they hear the same looks.
+
+    Only event triggers may share a poll (Airflow 3.3+), so this is one, also where it serves deferred tasks. On older
+    Airflow each trigger runs by itself, and they share the looks through
+    :mod:`~airflow_provider_leadmagic.triggers.balance_poll`.
+
+    :param leadmagic_conn_id: The connection.
+    :param poke_interval: Seconds between two looks.
+    :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
+    :param not_before: Unix time before which not to look, because LeadMagic said so.
+    """
+
+    def __init__(self, leadmagic_conn_id: str, poke_interval: float, refresh: bool, not_before: float = 0.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.leadmagic_conn_id = leadmagic_conn_id
+        self.poke_interval = poke_interval
+        self.refresh = refresh
+        self.not_before = not_before
+
+    def shared_stream_key(self) -> Hashable:
+        """Name the poll this trigger can share: with others that may look no earlier than it may."""
+        return ("leadmagic-credits", self.leadmagic_conn_id, self.poke_interval, self.refresh, self.not_before)
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Look, None]:
+        """
+        Poll the balance.
+
+        :param kwargs: Arguments of one of the triggers that share the poll, of whichever class.
+        """
+        # Imported here because it brings the HTTP client, which a DAG file that names this trigger has no use for.
+        from airflow_provider_leadmagic.triggers.balance_poll import watch_balance
+
+        conn_id, interval = kwargs["leadmagic_conn_id"], kwargs["poke_interval"]
+        looks = watch_balance(conn_id, interval, refresh=kwargs["refresh"], not_before=kwargs.get("not_before", 0.0))
+        async with aclosing(looks):
+            async for look in looks:
+                yield look
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
+        """
+        Turn looks into events.
+
+        :param shared_stream: What :meth:`open_shared_stream` yields.
+        """
+        raise NotImplementedError
+        yield
+
+    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
+        """Work without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
+        async with aclosing(self.open_shared_stream(self.serialize()[1])) as looks:
+            async for event in self.filter_shared_stream(looks):
+                yield event
+
+    def _path(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
+
+class SufficientCreditsTrigger(BalanceTrigger):
     """
     Fires once when the spendable balance covers a threshold, or when waiting for that has become pointless.
-
-    Only an event trigger may share a poll (Airflow 3.3+), so this is one, though it serves deferred tasks: all gates
-    on one connection and interval hear the same looks. On older Airflow each runs by itself, and they share the looks
-    through :mod:`~airflow_provider_leadmagic.triggers.balance_poll`.
 
     :param leadmagic_conn_id: The connection.
     :param minimum_credits: The threshold, as text.
@@ -43,42 +111,18 @@ class SufficientCreditsTrigger(BaseEventTrigger):
         refresh: bool = False,
         not_before: float = 0.0,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.leadmagic_conn_id = leadmagic_conn_id
+        super().__init__(leadmagic_conn_id, poke_interval, refresh, not_before)
         self.minimum_credits = minimum_credits
-        self.poke_interval = poke_interval
-        self.refresh = refresh
-        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Describe the trigger for the database: names and numbers, nothing secret."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {
+        return self._path(), {
             "leadmagic_conn_id": self.leadmagic_conn_id,
             "minimum_credits": self.minimum_credits,
             "poke_interval": self.poke_interval,
             "refresh": self.refresh,
             "not_before": self.not_before,
         }
-
-    def shared_stream_key(self) -> Hashable:
-        """Name the poll this trigger can share: with others that may look no earlier than it may."""
-        return ("leadmagic-credits", self.leadmagic_conn_id, self.poke_interval, self.refresh, self.not_before)
-
-    @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Look, None]:
-        """
-        Poll the balance.
-
-        :param kwargs: Arguments of one of the triggers that share the poll.
-        """
-        # Imported here because it brings the HTTP client, which a DAG file that names this trigger has no use for.
-        from airflow_provider_leadmagic.triggers.balance_poll import watch_balance
-
-        conn_id, interval = kwargs["leadmagic_conn_id"], kwargs["poke_interval"]
-        looks = watch_balance(conn_id, interval, refresh=kwargs["refresh"], not_before=kwargs["not_before"])
-        async with aclosing(looks):
-            async for look in looks:
-                yield look
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
         """
@@ -91,12 +135,6 @@ class SufficientCreditsTrigger(BaseEventTrigger):
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
                 return
-
-    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
-        """Wait without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
-        async with aclosing(self.open_shared_stream(self.serialize()[1])) as looks:
-            async for event in self.filter_shared_stream(looks):
-                yield event
 
     async def _judge(self, look: Look) -> dict[str, Any] | None:
         from airflow_provider_leadmagic.triggers.balance_poll import OLDEST_TO_OPEN, take_look
@@ -112,3 +150,133 @@ class SufficientCreditsTrigger(BaseEventTrigger):
         if look.error:
             tolerate_failed_look(self.log, look.error, look.failures)
         return None
+
+
+class CreditsCrossingTrigger(BalanceTrigger):
+    """
+    Fires each time the spendable balance crosses a line; for an ``AssetWatcher`` (Airflow 3.0+).
+
+    What counts is the crossing, not the level. The first look only tells on which side the balance is, and after an
+    event the balance has to go back by the hysteresis before the next one. On Airflow 3.3+ this is kept with the asset:
+    a restart of the triggerer neither repeats an event nor misses a crossing that happened meanwhile. On older Airflow
+    it is kept in memory: a restart repeats nothing, but starts again from the level it finds.
+
+    A failed look fires nothing and ends nothing: it is in the triggerer's log, and the next look tries again.
+
+    The payload of the event is what a gate returns (see
+    :meth:`~airflow_provider_leadmagic.models.CreditBalance.report`), and ``direction``, ``hysteresis`` and
+    ``leadmagic_conn_id``.
+
+    :param direction: ``rises_to`` or ``falls_below``.
+    :param minimum_credits: The line, above 0: a number, or text that is one. Not templated.
+    :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Not templated.
+    :param hysteresis: Credits by which the balance has to go back beyond the line before the next event; a tenth of
+        the line by default.
+    :param poke_interval: Seconds, or timedelta, from one look to the next; 300 by default.
+    :param refresh: Have LeadMagic re-read the balance from its database for each look. Off by default.
+    :raises ValueError: If an argument makes no sense; the message names it.
+    """
+
+    def __init__(
+        self,
+        direction: Direction,
+        minimum_credits: Decimal | float | str,
+        leadmagic_conn_id: str = "leadmagic_default",
+        hysteresis: Decimal | float | str | None = None,
+        poke_interval: timedelta | float = 300,
+        refresh: bool = False,
+    ) -> None:
+        check_text("leadmagic_conn_id", leadmagic_conn_id)
+        check_seconds("poke_interval", poke_interval, above_zero=True)
+        check_flag("refresh", refresh)
+        seconds = poke_interval.total_seconds() if isinstance(poke_interval, timedelta) else float(poke_interval)
+        super().__init__(leadmagic_conn_id, seconds, refresh)
+        self.crossing = Crossing.parse(direction, minimum_credits, hysteresis)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Describe the trigger for the database: names and numbers, nothing secret."""
+        return self._path(), {
+            "direction": self.crossing.direction,
+            "minimum_credits": str(self.crossing.minimum_credits),
+            "leadmagic_conn_id": self.leadmagic_conn_id,
+            "hysteresis": str(self.crossing.hysteresis),
+            "poke_interval": self.poke_interval,
+            "refresh": self.refresh,
+        }
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
+        """
+        Turn looks into an event for each crossing.
+
+        :param shared_stream: What :meth:`open_shared_stream` yields.
+        """
+        from airflow_provider_leadmagic.triggers.balance_poll import is_news
+
+        warn_of_short_interval(self.log, self.poke_interval)
+        flag = self._armed_flag()
+        async for look in self._looks(shared_stream):
+            if look.balance and await self._crosses(flag, look.balance):
+                yield TriggerEvent(self._payload(look.balance))  # type: ignore[no-untyped-call]
+            elif look.error and is_news(look):
+                self._complain(look)
+
+    async def _looks(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[Look, None]:
+        from airflow_provider_leadmagic.triggers.balance_poll import take_look
+
+        # A gate has looked before it defers. A watcher has not, and would take a top-up within its first interval
+        # for the level it starts from.
+        yield await take_look(self.leadmagic_conn_id, self.poke_interval, refresh=self.refresh)
+        async for look in shared_stream:
+            yield look
+
+    def _armed_flag(self) -> ArmedFlag:
+        from airflow_provider_leadmagic.triggers.armed_flag import ArmedFlag
+
+        line = self.crossing
+        numbers = f"{float(line.minimum_credits)} {float(line.hysteresis)}"
+        key = f"leadmagic {self.leadmagic_conn_id} {line.direction} {numbers}"
+        return ArmedFlag(getattr(self, "asset_state_store", None), key)
+
+    async def _crosses(self, flag: ArmedFlag, balance: CreditBalance) -> bool:
+        try:
+            was_armed = await flag.read()
+        except Exception:
+            self.log.exception(
+                "Airflow did not say whether this watcher has fired already; it waits for the next look."
+            )
+            return False
+        is_armed, crosses = self.crossing.judge(was_armed, balance)
+        # Before the event: should the triggerer die in between, a start is missed rather than paid for twice.
+        await flag.write(is_armed)
+        if crosses or is_armed != was_armed:
+            self._announce(balance, crosses, is_armed)
+        return crosses
+
+    def _announce(self, balance: CreditBalance, crosses: bool, is_armed: bool) -> None:
+        line = self.crossing
+        self.log.info(
+            "Watcher of connection %r, %s %s credits: %s. It can spend %s credits.",
+            self.leadmagic_conn_id,
+            line.direction,
+            format_credits(line.minimum_credits),
+            "fires" if crosses else "armed" if is_armed else "not armed, as the balance is there already",
+            format_credits(balance.spendable),
+        )
+
+    def _complain(self, look: Look) -> None:
+        waits = look.error is not None and look.error.transient
+        (self.log.warning if waits else self.log.error)(
+            "Watchers of connection %r see no balance, failed look %d in a row. %s%s",
+            self.leadmagic_conn_id,
+            look.failures,
+            look.error,
+            "" if waits else " Correct the connection; the next look uses it.",
+        )
+
+    def _payload(self, balance: CreditBalance) -> dict[str, Any]:
+        return {
+            **balance.report(self.crossing.minimum_credits),
+            "direction": self.crossing.direction,
+            "hysteresis": json_number(self.crossing.hysteresis),
+            "leadmagic_conn_id": self.leadmagic_conn_id,
+        }

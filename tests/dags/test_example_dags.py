@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from demo.local_airflow import IS_AIRFLOW_3
 from tests.dags.conftest import run_dag
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 EXAMPLES = ["example_leadmagic_check_credits", "example_leadmagic_gated_enrichment"]
+if IS_AIRFLOW_3:
+    EXAMPLES += ["example_leadmagic_low_credits_alert", "example_leadmagic_start_when_topped_up"]
 
 
 def test_every_dag_file_imports(dag_bag: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from demo.local_airflow import LocalAirflow, wait_until
-from tests.airflow_home import HOME, REPOSITORY
+from tests.airflow_home import HOME, IGNORED, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,7 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
     """Airflow with its scheduler, triggerer and whatever else its version has."""
     dags = HOME / "e2e-dags"
     dags.mkdir()
+    (dags / ".airflowignore").write_text(IGNORED)
     (dags / "examples").symlink_to(REPOSITORY / "example_dags")
     (dags / "e2e").symlink_to(REPOSITORY / "tests" / "e2e" / "dags")
     connections = {f"AIRFLOW_CONN_{conn_id.upper()}": sandbox.connection_json for conn_id, sandbox in accounts.items()}
