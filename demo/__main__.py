@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -23,11 +24,14 @@ from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from demo.local_airflow import AIRFLOW_VERSION, IS_AIRFLOW_3, LocalAirflow, LocalAirflowError, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+EXAMPLES = REPOSITORY / "example_dags"
 GATED, READ_ONLY = "example_leadmagic_gated_enrichment", "read_the_balance"
+#: Examples with asset watchers, which Airflow 2 does not have.
+WATCHING = ("example_leadmagic_start_when_topped_up", "example_leadmagic_low_credits_alert")
 TOO_FEW, TOP_UP = 2, 100
 RUN_LIMIT = 120
 _began = time.monotonic()
@@ -60,7 +64,7 @@ def say(line: str) -> None:
 def _tell_the_story() -> int:
     with Sandbox(credits=TOO_FEW) as sandbox:
         say(f"A local LeadMagic is up on {sandbox.url} with {sandbox.credits} credits. No real credit will be spent.")
-        with _airflow(sandbox.connection_json) as airflow:
+        with _airflow(sandbox.connection_json, [_example(GATED)]) as airflow:
             run_id = _start_run(airflow, GATED)
             watch = RunWatch(airflow, GATED, run_id, sandbox)
             watch.until_task_is("wait_for_credits", "deferred")
@@ -87,7 +91,7 @@ def _sum_up(watch: RunWatch, sandbox: Sandbox) -> int:
 def _read_real_balance(api_key: str) -> int:
     say("LEADMAGIC_API_KEY is set: the real LeadMagic is asked for its balance. Nothing is spent.")
     connection = {"conn_type": "leadmagic", "password": api_key, "host": os.environ.get("LEADMAGIC_BASE_URL", "")}
-    with _airflow(json.dumps(connection), REPOSITORY / "demo" / "dags") as airflow:
+    with _airflow(json.dumps(connection), [REPOSITORY / "demo" / "dags" / f"{READ_ONLY}.py"]) as airflow:
         run_id = _start_run(airflow, READ_ONLY)
         watch = RunWatch(airflow, READ_ONLY, run_id, None)
         watch.until_run_ends()
@@ -110,10 +114,12 @@ _LAST_WORDS = (
 
 
 def _browse() -> int:
-    with Sandbox(credits=TOO_FEW) as sandbox, _airflow(sandbox.connection_json) as airflow:
+    examples = [path for path in EXAMPLES.glob("*.py") if IS_AIRFLOW_3 or path.stem not in WATCHING]
+    with Sandbox(credits=TOO_FEW) as sandbox, _airflow(sandbox.connection_json, examples) as airflow:
         airflow.wait_for_dag(GATED)
         if IS_AIRFLOW_3:
             say(f"Airflow is up on {airflow.url} (no login). Trigger {GATED} and see it wait.")
+            say("Top up by 500 or more, and example_leadmagic_start_when_topped_up starts by itself.")
         else:
             say(f"Airflow is up, without its web server, in {airflow.home}. Trigger {GATED} and see it wait.")
         say(
@@ -125,8 +131,12 @@ def _browse() -> int:
         return 0
 
 
+def _example(dag_id: str) -> Path:
+    return EXAMPLES / f"{dag_id}.py"
+
+
 @contextmanager
-def _airflow(connection_json: str, dags: Path = REPOSITORY / "example_dags") -> Iterator[LocalAirflow]:
+def _airflow(connection_json: str, dag_files: Sequence[Path]) -> Iterator[LocalAirflow]:
     """Run an Airflow whose home folder is its own, so that two demos do not meet, and goes with it."""
     say(f"Starting Airflow {AIRFLOW_VERSION}: scheduler, triggerer{', API server' if IS_AIRFLOW_3 else ''}, SQLite ...")
     settings = {
@@ -137,9 +147,16 @@ def _airflow(connection_json: str, dags: Path = REPOSITORY / "example_dags") -> 
     (REPOSITORY / ".build").mkdir(exist_ok=True)
     with (
         TemporaryDirectory(prefix="demo-", dir=REPOSITORY / ".build", ignore_cleanup_errors=True) as home,
-        LocalAirflow(Path(home), dags, settings) as airflow,
+        LocalAirflow(Path(home), _copied(dag_files, Path(home) / "dags"), settings) as airflow,
     ):
         yield airflow
+
+
+def _copied(files: Sequence[Path], folder: Path) -> Path:
+    folder.mkdir()
+    for file in files:
+        shutil.copy(file, folder)
+    return folder
 
 
 def _start_run(airflow: LocalAirflow, dag_id: str) -> str:

@@ -48,27 +48,27 @@ def example_leadmagic_start_when_topped_up() -> None:
     """Enrich the backlog when there is money for it."""
 
     @task
-    def read_event(triggering_asset_events: Any = None) -> dict[str, Any]:
+    def read_balance(triggering_asset_events: Any = None) -> float:
         """Take the balance from the event; a run that was started by hand has none, and asks."""
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook  # here, so that the file parses fast
 
         events = triggering_asset_events[credits_topped_up] if triggering_asset_events else []
         balance: dict[str, Any] = events[-1].extra["payload"] if events else LeadMagicHook().read_balance().report()
         log.info("%s of %s credits can be spent.", balance["spendable"], balance["credits"])
-        return balance
+        return float(balance["spendable"])
 
     @task(retries=0)  # a second attempt would pay again for the leads of the first
-    def enrich_backlog(balance: dict[str, Any]) -> dict[str, Any]:
+    def enrich_backlog(spendable: float) -> dict[str, Any]:
         """Look up as many leads as the balance allows."""
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         names = ["Ada Lovelace", "Grace Hopper", "Alan Turing"]  # stands in for your query
         client = LeadMagicHook().get_conn()
-        affordable = names[: int(balance["spendable"])]
+        affordable = names[: int(spendable)]
         answers = [client.enrich("email_finder", full_name=name, domain="example.com") for name in affordable]
         return {"found": sum(1 for answer in answers if answer["email"]), "left": str(client.credits_remaining)}
 
-    enrich_backlog(read_event())
+    enrich_backlog(read_balance())
 
 
 example_leadmagic_start_when_topped_up()

@@ -11,7 +11,6 @@ import pytest
 
 from demo.local_airflow import IS_AIRFLOW_3, wait_until
 from tests.e2e.conftest import run_to_the_end
-from tests.e2e.test_gates_for_real import read_xcom
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
@@ -41,13 +40,10 @@ def test_a_dag_starts_once_for_each_rise_also_when_the_triggerer_dies(airflow: L
     earlier = runs(airflow, STARTED)
 
     topped_up = time.time()
-    account.set_credits(600)
-    wait_until(lambda: runs(airflow, STARTED) > earlier, 60, "a run for the rise")
-    first = runs(airflow, STARTED)[-1]
+    first = run_for_a_rise_to(600, airflow, account)
     print(f"started {started_at(airflow, first) - topped_up:.1f} s after the top-up, with looks {INTERVAL:g} s apart")
     assert started_at(airflow, first) - topped_up <= INTERVAL + 5
-    assert run_to_the_end(airflow, STARTED, first, 90) == "success"
-    assert balance_read_by(airflow, first)["spendable"] == 600
+    assert xcom(airflow, first, "read_balance") == 600
     assert account.credits == 597
 
     await_looks(account, 5)
@@ -59,17 +55,15 @@ def test_a_dag_starts_once_for_each_rise_also_when_the_triggerer_dies(airflow: L
     assert runs(airflow, STARTED) == [*earlier, first]
 
     set_and_seen(account, 2)
-    account.set_credits(700)
-    wait_until(lambda: len(runs(airflow, STARTED)) == len(earlier) + 2, 60, "a run for the second rise")
-    second = runs(airflow, STARTED)[-1]
-    assert run_to_the_end(airflow, STARTED, second, 90) == "success"
-    assert balance_read_by(airflow, second)["spendable"] == 700
+    second = run_for_a_rise_to(700, airflow, account)
+    assert xcom(airflow, second, "read_balance") == 700
     await_looks(account, 2)
-    assert len(runs(airflow, STARTED)) == len(earlier) + 2
+    assert runs(airflow, STARTED) == [*earlier, first, second]
 
 
 def test_each_level_is_told_once(airflow: LocalAirflow, account: Sandbox) -> None:
-    set_and_seen(account, 2000)
+    run_for_a_rise_to(2000, airflow, account)
+    await_looks(account, 2)
     earlier = runs(airflow, ALERTED)
 
     told = []
@@ -79,7 +73,7 @@ def test_each_level_is_told_once(airflow: LocalAirflow, account: Sandbox) -> Non
         run_id = runs(airflow, ALERTED)[-1]
         assert run_to_the_end(airflow, ALERTED, run_id, 90) == "success"
         await_looks(account, 3)
-        told.append(texts_of(airflow, run_id))
+        told.append(xcom(airflow, run_id, "tell_the_team"))
 
     assert told == [
         ["Warning: 900 LeadMagic credits left, under 1000."],
@@ -97,11 +91,18 @@ def test_a_wrong_key_is_loud_once_a_look_and_the_watchers_recover_by_themselves(
     assert len(complaints(airflow)) - before <= len(account.requests_to(LOOK)) - looks
 
     account.clear_faults()
-    earlier = runs(airflow, STARTED)
-    account.set_credits(800)
 
-    wait_until(lambda: len(runs(airflow, STARTED)) == len(earlier) + 1, 60, "a run after the key was corrected")
-    assert run_to_the_end(airflow, STARTED, runs(airflow, STARTED)[-1], 90) == "success"
+    run_for_a_rise_to(800, airflow, account)
+
+
+def run_for_a_rise_to(credits_: int, airflow: LocalAirflow, account: Sandbox) -> str:
+    """Top the account up, and return the run that this starts once it has ended well."""
+    earlier = runs(airflow, STARTED)
+    account.set_credits(credits_)
+    wait_until(lambda: len(runs(airflow, STARTED)) > len(earlier), 60, f"a run for the rise to {credits_}")
+    run_id = runs(airflow, STARTED)[-1]
+    assert run_to_the_end(airflow, STARTED, run_id, 90) == "success"
+    return run_id
 
 
 def runs(airflow: LocalAirflow, dag_id: str) -> list[str]:
@@ -126,14 +127,9 @@ def set_and_seen(account: Sandbox, credits_: int) -> None:
     await_looks(account, 2)
 
 
-def balance_read_by(airflow: LocalAirflow, run_id: str) -> dict[str, object]:
-    chosen = "SELECT value FROM xcom WHERE run_id = ? AND task_id = 'read_event' AND key = 'return_value'"
-    return read_xcom(airflow.query(chosen, run_id)[0][0])
-
-
-def texts_of(airflow: LocalAirflow, run_id: str) -> object:
-    chosen = "SELECT value FROM xcom WHERE run_id = ? AND task_id = 'tell_the_team' AND key = 'return_value'"
-    value = airflow.query(chosen, run_id)[0][0]
+def xcom(airflow: LocalAirflow, run_id: str, task_id: str) -> object:
+    chosen = "SELECT value FROM xcom WHERE run_id = ? AND task_id = ? AND key = 'return_value'"
+    value = airflow.query(chosen, run_id, task_id)[0][0]
     while isinstance(value, str):
         value = json.loads(value)
     return value

@@ -1,0 +1,95 @@
+"""A hundred gates and ten watchers on one connection: what they cost while they wait."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.triggers import base as triggers_of_airflow
+
+from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger, SufficientCreditsTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+pytestmark = pytest.mark.e2e
+
+INTERVAL, INTERVALS = 2.0, 10
+HAS_SHARED_STREAMS = hasattr(getattr(triggers_of_airflow, "BaseEventTrigger", None), "shared_stream_key")
+
+
+def triggers() -> list[Any]:
+    gates = [SufficientCreditsTrigger("leadmagic_default", str(100 + line), INTERVAL) for line in range(100)]
+    watchers = [CreditsCrossingTrigger("rises_to", 100 + line, poke_interval=INTERVAL) for line in range(10)]
+    return [*gates, *watchers]
+
+
+async def until(condition: Callable[[], bool], patience: float) -> None:
+    async with asyncio.timeout(patience):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def cost_of_waiting(sandbox: Sandbox) -> int:
+    """Count the requests of ten intervals, once everybody is under way."""
+    await until(lambda: len(sandbox.requests) >= 2, INTERVAL * 3)
+    before = len(sandbox.requests)
+    await asyncio.sleep(INTERVAL * INTERVALS)
+    return len(sandbox.requests) - before
+
+
+@pytest.mark.skipif(not HAS_SHARED_STREAMS, reason="this Airflow has no shared streams")
+def test_they_share_one_poll_in_a_triggerer_that_offers_it(leadmagic_sandbox: Sandbox) -> None:
+    from airflow.executors.workloads import RunTrigger
+    from airflow.jobs.triggerer_job_runner import TriggerRunner
+    from airflow.models.trigger import Trigger
+
+    leadmagic_sandbox.set_credits(1)
+
+    async def run() -> int:
+        runner = TriggerRunner()
+        for number, trigger in enumerate(triggers()):
+            classpath, kwargs = trigger.serialize()
+            stored = Trigger.encrypt_kwargs(kwargs)
+            runner.to_create.append(RunTrigger(id=number, ti=None, classpath=classpath, encrypted_kwargs=stored))
+        await runner.create_triggers()
+        cost = await cost_of_waiting(leadmagic_sandbox)
+        leadmagic_sandbox.set_credits(1000)
+        await until(lambda: len(runner.events) == 110, INTERVAL * 3)
+        for details in runner.triggers.values():
+            details["task"].cancel()
+        return cost
+
+    cost = asyncio.run(run())
+
+    print(f"100 gates and 10 watchers: {cost} requests in {INTERVALS} intervals")
+    assert cost <= INTERVALS * 1.2
+
+
+def test_they_share_their_looks_where_each_runs_by_itself(leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits(1)
+    events: list[Any] = []
+
+    async def collect(trigger: Any) -> None:
+        async with aclosing(trigger.run()) as stream:
+            async for event in stream:
+                events.append(event.payload)
+
+    async def run() -> int:
+        tasks = [asyncio.create_task(collect(trigger)) for trigger in triggers()]
+        cost = await cost_of_waiting(leadmagic_sandbox)
+        leadmagic_sandbox.set_credits(1000)
+        await until(lambda: len(events) == 110, INTERVAL * 3)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return cost
+
+    cost = asyncio.run(run())
+
+    print(f"100 gates and 10 watchers, each by itself: {cost} requests in {INTERVALS} intervals")
+    assert cost <= INTERVALS * 1.2
