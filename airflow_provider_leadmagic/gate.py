@@ -20,10 +20,11 @@ POLITE_INTERVAL = 10.0
 
 
 class Log(Protocol):
-    """What a gate needs of a logger; Airflow's tasks have one of their own kind."""
+    """What gates and watchers need of a logger; Airflow's tasks have one of their own kind."""
 
     def info(self, message: str, /, *args: object) -> object: ...
     def warning(self, message: str, /, *args: object) -> object: ...
+    def error(self, message: str, /, *args: object) -> object: ...
 
 
 def warn_of_short_interval(log: Log, poke_interval: float) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_leadmagic.arguments import check_flag, check_seconds, check_text
@@ -18,75 +16,17 @@ from airflow_provider_leadmagic.gate import (
     tolerate_failed_look,
     warn_of_short_interval,
 )
-from airflow_provider_leadmagic.models import format_credits, json_number, parse_credits
+from airflow_provider_leadmagic.models import parse_credits
+from airflow_provider_leadmagic.triggers.balance_trigger import BalanceTrigger
+from airflow_provider_leadmagic.watch import crossing_event, tell_change, tell_failed_look
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Hashable
+    from collections.abc import AsyncGenerator, AsyncIterator
     from decimal import Decimal
 
     from airflow_provider_leadmagic.models import CreditBalance
     from airflow_provider_leadmagic.triggers.armed_flag import ArmedFlag
     from airflow_provider_leadmagic.triggers.balance_poll import Look
-
-
-class BalanceTrigger(BaseEventTrigger):
-    """
-    The poll that all triggers of this module share: on one connection and interval they hear the same looks.
-
-    Only event triggers may share a poll (Airflow 3.3+), so this is one, also where it serves deferred tasks. On older
-    Airflow each trigger runs by itself, and they share the looks through
-    :mod:`~airflow_provider_leadmagic.triggers.balance_poll`.
-
-    :param leadmagic_conn_id: The connection.
-    :param poke_interval: Seconds between two looks.
-    :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
-    :param not_before: Unix time before which not to look, because LeadMagic said so.
-    """
-
-    def __init__(self, leadmagic_conn_id: str, poke_interval: float, refresh: bool, not_before: float = 0.0) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.leadmagic_conn_id = leadmagic_conn_id
-        self.poke_interval = poke_interval
-        self.refresh = refresh
-        self.not_before = not_before
-
-    def shared_stream_key(self) -> Hashable:
-        """Name the poll this trigger can share: with others that may look no earlier than it may."""
-        return ("leadmagic-credits", self.leadmagic_conn_id, self.poke_interval, self.refresh, self.not_before)
-
-    @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Look, None]:
-        """
-        Poll the balance.
-
-        :param kwargs: Arguments of one of the triggers that share the poll, of whichever class.
-        """
-        # Imported here because it brings the HTTP client, which a DAG file that names this trigger has no use for.
-        from airflow_provider_leadmagic.triggers.balance_poll import watch_balance
-
-        conn_id, interval = kwargs["leadmagic_conn_id"], kwargs["poke_interval"]
-        looks = watch_balance(conn_id, interval, refresh=kwargs["refresh"], not_before=kwargs.get("not_before", 0.0))
-        async with aclosing(looks):
-            async for look in looks:
-                yield look
-
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
-        """
-        Turn looks into events.
-
-        :param shared_stream: What :meth:`open_shared_stream` yields.
-        """
-        raise NotImplementedError
-        yield
-
-    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
-        """Work without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
-        async with aclosing(self.open_shared_stream(self.serialize()[1])) as looks:
-            async for event in self.filter_shared_stream(looks):
-                yield event
-
-    def _path(self) -> str:
-        return f"{type(self).__module__}.{type(self).__qualname__}"
 
 
 class SufficientCreditsTrigger(BalanceTrigger):
@@ -216,9 +156,10 @@ class CreditsCrossingTrigger(BalanceTrigger):
         flag = self._armed_flag()
         async for look in self._looks(shared_stream):
             if look.balance and await self._crosses(flag, look.balance):
-                yield TriggerEvent(self._payload(look.balance))  # type: ignore[no-untyped-call]
+                event = crossing_event(look.balance, self.crossing, self.leadmagic_conn_id)
+                yield TriggerEvent(event)  # type: ignore[no-untyped-call]
             elif look.error and is_news(look):
-                self._complain(look)
+                tell_failed_look(self.log, look.error, look.failures, self.leadmagic_conn_id)
 
     async def _looks(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[Look, None]:
         from airflow_provider_leadmagic.triggers.balance_poll import take_look
@@ -249,34 +190,6 @@ class CreditsCrossingTrigger(BalanceTrigger):
         # Before the event: should the triggerer die in between, a start is missed rather than paid for twice.
         await flag.write(is_armed)
         if crosses or is_armed != was_armed:
-            self._announce(balance, crosses, is_armed)
+            state = "fires" if crosses else "armed" if is_armed else "not armed, as the balance is there already"
+            tell_change(self.log, state, balance, self.crossing, self.leadmagic_conn_id)
         return crosses
-
-    def _announce(self, balance: CreditBalance, crosses: bool, is_armed: bool) -> None:
-        line = self.crossing
-        self.log.info(
-            "Watcher of connection %r, %s %s credits: %s. It can spend %s credits.",
-            self.leadmagic_conn_id,
-            line.direction,
-            format_credits(line.minimum_credits),
-            "fires" if crosses else "armed" if is_armed else "not armed, as the balance is there already",
-            format_credits(balance.spendable),
-        )
-
-    def _complain(self, look: Look) -> None:
-        waits = look.error is not None and look.error.transient
-        (self.log.warning if waits else self.log.error)(
-            "Watchers of connection %r see no balance, failed look %d in a row. %s%s",
-            self.leadmagic_conn_id,
-            look.failures,
-            look.error,
-            "" if waits else " Correct the connection; the next look uses it.",
-        )
-
-    def _payload(self, balance: CreditBalance) -> dict[str, Any]:
-        return {
-            **balance.report(self.crossing.minimum_credits),
-            "direction": self.crossing.direction,
-            "hysteresis": json_number(self.crossing.hysteresis),
-            "leadmagic_conn_id": self.leadmagic_conn_id,
-        }
