@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import Stats
@@ -15,11 +16,12 @@ class BalanceMetrics:
     """
     Reports each look at the balance of one connection.
 
-    :param conn_id: The connection, the tag ``conn_id`` of every metric.
+    :param conn_id: The connection, the tag ``conn_id`` of every metric. What StatsD does not take becomes ``_`` in it.
     """
 
     def __init__(self, conn_id: str) -> None:
-        self._tags = {"conn_id": conn_id}
+        # Airflow writes an error and sends nothing, or no tag, where a tag holds anything else.
+        self._tags = {"conn_id": re.sub(r"[^\w./-]", "_", str(conn_id), flags=re.ASCII)}
 
     def seen(self, balance: CreditBalance) -> None:
         """Set the gauges ``leadmagic.credits`` and ``leadmagic.credits_spendable``."""

@@ -1,0 +1,24 @@
+"""A gate that waits long enough to be watched."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import dag
+
+from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
+
+
+@dag(dag_id="metered_gate", schedule=None, start_date=datetime(2026, 1, 1))
+def metered_gate() -> None:
+    SufficientCreditsSensor(
+        task_id="gate",
+        minimum_credits=100,
+        leadmagic_conn_id="metered",
+        poke_interval=1,
+        timeout=600,
+        deferrable=True,
+    )
+
+
+metered_gate()
