@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.sandbox.account import DEFAULT_API_KEY, DEFAULT_CREDITS, to_credits
 from airflow_provider_leadmagic.sandbox.extra import load_sandbox
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 4010
 
+#: The command's options, for argparse and for Airflow's command line.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--host": {"default": "127.0.0.1", "help": "address to listen on (default: %(default)s)"},
+    "--port": {"type": int, "default": DEFAULT_PORT, "help": "0 for any free one (default: %(default)s)"},
+    "--credits": {"type": to_credits, "default": DEFAULT_CREDITS, "help": "default: %(default)s"},
+    "--api-key": {"default": DEFAULT_API_KEY, "help": "the key to accept (default: %(default)s)"},
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """
@@ -26,7 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: the arguments, those of the process by default.
     :return: the exit code.
     """
-    options = _parser().parse_args(argv)
+    return serve(_parser().parse_args(argv))
+
+
+def serve(options: argparse.Namespace) -> int:
+    """
+    Serve a sandbox until Ctrl-C or SIGTERM.
+
+    :param options: what was given for each of ``OPTIONS``.
+    :return: the exit code.
+    """
     ended = _signalled()
     try:
         sandbox = load_sandbox()(options.credits, options.api_key, options.port, options.host)
@@ -42,10 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="leadmagic-sandbox", description="Serve a LeadMagic API on this machine.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 for any free one (default: %(default)s)")
-    parser.add_argument("--credits", type=to_credits, default=DEFAULT_CREDITS, help="default: %(default)s")
-    parser.add_argument("--api-key", default=DEFAULT_API_KEY, help="the key to accept (default: %(default)s)")
+    for flag, properties in OPTIONS.items():
+        parser.add_argument(flag, **properties)
     return parser
 
 
