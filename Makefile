@@ -30,7 +30,7 @@ ui: $(READY)
 test: test-fast test-e2e
 
 test-fast: $(READY)
-	$(VENV)/bin/python -m pytest -m "not e2e and not browser and not wheel"
+	$(VENV)/bin/python -m pytest -n logical -m "not e2e and not browser and not wheel"
 
 test-e2e: $(READY)
 	$(VENV)/bin/python -m pytest -m e2e

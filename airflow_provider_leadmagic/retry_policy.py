@@ -71,7 +71,8 @@ def _wait(state: RetryCallState) -> float:
 
 def _announce(state: RetryCallState) -> None:
     wait = state.next_action.sleep if state.next_action else 0
-    log.warning("%s Try %d comes in %.1f s.", _failure(state), state.attempt_number + 1, wait)
+    problem = str(_failure(state)).rstrip(".")
+    log.warning("%s. Try %d comes in %.1f s.", problem, state.attempt_number + 1, wait)
 
 
 def _failure(state: RetryCallState) -> BaseException | None:

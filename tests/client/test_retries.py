@@ -114,6 +114,11 @@ class TestFreeCalls:
             client.get_credits()
         assert len(sleeps) == 3
 
+    def test_the_reason_and_the_announcement_are_two_sentences(self, closed_port, sleeps, caplog):
+        with LeadMagicClient("lm_a_key_nobody_issued", f"http://127.0.0.1:{closed_port}", max_tries=2) as client:
+            pytest.raises(LeadMagicConnectionError, client.get_credits)
+        assert "Connection refused. Try 2 comes in" in caplog.text
+
     def test_each_new_try_is_announced_with_its_reason(self, client, leadmagic_sandbox, sleeps, caplog):
         leadmagic_sandbox.fail_next(status=503, retry_after=7)
         with caplog.at_level(logging.WARNING, "airflow_provider_leadmagic"):
