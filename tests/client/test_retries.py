@@ -115,8 +115,9 @@ class TestFreeCalls:
         assert len(sleeps) == 3
 
     def test_the_reason_and_the_announcement_are_two_sentences(self, closed_port, sleeps, caplog):
-        with LeadMagicClient("lm_a_key_nobody_issued", f"http://127.0.0.1:{closed_port}", max_tries=2) as client:
-            pytest.raises(LeadMagicConnectionError, client.get_credits)
+        client = LeadMagicClient("lm_a_key_nobody_issued", f"http://127.0.0.1:{closed_port}", max_tries=2)
+        with client, pytest.raises(LeadMagicConnectionError):
+            client.get_credits()
         assert "Connection refused. Try 2 comes in" in caplog.text
 
     def test_each_new_try_is_announced_with_its_reason(self, client, leadmagic_sandbox, sleeps, caplog):
