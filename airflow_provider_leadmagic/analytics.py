@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -114,8 +114,16 @@ def _optional_date(argument: str, value: object) -> str | None:
 
 def _checked_date(argument: str, value: object) -> str:
     try:
-        # A datetime is a date as well, and would bring its time along.
-        text = f"{value:%Y-%m-%d}" if isinstance(value, date) else str(value)
-        return date.fromisoformat(text).isoformat()
+        return _as_date(value).isoformat()
     except ValueError:
         raise ValueError(f"{argument} must be a date, or text like 2026-01-31; got {shown(value)}") from None
+
+
+def _as_date(value: object) -> date:
+    if isinstance(value, datetime):  # a date as well, which would bring its time along
+        return value.date()
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str):
+        return date.fromisoformat(value)
+    raise ValueError

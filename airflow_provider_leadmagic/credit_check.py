@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.models import format_credits, json_number
+from airflow_provider_leadmagic.runway import rounded_down
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -58,18 +59,21 @@ class CreditCheck:
 
     @property
     def required(self) -> Decimal | None:
-        """Credits that would satisfy everything that is asked."""
-        wanted = [] if self.minimum_credits is None else [self.minimum_credits]
+        """Credits that would satisfy everything that is asked; None if that is not known."""
+        wanted = [self.minimum_credits]
         if self.runway is not None and self.minimum_runway_days is not None:
-            wanted.append(self.runway.daily_credits * self.minimum_runway_days)
-        return max(wanted, default=None)
+            wanted.append(self.runway.credits_for(self.minimum_runway_days))
+        return max((amount for amount in wanted if amount is not None), default=None)
 
     def _short_runway(self) -> list[str]:
-        if self.runway is None or self.minimum_runway_days is None or self.runway.covers(self.minimum_runway_days):
+        if self.runway is None or self.minimum_runway_days is None:
+            return []
+        days_left = self.runway.days_left
+        if days_left is None or self.runway.covers(self.minimum_runway_days):
             return []
         pace = f"at {format_credits(self.runway.daily_credits)} credits a day, as in the last {self.runway.days} days"
         end = f" (until {self.runway.runs_out_at:%Y-%m-%d %H:%M} UTC)" if self.runway.runs_out_at else ""
-        lasts = f"these last {self.runway.days_left:,.1f} days{end} {pace}"
+        lasts = f"these last {rounded_down(days_left, 1):,.1f} days{end} {pace}"
         return [f"{self._subject()}; {lasts}; minimum_runway_days is {format_credits(self.minimum_runway_days)}."]
 
     def _subject(self) -> str:

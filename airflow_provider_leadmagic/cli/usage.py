@@ -12,6 +12,7 @@ from airflow_provider_leadmagic.cli.usage_table import usage_table
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.models import format_credits
+from airflow_provider_leadmagic.runway import rounded_down
 from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
@@ -56,6 +57,6 @@ def _describe_runway(client: LeadMagicClient) -> str:
         return f"{spendable}; none were in the last {RUNWAY_DAYS} days."
     until = f", until {runway.runs_out_at:%Y-%m-%d}" if runway.runs_out_at else ""
     return (
-        f"{spendable}: enough for {runway.days_left:,.1f} days{until}, "
+        f"{spendable}: enough for {rounded_down(runway.days_left, 1):,.1f} days{until}, "
         f"at the last {RUNWAY_DAYS} days' {runway.daily_credits:,.1f} a day."
     )

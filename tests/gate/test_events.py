@@ -13,7 +13,8 @@ from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.gate import error_event, open_event, report_from
 from airflow_provider_leadmagic.models import CreditBalance
 
-BALANCE = CreditBalance(Decimal("1979.15"), datetime(2026, 11, 22, 2, 0, 3, tzinfo=UTC), True, Decimal("0.15"), Decimal(1979), "late", "plan")
+SEEN_AT = datetime(2026, 11, 22, 2, 0, 3, tzinfo=UTC)
+BALANCE = CreditBalance(Decimal("1979.15"), SEEN_AT, True, Decimal("0.15"), Decimal(1979), "late", "plan")
 FAMILY = [
     member for member in vars(exceptions).values() if isinstance(member, type) and issubclass(member, LeadMagicError)
 ]
