@@ -45,7 +45,7 @@ class Shell:
         command = [*self.command, *map(str, arguments)]
         environment = self.environment | variables
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(command, cwd=REPOSITORY, env=environment, **pipes) as process:
+        with subprocess.Popen(command, cwd=REPOSITORY, env=environment, preexec_fn=heed_ctrl_c, **pipes) as process:
             try:
                 yield process
             finally:
@@ -54,6 +54,11 @@ class Shell:
     def run(self, *arguments: object, **variables: str) -> Outcome:
         with self.running(*arguments, **variables) as process:
             return Outcome.of(process)
+
+
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to all it runs in the background, these tests included."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Outcome(NamedTuple):
