@@ -50,8 +50,8 @@ class Crossing:
                 f"minimum_credits must be above 0, or nothing could cross it; got {shown(minimum_credits)}"
             )
         back = line * DEFAULT_HYSTERESIS if hysteresis is None else parse_credits("hysteresis", hysteresis)
-        if direction == "rises_to" and back >= line:
-            problem = "hysteresis must be below minimum_credits, as no balance falls further than to 0"
+        if direction == "rises_to" and back > line:
+            problem = "hysteresis must not be above minimum_credits, as no balance falls further than to 0"
             raise ValueError(f"{problem}; got {shown(hysteresis)} and {shown(minimum_credits)}")
         return cls("rises_to" if direction == "rises_to" else "falls_below", line, back)
 
@@ -68,9 +68,7 @@ class Crossing:
             return not is_across, False
         if was_armed:
             return not is_across, is_across
-        return self._is_back(balance), False
+        return not is_across and self._distance(balance) >= self.hysteresis, False
 
-    def _is_back(self, balance: CreditBalance) -> bool:
-        if self.direction == "rises_to":
-            return not balance.covers(self.minimum_credits - self.hysteresis)
-        return balance.covers(self.minimum_credits + self.hysteresis)
+    def _distance(self, balance: CreditBalance) -> Decimal:
+        return abs(balance.spendable - self.minimum_credits)

@@ -54,9 +54,14 @@ def format_credits(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".")
 
 
+#: From here on, other programs' numbers are no longer exact, and Airflow's own messages take no whole ones.
+_LARGEST_EXACT = 2**53
+
+
 def json_number(number: Decimal) -> int | float:
     """Turn credits into a plain JSON number."""
-    return int(number) if number == number.to_integral_value() else float(number)
+    is_whole = number == number.to_integral_value() and abs(number) < _LARGEST_EXACT
+    return int(number) if is_whole else float(number)
 
 
 def is_finite(number: Decimal) -> bool:

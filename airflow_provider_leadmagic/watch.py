@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.models import format_credits, json_number
+from airflow_provider_leadmagic.wording import clean
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.crossing import Crossing
@@ -59,6 +60,20 @@ def tell_failed_look(log: Log, error: LeadMagicError, failures: int, conn_id: st
     :param conn_id: Connection the balance belongs to.
     """
     tell = log.warning if error.transient else log.error
-    advice = "" if error.transient else " Correct the connection; the next look uses it."
-    problem = "Watchers of connection %r see no balance, failed look %d in a row. %s%s"
-    tell(problem, conn_id, failures, error, advice)
+    advice = "" if error.transient else " Somebody has to mend this; the watchers then go on by themselves."
+    problem = "Watchers of connection %r see no balance, failed look %d in a row. %s.%s"
+    tell(problem, conn_id, failures, str(error).rstrip("."), advice)
+
+
+def tell_lost_memory(log: Log, error: Exception, conn_id: str) -> None:
+    """
+    Say that a watcher could not ask Airflow, or tell it, on which side of its line the balance is.
+
+    :param log: Logger of the trigger.
+    :param error: What Airflow raised.
+    :param conn_id: Connection the balance belongs to.
+    """
+    problem = (
+        "A watcher of connection %r cannot reach the state that Airflow keeps for it; the next look tries again. %s: %s"
+    )
+    log.warning(problem, conn_id, type(error).__name__, clean(str(error)))

@@ -30,7 +30,6 @@ class ArmedFlag:
         self._key = key
         self._armed: bool | None = None
         self._is_read = False
-        self._is_saved = False
 
     async def read(self) -> bool | None:
         """Return the flag; None if nothing is known. Raises what the store raises."""
@@ -40,25 +39,21 @@ class ArmedFlag:
         return self._armed
 
     async def write(self, armed: bool) -> None:
-        """Set the flag; what the store does not take now it is given again with the next write."""
-        self._is_saved = self._is_saved and armed == self._armed
+        """Set the flag. Raises what the store raises, and is then as it was."""
+        if self._store and armed != self._armed:
+            await self._store.aset(self._key, _ARMED if armed else _DISARMED)
         self._armed, self._is_read = armed, True
-        if self._store and not self._is_saved:
-            try:
-                await self._store.aset(self._key, _ARMED if armed else _DISARMED)
-                self._is_saved = True
-            except Exception:
-                log.exception("Airflow did not take the state of a LeadMagic watcher; it is offered again.")
 
     async def _load(self) -> bool | None:
         if self._store is None:
             return None
         try:
             saved = await self._store.aget(self._key)
-        except ValueError:
+        except ValueError as error:
+            if type(error) is not ValueError:  # but one of its kind, such as unreadable JSON
+                raise
             # Equal triggers are one to Airflow, and a store that belongs to several assets can be asked for none.
             log.warning("Two assets have equal LeadMagic watchers: Airflow keeps no state for these over a restart.")
             self._store = None
             return None
-        self._is_saved = saved in (_ARMED, _DISARMED)
-        return saved == _ARMED if self._is_saved else None
+        return saved == _ARMED if saved in (_ARMED, _DISARMED) else None

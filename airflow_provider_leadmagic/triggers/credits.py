@@ -18,7 +18,7 @@ from airflow_provider_leadmagic.gate import (
 )
 from airflow_provider_leadmagic.models import parse_credits
 from airflow_provider_leadmagic.triggers.balance_trigger import BalanceTrigger
-from airflow_provider_leadmagic.watch import crossing_event, tell_change, tell_failed_look
+from airflow_provider_leadmagic.watch import crossing_event, tell_change, tell_failed_look, tell_lost_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -162,11 +162,12 @@ class CreditsCrossingTrigger(BalanceTrigger):
                 tell_failed_look(self.log, look.error, look.failures, self.leadmagic_conn_id)
 
     async def _looks(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[Look, None]:
-        from airflow_provider_leadmagic.triggers.balance_poll import take_look
+        from airflow_provider_leadmagic.triggers.balance_poll import OLDEST_TO_OPEN, take_look
 
         # A gate has looked before it defers. A watcher has not, and would take a top-up within its first interval
         # for the level it starts from.
-        yield await take_look(self.leadmagic_conn_id, self.poke_interval, refresh=self.refresh)
+        max_age = min(self.poke_interval, OLDEST_TO_OPEN)
+        yield await take_look(self.leadmagic_conn_id, max_age, refresh=self.refresh)
         async for look in shared_stream:
             yield look
 
@@ -181,14 +182,12 @@ class CreditsCrossingTrigger(BalanceTrigger):
     async def _crosses(self, flag: ArmedFlag, balance: CreditBalance) -> bool:
         try:
             was_armed = await flag.read()
-        except Exception:
-            self.log.exception(
-                "Airflow did not say whether this watcher has fired already; it waits for the next look."
-            )
+            is_armed, crosses = self.crossing.judge(was_armed, balance)
+            # Before the event: should the triggerer die in between, a start is missed rather than paid for twice.
+            await flag.write(is_armed)
+        except Exception as error:
+            tell_lost_memory(self.log, error, self.leadmagic_conn_id)
             return False
-        is_armed, crosses = self.crossing.judge(was_armed, balance)
-        # Before the event: should the triggerer die in between, a start is missed rather than paid for twice.
-        await flag.write(is_armed)
         if crosses or is_armed != was_armed:
             state = "fires" if crosses else "armed" if is_armed else "not armed, as the balance is there already"
             tell_change(self.log, state, balance, self.crossing, self.leadmagic_conn_id)

@@ -32,8 +32,8 @@ def fired_at(crossing: Crossing, balances: list[float]) -> list[float]:
         ("rises_to", [0, 600, 700, 600], [600]),
         ("rises_to", [600, 700], []),
         ("rises_to", [600, 100, 600], [600]),
-        ("rises_to", [0, 500, 499, 500, 460, 505, 450, 510], [500]),
-        ("rises_to", [0, 500, 449.95, 501], [500, 501]),
+        ("rises_to", [0, 500, 499, 500, 460, 505, 450.05, 510], [500]),
+        ("rises_to", [0, 500, 450, 501], [500, 501]),
         ("rises_to", [460, 500], [500]),
         ("falls_below", [600, 500, 499.95], [499.95]),
         ("falls_below", [600, 400, 300, 400], [400]),
@@ -55,7 +55,8 @@ def test_it_fires_on_the_way_across_and_again_only_after_the_way_back(
     ("direction", "hysteresis", "balances", "fired"),
     [
         ("rises_to", 0, [0, 500, 499.95, 500], [500, 500]),
-        ("rises_to", 499, [0, 500, 1, 500, 0.5, 500], [500, 500]),
+        ("rises_to", 499, [0, 500, 1.05, 500, 1, 500], [500, 500]),
+        ("rises_to", 500, [0, 500, 0.05, 500, 0, 500], [500, 500]),
         ("falls_below", 0, [600, 499, 500, 499], [499, 499]),
         ("falls_below", 1000, [600, 499, 1499, 499, 1500, 498], [499, 498]),
     ],
@@ -84,7 +85,10 @@ def test_a_frozen_balance_is_as_good_as_none(direction: str, fires: bool) -> Non
         (("rises_to", 0), "minimum_credits must be above 0, or nothing could cross it; got 0"),
         (("falls_below", "0.0"), "minimum_credits must be above 0, or nothing could cross it; got '0.0'"),
         (("rises_to", 5, -1), "hysteresis must be a number of credits, 0 or more; got -1"),
-        (("rises_to", 5, 5), "hysteresis must be below minimum_credits, as no balance falls further than to 0; got 5"),
+        (
+            ("rises_to", 5, 6),
+            "hysteresis must not be above minimum_credits, as no balance falls further than to 0; got 6",
+        ),
         (("falls_below", 5, "wide"), "hysteresis must be a number of credits, 0 or more; got 'wide'"),
     ],
 )

@@ -9,15 +9,19 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from airflow.models.trigger import Trigger
 
+from airflow_provider_leadmagic.triggers import balance_poll
 from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger, SufficientCreditsTrigger
 from demo.local_airflow import IS_AIRFLOW_3
 from tests.watcher.test_armed_flag import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
@@ -188,30 +192,62 @@ def test_watchers_of_different_lines_remember_different_things(leadmagic_sandbox
     assert len(store.saved) == 3  # the fourth has no connection to look at
 
 
-def test_a_crossing_that_could_not_be_judged_is_judged_by_the_next_look(
+def test_its_first_look_is_not_an_old_one_of_somebody_else(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
+    mocker.patch.object(balance_poll, "OLDEST_TO_OPEN", 0.05)
+    store = Store(**{"leadmagic leadmagic_default rises_to 500.0 50.0": "armed"})
+
+    async def run() -> list[dict[str, Any]]:
+        look = await balance_poll.take_look("leadmagic_default", NEVER)
+        leadmagic_sandbox.set_credits(1)  # spent since
+        await until(lambda: look.age > 0.1)
+        watch = Watch(make(poke_interval=NEVER), store)
+        await until(lambda: len(leadmagic_sandbox.requests) == 2 and store.reads == 1)
+        return watch.events
+
+    assert asyncio.run(run()) == []
+    assert list(store.saved.values()) == ["armed"]
+
+
+def test_a_crossing_that_airflow_could_not_be_told_of_waits_for_the_next_look(
     leadmagic_sandbox: Sandbox, logged: Callable[[str], list[str]]
 ) -> None:
     store = Store()
-    store.failure = RuntimeError("the API server is away")
     leadmagic_sandbox.set_credits(1)
 
-    async def run() -> list[dict[str, Any]]:
+    async def run() -> list[int]:
         watch = Watch(make(), store)
-        await looks(leadmagic_sandbox, 2)
-        store.failure = None
-        await looks(leadmagic_sandbox, 1)
+        await until(lambda: list(store.saved.values()) == ["armed"])
+        store.failure = RuntimeError("the API server is away")
         leadmagic_sandbox.set_credits(600)
-        await until(lambda: bool(watch.events))
-        return watch.events
+        await looks(leadmagic_sandbox, 2)
+        while_away = len(watch.events)
+        store.failure = None
+        await looks(leadmagic_sandbox, 2)
+        return [while_away, len(watch.events)]
 
-    assert len(asyncio.run(run())) == 1
+    assert asyncio.run(run()) == [0, 1]
+    complaint = "A watcher of connection 'leadmagic_default' cannot reach the state that Airflow keeps for it; "
+    assert f"{complaint}the next look tries again. RuntimeError: the API server is away" in logged("WARNING")
+
+
+def test_an_absurd_balance_still_makes_an_event_that_airflow_can_send(leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits(1)
+
+    async def run() -> dict[str, Any]:
+        watch = Watch(make())
+        await looks(leadmagic_sandbox, 1)
+        leadmagic_sandbox.set_credits(10**20)
+        await until(lambda: bool(watch.events))
+        return watch.events[0]
+
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(asyncio.run(run())))["credits"] == 1e20
 
 
 @pytest.mark.parametrize(
     ("fault", "level", "told"),
     [
-        ({"status": 401}, "ERROR", "Correct the connection; the next look uses it."),
-        ({"body": '{"credits": "many"}'}, "ERROR", "`credits` is not a finite number"),
+        ({"status": 401}, "ERROR", "Somebody has to mend this; the watchers then go on by themselves."),
+        ({"body": '{"credits": "many"}'}, "ERROR", "`credits` is not a finite number. Somebody"),
         ({"status": 503}, "WARNING", "was answered 503"),
         ({"drop": True}, "WARNING", "got no answer"),
     ],
