@@ -144,13 +144,14 @@ class Account:
                 "credit_freeze_plan_hint": None,
             }
 
-    def pay(self, product: str, price: Decimal, *, found: bool) -> Receipt:
+    def pay(self, product: str, price: Decimal, *, found: bool, at: float | None = None) -> Receipt:
         """
         Settle one lookup: its price must be covered in any case, and is charged for a hit only.
 
         :param product: the ledger's name for what is bought.
         :param price: credits per hit.
         :param found: whether the lookup is a hit.
+        :param at: when it was, in seconds since 1970; now by default.
         :raises InsufficientCreditsError: if the spendable credits do not cover the price.
         """
         with self._lock:
@@ -160,7 +161,7 @@ class Account:
             if found:
                 self._deduct(price)
             receipt = Receipt(price, before - self._credits, before, self._credits)
-            self.record(Charge(time.time(), product, receipt.consumed))
+            self.record(Charge(time.time() if at is None else at, product, receipt.consumed))
             return receipt
 
     def record(self, charge: Charge) -> None:

@@ -1,8 +1,9 @@
-"""JSON answers."""
+"""JSON answers, and how they write credits and moments."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 def to_number(value: Decimal) -> int | float:
     """Turn credits into a JSON number, whole where they are whole."""
     return int(value) if value == value.to_integral_value() else float(value)
+
+
+def to_timestamp(moment: float) -> str:
+    """Write a moment as the API does."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class JsonAnswer(Response):

@@ -10,6 +10,11 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic import __version__
 from airflow_provider_leadmagic.sandbox.analytics import analytics_router
+from airflow_provider_leadmagic.sandbox.bodies import spell_out
+from airflow_provider_leadmagic.sandbox.bulk.control import bulk_control_router
+from airflow_provider_leadmagic.sandbox.bulk.moves import moves_router
+from airflow_provider_leadmagic.sandbox.bulk.preview import preview_router
+from airflow_provider_leadmagic.sandbox.bulk.routes import bulk_router
 from airflow_provider_leadmagic.sandbox.control import control_router
 from airflow_provider_leadmagic.sandbox.credits import credits_router
 from airflow_provider_leadmagic.sandbox.enrichment import enrichment_router
@@ -18,6 +23,17 @@ from airflow_provider_leadmagic.sandbox.gatekeeper import Gatekeeper
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.state import SandboxState
+
+ROUTERS = (
+    credits_router,
+    analytics_router,
+    enrichment_router,
+    preview_router,
+    bulk_router,
+    moves_router,
+    control_router,
+    bulk_control_router,
+)
 
 
 def create_app(state: SandboxState) -> FastAPI:
@@ -28,7 +44,7 @@ def create_app(state: SandboxState) -> FastAPI:
     """
     # No schema and no redirects for a trailing slash: the API has neither.
     app = FastAPI(title="LeadMagic sandbox", version=__version__, openapi_url=None, redirect_slashes=False)
-    for build_router in (credits_router, analytics_router, enrichment_router, control_router):
+    for build_router in ROUTERS:
         app.include_router(build_router(state))
     app.exception_handler(ApiError)(_answer_api_error)
     app.exception_handler(HTTPException)(_answer_http_error)
@@ -47,5 +63,4 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
 
 async def _answer_bad_control(request: Request, error: RequestValidationError) -> Response:
     # Only the controls declare their bodies to FastAPI.
-    problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
-    return ProblemAnswer(validation_error("; ".join(problems), status=422), request.state.request_id)
+    return ProblemAnswer(validation_error(spell_out(error.errors()), status=422), request.state.request_id)

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     import asyncio
 
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MISSING_BYTES = 64
 
@@ -31,12 +31,11 @@ async def drop(scope: Scope, receive: Receive) -> None:
 
 
 def truncating(send: Send, scope: Scope, receive: Receive) -> Send:
-    """Wrap ``send`` so that the answer is announced longer than it is, and the connection then closed."""
+    """Wrap ``send`` so that the answer ends too early, and the connection with it."""
 
     async def send_truncated(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers["Content-Length"] = str(int(headers.get("Content-Length", 0)) + MISSING_BYTES)
+            _announce_more(MutableHeaders(scope=message))
             await send(message)
             return
         await send({**message, "more_body": True})
@@ -45,6 +44,22 @@ def truncating(send: Send, scope: Scope, receive: Receive) -> Send:
             await _wait_for_disconnect(receive)
 
     return send_truncated
+
+
+async def lose(answer: ASGIApp, scope: Scope, receive: Receive) -> None:
+    """Let an answer be made, with everything that making it changes, and close the connection without it."""
+
+    async def keep_back(message: Message) -> None:
+        pass
+
+    await answer(scope, receive, keep_back)
+    await drop(scope, receive)
+
+
+def _announce_more(headers: MutableHeaders) -> None:
+    # A streamed answer has no announced length: it is cut where its end should be said.
+    if length := headers.get("Content-Length"):
+        headers["Content-Length"] = str(int(length) + MISSING_BYTES)
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

@@ -59,6 +59,7 @@ def describe(state: SandboxState) -> JsonAnswer:
             "balance": state.account.balance(),
             "bare_body": state.account.bare_body,
             "wrap_analytics": state.wrap_analytics,
+            "bulk": asdict(state.bulk.settings),
             "spent": spent,
             "faults": [asdict(fault) for fault in state.faults.pending],
             "requests": len(state.requests.entries()),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
 from airflow_provider_leadmagic.sandbox.account import InsufficientCreditsError, Receipt
 from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
-from airflow_provider_leadmagic.sandbox.errors import INVALID_JSON, ApiError, insufficient_credits
+from airflow_provider_leadmagic.sandbox.bodies import read_json
+from airflow_provider_leadmagic.sandbox.errors import ApiError, insufficient_credits
 from airflow_provider_leadmagic.sandbox.headers import metered_headers
 from airflow_provider_leadmagic.sandbox.products import PRODUCTS, Lookup, Product
 
@@ -29,21 +29,13 @@ def enrichment_router(state: SandboxState) -> APIRouter:
 
 def _sell(product: Product, state: SandboxState) -> Callable[[Request], Awaitable[Response]]:
     async def sell(request: Request) -> Response:
-        given = product.check(await _read_json(request))
+        given = product.check(await read_json(request))
         lookup = product.look_up(given)
         receipt = _settle(product, lookup, state)
         body = {**lookup.answer, "credits_consumed": receipt.consumed}
         return JsonAnswer(body, headers=metered_headers(receipt, state.requests))
 
     return sell
-
-
-async def _read_json(request: Request) -> object:
-    try:
-        body: object = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise ApiError(INVALID_JSON) from error
-    return body
 
 
 def _settle(product: Product, lookup: Lookup, state: SandboxState) -> Receipt:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from http.client import responses
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
+from airflow_provider_leadmagic.sandbox.answers import JsonAnswer, to_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +45,7 @@ class Problem:
 
     def enveloped(self, request_id: str) -> dict[str, object]:
         """Build the documented body: a list of errors."""
-        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        meta = {"request_id": request_id, "timestamp": timestamp, "environment": "sandbox"}
+        meta = {"request_id": request_id, "timestamp": to_timestamp(time.time()), "environment": "sandbox"}
         return {"success": False, "errors": [self.members()], "meta": meta}
 
     def flat(self, request_id: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-ANY_PATH = "*"
+from airflow_provider_leadmagic.sandbox.paths import path_fits
 
 # What HTTP lets stand in a header; anything else would break the sandbox instead of its client.
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
@@ -21,14 +21,15 @@ class Fault:
     """
     One fault: it waits ``delay``, then does the first of drop, redirect, body and status that is set.
 
-    A fault with none of these four leaves the ordinary answer, late, truncated or with other headers.
+    A fault with none of these four leaves the ordinary answer: late, lost, truncated or with other headers.
 
-    :param path: the exact path it strikes, or ``*`` for every path.
+    :param path: the path it strikes, ``*`` in place of any one part of it, or ``*`` for every path.
     :param times: how many calls it strikes; ``None`` means every call until faults are cleared.
     :param status: answer with this status and the API's error body for it.
     :param retry_after: the ``Retry-After`` header, as it shall be sent; makes the status 429 if none is given.
     :param delay: seconds to wait before anything else.
     :param drop: close the connection without an answer.
+    :param lose_answer: let the API do what it was asked, then close the connection without an answer.
     :param truncate: announce a longer body than is sent, then close the connection.
     :param body: answer with exactly this text, with status 200 if none is given.
     :param content_type: the media type of ``body``.
@@ -43,6 +44,7 @@ class Fault:
     retry_after: HeaderText | int | float | None = None
     delay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     drop: bool = False
+    lose_answer: bool = False
     truncate: bool = False
     body: str | None = None
     content_type: HeaderText = "application/json"
@@ -54,9 +56,10 @@ class Fault:
     def _has_an_effect(self) -> Fault:
         options = (self.status, self.retry_after, self.body, self.redirect_to)
         given = any(option is not None for option in options)
-        if not (given or self.delay or self.drop or self.truncate or self.headers):
+        if not (given or self.delay or self.drop or self.lose_answer or self.truncate or self.headers):
             raise ValueError(
-                "a fault needs one of status, retry_after, delay, drop, truncate, body, redirect_to, headers"
+                "a fault needs one of status, retry_after, delay, drop, lose_answer, truncate, body, redirect_to, "
+                "headers"
             )
         return self
 
@@ -100,7 +103,7 @@ class FaultQueue:
         """Find the fault for a call, and count the call."""
         with self._lock:
             for position, fault in enumerate(self._pending):
-                if fault.path in (path, ANY_PATH):
+                if path_fits(fault.path, path):
                     self._pending[position : position + 1] = fault.remainder()
                     return fault
             return None

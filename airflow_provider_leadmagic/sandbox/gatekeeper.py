@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from airflow_provider_leadmagic.sandbox.broken_connections import drop, truncating
+from airflow_provider_leadmagic.sandbox.broken_connections import drop, lose, truncating
+from airflow_provider_leadmagic.sandbox.bulk.tokens import token_admits
 from airflow_provider_leadmagic.sandbox.control import CONTROL_PREFIX
 from airflow_provider_leadmagic.sandbox.errors import (
     INTERNAL_ERROR,
@@ -50,9 +51,12 @@ class Gatekeeper:
         if fault and await self._breaks_off(fault):
             await drop(scope, receive)
             return
+        answer = self._choose_answer(scope, fault)
+        if fault and fault.lose_answer:
+            await lose(answer, scope, receive)
+            return
         if fault and fault.truncate:
             send = truncating(send, scope, receive)
-        answer = self._choose_answer(scope, fault)
         await answer(scope, receive, self._completing(send, scope, entry, fault))
 
     async def _breaks_off(self, fault: Fault) -> bool:
@@ -76,6 +80,8 @@ class Gatekeeper:
         return self._serve
 
     def _refusal(self, scope: Scope) -> Problem | None:
+        if token_admits(scope, self._state.bulk):
+            return None
         key = Headers(scope=scope).get(KEY_HEADER)
         if not key:
             return MISSING_AUTHENTICATION

@@ -7,6 +7,8 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 
+from airflow_provider_leadmagic.sandbox.paths import path_fits
+
 LONGEST_LOG = 10_000
 
 
@@ -48,7 +50,7 @@ class RequestLog:
     def entries(self, path: str | None = None) -> list[LoggedRequest]:
         """Copy the log, or its calls of one path."""
         with self._lock:
-            return [replace(entry) for entry in self._entries if path in (None, entry.path)]
+            return [replace(entry) for entry in self._entries if path is None or path_fits(path, entry.path)]
 
     def count_since(self, moment: float) -> int:
         """Count the calls from a moment on."""

@@ -14,6 +14,7 @@ from airflow_provider_leadmagic.sandbox.account import (
     to_credits,
 )
 from airflow_provider_leadmagic.sandbox.app import create_app
+from airflow_provider_leadmagic.sandbox.bulk.handle import BulkHandle
 from airflow_provider_leadmagic.sandbox.faults import Fault
 from airflow_provider_leadmagic.sandbox.server import LOOPBACK, SandboxServer
 from airflow_provider_leadmagic.sandbox.spending import Spending
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.request_log import LoggedRequest
 
 
-class Sandbox:
+class Sandbox(BulkHandle):
     """
     A LeadMagic API on this machine, to be started and stopped, or used as a context manager.
 
@@ -106,7 +107,7 @@ class Sandbox:
         return self._state.requests.entries()
 
     def requests_to(self, path: str) -> list[LoggedRequest]:
-        """Copy the log's calls of one path."""
+        """Copy the log's calls of one path, in which ``*`` may stand for any one part."""
         return self._state.requests.entries(path)
 
     def set_credits(self, credits: Amount) -> None:
@@ -146,7 +147,7 @@ class Sandbox:
         """
         Queue a fault for the next call of a path.
 
-        :param path: the exact path, or ``*`` for every path.
+        :param path: the path, ``*`` in place of any one part of it, or ``*`` for every path.
         :param fault: the fields of :class:`~airflow_provider_leadmagic.sandbox.faults.Fault`.
         """
         self._state.faults.add(Fault(path=path, **fault))
@@ -156,5 +157,5 @@ class Sandbox:
         self._state.faults.clear()
 
     def reset(self) -> None:
-        """Return to the state after construction: balance, ledger, faults, log."""
+        """Return to the state after construction: balance, ledger, jobs, faults, log."""
         self._state.reset()

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from airflow_provider_leadmagic.sandbox.account import Account
+from airflow_provider_leadmagic.sandbox.bulk.store import BulkJobs
 from airflow_provider_leadmagic.sandbox.faults import FaultQueue
 from airflow_provider_leadmagic.sandbox.request_log import RequestLog
 
 
-@dataclass
 class SandboxState:
     """
-    The account, the faults to come and the calls that came.
+    The account, its bulk jobs, the faults to come and the calls that came.
 
-    :param wrap_analytics: whether the analytics are answered under ``data``: LeadMagic's documents disagree on it.
-    :param generation: counts the resets.
+    :param account: whose credits are spent.
     """
 
-    account: Account = field(default_factory=Account)
-    faults: FaultQueue = field(default_factory=FaultQueue)
-    requests: RequestLog = field(default_factory=RequestLog)
-    wrap_analytics: bool = False
-    generation: int = 0
+    def __init__(self, account: Account | None = None) -> None:
+        self._account = account or Account()
+        self.bulk = BulkJobs(self._account)
+        self.faults = FaultQueue()
+        self.requests = RequestLog()
+        # Whether the analytics are answered under ``data``: LeadMagic's documents disagree on it.
+        self.wrap_analytics = False
+        # Counts the resets.
+        self.generation = 0
+
+    @property
+    def account(self) -> Account:
+        """The account, with every row charged that is due by now: jobs need no thread to go on while nobody looks."""
+        self.bulk.catch_up()
+        return self._account
 
     def reset(self) -> None:
         """Return to the state after construction."""
         self.generation += 1
-        self.account.reset()
+        self.bulk.clear()
+        self._account.reset()
         self.faults.clear()
         self.requests.clear()
         self.wrap_analytics = False

@@ -6,12 +6,14 @@ Latencies are 0, which means not measured: how fast this machine is would say no
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from airflow_provider_leadmagic.sandbox.answers import to_timestamp
 from airflow_provider_leadmagic.sandbox.usage import ratio
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from airflow_provider_leadmagic.sandbox.usage import Usage, Window
 
 Report = dict[str, object]
@@ -56,8 +58,8 @@ def report_summary(usage: Usage) -> Report:
         "failed_requests": usage.failed,
         "success_rate": ratio(100 * (usage.requests - usage.failed), usage.requests),
         "avg_response_time_ms": 0,
-        "first_request": _timestamp(min(moments)) if moments else None,
-        "last_request": _timestamp(max(moments)) if moments else None,
+        "first_request": to_timestamp(min(moments)) if moments else None,
+        "last_request": to_timestamp(max(moments)) if moments else None,
     }
 
 
@@ -129,7 +131,3 @@ def _share(part: Usage, whole: Usage) -> Report:
         "avg_credits_per_request": ratio(part.credits, part.requests),
         "max_credits": max(line.credits for line in part.lines),
     }
-
-
-def _timestamp(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -252,7 +252,8 @@ def test_a_vanishing_number_of_credits_does_not_fill_the_log():
 
 @pytest.mark.parametrize(
     ("number", "plain"),
-    [("15432.50", 15432.5), ("79279", 79279), ("500.00", 500), ("0.05", 0.05), ("1E+3", 1000), ("-0", 0)],
+    [("15432.50", 15432.5), ("79279", 79279), ("500.00", 500), ("0.05", 0.05), ("1E+3", 1000), ("-0", 0)]
+    + [("9007199254740991", 2**53 - 1), ("9007199254740992", 2.0**53), ("-1e20", -1e20)],
 )
 def test_credits_become_plain_json_numbers(number, plain):
     assert json_number(Decimal(number)) == plain

@@ -48,6 +48,30 @@ def find_email(call: Callable[..., requests.Response]) -> Callable[..., requests
 
 
 @pytest.fixture
+def submit(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+    """Submit a bulk job: so many rows of one credit each, or the rows that are given."""
+
+    def submit(rows: int | list[Any] = 3, product: str = "email_finder", **fields: Any) -> requests.Response:
+        if isinstance(rows, int):
+            rows = [{"full_name": f"Lead {row}", "domain": "example.com"} for row in range(rows)]
+        return call("POST", "/bulk/submit", json={"product": product, "rows": rows, **fields})
+
+    return submit
+
+
+@pytest.fixture
+def read_job(call: Callable[..., requests.Response]) -> Callable[..., Any]:
+    """Read a bulk job as a client does, or what is below it."""
+    return lambda job_id, below="", **parameters: call("GET", f"/bulk/jobs/{job_id}{below}", params=parameters).json()
+
+
+@pytest.fixture
+def change_job(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+    """Resume a bulk job, for example."""
+    return lambda job_id, change, body=None: call("POST", f"/bulk/jobs/{job_id}/{change}", json=body)
+
+
+@pytest.fixture
 def control(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
     """Use a control, without a key."""
 

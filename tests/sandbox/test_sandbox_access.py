@@ -20,7 +20,15 @@ def test_the_name_of_the_key_header_is_not_case_sensitive(leadmagic_sandbox, cal
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/credits", "/v1/people/email-finder", "/v1/analytics/usage", "/no/such/path", "/docs", "/_sandbox"],
+    [
+        "/v1/credits",
+        "/v1/people/email-finder",
+        "/v1/analytics/usage",
+        "/bulk/jobs",
+        "/no/such/path",
+        "/docs",
+        "/_sandbox",
+    ],
 )
 @pytest.mark.parametrize(
     ("headers", "code"),

@@ -2,34 +2,13 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_leadmagic.sandbox.command import main
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.sandbox.running_command import running
 
 pytestmark = pytest.mark.e2e  # each test starts a process
-
-CHECKOUT = Path(__file__).parents[2]
-SCRIPT = "import sys; from airflow_provider_leadmagic.sandbox.command import main; sys.exit(main())"
-
-
-@contextmanager
-def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

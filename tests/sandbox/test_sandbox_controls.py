@@ -6,7 +6,7 @@ import pytest
 def test_the_state_tells_everything_but_the_key(leadmagic_sandbox, control):
     leadmagic_sandbox.fail_next(status=503, retry_after=1.5)
     state = control("GET", "state").json()
-    assert state.keys() == {"balance", "bare_body", "wrap_analytics", "spent", "faults", "requests"}
+    assert state.keys() == {"balance", "bare_body", "wrap_analytics", "bulk", "spent", "faults", "requests"}
     assert state["balance"]["credits"] == 1000
     assert state["faults"][0].items() >= {"path": "/v1/credits", "status": 503, "retry_after": 1.5}.items()
 
@@ -74,6 +74,7 @@ def test_a_reset_returns_to_the_beginning(leadmagic_sandbox, control, call, find
     leadmagic_sandbox.freeze()
     leadmagic_sandbox.bare_body = True
     leadmagic_sandbox.wrap_analytics = True
+    leadmagic_sandbox.bulk_speed(50, paused_clock=True)
     leadmagic_sandbox.record_spending("mobile_finder", 5, days_ago=7)
     leadmagic_sandbox.fail_next(status=503, times=None)
     assert control("POST", "reset").json() == before
@@ -93,6 +94,11 @@ def test_a_reset_returns_to_the_beginning(leadmagic_sandbox, control, call, find
         ("spending", {"product": "email_finder", "credits": 1, "day": 3}, "day: "),
         ("spending", {"product": "email_finder", "credits": 1, "days_ago": 1.5}, "days_ago: "),
         ("spending", {"product": "emails", "credits": 1}, "product must be one of email_finder, email_validation, "),
+        ("bulk", {"rows_per_second": 0}, "rows_per_second: "),
+        ("bulk", {"speed": 5}, "speed: "),
+        ("bulk", {"submit_needs": "some_rows"}, "submit_needs: "),
+        ("bulk/advance", {"rows": -1}, "rows: "),
+        ("bulk/jobs", {"rows": 0}, "rows: "),
         ("faults", {"status": 503}, "path: "),
         ("faults", {"path": "/v1/credits"}, "a fault needs one of status"),
         ("faults", {"path": "/v1/credits", "staus": 503}, "staus: "),

@@ -159,6 +159,30 @@ def test_a_dropped_connection_has_no_answer(leadmagic_sandbox, call, method):
     assert statuses(call, 1) == [200]
 
 
+def test_a_lost_answer_is_one_to_a_call_that_was_served(leadmagic_sandbox, find_email):
+    leadmagic_sandbox.fail_next("/v1/people/email-finder", lose_answer=True)
+    with pytest.raises(requests.ConnectionError):
+        find_email()
+    assert leadmagic_sandbox.credits == 999
+    assert [entry.status for entry in leadmagic_sandbox.requests] == [None]
+    assert find_email().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/*/health", [200, 503]),
+        ("/*/credits", [503, 200]),
+        ("/v1/credits/*", [200, 503]),
+        ("/*", [200, 200]),
+        ("/v1/*/*/*", [200, 200]),
+    ],
+)
+def test_a_star_stands_for_one_part_of_a_path(leadmagic_sandbox, call, path, expected):
+    leadmagic_sandbox.fail_next(path, status=503, times=None)
+    assert statuses(call, 1) + statuses(call, 1, "/v1/credits/health") == expected
+
+
 @pytest.mark.parametrize("others", [{}, {"status": 500}, {"body": '{"credits": 1'}])
 def test_a_truncated_answer_ends_before_its_announced_length(leadmagic_sandbox, call, others):
     leadmagic_sandbox.fail_next(truncate=True, **others)

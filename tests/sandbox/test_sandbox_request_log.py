@@ -40,6 +40,7 @@ def test_the_log_of_one_path_can_be_read(leadmagic_sandbox, call):
     for path in ("/v1/credits", "/v1/credits/health", "/v1/credits"):
         call("GET", path)
     assert len(leadmagic_sandbox.requests_to("/v1/credits")) == 2
+    assert len(leadmagic_sandbox.requests_to("/v1/credits/*")) == 1
     assert leadmagic_sandbox.requests_to("/v1") == []
 
 

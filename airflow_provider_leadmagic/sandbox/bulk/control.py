@@ -1,0 +1,89 @@
+"""The controls of bulk jobs, over HTTP and without a key."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
+from airflow_provider_leadmagic.sandbox.bulk.made_up import MadeUpJob
+from airflow_provider_leadmagic.sandbox.bulk.settings import RowsPerSecond, SubmitNeeds  # noqa: TC001 - pydantic reads it
+from airflow_provider_leadmagic.sandbox.bulk.views import view_job
+from airflow_provider_leadmagic.sandbox.control import CONTROL_PREFIX, describe
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.sandbox.state import SandboxState
+
+
+class SettingsChange(BaseModel):
+    """How jobs run from now on; only the named parts change."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows_per_second: RowsPerSecond = None
+    paused_clock: bool = False
+    submit_needs: SubmitNeeds = "one_row"
+
+
+class Rows(BaseModel):
+    """A number of rows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: Annotated[int, Field(strict=True, ge=0)]
+
+
+class SomeRows(Rows):
+    """A number of rows that is not 0."""
+
+    rows: Annotated[int, Field(strict=True, ge=1)]
+
+
+def bulk_control_router(state: SandboxState) -> APIRouter:
+    """Build the controls under ``/_sandbox/bulk``."""
+    router = APIRouter(prefix=f"{CONTROL_PREFIX}/bulk")
+    _add_time_controls(router, state)
+    _add_job_controls(router, state)
+    return router
+
+
+def _add_time_controls(router: APIRouter, state: SandboxState) -> None:
+    @router.post("")
+    async def change_settings(change: SettingsChange) -> Response:
+        state.bulk.change(replace(state.bulk.settings, **change.model_dump(exclude_unset=True)))
+        return describe(state)
+
+    @router.post("/advance")
+    async def advance(rows: Rows) -> Response:
+        return JsonAnswer({"rows": state.bulk.advance(rows.rows)})
+
+    @router.get("/submits")
+    async def count_submits() -> Response:
+        return JsonAnswer(state.bulk.submits)
+
+
+def _add_job_controls(router: APIRouter, state: SandboxState) -> None:
+    @router.get("/jobs")
+    async def list_jobs() -> Response:
+        with state.bulk.all_opened() as jobs:
+            return JsonAnswer([asdict(view_job(job)) for job in jobs])
+
+    @router.post("/jobs")
+    async def make_up_job(size: SomeRows) -> Response:
+        job = MadeUpJob.of_size(size.rows, state.bulk.clock())
+        state.bulk.add(job)
+        return JsonAnswer({"job_id": job.job_id})
+
+    @router.get("/jobs/{job_id}/charges")
+    async def count_charges(job_id: str) -> Response:
+        with state.bulk.opened(job_id) as job:
+            return JsonAnswer(job.charges)
+
+    @router.post("/jobs/{job_id}/fail")
+    async def fail_job(job_id: str) -> Response:
+        with state.bulk.opened(job_id) as job:
+            job.fail(state.bulk.clock())
+            return JsonAnswer(asdict(view_job(job)))

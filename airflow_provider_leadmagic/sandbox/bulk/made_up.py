@@ -1,0 +1,99 @@
+"""A finished job of any size, whose rows are made up while they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import overload
+
+from airflow_provider_leadmagic.sandbox.bulk.jobs import DoneRow, Job, JobStatus, RowStatus
+from airflow_provider_leadmagic.sandbox.bulk.order import nth_row
+from airflow_provider_leadmagic.sandbox.bulk.rows import Row
+from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
+from airflow_provider_leadmagic.sandbox.products import EMAIL_FINDER
+
+DOMAIN = "example.com"
+
+
+class MadeUpRows(Sequence[Row]):
+    """The rows that were submitted."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = range(rows)
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, key: int) -> Row: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Row]: ...
+    def __getitem__(self, key: int | slice) -> Row | list[Row]:
+        """Make up one, or some."""
+        if isinstance(key, slice):
+            return [made_up_row(index) for index in self._rows[key]]
+        return made_up_row(self._rows[key])
+
+
+class MadeUpResults(Sequence[DoneRow]):
+    """
+    What became of them: each one is a hit.
+
+    :param rows: how many there are.
+    :param at: when all of them were done.
+    """
+
+    def __init__(self, rows: int, at: float) -> None:
+        self._rows = range(rows)
+        self._at = at
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, key: int) -> DoneRow: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[DoneRow]: ...
+    def __getitem__(self, key: int | slice) -> DoneRow | list[DoneRow]:
+        """Make up one, or some."""
+        if isinstance(key, slice):
+            return [self._result(position) for position in self._rows[key]]
+        return self._result(self._rows[key])
+
+    def _result(self, position: int) -> DoneRow:
+        return DoneRow(nth_row(position, len(self._rows)), self._at, EMAIL_FINDER.price)
+
+
+class MadeUpJob(Job):
+    """A job that never spent anything: the balance and the ledger stay as they are."""
+
+    @classmethod
+    def of_size(cls, rows: int, at: float) -> MadeUpJob:
+        """
+        Make one up.
+
+        :param rows: how many rows it has.
+        :param at: when it was submitted and done.
+        :raises ValueError: if it has no rows.
+        """
+        if rows < 1:
+            raise ValueError(f"a job has one row or more, not {rows}")
+        submission = Submission(EMAIL_FINDER.name, EMAIL_FINDER, MadeUpRows(rows))
+        job = cls(submission, at, status=JobStatus.COMPLETED, credits_consumed=submission.ceiling)
+        job.started_at = job.completed_at = job.last_progress_at = at
+        return job
+
+    def done(self, status: str | None = None) -> Sequence[DoneRow]:
+        """List what is done."""
+        none_left_out = status in (None, RowStatus.SUCCESS)
+        return MadeUpResults(len(self.submission.rows) if none_left_out else 0, self.created_at)
+
+    def found(self, row: DoneRow) -> dict[str, object]:
+        """Make up what was found: no more than needed, for there may be millions of it."""
+        return {"email": f"lead.{row.row_index}@{DOMAIN}", "status": "valid"}
+
+
+def made_up_row(row_index: int) -> Row:
+    """Make up what was submitted as one row."""
+    return {"full_name": f"Lead {row_index}", "domain": DOMAIN}

@@ -1,0 +1,204 @@
+"""What can be done to a job, and when."""
+
+from __future__ import annotations
+
+import pytest
+
+REJECT, APPROVE = {"action": "reject"}, {"action": "approve"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_moves(leadmagic_sandbox):
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+
+
+@pytest.fixture
+def job_in(leadmagic_sandbox, submit, change_job):
+    """A job of four rows, in the state that is asked for."""
+
+    def job_in(status):
+        if status == "queued":
+            submit(1)
+        job_id = submit(4).json()["jobId"]
+        if status in ("queued", "processing"):
+            leadmagic_sandbox.advance_bulk(1 if status == "processing" else 0)
+        elif status == "paused":
+            change_job(job_id, "pause")
+        elif status == "completed":
+            leadmagic_sandbox.advance_bulk(4)
+        elif status == "canceled":
+            change_job(job_id, "review", REJECT)
+        elif status == "failed":
+            leadmagic_sandbox.fail_job(job_id)
+        return job_id
+
+    return job_in
+
+
+MOVES = {
+    "pause": ("pause", None, "paused"),
+    "resume": ("resume", None, "running"),
+    "approve": ("review", APPROVE, "running"),
+    "reject": ("review", REJECT, "canceled"),
+}
+
+
+@pytest.mark.parametrize("status", ["uploaded", "queued", "processing", "paused", "completed", "canceled", "failed"])
+def test_the_states_are_what_they_are_called(read_job, job_in, status):
+    assert read_job(job_in(status))["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("before", "move", "after"),
+    [
+        ("uploaded", "pause", "paused"),
+        ("queued", "pause", "paused"),
+        ("processing", "pause", "paused"),
+        ("paused", "pause", "paused"),
+        ("paused", "resume", "queued"),
+        ("paused", "approve", "queued"),
+        ("processing", "resume", "processing"),
+        ("processing", "approve", "processing"),
+        ("uploaded", "reject", "canceled"),
+        ("queued", "reject", "canceled"),
+        ("processing", "reject", "canceled"),
+        ("paused", "reject", "canceled"),
+    ],
+)
+def test_a_job_that_has_not_ended_can_be_moved(call, read_job, job_in, before, move, after):
+    job_id = job_in(before)
+    path, body, answered = MOVES[move]
+    answer = call("POST", f"/bulk/jobs/{job_id}/{path}", json=body)
+    assert (answer.status_code, answer.json()) == (200, {"jobId": job_id, "status": answered})
+    assert read_job(job_id)["status"] == after
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("ended", ["completed", "canceled", "failed"])
+def test_a_job_that_has_ended_stays_ended(call, read_job, job_in, ended, move):
+    job_id = job_in(ended)
+    path, body, _ = MOVES[move]
+    answer = call("POST", f"/bulk/jobs/{job_id}/{path}", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (409, "conflict")
+    assert read_job(job_id)["status"] == ended
+
+
+@pytest.mark.parametrize("mode", ["full", "failed_only"])
+@pytest.mark.parametrize("going_on", ["uploaded", "queued", "processing", "paused"])
+def test_only_a_job_that_has_ended_is_restarted(change_job, job_in, going_on, mode):
+    answer = change_job(job_in(going_on), "restart", {"mode": mode})
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (409, "conflict")
+
+
+def test_a_paused_job_does_nothing(leadmagic_sandbox, job_in):
+    job_in("paused")
+    assert leadmagic_sandbox.advance_bulk(10) == 0
+
+
+def test_what_a_canceled_job_has_not_done_is_skipped_and_free(leadmagic_sandbox, change_job, read_job, job_in):
+    job_id = job_in("processing")
+    change_job(job_id, "review", REJECT)
+    leadmagic_sandbox.advance_bulk(10)
+    snapshot = read_job(job_id)
+    assert (snapshot["processed_items"], snapshot["skipped_items"]) == (1, 3)
+    assert snapshot["completed_at"] is not None
+    assert leadmagic_sandbox.credits == 999
+
+
+def test_a_canceled_job_lets_the_next_one_begin(leadmagic_sandbox, submit, change_job, read_job, job_in):
+    job_id, next_id = job_in("processing"), submit(1).json()["jobId"]
+    change_job(job_id, "review", REJECT)
+    leadmagic_sandbox.advance_bulk(1)
+    assert read_job(next_id)["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("order", "skipped"),
+    [
+        (None, 0),
+        ({}, 0),
+        ({"mode": "full"}, 0),
+        ({"mode": "from_row", "startRowIndex": 3}, 3),
+        ({"mode": "from_shard", "startShardIndex": 0}, 0),
+    ],
+)
+def test_rows_are_done_again_from_one_on(leadmagic_sandbox, change_job, read_job, job_in, order, skipped):
+    job_id = job_in("completed")
+    answer = change_job(job_id, "restart", order).json()
+    leadmagic_sandbox.advance_bulk(10)
+    again = read_job(answer["newJobId"])
+    assert (again["total_rows"], again["processed_items"], again["skipped_items"]) == (4, 4 - skipped, skipped)
+    done = {row["row_index"] for row in read_job(answer["newJobId"], "/results")["rows"]}
+    assert (again["status"], done) == ("completed", set(range(skipped, 4)))
+    assert answer["jobId"] == job_id
+    assert answer["mode"] == (order or {}).get("mode", "full")
+    assert (answer["started"], answer["position"]) == (False, 1)
+
+
+def test_a_restart_without_failed_rows_restarts_nothing(change_job, read_job, job_in):
+    job_id = job_in("completed")
+    answer = change_job(job_id, "restart", {"mode": "failed_only"}).json()
+    assert (answer["restarted"], answer["position"]) == (False, 0)
+    assert read_job(job_id)["status"] == "completed"
+
+
+def test_failed_rows_are_done_again_and_no_others(leadmagic_sandbox, submit, change_job, read_job):
+    rows = [{"full_name": name, "domain": "example.com"} for name in ("flaky", "Jane", "invalid", "flaky", "Joe")]
+    job_id = submit(rows).json()["jobId"]
+    leadmagic_sandbox.advance_bulk(5)
+    before = read_job(job_id)
+    change_job(job_id, "restart", {"mode": "failed_only"})
+    begun = {"status": "queued", "processed_items": 2, "failed_items": 0, "completed_at": None}
+    assert read_job(job_id).items() >= begun.items()
+    assert leadmagic_sandbox.advance_bulk(10) == 3
+    after = read_job(job_id)
+    assert (before["failed_items"], after["failed_items"], after["succeeded_items"]) == (3, 1, 4)
+    assert after["status"] == "completed"
+
+
+def test_a_full_restart_needs_credits_as_a_submit_does(leadmagic_sandbox, change_job, job_in):
+    job_id = job_in("completed")
+    leadmagic_sandbox.set_credits(0)
+    assert change_job(job_id, "restart").status_code == 402
+    assert len(leadmagic_sandbox.bulk_jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "complaint"),
+    [
+        ("review", {}, None),
+        ("review", {"action": "cancel"}, "'approve' or 'reject'"),
+        ("restart", {"mode": "again"}, "mode: "),
+        ("restart", {"mode": "from_row"}, "mode from_row needs startRowIndex"),
+        ("restart", {"mode": "from_shard", "startRowIndex": 1}, "mode from_shard needs startShardIndex"),
+        ("restart", {"mode": "from_row", "startRowIndex": -1}, "startRowIndex: "),
+        ("restart", {"mode": "from_row", "startRowIndex": 4}, "The job has 4 rows only."),
+        ("restart", {"mode": "from_shard", "startShardIndex": 1}, "The job has 4 rows only."),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_refused(leadmagic_sandbox, change_job, job_in, path, body, complaint):
+    answer = change_job(job_in("completed"), path, body)
+    assert answer.status_code == 400
+    assert (complaint or "") in answer.json()["errors"][0].get("detail", "")
+    assert len(leadmagic_sandbox.bulk_jobs) == 1
+
+
+@pytest.mark.parametrize("job_id", ["a1b2c3d4-e5f6-7890-abcd-ef1234567890", "nonsense"])
+@pytest.mark.parametrize(
+    ("method", "below", "body"),
+    [
+        ("GET", "", None),
+        ("GET", "/results", None),
+        ("GET", "/errors", None),
+        ("GET", "/download", None),
+        ("GET", "/progress", None),
+        ("POST", "/pause", None),
+        ("POST", "/resume", None),
+        ("POST", "/review", REJECT),
+        ("POST", "/restart", None),
+    ],
+)
+def test_an_unknown_job_is_not_found(call, job_id, method, below, body):
+    answer = call(method, f"/bulk/jobs/{job_id}{below}", json=body)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+    assert answer.json()["errors"][0]["code"] == "resource_not_found"
