@@ -35,7 +35,7 @@ def check_text(argument: str, value: object) -> None:
     :raises ValueError: If it is anything else.
     """
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{argument} must be text; got {shown(value)}")
+        raise ValueError(f"{argument} must be text that is not blank; got {shown(value)}")
 
 
 def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow_provider_leadmagic import retry_policy
-from airflow_provider_leadmagic.analytics import Analytics
+from airflow_provider_leadmagic.analytics import Analytics, checked_days
 from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
 from airflow_provider_leadmagic.error_answers import error_from
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
@@ -138,9 +138,9 @@ class LeadMagicClient:
         :raises LeadMagicError: As :meth:`get_credits` does.
         :raises ValueError: If the window is out of range.
         """
-        usage = self.analytics.credits(days)
-        balance = self.refresh_credits() if refresh else self.get_credits()
-        return CreditsRunway.from_usage(balance, usage, days)
+        checked_days(days)
+        balance = self.refresh_credits() if refresh else self.get_credits()  # first, as it is reported as a look
+        return CreditsRunway.from_usage(balance, self.analytics.credits(days), days)
 
     def check_health(self) -> bool:
         """

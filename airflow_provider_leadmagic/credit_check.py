@@ -71,7 +71,7 @@ class CreditCheck:
         days_left = self.runway.days_left
         if days_left is None or self.runway.covers(self.minimum_runway_days):
             return []
-        pace = f"at {format_credits(self.runway.daily_credits)} credits a day, as in the last {self.runway.days} days"
+        pace = f"at {format_credits(self.runway.pace)} credits a day, as in the last {self.runway.days} days"
         end = f" (until {self.runway.runs_out_at:%Y-%m-%d %H:%M} UTC)" if self.runway.runs_out_at else ""
         lasts = f"these last {rounded_down(days_left, 1):,.1f} days{end} {pace}"
         return [f"{self._subject()}; {lasts}; minimum_runway_days is {format_credits(self.minimum_runway_days)}."]

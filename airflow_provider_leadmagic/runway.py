@@ -35,6 +35,12 @@ class CreditsRunway:
         return self.spent / self.days
 
     @property
+    def pace(self) -> Decimal:
+        """Credits spent on an average day, to two decimals: the number that people and reports see."""
+        # Not by round(), which refuses a number of more than 28 digits.
+        return Decimal(f"{self.daily_credits:.2f}")
+
+    @property
     def days_left(self) -> Decimal | None:
         """Days until nothing is left; None when nothing was spent of what there is, so that no end is in sight."""
         if self.balance.spendable <= 0:
@@ -67,8 +73,7 @@ class CreditsRunway:
         return {
             "runway_days": None if self.days_left is None else json_number(rounded_down(self.days_left, 2)),
             "runs_out_at": None if self.runs_out_at is None else self.runs_out_at.isoformat(),
-            # Not by round(), which refuses a number of more than 28 digits.
-            "daily_credits": json_number(Decimal(f"{self.daily_credits:.2f}")),
+            "daily_credits": json_number(self.pace),
         }
 
     @classmethod

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.notifier import BaseNotifier
-from airflow.sdk import Asset, AssetWatcher, dag, get_current_context, task
+from airflow.sdk import Asset, AssetWatcher, dag, get_current_context, task  # Airflow 3.0+
 
 from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger
 

@@ -15,7 +15,7 @@ import os
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, AssetWatcher, dag, task
+from airflow.sdk import Asset, AssetWatcher, dag, task  # Airflow 3.0+
 
 from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger
 

@@ -28,7 +28,7 @@ ARG_CONNECTION = _arg("--conn-id", default="leadmagic_default", help="the connec
 ARG_OUTPUT = _arg("-o", "--output", choices=("table", "json"), default="table", help="table (the default) or json")
 ARG_MINIMUM = _arg("--minimum", metavar="CREDITS", help="exit with 1 if fewer credits can be spent")
 ARG_REFRESH = _arg("--refresh", action="store_true", help="have LeadMagic re-read the balance from its database first")
-ARG_DAYS = _arg("--days", default="30", help="how far to look back, 1 to 90 (default: %(default)s)")
+ARG_DAYS = _arg("--days", default="30", help="days to look back, 1 to 90 (default: %(default)s)")
 
 COMMANDS = (
     ActionCommand(

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from airflow_provider_leadmagic.cli.errors import fail
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from rich.console import RenderableType
 
 
@@ -19,7 +25,9 @@ def write_json(value: dict[str, Any]) -> None:
     :param value: What to write; NaN and infinity in it become null.
     """
     plain = json.loads(json.dumps(value), parse_constant=lambda _: None)
-    sys.stdout.write(f"{json.dumps(plain, indent=2)}\n")
+    with _failures_explained():
+        sys.stdout.write(f"{json.dumps(plain, indent=2)}\n")
+        sys.stdout.flush()
 
 
 def write(*parts: RenderableType) -> None:
@@ -28,11 +36,27 @@ def write(*parts: RenderableType) -> None:
 
     :param parts: What to write, one below the other.
     """
+    with _failures_explained():
+        text = _rendered(parts)
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(f"{text.encode(encoding, 'replace').decode(encoding)}\n")
+        sys.stdout.flush()
+
+
+def _rendered(parts: Iterable[RenderableType]) -> str:
     # LeadMagic's text is shown as it is, brackets and colons included. Colour would give empty bars a full track.
     console = Console(markup=False, emoji=False, highlight=False, no_color=True)
     with console.capture() as captured:
         for part in parts:
             console.print(part)
-    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(f"{text.encode(encoding, 'replace').decode(encoding)}\n")
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+@contextmanager
+def _failures_explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # Python would try once more when it ends, and complain in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fail(f"the output could not be written: {error.strerror}")

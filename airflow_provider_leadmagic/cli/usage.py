@@ -58,5 +58,5 @@ def _describe_runway(client: LeadMagicClient) -> str:
     until = f", until {runway.runs_out_at:%Y-%m-%d}" if runway.runs_out_at else ""
     return (
         f"{spendable}: enough for {rounded_down(runway.days_left, 1):,.1f} days{until}, "
-        f"at the last {RUNWAY_DAYS} days' {runway.daily_credits:,.1f} a day."
+        f"at the last {RUNWAY_DAYS} days' {format_credits(runway.pace)} a day."
     )

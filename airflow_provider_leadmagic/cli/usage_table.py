@@ -28,10 +28,10 @@ def usage_table(usage: dict[str, Any]) -> Table:
     summary = usage.get("summary")
     totals = _cells(summary if isinstance(summary, dict) else {})
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_footer=True)
-    table.add_column("Date", "Total")
+    table.add_column("Date", "Total", no_wrap=True)
     for title, total in zip(COLUMNS, totals, strict=True):
-        table.add_column(title, total, justify="right", max_width=14)
-    table.add_column(max_width=40)
+        table.add_column(title, total, justify="right", no_wrap=True, max_width=20)
+    table.add_column(max_width=40)  # the only one that gives way where the terminal is narrow
     _add_days(table, sorted(_days(usage), key=_date))
     return table
 

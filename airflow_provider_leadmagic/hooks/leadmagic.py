@@ -208,7 +208,8 @@ class LeadMagicHook(BaseHook):
 def _base_url(connection: Connection) -> str:
     scheme = (connection.schema or "").lower()
     if scheme not in ("", "http", "https"):
-        raise LeadMagicConfigurationError(f"schema must be https, http or empty; got {shown(connection.schema)}")
+        # Not shown: in a connection written as a URI this is where a misplaced key ends up.
+        raise LeadMagicConfigurationError("schema must be https, http or empty; the API key belongs into the password")
     host = (connection.host or "").strip() or DEFAULT_BASE_URL
     return normalize_base_url(host, field="host (API base URL)", scheme=scheme, port=connection.port)
 

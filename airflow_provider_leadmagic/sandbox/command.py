@@ -13,16 +13,25 @@ from airflow_provider_leadmagic.sandbox.extra import load_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
 DEFAULT_PORT = 4010
 
+
+def _credits(text: str) -> Decimal:
+    try:
+        return to_credits(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 #: The command's options, for argparse and for Airflow's command line.
 OPTIONS: dict[str, dict[str, Any]] = {
     "--host": {"default": "127.0.0.1", "help": "address to listen on (default: %(default)s)"},
     "--port": {"type": int, "default": DEFAULT_PORT, "help": "0 for any free one (default: %(default)s)"},
-    "--credits": {"type": to_credits, "default": DEFAULT_CREDITS, "help": "default: %(default)s"},
+    "--credits": {"type": _credits, "default": DEFAULT_CREDITS, "help": "default: %(default)s"},
     "--api-key": {"default": DEFAULT_API_KEY, "help": "the key to accept (default: %(default)s)"},
 }
 

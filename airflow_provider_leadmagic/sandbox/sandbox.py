@@ -157,5 +157,5 @@ class Sandbox(BulkHandle):
         self._state.faults.clear()
 
     def reset(self) -> None:
-        """Return to the state after construction: balance, ledger, jobs, faults, log."""
+        """Return to the state after construction: balance, ledger, jobs, faults, log, switches."""
         self._state.reset()

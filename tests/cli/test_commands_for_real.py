@@ -137,6 +137,17 @@ def test_an_airflow_that_cannot_be_loaded_is_one_line_without_the_password_of_it
 
 
 @pytest.mark.parametrize("shell", [OURS], indirect=True, ids=["python -m"])
+def test_an_output_that_cannot_be_written_is_one_line(shell, leadmagic_sandbox):
+    environment = shell.environment | {"AIRFLOW_CONN_LEADMAGIC_DEFAULT": leadmagic_sandbox.connection_json}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*shell.command, "credits"], cwd=REPOSITORY, env=environment, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == "leadmagic: the output could not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("shell", [OURS], indirect=True, ids=["python -m"])
 def test_a_connection_in_airflows_database_is_found(shell, leadmagic_sandbox, airflow_database):
     variables = {
         "AIRFLOW_HOME": str(airflow_database.parent),

@@ -64,6 +64,14 @@ class TestTable:
         assert "1,234,577" in out
         assert "\x1b" not in out
 
+    @pytest.mark.parametrize("columns", ["60", "80"])
+    def test_bars_give_way_to_numbers_where_the_terminal_is_narrow(self, run, history, monkeypatch, columns):
+        monkeypatch.setenv("COLUMNS", columns)
+        history.record_spending("email_finder", "123456789.25")
+        out = run("usage").out
+        assert "123,456,799.25" in out
+        assert f"{day(0)} " in out
+
     def test_bars_are_drawn_where_the_output_knows_ascii_only(self, run, history):
         out = run("usage", "--days", 2, encoding="ascii").out
         [today] = [line for line in out.splitlines() if line.startswith(day(0))]
@@ -85,7 +93,7 @@ class TestRunway:
         history.set_credits(1000)
         end = (datetime.now(UTC) + timedelta(days=200)).date()
         assert last_line(run("usage")) == (
-            f"1,000 credits can be spent: enough for 200.0 days, until {end}, at the last 7 days' 5.0 a day."
+            f"1,000 credits can be spent: enough for 200.0 days, until {end}, at the last 7 days' 5 a day."
         )
 
     def test_there_is_no_end_in_sight_when_nothing_was_spent(self, run):
@@ -137,7 +145,7 @@ class TestOddAnswers:
             pytest.param(
                 '{"daily": [{"date": "2026-01-02", "total_credits": 1e308},'
                 ' {"date": "2026-01-01T00:00:00Z", "total_credits": 0}]}',
-                [["2026-01-01", "-", "-", "0"], ["2026-01-02", "-", "-", "100,000,000,0…", "bar"]],
+                [["2026-01-01", "-", "-", "0"], ["2026-01-02", "-", "-", "100,000,000,000,000…", "bar"]],
                 id="a huge number, and the newest day first",
             ),
         ],

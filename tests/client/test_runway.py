@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicAuthenticationError,
     LeadMagicNotFoundError,
@@ -47,7 +48,7 @@ class TestReading:
 
     def test_it_takes_two_reads_and_no_credit(self, client, leadmagic_sandbox):
         client.credits_runway()
-        assert calls(leadmagic_sandbox) == [("GET", USAGE), ("GET", CREDITS)]
+        assert calls(leadmagic_sandbox) == [("GET", CREDITS), ("GET", USAGE)]
         assert client.credits_remaining == leadmagic_sandbox.credits == 1000
 
     @pytest.mark.usefixtures("_noon")
@@ -65,7 +66,7 @@ class TestReading:
 
     def test_it_can_have_the_balance_re_read_first(self, client, leadmagic_sandbox):
         client.credits_runway(refresh=True)
-        assert calls(leadmagic_sandbox) == [("GET", USAGE), ("POST", REFRESH), ("GET", CREDITS)]
+        assert calls(leadmagic_sandbox) == [("POST", REFRESH), ("GET", CREDITS), ("GET", USAGE)]
 
     def test_the_balance_is_never_an_old_one(self, client, leadmagic_sandbox):
         client.get_credits()
@@ -100,6 +101,21 @@ class TestReading:
         leadmagic_sandbox.fail_next(path, status=status)
         with pytest.raises(error, match=f"{path}.* was answered {status}"):
             client.credits_runway()
+
+    @pytest.mark.parametrize(
+        ("path", "told"),
+        [(CREDITS, ["LeadMagicAuthenticationError"]), (USAGE, ["1000"])],
+        ids=["no balance", "no usage"],
+    )
+    def test_its_look_at_the_balance_is_told_like_any_other(self, leadmagic_sandbox, mocker, path, told):
+        leadmagic_sandbox.fail_next(path, status=401)
+        observer = mocker.Mock()
+        client = LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, observer=observer)
+        with client, pytest.raises(LeadMagicAuthenticationError):
+            client.credits_runway()
+        seen = [str(call.args[0].credits) for call in observer.seen.call_args_list]
+        failed = [type(call.args[0]).__name__ for call in observer.failed.call_args_list]
+        assert seen + failed == told
 
 
 class TestUnusableUsages:

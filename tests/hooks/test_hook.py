@@ -95,7 +95,7 @@ class TestAddress:
                 {"host": "proxy.example:99999"}, ["host", "'proxy.example:99999'"], id="port in host too high"
             ),
             pytest.param({"host": "proxy.example?a=1"}, ["host", "one with a user name or a query"], id="query"),
-            pytest.param({"schema": "ftp"}, ["schema", "'ftp'"], id="schema"),
+            pytest.param({"schema": "ftp"}, ["schema must be https, http or empty"], id="schema"),
             pytest.param({"host": "proxy.example", "port": 99999}, ["port", "99999"], id="port too high"),
             pytest.param({"host": "127.0.0.1", "port": -1}, ["port", "-1"], id="port below zero"),
         ],
@@ -120,6 +120,11 @@ class TestAddress:
         message = refusal_of(connect(host=host))
         assert "host" in message
         assert CANARY not in message
+
+    def test_a_key_that_was_put_into_the_schema_is_not_shown_but_sent_where_it_belongs(self, connect):
+        message = refusal_of(connect(schema=CANARY))
+        assert CANARY not in message
+        assert "the API key belongs into the password" in message
 
 
 class TestKey:

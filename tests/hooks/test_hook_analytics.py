@@ -90,7 +90,7 @@ class TestRunway:
         leadmagic_sandbox.freeze(liquid=30)
         seen = LeadMagicHook().credits_runway()
         assert (seen.balance.spendable, seen.daily_credits, seen.days_left) == (30, 10, 3)
-        assert paths(leadmagic_sandbox) == [USAGE, CREDITS]
+        assert paths(leadmagic_sandbox) == [CREDITS, USAGE]
 
     @pytest.mark.parametrize(("days", "daily"), [(1, 90), (90, 1)])
     def test_the_window_is_passed_on(self, leadmagic_sandbox, days, daily):
@@ -99,7 +99,7 @@ class TestRunway:
 
     def test_it_can_have_the_balance_re_read_first(self, leadmagic_sandbox):
         LeadMagicHook().credits_runway(refresh=True)
-        assert paths(leadmagic_sandbox) == [USAGE, REFRESH, CREDITS]
+        assert paths(leadmagic_sandbox) == [REFRESH, CREDITS, USAGE]
 
     @pytest.mark.parametrize("fails", [False, True], ids=["success", "failure"])
     def test_the_connections_to_leadmagic_are_closed_after_it(self, leadmagic_sandbox, mocker, fails):

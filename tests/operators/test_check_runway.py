@@ -110,7 +110,7 @@ def test_without_it_there_is_one_request_and_the_usual_keys(account: Sandbox) ->
     assert paths(account) == [CREDITS]
 
 
-@pytest.mark.parametrize(("refresh", "requests"), [(False, [USAGE, CREDITS]), (True, [USAGE, REFRESH, CREDITS])])
+@pytest.mark.parametrize(("refresh", "requests"), [(False, [CREDITS, USAGE]), (True, [REFRESH, CREDITS, USAGE])])
 def test_it_takes_one_request_more(account: Sandbox, refresh: bool, requests: list[str]) -> None:
     check(minimum_runway_days=5, refresh=refresh)
 

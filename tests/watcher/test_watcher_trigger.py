@@ -91,8 +91,8 @@ def test_an_interval_may_be_a_timedelta() -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"leadmagic_conn_id": " "}, "leadmagic_conn_id must be text; got ' '"),
-        ({"leadmagic_conn_id": None}, "leadmagic_conn_id must be text; got None"),
+        ({"leadmagic_conn_id": " "}, "leadmagic_conn_id must be text that is not blank; got ' '"),
+        ({"leadmagic_conn_id": None}, "leadmagic_conn_id must be text that is not blank; got None"),
         ({"poke_interval": 0}, "poke_interval must be a timedelta or a number of seconds, above 0; got 0"),
         ({"refresh": "no"}, "refresh must be True or False; got 'no'"),
         ({"direction": "up"}, "direction must be rises_to or falls_below; got 'up'"),
