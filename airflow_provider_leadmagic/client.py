@@ -8,14 +8,20 @@ import math
 import time
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from airflow_provider_leadmagic import retry_policy
 from airflow_provider_leadmagic.analytics import Analytics, checked_days
 from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.bulk_calls import BulkCalls
 from airflow_provider_leadmagic.error_answers import error_from
-from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
+from airflow_provider_leadmagic.exceptions import (
+    LeadMagicConfigurationError,
+    LeadMagicError,
+    LeadMagicResponseError,
+)
 from airflow_provider_leadmagic.models import CreditBalance, is_finite
+from airflow_provider_leadmagic.products import find_product
 from airflow_provider_leadmagic.runway import CreditsRunway
 from airflow_provider_leadmagic.transport import Answer, Transport
 from airflow_provider_leadmagic.wording import shown
@@ -31,14 +37,6 @@ DEFAULT_MAX_TRIES = 4
 #: Longest time limit that is accepted, in seconds.
 MAX_TIMEOUT = 3600.0
 
-#: Paths of the single-record lookups, by the product names LeadMagic uses for bulk jobs.
-ENRICHMENT_PATHS = {
-    "email_finder": "/v1/people/email-finder",
-    "email_validation": "/v1/people/email-validation",
-    "mobile_finder": "/v1/people/mobile-finder",
-    "company_search": "/v1/companies/company-search",
-}
-
 
 class BalanceObserver(Protocol):
     """Hears of every look at the balance that reached for LeadMagic."""
@@ -50,7 +48,7 @@ class BalanceObserver(Protocol):
         """Take note of a look that brought none."""
 
 
-class LeadMagicClient:
+class LeadMagicClient(BulkCalls):
     """
     Calls LeadMagic for one API key. Not safe for use by several threads at once.
 
@@ -94,7 +92,7 @@ class LeadMagicClient:
     @property
     def analytics(self) -> Analytics:
         """What was requested and spent: LeadMagic's ``/v1/analytics``. Free of charge."""
-        return Analytics(lambda path: self._free(self._call, "GET", path))
+        return Analytics(lambda path: self._free_call("GET", path))
 
     @property
     def credits_remaining(self) -> Decimal | None:
@@ -162,19 +160,17 @@ class LeadMagicClient:
 
         Repeated only when the request certainly was not carried out: it never reached LeadMagic, or was told 429.
 
-        :param product: ``email_finder``, ``email_validation``, ``mobile_finder`` or ``company_search``.
+        :param product: One of :data:`~airflow_provider_leadmagic.products.PRODUCTS`, ``email_finder`` for example.
         :param fields: What is known of the record, under LeadMagic's field names.
         :return: LeadMagic's answer; ``credits_consumed`` in it is the price paid.
         :raises InsufficientCreditsError: If the balance does not cover the lookup.
         :raises LeadMagicError: If LeadMagic refuses or does not answer.
         :raises ValueError: If the product is unknown, or a field is nothing JSON knows.
         """
-        if product not in ENRICHMENT_PATHS:
-            raise ValueError(f"product must be one of {', '.join(ENRICHMENT_PATHS)}; got {shown(product)}")
+        path = find_product(product).path
         _check_json(fields)
-        self._balance = None  # whatever comes of it, the balance read before is history
-        answer: Answer = self._paid(self._call, "POST", ENRICHMENT_PATHS[product], fields)
-        return answer.json_object()
+        self._forget_balance()
+        return self._paid_call("POST", path, fields).json_object()
 
     def close(self) -> None:
         """Close the connections to LeadMagic."""
@@ -195,7 +191,7 @@ class LeadMagicClient:
         return f"<{type(self).__name__} {self.base_url}>"
 
     def _read_balance(self) -> CreditBalance:
-        answer = self._free(self._call, "GET", "/v1/credits")
+        answer = self._free_call("GET", "/v1/credits")
         self._balance = balance = CreditBalance.from_api(answer.json(exact_numbers=True), answer.clean)
         self._balance_read_at = time.monotonic()
         if self._observer:
@@ -214,7 +210,7 @@ class LeadMagicClient:
     def _call_if_there(self, method: str, path: str) -> bool:
         """Call an endpoint that LeadMagic describes but may not serve, and tell whether it does."""
         try:
-            self._free(self._call, method, path)
+            self._free_call(method, path)
         except LeadMagicError as error:
             if error.status not in (404, 405):
                 raise
@@ -222,8 +218,49 @@ class LeadMagicClient:
             return False
         return True
 
-    def _call(self, method: str, path: str, json_body: Mapping[str, Any] | None = None) -> Answer:
-        answer = self._transport.send(method, path, json_body)
+    def _bulk_caller(self) -> Self:
+        return self
+
+    def _free_call(
+        self,
+        method: str,
+        path: str,
+        json_body: Mapping[str, Any] | None = None,
+        *,
+        body_file: BinaryIO | None = None,
+    ) -> Answer:
+        answer: Answer = self._free(self._call, method, path, json_body, body_file)
+        return answer
+
+    def _paid_call(self, method: str, path: str, json_body: Mapping[str, Any] | None = None) -> Answer:
+        answer: Answer = self._paid(self._call, method, path, json_body)
+        return answer
+
+    def _free_download(self, path: str, file: BinaryIO) -> int:
+        written: int = self._free(self._download, path, file, file.tell())
+        return written
+
+    def _forget_balance(self) -> None:
+        """Let no ``max_age`` revive the balance read before, whatever comes of the call that spends now."""
+        self._balance = None
+
+    def _call(
+        self, method: str, path: str, json_body: Mapping[str, Any] | None = None, body_file: BinaryIO | None = None
+    ) -> Answer:
+        return self._accepted(self._transport.send(method, path, json_body, body_file=body_file))
+
+    def _download(self, path: str, file: BinaryIO, start: int) -> int:
+        if file.tell() != start:  # an attempt before this one broke off
+            file.seek(start)
+            file.truncate()
+        answer, written = self._transport.download(path, file)
+        self._accepted(answer)
+        if written is None:
+            problem = f"{answer.call} was answered {answer.status} with something that is no CSV file"
+            raise LeadMagicResponseError(problem, status=answer.status, transient=True)
+        return written
+
+    def _accepted(self, answer: Answer) -> Answer:
         self._note_credits(answer)
         if answer.status >= 400:
             raise error_from(answer, self._owner)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import requests
 from requests.auth import AuthBase
@@ -22,7 +23,7 @@ from airflow_provider_leadmagic.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 from airflow_provider_leadmagic.wording import clean
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 10.0
 #: Largest body that is read. A balance has some 200 bytes, an enriched company some 20 kB.
 MAX_BODY_BYTES = 10 * 1024 * 1024
+#: Most bytes of a download that are in memory at once.
+DOWNLOAD_PIECE = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -113,47 +116,100 @@ class Transport:
         self._session.headers["User-Agent"] = f"airflow-provider-leadmagic/{__version__}"
         self._session.headers["Accept"] = "application/json"
 
-    def send(self, method: str, path: str, json_body: Mapping[str, Any] | None = None) -> Answer:
+    def send(
+        self,
+        method: str,
+        path: str,
+        json_body: Mapping[str, Any] | None = None,
+        *,
+        body_file: BinaryIO | None = None,
+    ) -> Answer:
         """
         Make one request and read its answer.
 
         :param method: HTTP verb.
         :param path: Path below the base URL.
         :param json_body: Body to send as JSON.
+        :param body_file: Instead of that, a file of JSON to send from its beginning, however large it is.
         :raises LeadMagicConnectionError: If no complete answer came.
         :raises LeadMagicResponseError: If the answer is a redirect, or too large.
         """
         call = f"{method} {self.base_url}{path}"
         started = time.monotonic()
-        try:
-            with self._session.request(
-                method,
-                f"{self.base_url}{path}",
-                json=json_body,
-                timeout=(min(CONNECT_TIMEOUT, self.timeout), self.timeout),
-                allow_redirects=False,  # requests would replay X-API-Key to whatever host the redirect names
-                stream=True,
-            ) as response:
-                body = self._read(call, response)
-        except requests.exceptions.InvalidURL:
-            raise LeadMagicConfigurationError(f"{call} cannot be sent: there can be no such host") from None
-        except (requests.RequestException, HTTPError, OSError) as error:
-            raise _no_answer(call, error, self.timeout) from None
-        answer = Answer(call, response.status_code, response.headers, body, self._clean)
+        body = {"json": json_body} if body_file is None else _streamed(body_file)
+        with self._open(call, method, path, **body) as response:
+            answer = self._answer(call, response, self._read(call, response))
         log.debug("%s was answered %s after %.2f s", call, answer.status, time.monotonic() - started)
         return _refuse_redirect(answer)
+
+    def download(self, path: str, file: BinaryIO) -> tuple[Answer, int | None]:
+        """
+        Make one GET request and write its answer into a file piece by piece, however long it is.
+
+        :param path: Path below the base URL.
+        :param file: Where to write, from where it stands. After an error it holds a part of the answer.
+        :return: The answer, and how many bytes were written. None means that it is no CSV file: nothing was
+            written, and what it says is in the answer.
+        :raises LeadMagicConnectionError: If no complete answer came.
+        :raises LeadMagicResponseError: If the answer is a redirect, or an error that is too large.
+        """
+        call = f"GET {self.base_url}{path}"
+        started = time.monotonic()
+        with self._open(call, "GET", path, headers={"Accept": "text/csv"}) as response:
+            is_csv = _is_csv(response)
+            written = self._copy(call, response, file) if is_csv else None
+            answer = self._answer(call, response, "" if is_csv else self._read(call, response))
+        seconds = time.monotonic() - started
+        log.debug("%s was answered %s, %s bytes, after %.2f s", call, answer.status, written, seconds)
+        return _refuse_redirect(answer), written
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
+    def _open(self, call: str, method: str, path: str, **request: Any) -> requests.Response:
+        with self._failures_explained(call):
+            return self._session.request(
+                method,
+                f"{self.base_url}{path}",
+                timeout=(min(CONNECT_TIMEOUT, self.timeout), self.timeout),
+                allow_redirects=False,  # requests would replay X-API-Key to whatever host the redirect names
+                stream=True,
+                **request,
+            )
+
     def _read(self, call: str, response: requests.Response) -> str:
         body = bytearray()
-        for piece in response.iter_content(16 * 1024):
+        for piece in self._pieces(call, response, 16 * 1024):
             body += piece
             if len(body) > MAX_BODY_BYTES:
                 raise LeadMagicResponseError(f"{call} was answered with over {MAX_BODY_BYTES:,} bytes", transient=True)
         return body.decode("utf-8", errors="replace")
+
+    def _copy(self, call: str, response: requests.Response, file: BinaryIO) -> int:
+        written = 0
+        for piece in self._pieces(call, response, DOWNLOAD_PIECE):
+            file.write(piece)  # what goes wrong here is the disk's fault, and must not look like LeadMagic's
+            written += len(piece)
+        return written
+
+    def _pieces(self, call: str, response: requests.Response, size: int) -> Iterator[bytes]:
+        with self._failures_explained(call):
+            yield from response.iter_content(size)
+        if _is_cut_short(response):
+            raise LeadMagicConnectionError(f"{call} got no complete answer: it ended before its announced length")
+
+    @contextmanager
+    def _failures_explained(self, call: str) -> Iterator[None]:
+        try:
+            yield
+        except requests.exceptions.InvalidURL:
+            raise LeadMagicConfigurationError(f"{call} cannot be sent: there can be no such host") from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise _no_answer(call, error, self.timeout) from None
+
+    def _answer(self, call: str, response: requests.Response, text: str) -> Answer:
+        return Answer(call, response.status_code, response.headers, text, self._clean)
 
     def _clean(self, value: object) -> str | None:
         return clean(value, self._api_key)
@@ -167,6 +223,24 @@ def _checked_key(api_key: object) -> str:
         # Not shown, for once: the value is the secret.
         raise LeadMagicConfigurationError("the API key holds a space or a character that cannot be sent in a header")
     return key
+
+
+def _streamed(body_file: BinaryIO) -> dict[str, Any]:
+    body_file.seek(0)
+    return {"data": body_file, "headers": {"Content-Type": "application/json"}}
+
+
+def _is_csv(response: requests.Response) -> bool:
+    # Not the other way round: CSV goes by many names, while the page of a proxy, and an excuse, say what they are.
+    kind = response.headers.get("Content-Type", "").lower()
+    return response.status_code == requests.codes.ok and "html" not in kind and "json" not in kind
+
+
+def _is_cut_short(response: requests.Response) -> bool:
+    # urllib3 sees to this by itself from 2.0 on, and to chunked answers in every version.
+    announced = response.headers.get("Content-Length", "")
+    is_chunked = "Transfer-Encoding" in response.headers
+    return announced.isdecimal() and not is_chunked and response.raw.tell() < int(announced)
 
 
 def _refuse_redirect(answer: Answer) -> Answer:

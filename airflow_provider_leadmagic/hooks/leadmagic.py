@@ -11,6 +11,7 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.bulk_calls import BulkCalls
 from airflow_provider_leadmagic.client import (
     DEFAULT_MAX_TRIES,
     DEFAULT_TIMEOUT,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 TEST_TIMEOUT = 10.0
 
 
-class LeadMagicHook(BaseHook):
+class LeadMagicHook(BulkCalls, BaseHook):
     """
     Gives tasks a :class:`~airflow_provider_leadmagic.client.LeadMagicClient` made from an Airflow connection.
 
@@ -134,6 +135,9 @@ class LeadMagicHook(BaseHook):
             return False, f"{_diagnosis(error)}{error}"
         total, spendable = format_credits(balance.credits), format_credits(balance.spendable)
         return True, f"LeadMagic answered: {total} credits, of which {spendable} can be spent now."
+
+    def _bulk_caller(self) -> LeadMagicClient:
+        return self.get_conn()
 
     def _read_connection(self) -> Connection:
         with self._explain_missing_connection():

@@ -1,0 +1,262 @@
+"""The calls about bulk jobs, which the client and the hook have in common."""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from urllib.parse import urlencode
+
+from airflow_provider_leadmagic.arguments import check_choice, check_text
+from airflow_provider_leadmagic.bulk_body import body_with_list, json_rows
+from airflow_provider_leadmagic.bulk_job import BulkJob, CostPreview, check_job_id, job_id_from_api
+from airflow_provider_leadmagic.exceptions import LeadMagicRequestError, LeadMagicResponseError
+from airflow_provider_leadmagic.products import find_bulk_product
+from airflow_provider_leadmagic.wording import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from airflow_provider_leadmagic.transport import Answer
+
+    Row = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
+
+#: Most rows LeadMagic prices at once.
+PREVIEW_ROWS = 10_000
+#: Longest page of jobs, and how far back pages go.
+MAX_JOBS = 200
+MAX_JOBS_OFFSET = 10_000
+#: Longest page of results.
+MAX_PAGE_SIZE = 1000
+RESTART_MODES = ("failed_only", "full", "from_row")
+
+
+class BulkCaller(Protocol):
+    """What the calls below need: a client, with its retries by what a repetition can cost."""
+
+    def _free_call(
+        self,
+        method: str,
+        path: str,
+        json_body: Mapping[str, Any] | None = None,
+        *,
+        body_file: BinaryIO | None = None,
+    ) -> Answer: ...
+
+    def _paid_call(self, method: str, path: str, json_body: Mapping[str, Any] | None = None) -> Answer: ...
+
+    def _free_download(self, path: str, file: BinaryIO) -> int: ...
+
+    def _forget_balance(self) -> None: ...
+
+
+class BulkCalls:
+    """
+    LeadMagic's bulk jobs.
+
+    Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic refuses or does
+    not answer, and ValueError for an argument that cannot be meant, before anything is sent.
+    """
+
+    def _bulk_caller(self) -> BulkCaller:
+        raise NotImplementedError
+
+    def preview_cost(self, product: str, rows: Iterable[Row]) -> CostPreview:
+        """
+        Ask for the most that some rows can cost. Free of charge, and nothing is reserved.
+
+        :param product: One that bulk jobs know, ``email_finder`` for example.
+        :param rows: The rows, under LeadMagic's field names. They are read once; 10,000 at a time are priced.
+        """
+        named = f'{{"product": "{find_bulk_product(product).name}", "input": '
+        items = (f"{named}{row}}}" for row in json_rows(rows))
+        previews = []
+        while chunk := list(islice(items, PREVIEW_ROWS)):
+            previews.append(self._preview(chunk))
+        return CostPreview(
+            items=sum(preview.items for preview in previews),
+            credits=sum((preview.credits for preview in previews), Decimal(0)),
+            will_exceed_budget=any(preview.will_exceed_budget for preview in previews),
+        )
+
+    def validate_bulk(self, product: str, rows: Iterable[Row]) -> dict[str, Any]:
+        """
+        Have LeadMagic check what would be submitted. Free of charge, and nothing is kept.
+
+        :param product: One that bulk jobs know, ``email_finder`` for example.
+        :param rows: The rows, under LeadMagic's field names; any number, read once and not held in memory.
+        :return: LeadMagic's answer, whose fields are documented nowhere.
+        """
+        return self._send_rows("/bulk/validate", {"product": find_bulk_product(product).name}, rows).json_object()
+
+    def submit_bulk(
+        self, product: str, rows: Iterable[Row], *, idempotency_key: str, file_name: str | None = None
+    ) -> BulkJob:
+        """
+        Submit a bulk job, or join the one that was submitted with the same key. **Costs credits**, for each hit.
+
+        :param product: One that bulk jobs know, ``email_finder`` for example.
+        :param rows: The rows, under LeadMagic's field names; any number, read once and not held in memory.
+        :param idempotency_key: Names this job: LeadMagic has one job for one key, however often it is submitted.
+        :param file_name: What LeadMagic's app shows as the job's name.
+        :raises InsufficientCreditsError: If the balance does not cover the job.
+        """
+        check_text("idempotency_key", idempotency_key)
+        fields = {"product": find_bulk_product(product).name, "idempotencyKey": idempotency_key}
+        if file_name is not None:
+            check_text("file_name", file_name)
+            fields["fileName"] = file_name
+        self._bulk_caller()._forget_balance()
+        # By the policy of free calls, although it spends: the key makes a repetition join the job that exists.
+        answer = self._send_rows("/bulk/submit", fields, rows)
+        return BulkJob.from_api(answer.json(exact_numbers=True), answer.clean)
+
+    def get_bulk_job(self, job_id: str) -> BulkJob:
+        """
+        Read how far a job is. Free of charge; LeadMagic asks to leave 45 seconds between two looks.
+
+        :param job_id: The job.
+        """
+        answer = self._bulk_caller()._free_call("GET", _job_path(job_id))
+        return BulkJob.from_api(answer.json(exact_numbers=True), answer.clean)
+
+    def list_bulk_jobs(self) -> Iterator[BulkJob]:
+        """Read the jobs of the account, newest first, page by page. Free of charge; LeadMagic shows some 10,000."""
+        for offset in range(0, MAX_JOBS_OFFSET + 1, MAX_JOBS):
+            query = urlencode({"limit": MAX_JOBS, "offset": offset})
+            answer = self._bulk_caller()._free_call("GET", f"/bulk/jobs?{query}")
+            jobs = _objects(answer.json(exact_numbers=True), "jobs")
+            yield from (BulkJob.from_api(job, answer.clean) for job in jobs)
+            if len(jobs) < MAX_JOBS:
+                return
+
+    def iter_bulk_results(
+        self, job_id: str, *, status: str | None = None, page_size: int = 200
+    ) -> Iterator[dict[str, Any]]:
+        """
+        Read the rows that are done, page by page, in the order in which they were. Free of charge.
+
+        A row's place in the job is its ``row_index``, from 0.
+
+        :param job_id: The job.
+        :param status: Only the rows that ended so, ``success`` or ``failed``; by default all.
+        :param page_size: Rows asked for at once, 1 to 1000; 200 by default.
+        """
+        path = _job_path(job_id, "/results")
+        if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE_SIZE:
+            raise ValueError(f"page_size must be a whole number from 1 to {MAX_PAGE_SIZE}; got {shown(page_size)}")
+        if status is not None:
+            check_text("status", status)
+        return self._pages(path, {} if status is None else {"status": status}, page_size)
+
+    def download_bulk_results(self, job_id: str, file: BinaryIO) -> int:
+        """
+        Write the results of a job into a file, as the CSV that LeadMagic sends. Free of charge.
+
+        However large they are, they take no memory. A download that breaks off begins again where the file stood;
+        after an error the file may hold a part of it.
+
+        :param job_id: The job.
+        :param file: Is open for writing in binary mode, and can be repositioned.
+        :return: How many bytes were written.
+        """
+        return self._bulk_caller()._free_download(_job_path(job_id, "/download"), file)
+
+    def cancel_bulk_job(self, job_id: str) -> None:
+        """
+        End a job, which keeps the rows that are done. Free of charge; a job that has ended is left alone.
+
+        :param job_id: The job.
+        """
+        try:
+            self._bulk_caller()._free_call("POST", _job_path(job_id, "/review"), {"action": "reject"})
+        except LeadMagicRequestError:
+            job = self.get_bulk_job(job_id)
+            if not job.is_finished:
+                raise
+            # Also what a repetition meets when the first answer got lost.
+            log.info("Bulk job %s had ended already: %s", job_id, job.status)
+
+    def resume_bulk_job(self, job_id: str) -> None:
+        """
+        Let a paused job go on. **Costs credits**, as the rest of the rows does; to resume it twice costs no more.
+
+        :param job_id: The job.
+        """
+        caller = self._bulk_caller()
+        caller._forget_balance()
+        caller._free_call("POST", _job_path(job_id, "/resume"))
+
+    def restart_bulk_job(self, job_id: str, mode: str = "failed_only", *, start_row: int | None = None) -> str:
+        """
+        Do rows of a job that has ended again. **Costs credits**, for each hit, also where a row was paid before.
+
+        Repeated only when the request certainly was not carried out: it never reached LeadMagic, or was told 429.
+
+        :param job_id: The job.
+        :param mode: ``failed_only``, ``full`` or ``from_row``.
+        :param start_row: First row to do again, from 0; for ``from_row``, and only for it.
+        :return: Id of the job that does the work: the same or a new one.
+        """
+        path = _job_path(job_id, "/restart")
+        body = _restart_body(mode, start_row)
+        caller = self._bulk_caller()
+        caller._forget_balance()
+        answer = caller._paid_call("POST", path, body).json_object()
+        return job_id_from_api({"jobId": job_id, **_given(answer)}, "newJobId", "jobId")
+
+    def _preview(self, items: list[str]) -> CostPreview:
+        with body_with_list({}, "items", items) as body:
+            answer = self._bulk_caller()._free_call("POST", "/v1/batch/preview-cost", body_file=body)
+        return CostPreview.from_api(answer.json(exact_numbers=True))
+
+    def _send_rows(self, path: str, fields: Mapping[str, str], rows: Iterable[Row]) -> Answer:
+        with body_with_list(fields, "rows", json_rows(rows)) as body:
+            return self._bulk_caller()._free_call("POST", path, body_file=body)
+
+    def _pages(self, path: str, parameters: Mapping[str, str], page_size: int) -> Iterator[dict[str, Any]]:
+        caller = self._bulk_caller()
+        offset = 0
+        is_last = False
+        while not is_last:
+            query = urlencode({"limit": page_size, "offset": offset, **parameters})
+            page = caller._free_call("GET", f"{path}?{query}").json_object()
+            rows = _objects(page, "rows")
+            yield from rows
+            offset += len(rows)
+            is_last = len(rows) < min(page_size, _limit_of(page, page_size))
+
+
+def _job_path(job_id: object, rest: str = "") -> str:
+    return f"/bulk/jobs/{check_job_id(job_id)}{rest}"
+
+
+def _restart_body(mode: str, start_row: int | None) -> dict[str, object]:
+    check_choice("mode", mode, RESTART_MODES)
+    if mode != "from_row":
+        if start_row is not None:
+            raise ValueError(f"start_row goes with mode from_row only; got {shown(start_row)} and {mode}")
+        return {"mode": mode}
+    if isinstance(start_row, bool) or not isinstance(start_row, int) or start_row < 0:
+        raise ValueError(f"start_row must be a whole number, 0 or more, with mode from_row; got {shown(start_row)}")
+    return {"mode": mode, "startRowIndex": start_row}
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _objects(page: object, name: str) -> list[dict[str, Any]]:
+    objects = page.get(name) if isinstance(page, dict) else None
+    if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
+        raise LeadMagicResponseError(f"LeadMagic sent a page whose `{name}` is not a list of objects")
+    return objects
+
+
+def _limit_of(page: Mapping[str, Any], page_size: int) -> int:
+    """Find out how long a page may be: LeadMagic could hold it to less than was asked for."""
+    limit = page.get("limit")
+    return limit if isinstance(limit, int) and limit >= 1 else page_size

@@ -1,0 +1,108 @@
+"""LeadMagic's products: the name of each, where a single record is looked up, and what a record must hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_leadmagic.wording import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Needs = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Product:
+    """
+    One product.
+
+    :param name: LeadMagic's name for it in bulk jobs; where it has none, the last part of the path.
+    :param path: Path of the lookup of a single record.
+    :param needs: Groups of fields. A record needs one field of each group, or LeadMagic cannot look it up.
+    :param is_bulk: Whether bulk jobs know it.
+    """
+
+    name: str
+    path: str
+    needs: Needs = ()
+    is_bulk: bool = False
+
+    def missing_fields(self, fields: Mapping[str, object]) -> tuple[str, ...] | None:
+        """
+        Find what a record lacks.
+
+        :param fields: The record; None and blank text count as not given.
+        :return: The first group of which it holds nothing; None if it lacks nothing.
+        """
+        return next((group for group in self.needs if not any(_is_given(fields.get(name)) for name in group)), None)
+
+
+def find_product(name: object) -> Product:
+    """
+    Find a product by its name.
+
+    :param name: The name.
+    :raises ValueError: If there is no such product.
+    """
+    return _find(name, PRODUCTS.values(), "")
+
+
+def find_bulk_product(name: object) -> Product:
+    """
+    Find a product that bulk jobs know by its name.
+
+    :param name: The name.
+    :raises ValueError: If there is no such product, or it is sold singly only.
+    """
+    return _find(name, (product for product in PRODUCTS.values() if product.is_bulk), " for a bulk job")
+
+
+def _find(name: object, products: Iterable[Product], purpose: str) -> Product:
+    known = {product.name: product for product in products}
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"product must be one of {', '.join(known)}{purpose}; got {shown(name)}")
+    return known[name]
+
+
+def _is_given(value: object) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else value is not None
+
+
+_PERSON = ("first_name", "last_name", "full_name", "profile_url")
+_COMPANY = ("company_domain", "company_name")
+_PROFILE: Needs = (("profile_url",),)
+_SOME_COMPANY: Needs = (_COMPANY,)
+_SEARCHED_COMPANY: Needs = ((*_COMPANY, "profile_url"),)
+
+_BULK = (
+    Product("email_finder", "/v1/people/email-finder", (_PERSON, ("domain", "company_name")), is_bulk=True),
+    Product("email_validation", "/v1/people/email-validation", (("email",),), is_bulk=True),
+    Product("personal_email_finder", "/v1/people/personal-email-finder", _PROFILE, is_bulk=True),
+    Product(
+        "mobile_finder", "/v1/people/mobile-finder", (("profile_url", "work_email", "personal_email"),), is_bulk=True
+    ),
+    Product("b2b_profile_to_email", "/v1/people/b2b-profile-email", _PROFILE, is_bulk=True),
+    Product("email_to_b2b_profile", "/v1/people/b2b-profile", (("work_email", "personal_email"),), is_bulk=True),
+    Product("profile_search", "/v1/people/profile-search", _PROFILE, is_bulk=True),
+    Product("role_finder", "/v1/people/role-finder", (("job_title",), _COMPANY), is_bulk=True),
+    # LeadMagic's two documents on bulk jobs have different names for this one.
+    Product("company_search", "/v1/companies/company-search", _SEARCHED_COMPANY, is_bulk=True),
+    Product("company_finder", "/v1/companies/company-search", _SEARCHED_COMPANY, is_bulk=True),
+    Product("company_funding", "/v1/companies/company-funding", _SOME_COMPANY, is_bulk=True),
+    # It needs a company, too, whose field no document names: LeadMagic has to tell.
+    Product("job_change_detector", "/v1/people/job-change-detector", _PROFILE, is_bulk=True),
+)
+_SINGLE = (
+    Product("employee_finder", "/v1/people/employee-finder", _SOME_COMPANY),
+    Product("competitors_search", "/v1/companies/competitors-search", ((*_COMPANY, "company_url"),)),
+    Product("technographics", "/v1/companies/technographics", (("company_domain",),)),
+    Product("jobs_finder", "/v1/jobs/jobs-finder"),
+    Product("google_ads_search", "/v1/ads/google-ads-search", _SOME_COMPANY),
+    Product("meta_ads_search", "/v1/ads/meta-ads-search", _SOME_COMPANY),
+    Product("b2b_ads_search", "/v1/ads/b2b-ads-search", _SOME_COMPANY),
+    Product("b2b_ads_details", "/v1/ads/b2b-ads-details", (("ad_url",),)),
+)
+#: Every lookup under ``/v1``, by its name. The searches under ``/v3`` are none: they page through many records.
+PRODUCTS: dict[str, Product] = {product.name: product for product in (*_BULK, *_SINGLE)}

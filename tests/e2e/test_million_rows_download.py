@@ -1,0 +1,77 @@
+"""A million results arrive as fast as the line is, and in a memory that does not know how many they are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.sandbox.running_command import CHECKOUT, running
+
+pytestmark = [
+    pytest.mark.e2e,  # it takes a minute, and processes whose memory and time are nobody else's
+    pytest.mark.skipif(
+        shutil.which("curl") is None, reason="curl is not installed, and the download is held against it"
+    ),
+]
+
+MILLION = 1_000_000
+ROUNDS = 3
+KEY = "sandbox-key-for-tests"
+DOWNLOAD = r"""
+import re, sys, time
+from pathlib import Path
+from airflow_provider_leadmagic.client import LeadMagicClient
+url, key, job_id, path = sys.argv[1:]
+# Not getrusage(): its peak is inherited from whoever started the process.
+memory = lambda: int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+with LeadMagicClient(key, url) as client, open(path, "wb") as file:
+    client.get_credits()
+    before, started = memory(), time.monotonic()
+    client.download_bulk_results(job_id, file)
+    print(time.monotonic() - started, memory() - before)
+"""
+
+
+def by_curl(url: str, job_id: str, path: Path) -> float:
+    started = time.monotonic()
+    address = f"{url}/bulk/jobs/{job_id}/download"
+    subprocess.run(["curl", "-s", "--fail", "-H", f"X-API-Key: {KEY}", "-o", path, address], check=True, timeout=120)
+    return time.monotonic() - started
+
+
+def by_client(url: str, job_id: str, path: Path) -> tuple[float, int]:
+    command = [sys.executable, "-c", DOWNLOAD, url, KEY, job_id, str(path)]
+    done = subprocess.run(command, cwd=CHECKOUT, check=True, timeout=120, capture_output=True, text=True)
+    seconds, memory = done.stdout.split()
+    return float(seconds), int(memory)
+
+
+def test_a_million_rows_take_at_most_twice_the_time_of_curl_and_hardly_any_memory(tmp_path):
+    curled, downloaded = tmp_path / "curl.csv", tmp_path / "client.csv"
+    curl_seconds, client_seconds, memory = [], [], []
+    with running("--port", 0) as process:
+        url = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+        job = requests.post(f"{url}/_sandbox/bulk/jobs", json={"rows": MILLION}, timeout=5).json()["job_id"]
+        for _ in range(ROUNDS):
+            curl_seconds.append(by_curl(url, job, curled))
+            seconds, grown = by_client(url, job, downloaded)
+            client_seconds.append(seconds)
+            memory.append(grown)
+    curl, client = statistics.median(curl_seconds), statistics.median(client_seconds)
+    megabytes = downloaded.stat().st_size / 1e6
+    print(
+        f"{MILLION:,} rows, {megabytes:.0f} MB; medians of {ROUNDS}: curl {curl:.2f} s, client {client:.2f} s "
+        f"({client / curl:.2f} times as long), client's peak memory +{max(memory) / 1e6:.1f} MB"
+    )
+    with curled.open("rb") as one, downloaded.open("rb") as other:
+        assert all(a == b for a, b in zip(one, other, strict=True))
+    assert client < 2 * curl
+    assert max(memory) < 200e6
