@@ -44,10 +44,13 @@ def test_a_scheduler_sees_every_mode_end_alike(airflow: LocalAirflow, finished_r
 
 
 def test_a_timeout_is_not_retried_and_an_error_is(airflow: LocalAirflow, finished_run: str) -> None:
-    tries = dict(airflow.query("SELECT task_id, try_number FROM task_instance WHERE run_id = ?", finished_run))
+    # By the logs of the tries: a busy scheduler may start a rescheduled task once more for reasons of its own.
+    seen = {
+        case: [tries_that_say(airflow, f"{case}-{mode}-plain", last_words) for mode in MODES]
+        for case, last_words in (("times_out", "AirflowSensorTimeout"), ("wrong_key", "LeadMagicAuthenticationError"))
+    }
 
-    assert [tries[f"times_out-{mode}-plain"] for mode in MODES] == [1, 1, 1]
-    assert [tries[f"wrong_key-{mode}-plain"] for mode in MODES] == [2, 2, 2]
+    assert seen == {"times_out": [1, 1, 1], "wrong_key": [2, 2, 2]}
 
 
 def test_every_mode_leaves_the_same_xcom(airflow: LocalAirflow, finished_run: str) -> None:
@@ -132,6 +135,10 @@ def test_no_key_is_left_behind_anywhere(airflow: LocalAirflow, accounts: dict[st
     # The one task that says its key is found, so any other would be. Airflow 2 masks keys whatever it is told.
     assert bool(told) is IS_AIRFLOW_3
     assert rows_with(airflow, CANARY) == rows_with(airflow, WRONG_CANARY) == []
+
+
+def tries_that_say(airflow: LocalAirflow, task_id: str, text: str) -> int:
+    return sum(1 for path, log in airflow.logs() if f"task_id={task_id}" in str(path) and text in log)
 
 
 def gates(airflow: LocalAirflow, run_id: str) -> list[str]:
