@@ -97,6 +97,14 @@ class InsufficientCreditsError(LeadMagicError):
         self.available = available
 
 
+class CreditsLimitError(LeadMagicError):
+    """The work could cost more credits than it is allowed to; nothing was ordered."""
+
+
+class LeadMagicTimeoutError(LeadMagicError):
+    """A task that orders a bulk job waited as long as it may."""
+
+
 class _RetryLaterError(LeadMagicError):
     """
     Something that passes by itself.

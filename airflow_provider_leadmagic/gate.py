@@ -110,10 +110,23 @@ def report_from(event: Any) -> dict[str, Any]:
     try:
         if event["status"] == "open":
             return CreditBalance.from_json(event["balance"]).report(Decimal(event["minimum_credits"]))
-        error = _error_from(event) if event["status"] == "error" else None
     except (KeyError, TypeError, ValueError, ArithmeticError):
+        pass
+    raise error_from_event(event)
+
+
+def error_from_event(event: Any) -> LeadMagicError:
+    """
+    Rebuild the error that a trigger met.
+
+    :param event: What the trigger sent.
+    :return: The error; for an event that is none of ours, one that says so.
+    """
+    try:
+        error = _error_from(event) if event["status"] == "error" else None
+    except (KeyError, TypeError):
         error = None
-    raise error or LeadMagicError(f"The trigger sent an event that makes no sense here: {shown(event)}")
+    return error or LeadMagicError(f"The trigger sent an event that makes no sense here: {shown(event)}")
 
 
 def _error_from(event: dict[str, Any]) -> LeadMagicError:

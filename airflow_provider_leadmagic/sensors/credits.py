@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_leadmagic import deferrals
 from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.gate import (
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 #: Seconds from one look of a rescheduled sensor to its end, where its deadline would have it sooner.
 SHORTEST_RESCHEDULE = 5.0
-
-# What the scheduler tells a task whose deferral ran out of time: Airflow 2.11, Airflow 3.
-_DEFERRAL_TIMEOUTS = ("Trigger/execution timeout", "Trigger timeout")
 
 
 class SufficientCreditsSensor(BaseSensorOperator):
@@ -138,16 +136,12 @@ class SufficientCreditsSensor(BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from a deferral; the end of its time is the end of the sensor's, on every Airflow."""
         with self._never_failing():
-            if next_method == "__fail__":
+            if next_method == deferrals.FAILED:
                 raise self._failed_deferral(next_kwargs or {})
             return super().resume_execution(next_method, next_kwargs, context)
 
     def _failed_deferral(self, failure: dict[str, Any]) -> Exception:
-        if failure.get("error") in _DEFERRAL_TIMEOUTS:
-            return self._timed_out()
-        # Airflow's own error would be skipped under soft_fail, and a crash must not end as a green run.
-        self.log.error("The trigger failed:\n%s", "\n".join(failure.get("traceback") or ["no traceback came with it"]))
-        return LeadMagicError(f"The trigger failed ({failure.get('error')}); the log above says how.")
+        return self._timed_out() if deferrals.is_timeout(failure) else deferrals.trigger_error(self.log, failure)
 
     def _timed_out(self) -> Exception:
         message = f"The gate did not open in time: its timeout is {self.timeout} seconds."

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
-from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
+from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.gate import LONGEST_REQUESTED_WAIT, requested_wait
-from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.triggers.look_client import client_for_one_look
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.models import CreditBalance
 
 log = logging.getLogger(__name__)
@@ -151,22 +150,11 @@ class SharedLooks:
         return Look(time.monotonic(), balance=balance, refreshed=refresh)
 
     async def _read_balance(self, refresh: bool) -> CreditBalance:
-        # A new hook each time: a key or an address corrected in the connection is used from the next look on.
-        client = await self._client()
+        client = await client_for_one_look(self._conn_id)
         try:
             return await asyncio.to_thread(client.refresh_credits if refresh else client.get_credits)
         finally:
             client.close()
-
-    async def _client(self) -> LeadMagicClient:
-        try:
-            return await LeadMagicHook(self._conn_id, max_tries=1).aget_conn()
-        except Exception as error:
-            # The connection was good when the gate began to wait. Airflow reports an outage of its secrets backend or
-            # database as a connection that does not exist: a reason to wait, not to fail everybody's gate.
-            reason = str(error) if isinstance(error, LeadMagicError) else type(error).__name__
-            problem = f"Connection {self._conn_id!r} could not be used just now: {reason}"
-            raise LeadMagicConnectionError(problem, request_sent=False) from error
 
 
 _looks_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedLooks]] = WeakKeyDictionary()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.models.trigger import Trigger
 
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.triggers import balance_poll
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from demo.local_airflow import IS_AIRFLOW_3
@@ -200,7 +201,7 @@ def test_a_look_that_crashes_fails_the_gate_and_not_the_poll(leadmagic_sandbox: 
 
 
 def test_cancelling_a_gate_in_mid_request_closes_its_client(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
-    closed = mocker.spy(balance_poll.LeadMagicHook, "aget_conn")
+    closed = mocker.spy(LeadMagicHook, "aget_conn")
     close = mocker.patch("airflow_provider_leadmagic.client.LeadMagicClient.close", autospec=True)
     leadmagic_sandbox.fail_next("/v1/credits", delay=0.5)
 

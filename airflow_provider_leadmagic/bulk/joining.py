@@ -1,0 +1,67 @@
+"""The job that an earlier try of a task ordered."""
+
+from __future__ import annotations
+
+import logging
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from airflow_provider_leadmagic.bulk.idempotency import successor
+from airflow_provider_leadmagic.bulk.record import JobRecord
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.bulk.order import BulkOrder
+    from airflow_provider_leadmagic.bulk.record import TaskStateStore
+    from airflow_provider_leadmagic.bulk_job import BulkJob
+    from airflow_provider_leadmagic.client import LeadMagicClient
+
+log = logging.getLogger(__name__)
+
+#: How many jobs are looked through, newest first, for the one of an earlier try.
+NEWEST_JOBS = 1000
+
+
+class EarlierTries:
+    """
+    Finds what earlier tries ordered: by Airflow's state store, or else by LeadMagic's list of jobs.
+
+    The store knows nothing before Airflow 3.3, and when a worker was lost between ordering and noting it.
+
+    :param client: Whom to ask.
+    :param store: The task's state store; None before Airflow 3.3.
+    :param key: The idempotency key of the task.
+    """
+
+    def __init__(self, client: LeadMagicClient, store: TaskStateStore | None, key: str) -> None:
+        self._client = client
+        self._store = store
+        #: Under which to order, if nothing is found.
+        self.key = key
+
+    def find(self, order: BulkOrder) -> JobRecord | None:
+        """
+        Find the job to join.
+
+        A job that was canceled is none: a try that sees its job being canceled fails for good, so one that finds it
+        canceled runs because somebody cleared the task while it was running.
+
+        :param order: What was ordered.
+        :return: The job; None if it has to be ordered, under :attr:`key`.
+        """
+        job = self._find()
+        while job is not None and job.is_canceled:
+            log.info("Job %s of an earlier try was canceled: a new one is ordered.", job.job_id)
+            self.key = successor(self.key, job.job_id)
+            job = self._find()
+        if job is None:
+            return None
+        log.info("Joining job %s, which an earlier try ordered.", job.job_id)
+        kept = JobRecord.load(self._store, self.key)
+        return kept or JobRecord(job.job_id, self.key, order.price(self._client))
+
+    def _find(self) -> BulkJob | None:
+        kept = JobRecord.load(self._store, self.key)
+        if kept is not None:
+            return self._client.get_bulk_job(kept.job_id)
+        jobs = islice(self._client.list_bulk_jobs(), NEWEST_JOBS)
+        return next((job for job in jobs if job.file_name == self.key), None)

@@ -1,0 +1,98 @@
+"""What is to be bought in one bulk job, and whether it can be paid."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_leadmagic.exceptions import CreditsLimitError, InsufficientCreditsError
+from airflow_provider_leadmagic.models import format_credits
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from airflow_provider_leadmagic.bulk.rows import RowSource
+    from airflow_provider_leadmagic.bulk_job import BulkJob
+    from airflow_provider_leadmagic.client import LeadMagicClient
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BulkOrder:
+    """
+    An order whose rows have been checked.
+
+    :param product: The product's name.
+    :param source: The rows.
+    :param minimum_balance_after: Credits that must be left if every row is a hit.
+    :param max_credits: The most it may cost; None for any price.
+    """
+
+    product: str
+    source: RowSource
+    minimum_balance_after: Decimal
+    max_credits: Decimal | None
+
+    def price(self, client: LeadMagicClient) -> Decimal:
+        """
+        Ask what it costs if every row is a hit. Free of charge.
+
+        :param client: Whom to ask.
+        :raises LeadMagicError: If LeadMagic refuses or does not answer.
+        """
+        preview = client.preview_cost(self.product, self.source)
+        log.info("%s rows of %s cost up to %s.", f"{preview.items:,}", self.product, format_credits(preview.credits))
+        if preview.will_exceed_budget:
+            log.warning("LeadMagic says that this exceeds a budget that is set there.")
+        return preview.credits
+
+    def estimate(self, client: LeadMagicClient) -> Decimal:
+        """
+        Have LeadMagic check the rows and name the price. Both are free of charge.
+
+        :param client: Whom to ask.
+        :return: Credits it costs if every row is a hit.
+        :raises CreditsLimitError: If that is more than it may cost.
+        :raises LeadMagicError: If LeadMagic refuses the rows or does not answer.
+        """
+        client.validate_bulk(self.product, self.source)
+        price = self.price(client)
+        if self.max_credits is not None and price > self.max_credits:
+            limit = format_credits(self.max_credits)
+            raise CreditsLimitError(f"It can cost {format_credits(price)} credits; max_credits is {limit}.")
+        return price
+
+    def credits_needed(self, estimate: Decimal) -> Decimal:
+        """
+        Tell what has to be spendable before it is ordered.
+
+        :param estimate: The most it can cost.
+        """
+        return estimate + self.minimum_balance_after
+
+    def submit(self, client: LeadMagicClient, idempotency_key: str, estimate: Decimal, conn_id: str) -> BulkJob:
+        """
+        Order it if the balance of this moment covers it.
+
+        **Costs credits**, once for each row that is a hit.
+
+        :param client: Of whom to order.
+        :param idempotency_key: Names the order, so that ordering it again is joining the same job.
+        :param estimate: The most it can cost.
+        :param conn_id: The connection, for the message.
+        :raises InsufficientCreditsError: If the balance does not cover it, by our own look or by LeadMagic's.
+        :raises LeadMagicError: If LeadMagic refuses or does not answer.
+        """
+        needed, balance = self.credits_needed(estimate), client.get_credits()
+        if not balance.covers(needed):
+            spendable = format_credits(balance.spendable)
+            problem = f"Connection {conn_id!r} can spend {spendable} credits, {format_credits(needed)} are needed"
+            raise InsufficientCreditsError(
+                f"{problem}: up to {format_credits(estimate)} for the job, "
+                f"and {format_credits(self.minimum_balance_after)} to be left after it.",
+                required=needed,
+                available=balance.spendable,
+            )
+        return client.submit_bulk(self.product, self.source, idempotency_key=idempotency_key, file_name=idempotency_key)

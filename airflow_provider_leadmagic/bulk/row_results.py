@@ -1,0 +1,125 @@
+"""What became of one row, from a result as LeadMagic sends it."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from airflow_provider_leadmagic.models import is_finite, json_number
+from airflow_provider_leadmagic.wording import clean
+
+SUCCESS = "success"
+FAILED = "failed"
+SKIPPED = "skipped"
+#: The fields that are read of a result, as :func:`read_result` takes them.
+FIELDS = (
+    "row_index",
+    "status",
+    "lm_input",
+    "lm_output",
+    "credits_consumed",
+    "error_message",
+    "http_status_code",
+)
+#: What SQLite can count, and a job will not reach.
+_MAX_DIGITS = 15
+
+
+class RowResult(NamedTuple):
+    """
+    What became of one row.
+
+    :param row_index: Its place in what was submitted, from 0.
+    :param outcome: ``success``, ``failed`` or ``skipped``.
+    :param given: The row as LeadMagic got it, where it says so.
+    :param found: What it found, the price left out.
+    :param credits_consumed: The price.
+    :param error_message: Why nothing was found, fit for a file.
+    :param http_status: What a single lookup would have been answered.
+    """
+
+    row_index: int
+    outcome: str
+    given: dict[str, Any] | None = None
+    found: dict[str, Any] | None = None
+    credits_consumed: int | float | None = None
+    error_message: str | None = None
+    http_status: int | None = None
+
+
+def read_result(
+    row_index: object,
+    status: object,
+    lm_input: object,
+    lm_output: object,
+    credits_consumed: object,
+    error_message: object,
+    http_status_code: object,
+) -> RowResult:
+    """
+    Read a result from the fields that LeadMagic calls so; numbers may be text, and text may be empty.
+
+    :raises ValueError: If one of them cannot be used; the message names it.
+    """
+    found, price = _without_price(_found(lm_output), credits_consumed)
+    return RowResult(
+        _row_index(row_index),
+        _outcome(status, found),
+        _given(lm_input),
+        found,
+        None if price in (None, "") else _credits(str(price)),
+        clean(error_message) if error_message else None,
+        _whole_number(http_status_code),
+    )
+
+
+def _found(value: object) -> dict[str, Any] | None:
+    # Some lookups of single records answer with a list: what was paid for must not be lost for its shape.
+    return value if value is None or isinstance(value, dict) else {"output": value}
+
+
+def _without_price(found: dict[str, Any] | None, price: object) -> tuple[dict[str, Any] | None, object]:
+    """Take out the price where LeadMagic repeats it among what was found."""
+    if found is None or "credits_consumed" not in found:
+        return found, price
+    rest = {name: value for name, value in found.items() if name != "credits_consumed"}
+    return rest, found["credits_consumed"] if price in (None, "") else price
+
+
+def _row_index(value: object) -> int:
+    index = _whole_number(value)
+    if index is None:
+        raise ValueError("row_index")
+    return index
+
+
+def _whole_number(value: object) -> int | None:
+    text = "" if isinstance(value, bool) else str(value)
+    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
+
+
+def _outcome(status: object, found: dict[str, Any] | None) -> str:
+    if status in (SUCCESS, FAILED, SKIPPED):
+        return str(status)
+    if not isinstance(status, str) or not status:
+        raise ValueError("status")
+    # LeadMagic publishes no list of the words: what was found, and paid, must not end up among the failures.
+    return FAILED if found is None else SUCCESS
+
+
+def _given(value: object) -> dict[str, Any] | None:
+    if value is None or isinstance(value, dict):
+        return value
+    raise ValueError("lm_input")
+
+
+@lru_cache(maxsize=1000)  # there are few prices, and many rows
+def _credits(text: str) -> int | float:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("credits_consumed") from None
+    if not is_finite(number):
+        raise ValueError("credits_consumed")
+    return json_number(number)

@@ -1,0 +1,166 @@
+"""Two ways to wait, on the worker or in the triggerer: they differ in what it costs, never in what follows."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from, timed_out
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.gate import gate_opens, requested_wait, tolerate_failed_look
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
+from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from decimal import Decimal
+
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_provider_leadmagic.bulk.record import JobRecord
+    from airflow_provider_leadmagic.bulk_job import BulkJob
+    from airflow_provider_leadmagic.gate import Log
+
+
+class Wait(Protocol):
+    """What a task waits for. Each method returns when that is there, unless the task goes on in another process."""
+
+    def to_order(self, minimum_credits: Decimal) -> None:
+        """
+        Wait for the credits to order a job.
+
+        :param minimum_credits: Credits that must be spendable.
+        :raises LeadMagicTimeoutError: If they are not in time.
+        """
+
+    def to_resume(self, minimum_credits: Decimal, record: JobRecord) -> None:
+        """
+        Wait for the credits that a paused job needs to go on.
+
+        :param minimum_credits: Credits that must be spendable.
+        :param record: The job.
+        :raises LeadMagicTimeoutError: If they are not in time.
+        """
+
+    def for_job(self, record: JobRecord, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
+        """
+        Wait until a job has ended or paused.
+
+        :param record: The job.
+        :param report_pause: Whether a pause ends the wait.
+        :param requested_wait: Seconds to wait at least before the first look, because LeadMagic said so.
+        :raises LeadMagicTimeoutError: If it has not in time.
+        """
+
+
+class WorkerWait:
+    """
+    Looks again and again, and holds the worker meanwhile.
+
+    :param log: The task's logger.
+    :param conn_id: The connection.
+    :param interval: Seconds between two looks.
+    :param deadline: Unix time at which waiting ends.
+    """
+
+    def __init__(self, log: Log, conn_id: str, interval: float, deadline: float) -> None:
+        self._log = log
+        self._conn_id = conn_id
+        self._interval = interval
+        self._deadline = deadline
+
+    def to_order(self, minimum_credits: Decimal) -> None:
+        """Wait for the credits to order a job."""
+        failures, wait = 0, 0.0
+        while True:
+            self._sleep(wait)
+            try:
+                balance = self._hook().read_balance()
+            except LeadMagicError as error:
+                failures += 1
+                tolerate_failed_look(self._log, error, failures)
+                wait = requested_wait(error)
+                continue
+            failures, wait = 0, 0.0
+            if gate_opens(self._log, balance, minimum_credits, self._conn_id):
+                return
+
+    def to_resume(self, minimum_credits: Decimal, record: JobRecord) -> None:
+        """Wait for the credits that a paused job needs to go on."""
+        self.to_order(minimum_credits)
+
+    def for_job(self, record: JobRecord, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
+        """Wait until a job has ended or paused."""
+        watch = JobWatch(self._log, record.job_id, report_pause=report_pause)
+        watch.requested_wait = requested_wait
+        while True:
+            self._sleep(watch.requested_wait)
+            with self._hook().get_conn() as client:
+                event = watch.look(client)
+            if event is not None:
+                return job_from(event)
+
+    def _hook(self) -> LeadMagicHook:
+        return LeadMagicHook(self._conn_id, max_tries=1)  # the next look is the retry
+
+    def _sleep(self, requested: float) -> None:
+        left = self._deadline - time.time()
+        if left <= 0:
+            raise timed_out()
+        time.sleep(min(max(self._interval, requested), left))
+
+
+class TriggererWait:
+    """
+    Defers the task, which goes on by its method ``credits_to_order``, ``credits_to_resume`` or ``job_seen``.
+
+    :param defer: The task's own ``defer``.
+    :param conn_id: The connection.
+    :param interval: Seconds between two looks.
+    :param deadline: Unix time at which waiting ends.
+    """
+
+    def __init__(self, defer: Callable[..., None], conn_id: str, interval: float, deadline: float) -> None:
+        self._task_defer = defer
+        self._conn_id = conn_id
+        self._interval = interval
+        self._deadline = deadline
+
+    def to_order(self, minimum_credits: Decimal) -> NoReturn:
+        """Wait for the credits to order a job."""
+        trigger = SufficientCreditsTrigger(self._conn_id, str(minimum_credits), self._interval)
+        self._defer(trigger, "credits_to_order")
+
+    def to_resume(self, minimum_credits: Decimal, record: JobRecord) -> NoReturn:
+        """Wait for the credits that a paused job needs to go on."""
+        trigger = PausedBulkJobTrigger(
+            self._conn_id,
+            str(minimum_credits),
+            self._interval,
+            job_id=record.job_id,
+            deadline=self._deadline,
+        )
+        self._defer(trigger, "credits_to_resume", record)
+
+    def for_job(self, record: JobRecord, *, report_pause: bool, requested_wait: float = 0.0) -> NoReturn:
+        """Wait until a job has ended or paused."""
+        not_before = time.time() + requested_wait if requested_wait else 0.0
+        trigger = BulkJobTrigger(
+            self._conn_id,
+            record.job_id,
+            self._interval,
+            deadline=self._deadline,
+            report_pause=report_pause,
+            not_before=not_before,
+        )
+        self._defer(trigger, "job_seen", record)
+
+    def _defer(self, trigger: BaseTrigger, method_name: str, record: JobRecord | None = None) -> NoReturn:
+        left = self._deadline - time.time()
+        if left <= 0:
+            raise timed_out()
+        kwargs = {"deadline": self._deadline} | ({"record": record.to_json()} if record else {})
+        self._task_defer(trigger=trigger, method_name=method_name, kwargs=kwargs, timeout=timedelta(seconds=left))
+        raise AssertionError("Airflow's defer() always raises")

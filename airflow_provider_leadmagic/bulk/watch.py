@@ -1,0 +1,110 @@
+"""What a look at a bulk job means: the same verdict and the same words in the triggerer and on a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_leadmagic.bulk_job import BulkJob
+from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError
+from airflow_provider_leadmagic.gate import error_event, error_from_event, requested_wait
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.client import LeadMagicClient
+    from airflow_provider_leadmagic.gate import Log
+
+
+class JobWatch:
+    """
+    Looks at a job, tells people how far it is, and notices when there is something to do about it.
+
+    :param log: Logger of the task or its trigger.
+    :param job_id: The job.
+    :param report_pause: Whether a pause is something to do about; if not, it is waited out.
+    """
+
+    def __init__(self, log: Log, job_id: str, *, report_pause: bool = True) -> None:
+        self._log = log
+        self._job_id = job_id
+        self._report_pause = report_pause
+        self._failed_looks = 0
+        #: Seconds to wait at least before the next look, because LeadMagic said so.
+        self.requested_wait = 0.0
+
+    def look(self, client: LeadMagicClient) -> dict[str, Any] | None:
+        """
+        Look once.
+
+        :param client: Whom to ask. One that repeats nothing: the next look is the retry.
+        :return: An event if there is something to do, else None.
+        """
+        try:
+            job = client.get_bulk_job(self._job_id)
+        except LeadMagicError as error:
+            return self.note_failure(error)
+        self._failed_looks, self.requested_wait = 0, 0.0
+        self._tell(job)
+        if job.is_finished or (job.is_paused and self._report_pause):
+            return {"status": "seen", "job": job.to_json()}
+        return None
+
+    def note_failure(self, error: LeadMagicError) -> dict[str, Any] | None:
+        """
+        Take note of a look that brought nothing.
+
+        :param error: Why.
+        :return: An event if looking again is pointless, else None.
+        """
+        if not error.transient:
+            return error_event(error)
+        self._failed_looks += 1
+        self.requested_wait = requested_wait(error)
+        self._log.warning(
+            "Job %s could not be looked at, failed look %d in a row. %s", self._job_id, self._failed_looks, error
+        )
+        return None
+
+    def _tell(self, job: BulkJob) -> None:
+        if job.is_paused and not self._report_pause:
+            self._log.warning("Job %s is paused, and waits to be resumed at LeadMagic: %s.", job.job_id, job.progress())
+        else:
+            self._log.info("Job %s is %s: %s.", job.job_id, job.status, job.progress())
+
+
+def job_from(event: Any) -> BulkJob:
+    """
+    Read an event on the worker, which may run another version of this package than the triggerer.
+
+    :param event: What :meth:`JobWatch.look` returned.
+    :raises LeadMagicError: The error that was met; or that the event is none of ours.
+    """
+    try:
+        if event["status"] == "seen":
+            return BulkJob.from_json(event["job"])
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        pass
+    raise error_from_event(event)
+
+
+def timed_out() -> LeadMagicTimeoutError:
+    """Build the error for a task that waited as long as it may."""
+    return LeadMagicTimeoutError(
+        "The timeout of this try is over. If a job was ordered, it goes on at LeadMagic, and the next try joins it."
+    )
+
+
+def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:
+    """
+    Cancel a job whose task was ended by a person.
+
+    :param log: Logger of the task or its trigger.
+    :param client: Whom to ask.
+    :param job_id: The job.
+    """
+    try:
+        client.cancel_bulk_job(job_id)
+    except LeadMagicError as error:
+        log.error(  # noqa: TRY400 - people need the sentence, not the stack
+            "Job %s could not be canceled and may go on to spend credits: cancel it there. %s", job_id, error
+        )
+    else:
+        log.warning("Job %s was canceled at LeadMagic, as its task was ended. Rows done by then are paid.", job_id)

@@ -1,0 +1,365 @@
+"""Enrich a list of records by one LeadMagic bulk job, ordered once whatever becomes of Airflow's processes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
+
+from airflow_provider_leadmagic import deferrals
+from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
+from airflow_provider_leadmagic.gate import gate_opens, report_from
+from airflow_provider_leadmagic.links import CREDITS_LINKS
+from airflow_provider_leadmagic.models import json_number, parse_credits
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_leadmagic.bulk.files import ResultFiles
+    from airflow_provider_leadmagic.bulk.order import BulkOrder
+    from airflow_provider_leadmagic.bulk.record import JobRecord
+    from airflow_provider_leadmagic.bulk.rows import RowSource
+    from airflow_provider_leadmagic.bulk.waiting import Wait
+    from airflow_provider_leadmagic.bulk_job import BulkJob
+    from airflow_provider_leadmagic.client import LeadMagicClient
+    from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+
+OnInsufficient = Literal["wait", "fail"]
+#: Seconds.
+POLITE_POLL_INTERVAL = 45.0
+#: Seconds that ``on_kill`` waits for the job to be canceled. Airflow 3 kills the process 5 s after telling it to stop.
+ON_KILL_PATIENCE = 2.0
+
+# The modules of the work itself are imported where they are used: they bring the HTTP client, which no DAG file needs
+# in order to be parsed.
+
+
+class BulkEnrichmentOperator(BaseOperator):
+    """
+    Enrich records by one bulk job: check and price them, wait for the credits, order once, write the results.
+
+    Before anything is spent the rows, the files and the balance are checked, and LeadMagic names the price; that is
+    free. The job is ordered under a key made of DAG, run, task, map index and ``max_tries``: a retry, and whatever
+    follows a lost worker or triggerer, joins the job that exists. Only a task that a person cleared orders a new one.
+
+    Returns ``{"job_id", "status", "total_rows", "succeeded", "failed", "skipped", "credits_estimated",
+    "credits_consumed", "output_path", "errors_path"}`` as XCom.
+
+    :param product: LeadMagic's name of the product, such as ``email_finder``. Templated.
+    :param rows: The records: a list of dicts with the same keys, or JSON text of one. Templated; may be the output of
+        another task. Either this or ``input_path``.
+    :param input_path: A CSV or JSONL file with the records: local, or a URL for ``ObjectStoragePath``. Templated.
+    :param output_path: Where the results go, CSV or JSONL by its suffix: the columns that came in, in the order they
+        came in, and LeadMagic's under names that begin with ``lm_``. Rows that failed or were skipped go next to it,
+        with ``.errors`` in the name. Both appear when they are complete. Templated.
+    :param minimum_balance_after: Credits that must be left even if every row is a hit; 0 by default. Templated.
+    :param max_credits: Refuse to order if it could cost more. No limit by default. Templated.
+    :param on_insufficient: What to do if the balance does not cover the order: ``wait`` (default), or ``fail``.
+    :param resume_when_paused: LeadMagic pauses a job when the credits run out. Wait for the credits it still needs, and
+        resume it (default); otherwise wait until a person does.
+    :param deferrable: Wait in the triggerer. By default what ``[operators] default_deferrable`` says.
+    :param poll_interval: Seconds, or timedelta, from one look at the job or the balance to the next; 60 by default.
+        LeadMagic asks for 45 at least.
+    :param timeout: Seconds, or timedelta, that one try waits in all, for credits and for the job; 7 days by default.
+    :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
+    :raises ValueError: If an argument, a row or a file cannot be used; the message names it. Nothing was spent.
+    :raises CreditsLimitError: If it could cost more than ``max_credits``. Nothing was spent.
+    :raises InsufficientCreditsError: If the balance does not cover it and ``on_insufficient`` is ``fail``.
+    :raises LeadMagicTimeoutError: When ``timeout`` is reached. The job goes on, and the next try joins it.
+    :raises AirflowFailException: If the job failed or was canceled at LeadMagic, which a retry would not change.
+    :raises LeadMagicError: What LeadMagic refuses, or does not answer.
+    """
+
+    template_fields: Sequence[str] = (
+        "product",
+        "rows",
+        "input_path",
+        "output_path",
+        "minimum_balance_after",
+        "max_credits",
+        "leadmagic_conn_id",
+    )
+    operator_extra_links = CREDITS_LINKS
+    ui_color = "#e8f4ea"
+
+    def __init__(
+        self,
+        *,
+        product: str,
+        output_path: str | os.PathLike[str] | ObjectStoragePath,
+        rows: Any = None,
+        input_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
+        minimum_balance_after: Decimal | float | str = 0,
+        max_credits: Decimal | float | str | None = None,
+        on_insufficient: OnInsufficient = "wait",
+        resume_when_paused: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: timedelta | float = 60,
+        timeout: timedelta | float = timedelta(days=7),
+        leadmagic_conn_id: str = "leadmagic_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (rows is None) == (input_path is None):
+            raise ValueError("Either rows or input_path must be given, and not both")
+        check_choice("on_insufficient", on_insufficient, get_args(OnInsufficient))
+        check_flag("resume_when_paused", resume_when_paused)
+        check_flag("deferrable", deferrable)
+        check_seconds("poll_interval", poll_interval, above_zero=True)
+        check_seconds("timeout", timeout, above_zero=True)
+        self.product = product
+        self.rows = rows
+        self.input_path = input_path
+        self.output_path = output_path
+        self.minimum_balance_after = minimum_balance_after
+        self.max_credits = max_credits
+        self.on_insufficient = on_insufficient
+        self.resume_when_paused = resume_when_paused
+        self.deferrable = deferrable
+        self.poll_interval = _seconds(poll_interval)
+        self.timeout = _seconds(timeout)
+        self.leadmagic_conn_id = leadmagic_conn_id
+        self._task_instance: Any = None
+        self._job_id: str | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Join the job of an earlier try or order one, and see it through."""
+        if self.poll_interval < POLITE_POLL_INTERVAL:
+            asked = f"{POLITE_POLL_INTERVAL:g} s from one look at a job to the next"
+            self.log.warning("poll_interval is %g s; LeadMagic asks for %s.", self.poll_interval, asked)
+        return self._start(context, time.time() + self.timeout)
+
+    def credits_to_order(self, context: Context, event: Any = None, deadline: float = 0.0) -> dict[str, Any]:
+        """
+        Go on when the balance covers the order: price and balance of this moment count, so both are asked again.
+
+        :param context: The task's context.
+        :param event: What the trigger sent.
+        :param deadline: Unix time at which waiting ends.
+        """
+        self._tell_gate_opened(report_from(event))
+        return self._start(context, deadline)
+
+    def job_seen(
+        self, context: Context, event: Any = None, record: Sequence[str] = (), deadline: float = 0.0
+    ) -> dict[str, Any]:
+        """
+        Go on when the job has ended or paused.
+
+        :param context: The task's context.
+        :param event: What the trigger sent.
+        :param record: The job that was ordered.
+        :param deadline: Unix time at which waiting ends.
+        """
+        from airflow_provider_leadmagic.bulk.watch import job_from
+
+        job = job_from(event)
+        # As the trigger said; but Airflow keeps the log of one trigger for each try, and drops those before it.
+        self.log.info("Job %s is %s: %s.", job.job_id, job.status, job.progress())
+        return self._go_on(context, job, _record(record), deadline)
+
+    def credits_to_resume(
+        self, context: Context, event: Any = None, record: Sequence[str] = (), deadline: float = 0.0
+    ) -> dict[str, Any]:
+        """
+        Go on when the balance covers the rest of a paused job.
+
+        :param context: The task's context.
+        :param event: What the trigger sent.
+        :param record: The job that was ordered.
+        :param deadline: Unix time at which waiting ends.
+        """
+        self._tell_gate_opened(report_from(event))
+        self._hold(context, _record(record))
+        self._resume(_record(record))
+        return self._go_on(context, self._wait_for_job(_record(record), deadline), _record(record), deadline)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Come back from a deferral; the end of its time is ours, whatever Airflow makes of it."""
+        if next_method == deferrals.FAILED:
+            from airflow_provider_leadmagic.bulk.watch import timed_out
+
+            failure = next_kwargs or {}
+            raise timed_out() if deferrals.is_timeout(failure) else deferrals.trigger_error(self.log, failure)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Cancel the job if a person ended the task; a worker that is told to stop leaves it to the next try."""
+        if self._job_id is None:
+            return
+        # In a thread, as this runs in a signal handler: the code it interrupts may hold what asking Airflow needs.
+        canceling = threading.Thread(target=self._cancel_if_task_is_over, name="leadmagic-on-kill")
+        canceling.start()
+        canceling.join(timeout=ON_KILL_PATIENCE)
+
+    def _cancel_if_task_is_over(self) -> None:
+        from airflow_provider_leadmagic.bulk.task_state import state_of
+        from airflow_provider_leadmagic.bulk.watch import cancel
+
+        try:
+            state = state_of(self._task_instance)
+        except Exception:
+            self.log.exception("Nobody could be asked why this task has to stop; job %s goes on.", self._job_id)
+            return
+        if state == "running":
+            self.log.info("This worker has to stop; job %s goes on, and the next try joins it.", self._job_id)
+            return
+        with self._hook(max_tries=1).get_conn() as client:
+            cancel(self.log, client, str(self._job_id))
+
+    def _start(self, context: Context, deadline: float) -> dict[str, Any]:
+        order = self._checked_order()
+        with self._hook().get_conn() as client:
+            record = self._order_once(context, client, order, deadline)
+        return self._see_through(context, record, deadline)
+
+    def _checked_order(self) -> BulkOrder:
+        from airflow_provider_leadmagic.bulk.order import BulkOrder
+        from airflow_provider_leadmagic.bulk.row_checks import check_rows
+        from airflow_provider_leadmagic.products import find_bulk_product
+
+        product = find_bulk_product(self.product)
+        limit = None if self.max_credits is None else parse_credits("max_credits", self.max_credits)
+        source = self._source()
+        check_rows(source, product)
+        self._files().check_writable(source)
+        return BulkOrder(product.name, source, self._minimum_balance_after(), limit)
+
+    def _order_once(self, context: Context, client: LeadMagicClient, order: BulkOrder, deadline: float) -> JobRecord:
+        from airflow_provider_leadmagic.bulk.idempotency import idempotency_key
+        from airflow_provider_leadmagic.bulk.joining import EarlierTries
+
+        ti, store = context["ti"], context.get("task_state_store")
+        tries = EarlierTries(client, store, idempotency_key(ti))
+        record = tries.find(order) if ti.try_number > 1 else None
+        record = record or self._order(client, order, tries.key, deadline)
+        record.save(store)
+        return record
+
+    def _order(self, client: LeadMagicClient, order: BulkOrder, key: str, deadline: float) -> JobRecord:
+        from airflow_provider_leadmagic.bulk.record import JobRecord
+
+        while True:
+            estimate = order.estimate(client)
+            try:
+                job = order.submit(client, key, estimate, self.leadmagic_conn_id)
+            except InsufficientCreditsError as error:
+                if self.on_insufficient == "fail":
+                    raise
+                self.log.info("Nothing is ordered yet. %s", error)
+                needed = max(order.credits_needed(estimate), error.required or Decimal(0))
+                self._wait(deadline).to_order(needed)
+            else:
+                self.log.info("Ordered job %s of %s rows.", job.job_id, f"{job.total_rows:,}")
+                return JobRecord(job.job_id, key, estimate)
+
+    def _see_through(self, context: Context, record: JobRecord, deadline: float) -> dict[str, Any]:
+        """Look at once, as a small job, and one that is joined, may be done."""
+        from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from
+
+        self._hold(context, record)
+        watch = JobWatch(self.log, record.job_id, report_pause=self.resume_when_paused)
+        with self._hook(max_tries=1).get_conn() as client:
+            event = watch.look(client)
+        job = job_from(event) if event else self._wait_for_job(record, deadline, watch.requested_wait)
+        return self._go_on(context, job, record, deadline)
+
+    def _wait_for_job(self, record: JobRecord, deadline: float, requested_wait: float = 0.0) -> BulkJob:
+        wait, report_pause = self._wait(deadline), self.resume_when_paused
+        return wait.for_job(record, report_pause=report_pause, requested_wait=requested_wait)
+
+    def _go_on(self, context: Context, job: BulkJob, record: JobRecord, deadline: float) -> dict[str, Any]:
+        self._hold(context, record)
+        while not job.is_finished:
+            self._resume_when_covered(job, record, deadline)
+            job = self._wait_for_job(record, deadline)
+        return self._finish(job, record)
+
+    def _resume_when_covered(self, job: BulkJob, record: JobRecord, deadline: float) -> None:
+        rest = record.estimate * (job.total_rows - job.processed) / max(job.total_rows, 1)
+        needed = rest + self._minimum_balance_after()
+        balance = self._hook().read_balance()
+        if not gate_opens(self.log, balance, needed, self.leadmagic_conn_id):
+            self._wait(deadline).to_resume(needed, record)
+        self._resume(record)
+
+    def _resume(self, record: JobRecord) -> None:
+        with self._hook().get_conn() as client:
+            if client.get_bulk_job(record.job_id).is_paused:  # or somebody else resumed it meanwhile
+                client.resume_bulk_job(record.job_id)
+                self.log.info("Job %s goes on.", record.job_id)
+
+    def _finish(self, job: BulkJob, record: JobRecord) -> dict[str, Any]:
+        from airflow_provider_leadmagic.bulk.results import write_results
+
+        if not job.is_completed:
+            raise AirflowFailException(
+                f"Job {job.job_id} is {job.status} at LeadMagic: {job.progress()}. Clearing the task orders a new one, "
+                "which pays for these rows again; LeadMagicHook.iter_bulk_results reads those that are done."
+            )
+        files = self._files()
+        with self._hook().get_conn() as client:
+            written = write_results(client, job, self._source(), files)
+        return {
+            "job_id": job.job_id,
+            "status": job.status,
+            "total_rows": job.total_rows,
+            "succeeded": written.succeeded,
+            "failed": written.failed,
+            "skipped": written.skipped,
+            "credits_estimated": json_number(record.estimate),
+            "credits_consumed": json_number(job.credits_consumed),
+            "output_path": files.output_path,
+            "errors_path": files.errors_path,
+        }
+
+    def _tell_gate_opened(self, report: dict[str, Any]) -> None:
+        conn_id, spendable, needed = self.leadmagic_conn_id, report["spendable"], report["minimum_credits"]
+        self.log.info("Gate open: connection %r can spend %s credits, %s are needed.", conn_id, spendable, needed)
+
+    def _hold(self, context: Context, record: JobRecord) -> None:
+        """Know the job, for when the task is killed."""
+        self._task_instance, self._job_id = context["ti"], record.job_id
+
+    def _source(self) -> RowSource:
+        from airflow_provider_leadmagic.bulk.rows import row_source
+
+        return row_source(rows=self.rows, input_path=self.input_path)
+
+    def _files(self) -> ResultFiles:
+        from airflow_provider_leadmagic.bulk.files import ResultFiles
+
+        return ResultFiles(self.output_path)
+
+    def _hook(self, **arguments: Any) -> LeadMagicHook:
+        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+
+        return LeadMagicHook(self.leadmagic_conn_id, **arguments)
+
+    def _wait(self, deadline: float) -> Wait:
+        from airflow_provider_leadmagic.bulk.waiting import TriggererWait, WorkerWait
+
+        if self.deferrable:
+            return TriggererWait(self.defer, self.leadmagic_conn_id, self.poll_interval, deadline)
+        return WorkerWait(self.log, self.leadmagic_conn_id, self.poll_interval, deadline)
+
+    def _minimum_balance_after(self) -> Decimal:
+        return parse_credits("minimum_balance_after", self.minimum_balance_after)
+
+
+def _seconds(length: timedelta | float) -> float:
+    return length.total_seconds() if isinstance(length, timedelta) else float(length)
+
+
+def _record(parts: Sequence[str]) -> JobRecord:
+    from airflow_provider_leadmagic.bulk.record import JobRecord
+
+    return JobRecord.from_json(parts)

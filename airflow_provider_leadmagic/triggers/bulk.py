@@ -1,0 +1,154 @@
+"""Triggers that wait for a bulk job: for its end, or for the credits it paused for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
+from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from airflow_provider_leadmagic.bulk.watch import JobWatch
+
+
+class _HoldsJob(BaseTrigger):
+    """
+    Cancels its job when a person ends the task, and only then.
+
+    Airflow 3.3+ calls ``on_kill`` for that. On older versions a trigger is only told to stop, whatever the reason, and
+    has to ask for the state of its task.
+    """
+
+    leadmagic_conn_id: str
+    job_id: str
+    deadline: float
+
+    async def on_kill(self) -> None:
+        """Cancel the job."""
+        from airflow_provider_leadmagic.bulk.watch import cancel
+        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+
+        with await LeadMagicHook(self.leadmagic_conn_id).aget_conn() as client:
+            await asyncio.to_thread(cancel, self.log, client, self.job_id)
+
+    @asynccontextmanager
+    async def _killed_by_hand(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not hasattr(BaseTrigger, "on_kill") and await self._is_task_over():
+                await self.on_kill()
+            raise
+
+    async def _is_task_over(self) -> bool:
+        if self.task_instance is None or time.time() >= self.deadline:
+            return False  # in dag.test(), or the deferral ran out of time: the next try joins the job
+        from airflow_provider_leadmagic.bulk.task_state import state_of
+
+        try:
+            return await asyncio.to_thread(state_of, self.task_instance) != "deferred"
+        except Exception:
+            self.log.exception("Nobody could be asked why job %s is not watched any more; it goes on.", self.job_id)
+            return False
+
+
+class BulkJobTrigger(_HoldsJob):
+    """
+    Fires once when a bulk job has ended or paused, or when looking at it has become pointless.
+
+    :param leadmagic_conn_id: The connection.
+    :param job_id: The job.
+    :param poll_interval: Seconds between two looks.
+    :param deadline: Unix time at which Airflow ends the deferral.
+    :param report_pause: Whether a pause fires; if not, it is waited out.
+    :param not_before: Unix time before which not to look, because LeadMagic said so.
+    """
+
+    def __init__(
+        self,
+        leadmagic_conn_id: str,
+        job_id: str,
+        poll_interval: float,
+        deadline: float,
+        report_pause: bool = True,
+        not_before: float = 0.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.leadmagic_conn_id = leadmagic_conn_id
+        self.job_id = job_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.report_pause = report_pause
+        self.not_before = not_before
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Describe the trigger for the database: names and numbers, nothing secret."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "leadmagic_conn_id": self.leadmagic_conn_id,
+            "job_id": self.job_id,
+            "poll_interval": self.poll_interval,
+            "deadline": self.deadline,
+            "report_pause": self.report_pause,
+            "not_before": self.not_before,
+        }
+
+    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
+        """Look at the job until there is something to do about it."""
+        async with self._killed_by_hand():
+            yield TriggerEvent(await self._first_event())  # type: ignore[no-untyped-call]
+
+    async def _first_event(self) -> dict[str, Any]:
+        from airflow_provider_leadmagic.bulk.watch import JobWatch
+
+        watch = JobWatch(self.log, self.job_id, report_pause=self.report_pause)
+        watch.requested_wait = self.not_before - time.time()
+        while True:
+            await asyncio.sleep(max(self.poll_interval, watch.requested_wait))
+            event = await self._look(watch)
+            if event is not None:
+                return event
+
+    async def _look(self, watch: JobWatch) -> dict[str, Any] | None:
+        from airflow_provider_leadmagic.triggers.look_client import client_for_one_look
+
+        try:
+            client = await client_for_one_look(self.leadmagic_conn_id)
+        except LeadMagicConnectionError as error:
+            return watch.note_failure(error)
+        try:
+            return await asyncio.to_thread(watch.look, client)
+        finally:
+            client.close()
+
+
+class PausedBulkJobTrigger(SufficientCreditsTrigger, _HoldsJob):
+    """
+    Waits like a gate for the credits that a paused job needs to go on.
+
+    :param arguments: Arguments of :class:`~airflow_provider_leadmagic.triggers.credits.SufficientCreditsTrigger`.
+    :param job_id: The job.
+    :param deadline: Unix time at which Airflow ends the deferral.
+    """
+
+    def __init__(self, *arguments: Any, job_id: str, deadline: float, **kwargs: Any) -> None:
+        super().__init__(*arguments, **kwargs)
+        self.job_id = job_id
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Describe the trigger for the database: names and numbers, nothing secret."""
+        path, kwargs = super().serialize()
+        return path, {**kwargs, "job_id": self.job_id, "deadline": self.deadline}
+
+    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
+        """Work without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
+        async with self._killed_by_hand():
+            async for event in super().run():
+                yield event

@@ -1,0 +1,275 @@
+"""What a job found is put together with the rows that were submitted, in their order, in two files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+
+import pytest
+
+from airflow_provider_leadmagic.bulk.files import ResultFiles
+from airflow_provider_leadmagic.bulk.results import WrittenRows, write_results
+from airflow_provider_leadmagic.bulk.rows import row_source
+from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
+
+NAMES = ["Jane Doe", "notfound", "invalid", "Joe Doe", "Jim Doe", "invalid too"]
+ROWS = [{"crm_id": index, "full_name": name, "domain": "acme.example"} for index, name in enumerate(NAMES)]
+
+
+@pytest.fixture
+def write(client, tmp_path):
+    """Give a function that writes the results of a job and returns the rows of both files, and the counts."""
+
+    def write(job, name="out.jsonl", **rows):
+        files = ResultFiles(tmp_path / name)
+        written = write_results(client, job, row_source(**rows), files)
+        return _read(files.output_path), _read(files.errors_path), written
+
+    return write
+
+
+def _read(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file)) if path.endswith(".csv") else [json.loads(line) for line in file]
+
+
+@pytest.fixture(params=["download", "pages"])
+def results_of(request, leadmagic_sandbox):
+    """Give a function that has the sandbox answer with scripted results, in the download or in the pages."""
+
+    def script(*results):
+        rows = [{"row_index": index, "status": "success", **result} for index, result in enumerate(results)]
+        if request.param == "download":
+            leadmagic_sandbox.fail_next("/bulk/jobs/*/download", body=as_csv(rows), content_type="text/csv")
+        else:
+            leadmagic_sandbox.fail_next("/bulk/jobs/*/download", status=404)
+            page = {"rows": rows, "limit": 1000, "offset": 0}
+            leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body=json.dumps(page))
+
+    return script
+
+
+def as_csv(rows):
+    columns = ["row_index", "status", "lm_input", "lm_output", "credits_consumed", "error_message", "http_status_code"]
+    lines = [columns, *([_cell(row.get(column)) for column in columns] for row in rows)]
+    return "".join(",".join(f'"{cell}"' for cell in line) + "\r\n" for line in lines)
+
+
+def _cell(value):
+    text = json.dumps(value) if isinstance(value, dict | list) else "" if value is None else str(value)
+    return text.replace('"', '""')
+
+
+def test_every_row_lands_in_one_of_the_files_in_input_order(finished, write):
+    output, errors, written = write(finished(ROWS), rows=ROWS)
+    assert [row["crm_id"] for row in output] == [0, 1, 3, 4]
+    assert [row["crm_id"] for row in errors] == [2, 5]
+    assert written == WrittenRows(succeeded=4, failed=2, skipped=0)
+
+
+def test_a_row_keeps_its_columns_and_gets_what_was_found(finished, write):
+    output, _, _ = write(finished(ROWS), rows=ROWS)
+    jane, miss, *_ = output
+    assert list(jane)[:4] == ["crm_id", "full_name", "domain", "lm_email"]
+    assert list(jane)[-1] == "lm_credits_consumed"
+    assert jane.items() >= {**ROWS[0], "lm_email": "jane-doe@acme.example", "lm_credits_consumed": 1}.items()
+    assert (miss["lm_email"], miss["lm_credits_consumed"]) == (None, 0)
+    assert all(row.keys() == jane.keys() for row in output)
+
+
+def test_a_failed_row_keeps_its_columns_and_gets_the_reason(finished, write):
+    _, errors, _ = write(finished(ROWS), rows=ROWS)
+    message = "Invalid full_name format: invalid"
+    assert errors[0] == {**ROWS[2], "lm_error_message": message, "lm_http_status_code": 422}
+
+
+def test_input_and_output_may_be_of_different_formats(finished, write, tmp_path):
+    path = tmp_path / "leads.csv"
+    lines = ["crm_id,full_name,domain", *(",".join(map(str, row.values())) for row in ROWS)]
+    path.write_text("\n".join(lines))
+    output, errors, _ = write(finished(row_source(input_path=path)), "out.ndjson", input_path=path)
+    assert [row["crm_id"] for row in (*output, *errors)] == ["0", "1", "3", "4", "2", "5"]
+    output, errors, _ = write(finished(ROWS), "out.csv", rows=ROWS)
+    assert [row["lm_credits_consumed"] for row in output] == ["1", "0", "1", "1"]
+
+
+def test_a_row_the_job_never_did_is_skipped(client, finished, leadmagic_sandbox, write):
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    job = finished(ROWS)
+    leadmagic_sandbox.advance_bulk(2)  # of the first four rows the last two are done first
+    client.cancel_bulk_job(job.job_id)
+    output, errors, written = write(client.get_bulk_job(job.job_id), rows=ROWS)
+    assert [row["crm_id"] for row in output] == [3]
+    codes = {row["crm_id"]: row["lm_http_status_code"] for row in errors}
+    assert codes == {0: None, 1: None, 2: 422, 4: None, 5: None}
+    assert errors[0]["lm_error_message"] == "skipped: the job has no result for this row"
+    assert written == WrittenRows(succeeded=1, failed=1, skipped=4)
+
+
+def test_a_job_without_any_result_has_only_skipped_rows(finished, leadmagic_sandbox, write):
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    output, errors, written = write(finished(ROWS), "out.csv", rows=ROWS)
+    assert (output, len(errors), written) == ([], 6, WrittenRows(0, 0, 6))
+
+
+def test_the_fields_that_were_found_are_columns_of_every_row(finished, write, results_of):
+    job = finished(ROWS[:3])
+    results_of({"lm_output": {"b": 1}}, {"lm_output": None}, {"lm_output": {"a": 2, "b": {"c": [3]}}})
+    output, _, _ = write(job, rows=ROWS[:3])
+    found = [{name: value for name, value in row.items() if name not in ROWS[0]} for row in output]
+    assert found == [
+        {"lm_b": 1, "lm_a": None, "lm_credits_consumed": None},
+        {"lm_b": None, "lm_a": None, "lm_credits_consumed": None},
+        {"lm_b": {"c": [3]}, "lm_a": 2, "lm_credits_consumed": None},
+    ]
+    assert [list(row) for row in found] == [["lm_b", "lm_a", "lm_credits_consumed"]] * 3
+
+
+@pytest.mark.parametrize("arrival", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)], ids=str)
+def test_columns_come_in_the_order_of_the_rows_not_of_the_results(finished, write, results_of, arrival):
+    job = finished(ROWS[:3])
+    found = [{"first": 1}, {"second": 2}, {"first": 3}]
+    results_of(*({"row_index": index, "lm_output": found[index]} for index in arrival))
+    output, _, _ = write(job, rows=ROWS[:3])
+    assert list(output[0])[3:5] == ["lm_first", "lm_second"]
+
+
+def test_a_failed_row_adds_no_column(finished, write, results_of):
+    job = finished(ROWS[:2])
+    results_of({"status": "failed", "lm_output": {"trace": 1}}, {"lm_output": {"email": "a@b.example"}})
+    output, _, _ = write(job, rows=ROWS[:2])
+    assert output == [{**ROWS[1], "lm_email": "a@b.example", "lm_credits_consumed": None}]
+
+
+@pytest.mark.parametrize(
+    ("price", "found", "credits_consumed"),
+    [("0.25", {}, 0.25), ("2.00", {"credits_consumed": 7}, 2), (None, {"credits_consumed": 0.05}, 0.05), (1, {}, 1)],
+)
+def test_the_price_stands_there_once(finished, write, results_of, price, found, credits_consumed):
+    job = finished(ROWS[:1])
+    results_of({"lm_output": found, "credits_consumed": price})
+    output, _, _ = write(job, rows=ROWS[:1])
+    assert output == [{**ROWS[0], "lm_credits_consumed": credits_consumed}]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+@pytest.mark.parametrize("taken", ["lm_email", "lm_credits_consumed", "lm_error_message"])
+def test_a_column_of_the_input_is_never_replaced(finished, write, name, taken):
+    rows = [{**row, taken: "ours", "lm_lm": "ours as well"} for row in ROWS]
+    output, errors, _ = write(finished(rows), name, rows=rows)
+    assert {row[taken] for row in (*output, *errors)} == {"ours"}
+    assert {"lm_lm_email", "lm_lm_credits_consumed"} <= output[0].keys()
+    assert {"lm_lm_error_message", "lm_lm_http_status_code"} <= errors[0].keys()
+
+
+def test_of_two_results_for_a_row_the_later_one_is_written(finished, write, results_of):
+    job = finished(ROWS[:1])
+    results_of({"status": "failed", "error_message": "no"}, {"row_index": 0, "lm_output": {"email": "a@b.example"}})
+    output, errors, _ = write(job, rows=ROWS[:1])
+    assert ([row["lm_email"] for row in output], errors) == (["a@b.example"], [])
+
+
+@pytest.mark.parametrize(
+    ("result", "is_success"),
+    [
+        ({"status": "enriched", "lm_output": {"email": "a@b.example"}}, True),
+        ({"status": "enriched"}, False),
+        ({"status": "failed", "lm_output": {"email": "a@b.example"}}, False),
+        ({"status": "skipped"}, False),
+        ({"status": "success", "lm_output": ["a", "b"]}, True),
+    ],
+)
+def test_what_was_found_is_never_among_the_failures(finished, write, results_of, result, is_success):
+    job = finished(ROWS[:1])
+    results_of(result)
+    output, errors, _ = write(job, rows=ROWS[:1])
+    assert (len(output), len(errors)) == (is_success, not is_success)
+
+
+def test_what_is_no_object_is_one_column(finished, write, results_of):
+    job = finished(ROWS[:1])
+    results_of({"lm_output": ["a", "b"]})
+    assert write(job, rows=ROWS[:1])[0][0]["lm_output"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_a_row_without_a_result_has_a_reason_even_if_leadmagic_gives_none(finished, write, results_of, status):
+    job = finished(ROWS[:1])
+    results_of({"status": status})
+    assert write(job, rows=ROWS[:1])[1][0]["lm_error_message"] == f"{status}: LeadMagic gives no reason"
+
+
+def test_a_download_that_could_not_be_read_leaves_no_columns_behind(finished, write, leadmagic_sandbox):
+    job = finished(ROWS[:2])
+    body = as_csv([{"row_index": 0, "status": "success", "lm_output": {"strange": 1}}, {"row_index": "?"}])
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", body=body, content_type="text/csv")
+    output, _, _ = write(job, rows=ROWS[:2])
+    assert "lm_email" in output[0]
+    assert "lm_strange" not in output[0]
+
+
+def test_the_reason_of_a_failure_holds_no_token(finished, write, results_of):
+    job = finished(ROWS[:1])
+    results_of({"status": "failed", "error_message": "see https://app.example/?token=s3cret"})
+    assert write(job, rows=ROWS[:1])[1][0]["lm_error_message"] == "see https://app.example/?token=***"
+
+
+@pytest.mark.parametrize(
+    ("now", "submitted"),
+    [
+        ("7", 7),
+        (7, "7"),
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("true", True),
+        ("", None),
+        ("Jane ", "jane"),
+        ("STRASSE", "Straße"),
+        ({"a": 1, "b": [2]}, {"b": [2], "a": 1}),
+    ],
+)
+def test_a_value_may_look_different_and_be_the_same(finished, write, results_of, now, submitted):
+    rows = [{**ROWS[0], "extra": now}]
+    job = finished(rows)
+    results_of({"lm_input": {"extra": submitted, "only LeadMagic has this": 1}})
+    assert write(job, rows=rows)[2] == WrittenRows(1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("now", "problem"),
+    [
+        ([ROWS[1], ROWS[0], *ROWS[2:]], "row 1 of bulk job {} was submitted with other values than row 1 of rows"),
+        ([*ROWS[:5], ROWS[4]], "row 6 of bulk job {} was submitted with other values than row 6 of rows holds now"),
+        (ROWS[:5], "bulk job {} has a result for row 6, but rows ends at 5"),
+        ([], "bulk job {} has a result for row 6, but rows ends at 0"),
+        ([ROWS[0], {**ROWS[1], "new": 1}], "row 2 of bulk job {} was submitted with other values than row 2 of rows"),
+    ],
+)
+def test_results_are_never_given_to_other_rows(finished, write, tmp_path, now, problem):
+    (tmp_path / "out.jsonl").write_text("of last night")
+    job = finished(ROWS)
+    with pytest.raises(LeadMagicResponseError) as caught:
+        write(job, rows=now)
+    assert str(caught.value).startswith(problem.format(job.job_id))
+    assert str(caught.value).endswith(": the input changed since it was submitted; nothing was written")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert (tmp_path / "out.jsonl").read_text() == "of last night"
+
+
+def test_an_input_that_is_gone_leaves_no_file_behind(finished, write, tmp_path):
+    with pytest.raises(ValueError, match="there is no such file"):
+        write(finished(ROWS), input_path=tmp_path / "leads.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_log_tells_the_progress_and_the_end(finished, write, monkeypatch, caplog):
+    monkeypatch.setattr("airflow_provider_leadmagic.bulk.results.LOG_EVERY", 4)
+    job = finished(ROWS)
+    with caplog.at_level(logging.INFO, "airflow_provider_leadmagic.bulk"):
+        write(job, rows=ROWS)
+    progress, end = [record.getMessage() for record in caplog.records]
+    assert progress == "4 rows are written"
+    assert end.startswith("Wrote 4 rows to /")
+    assert "out.jsonl, and 2 failed and 0 skipped rows to /" in end
+    assert end.endswith("out.errors.jsonl")

@@ -1,0 +1,242 @@
+"""Who ends a task decides what becomes of its job: a person cancels it, a machine leaves it to the next try."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.triggers.base import BaseTrigger
+
+from airflow_provider_leadmagic.bulk.record import JobRecord
+from airflow_provider_leadmagic.bulk.watch import JobWatch
+from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
+from demo.local_airflow import wait_until
+from tests.bulk_operator.airflow_part import Killed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_mock import MockerFixture
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from tests.bulk_operator.conftest import MakeTask
+
+BY_HAND = ["failed", "success", "skipped", "restarting", None]
+NEVER = 3600.0
+TASK_INSTANCE: Any = SimpleNamespace(task_id="enrich")
+
+
+def statuses(sandbox: Sandbox) -> list[str]:
+    return [job.status for job in sandbox.bulk_jobs]
+
+
+@pytest.fixture
+def task_state(mocker: MockerFixture) -> Callable[[Any], None]:
+    """Say what Airflow says about the task: only a real Airflow can, and the end-to-end tests ask one."""
+
+    def set_state(state: Any) -> None:
+        answer = {"side_effect": state} if isinstance(state, Exception) else {"return_value": state}
+        mocker.patch("airflow_provider_leadmagic.bulk.task_state.state_of", **answer)
+
+    return set_state
+
+
+def stop_while_waiting(task: MakeTask, mocker: MockerFixture) -> None:
+    """Let a task wait on a worker, and tell the worker to stop, as Airflow does by a signal."""
+    operator = (waiting := task(deferrable=False)).operator
+
+    def stopped(*_: Any) -> None:
+        on_kill()
+        raise Killed
+
+    mocker.patch.object(JobWatch, "look", side_effect=stopped)
+    copied: list[Any] = []
+    mocker.patch("tests.bulk_operator.airflow_part.copy.copy", side_effect=lambda it: copied.append(it) or it)
+    on_kill = operator.on_kill
+    with pytest.raises(Killed):
+        waiting.run()
+
+
+@pytest.mark.parametrize("state", BY_HAND)
+def test_a_person_who_ends_a_running_task_ends_its_job(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None], state: Any
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    task_state(state)
+
+    stop_while_waiting(task, mocker)
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
+@pytest.mark.parametrize("state", ["running", RuntimeError("the database is away")])
+def test_a_worker_that_has_to_stop_leaves_the_job_to_the_next_try(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    task_state: Callable[[Any], None],
+    state: Any,
+    said: Callable[[], str],
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    task_state(state)
+
+    stop_while_waiting(task, mocker)
+
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
+    assert "goes on" in said()
+
+
+def test_a_task_that_has_ordered_nothing_yet_has_nothing_to_cancel(
+    task: MakeTask, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
+) -> None:
+    task_state("failed")
+
+    task().operator.on_kill()
+
+    assert leadmagic_sandbox.requests == []
+
+
+def test_a_signal_that_interrupts_a_talk_with_airflow_still_ends_the_job(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, job_id: str
+) -> None:
+    talk = threading.Lock()
+
+    def ask_airflow(_: Any) -> str:
+        with talk:
+            return "failed"
+
+    mocker.patch("airflow_provider_leadmagic.bulk.task_state.state_of", side_effect=ask_airflow)
+    mocker.patch("airflow_provider_leadmagic.operators.bulk.ON_KILL_PATIENCE", 0.02)
+    operator = task().operator
+    operator._hold({"ti": TASK_INSTANCE}, JobRecord(job_id, "key", Decimal(1)))
+
+    with talk:
+        operator.on_kill()
+        assert statuses(leadmagic_sandbox) == ["uploaded"]
+
+    wait_until(lambda: statuses(leadmagic_sandbox) == ["canceled"], 5, "the job to be canceled")
+
+
+def test_a_job_that_cannot_be_canceled_is_told_to_people(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    task_state: Callable[[Any], None],
+    said: Callable[[], str],
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/review", status=503, times=None)
+    task_state("failed")
+
+    stop_while_waiting(task, mocker)
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert f"Job {job.job_id} could not be canceled and may go on to spend credits: cancel it there." in said()
+
+
+@pytest.fixture
+def job_id(leadmagic_sandbox: Sandbox) -> str:
+    """A job that is under way."""
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
+        rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
+        return client.submit_bulk("email_finder", rows, idempotency_key="key").job_id
+
+
+@pytest.fixture(params=["BulkJobTrigger", "PausedBulkJobTrigger"])
+def trigger(request: pytest.FixtureRequest, job_id: str) -> BulkJobTrigger | PausedBulkJobTrigger:
+    """Both triggers that hold a job."""
+    deadline = time.time() + NEVER
+    if request.param == "BulkJobTrigger":
+        return BulkJobTrigger("leadmagic_default", job_id, NEVER, deadline)
+    return PausedBulkJobTrigger("leadmagic_default", "9999", NEVER, job_id=job_id, deadline=deadline)
+
+
+def test_airflow_tells_a_trigger_that_a_person_ended_the_task(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox
+) -> None:
+    asyncio.run(trigger.on_kill())
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
+async def stop(trigger: Any, task_instance: Any) -> None:
+    """Stop a trigger as a triggerer does."""
+
+    async def run() -> None:
+        async for _ in trigger.run():
+            pass
+
+    trigger.task_instance = task_instance
+    running = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+@pytest.fixture
+def before_airflow_33(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take ``on_kill`` from Airflow's triggers, as they have it since 3.3."""
+    monkeypatch.delattr(BaseTrigger, "on_kill", raising=False)
+
+
+@pytest.mark.usefixtures("before_airflow_33")
+@pytest.mark.parametrize("state", BY_HAND)
+def test_before_airflow_33_a_trigger_finds_out_that_a_person_ended_the_task(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    state: Any,
+) -> None:
+    task_state(state)
+
+    asyncio.run(stop(trigger, TASK_INSTANCE))
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
+@pytest.mark.usefixtures("before_airflow_33")
+@pytest.mark.parametrize("state", ["deferred", RuntimeError("the database is away")])
+def test_before_airflow_33_a_trigger_that_moves_to_another_triggerer_cancels_nothing(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    state: Any,
+) -> None:
+    task_state(state)
+
+    asyncio.run(stop(trigger, TASK_INSTANCE))
+
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
+
+
+@pytest.mark.usefixtures("before_airflow_33")
+def test_before_airflow_33_a_deferral_that_ran_out_of_time_cancels_nothing(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
+) -> None:
+    task_state("scheduled")
+    trigger.deadline = time.time() - 1
+
+    asyncio.run(stop(trigger, TASK_INSTANCE))
+
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
+
+
+@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="Airflow before 3.3 does not tell")
+def test_from_airflow_33_on_a_trigger_that_is_stopped_waits_to_be_told(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
+) -> None:
+    task_state("failed")
+
+    asyncio.run(stop(trigger, TASK_INSTANCE))
+
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []

@@ -1,0 +1,58 @@
+"""What the operator refuses when the DAG is parsed, and what it leaves to the run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
+
+GOOD = {"task_id": "enrich", "product": "email_finder", "output_path": "enriched.csv"}
+
+
+@pytest.mark.parametrize("given", [{}, {"rows": [], "input_path": "leads.csv"}])
+def test_either_rows_or_a_file_are_needed(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="Either rows or input_path must be given, and not both"):
+        BulkEnrichmentOperator(**GOOD, **given)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("on_insufficient", "skip"),
+        ("resume_when_paused", "yes"),
+        ("deferrable", 1),
+        ("poll_interval", 0),
+        ("poll_interval", True),
+        ("timeout", timedelta(0)),
+        ("timeout", float("nan")),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_named(argument: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{argument} must be "):
+        BulkEnrichmentOperator(**GOOD, rows=[], **{argument: value})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"product": "{{ params.product }}", "max_credits": "{{ params.limit }}", "minimum_balance_after": "{{ 1 }}"},
+        {"rows": "{{ ti.xcom_pull(task_ids='load') }}", "leadmagic_conn_id": "{{ params.account }}"},
+        {"input_path": "s3://leads/{{ ds }}.csv", "output_path": "s3://leads/{{ ds }}.enriched.csv"},
+    ],
+)
+def test_what_is_a_template_is_judged_when_it_runs(values: dict[str, Any]) -> None:
+    rows = {} if "input_path" in values or "rows" in values else {"rows": []}
+
+    operator = BulkEnrichmentOperator(**{**GOOD, **rows, **values})
+
+    assert set(values) <= set(operator.template_fields)
+    assert {name: getattr(operator, name) for name in values} == values
+
+
+def test_lengths_of_time_may_be_timedeltas() -> None:
+    operator = BulkEnrichmentOperator(**GOOD, rows=[], poll_interval=timedelta(minutes=2), timeout=timedelta(days=1))
+
+    assert (operator.poll_interval, operator.timeout) == (120, 86_400)
