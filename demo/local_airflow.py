@@ -111,6 +111,10 @@ class LocalAirflow:
             _signal(process, signal.SIGKILL)
         popen.wait(timeout=5)
 
+    def pid_of(self, name: str) -> int:
+        """Tell the process of a component."""
+        return self._processes[name].pid
+
     def run(self, *arguments: str) -> str:
         """Run an ``airflow`` command to its end and return what it printed."""
         command = [sys.executable, "-m", "airflow", *arguments]

@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from demo.local_airflow import LocalAirflow, wait_until
 from tests.airflow_home import HOME, IGNORED, REPOSITORY
+from tests.e2e.bulk_accounts import IN_THE_TRIGGERER, ON_THE_WORKER, ROWS, STORIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ def accounts() -> Iterator[dict[str, Sandbox]]:
     """LeadMagic accounts by the id of the connection that leads to them."""
     with ExitStack() as stack:
         balances = {"rich": 1000, "poor": 1, "waiting": 1, "sixty": 1, "echo": 1, "leadmagic_default": 2}
+        balances |= dict.fromkeys(STORIES, 1000)
         sandboxes = {
             conn_id: stack.enter_context(Sandbox(credits=credits_, api_key=CANARY))
             for conn_id, credits_ in balances.items()
@@ -42,7 +44,8 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
     (dags / ".airflowignore").write_text(IGNORED)
     (dags / "examples").symlink_to(REPOSITORY / "example_dags")
     (dags / "e2e").symlink_to(REPOSITORY / "tests" / "e2e" / "dags")
-    connections = {f"AIRFLOW_CONN_{conn_id.upper()}": sandbox.connection_json for conn_id, sandbox in accounts.items()}
+    (HOME / "bulk").mkdir()
+    connections = {f"AIRFLOW_CONN_{conn_id.upper()}": _patient(sandbox) for conn_id, sandbox in accounts.items()}
     wrong_key = accounts["poor"].connection_json.replace(CANARY, WRONG_CANARY)
     settings = {
         **connections,
@@ -54,9 +57,23 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "2",
+        # How soon the scheduler notices that a worker was killed: Airflow 2, Airflow 3.
+        "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",
+        "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        "LEADMAGIC_TEST_BULK_FOLDER": str(HOME / "bulk"),
+        "LEADMAGIC_TEST_BULK_ROWS": str(ROWS),
+        "LEADMAGIC_TEST_BULK_ON_THE_WORKER": " ".join(ON_THE_WORKER),
+        "LEADMAGIC_TEST_BULK_IN_THE_TRIGGERER": " ".join(IN_THE_TRIGGERER),
     }
     with LocalAirflow(HOME / "e2e-airflow", dags, settings) as running:
         yield running
+
+
+def _patient(sandbox: Sandbox) -> str:
+    """Point a connection at an account, with a timeout that outlasts whatever a test holds up."""
+    return json.dumps({**json.loads(sandbox.connection_json), "extra": {"timeout": 600}})
 
 
 def run_to_the_end(airflow: LocalAirflow, dag_id: str, run_id: str, timeout: float) -> str:

@@ -1,0 +1,80 @@
+"""What a person does in Airflow's web interface, and what a power cut does to Airflow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import requests
+
+from demo.local_airflow import IS_AIRFLOW_3, wait_until
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from demo.local_airflow import LocalAirflow
+
+#: What the web interface of Airflow 2 calls when somebody marks a task as failed.
+MARK_FAILED = """
+import sys
+from airflow.models.dagbag import DagBag
+from airflow.utils.state import TaskInstanceState
+dag_id, run_id, task_id = sys.argv[1:]
+dag = DagBag(read_dags_from_db=True).get_dag(dag_id)
+dag.set_task_instance_state(task_id=task_id, run_id=run_id, state=TaskInstanceState.FAILED, commit=True)
+"""
+
+
+def start_run(airflow: LocalAirflow, dag_id: str) -> str:
+    """Trigger a DAG."""
+    if not IS_AIRFLOW_3:
+        return airflow.trigger(dag_id)
+    return str(_call(airflow, "POST", f"dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"])
+
+
+def mark_failed(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> None:
+    """End a task by hand."""
+    if IS_AIRFLOW_3:
+        task = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        _call(airflow, "PATCH", task, {"new_state": "failed"})
+        return
+    command = [sys.executable, "-c", MARK_FAILED, dag_id, run_id, task_id]
+    subprocess.run(command, env=airflow.environment, check=True, capture_output=True)
+
+
+def kill_whoever_talks_to(account: Sandbox, *, spare: int = 0) -> None:
+    """
+    Kill the task that has a connection to an account, and the worker it runs in, as a power cut would.
+
+    :param spare: A process that lives on: the scheduler, where workers are its children.
+    """
+    port = int(account.url.rpartition(":")[2])
+    wait_until(lambda: bool(_connected_to(port)), 60, f"a task that talks to {account.url}")
+    for process in _connected_to(port):
+        parent = process.parent()
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+        if parent and parent.pid not in (spare, os.getpid(), 1):
+            with suppress(psutil.NoSuchProcess):
+                parent.send_signal(signal.SIGKILL)
+
+
+def _connected_to(port: int) -> list[psutil.Process]:
+    pids = {
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.raddr and connection.raddr.port == port and connection.pid not in (None, os.getpid())
+    }
+    return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+
+
+def _call(airflow: LocalAirflow, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    token = requests.get(f"{airflow.url}/auth/token", timeout=30).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = requests.request(method, f"{airflow.url}/api/v2/{path}", json=body, headers=headers, timeout=30)
+    answer.raise_for_status()
+    return answer.json()
