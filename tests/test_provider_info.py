@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -53,6 +54,22 @@ def test_every_module_a_dag_can_use_is_named():
     package = Path(__file__).parents[1] / "airflow_provider_leadmagic"
     files = [path for section in ("hooks", "operators", "sensors") for path in (package / section).glob("[!_]*.py")]
     assert {f"airflow_provider_leadmagic.{path.parent.name}.{path.stem}" for path in files} <= set(MODULES)
+
+
+def test_every_module_with_triggers_is_named():
+    from airflow.triggers.base import BaseTrigger
+
+    folder = Path(__file__).parents[1] / "airflow_provider_leadmagic" / "triggers"
+    modules = [
+        importlib.import_module(f"airflow_provider_leadmagic.triggers.{path.stem}") for path in folder.glob("[!_]*.py")
+    ]
+    triggers = [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, BaseTrigger) and not inspect.isabstract(value)
+    ]
+    assert {trigger.__module__ for trigger in triggers} <= set(MODULES)
 
 
 def test_every_integration_that_is_referred_to_is_described():

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.bulk.idempotency import successor
+from airflow_provider_leadmagic.bulk.job_name import is_order
 from airflow_provider_leadmagic.bulk.record import JobRecord
 
 if TYPE_CHECKING:
@@ -64,4 +65,4 @@ class EarlierTries:
         if kept is not None:
             return self._client.get_bulk_job(kept.job_id)
         jobs = islice(self._client.list_bulk_jobs(), NEWEST_JOBS)
-        return next((job for job in jobs if job.file_name == self.key), None)
+        return next((job for job in jobs if is_order(job.file_name, self.key)), None)

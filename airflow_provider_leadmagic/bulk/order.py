@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_leadmagic.bulk.job_name import job_name
 from airflow_provider_leadmagic.exceptions import CreditsLimitError, InsufficientCreditsError
 from airflow_provider_leadmagic.models import format_credits
 
@@ -26,12 +27,14 @@ class BulkOrder:
 
     :param product: The product's name.
     :param source: The rows.
+    :param digest: Of the rows.
     :param minimum_balance_after: Credits that must be left if every row is a hit.
     :param max_credits: The most it may cost; None for any price.
     """
 
     product: str
     source: RowSource
+    digest: str
     minimum_balance_after: Decimal
     max_credits: Decimal | None
 
@@ -95,4 +98,5 @@ class BulkOrder:
                 required=needed,
                 available=balance.spendable,
             )
-        return client.submit_bulk(self.product, self.source, idempotency_key=idempotency_key, file_name=idempotency_key)
+        name = job_name(idempotency_key, self.digest)
+        return client.submit_bulk(self.product, self.source, idempotency_key=idempotency_key, file_name=name)

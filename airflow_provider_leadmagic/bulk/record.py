@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
 #: Renaming it would make tries that are under way forget their job.
 _STORE_KEY = "leadmagic_bulk_job"
@@ -55,12 +55,11 @@ class JobRecord:
         record = cls.from_json(kept) if kept else None
         return record if record and record.idempotency_key == idempotency_key else None
 
-    def to_json(self) -> list[str]:
+    def to_json(self) -> dict[str, str]:
         """Describe it in plain JSON."""
-        return [self.job_id, self.idempotency_key, str(self.estimate)]
+        return {"job_id": self.job_id, "idempotency_key": self.idempotency_key, "estimate": str(self.estimate)}
 
     @classmethod
-    def from_json(cls, parts: Sequence[str]) -> Self:
-        """Rebuild the record that :meth:`to_json` described."""
-        job_id, idempotency_key, estimate = parts
-        return cls(job_id, idempotency_key, Decimal(estimate))
+    def from_json(cls, fields: Mapping[str, str]) -> Self:
+        """Rebuild the record that :meth:`to_json` described, of this version or of another."""
+        return cls(fields["job_id"], fields["idempotency_key"], Decimal(fields["estimate"]))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.bulk.agreement import agree
+from airflow_provider_leadmagic.bulk.digest import RowsDigest
+from airflow_provider_leadmagic.bulk.job_name import digest_in
 from airflow_provider_leadmagic.bulk.layout import FoundFields, Layout
 from airflow_provider_leadmagic.bulk.result_reads import read_results
 from airflow_provider_leadmagic.bulk.row_results import FAILED, SKIPPED, SUCCESS
@@ -81,16 +83,19 @@ def _paired(
     job: BulkJob, source: RowSource, columns: tuple[str, ...], spool: Spool
 ) -> Iterator[tuple[dict[str, Any], RowResult | None]]:
     """Give each row its result, and refuse rows that are not those of the job."""
-    number, known = 0, set(columns)
+    number, known, digest = 0, set(columns), RowsDigest()
     for number, (row, result) in enumerate(zip(source, spool.by_row(), strict=False), 1):
         given = {} if result is None else result.given or {}
         if row.keys() != known or not agree(row, given):
             submitted = f"row {number} of bulk job {job.job_id} was submitted with other values"
             raise _input_changed(f"{submitted} than row {number} of {source.name} holds now")
+        digest.add(row)
         yield row, result
     last = spool.last_index() + 1
     if last > number:
         raise _input_changed(f"bulk job {job.job_id} has a result for row {last}, but {source.name} ends at {number}")
+    if digest_in(job.file_name) not in (None, digest.text()):
+        raise _input_changed(f"bulk job {job.job_id} was submitted with other rows than {source.name} holds now")
 
 
 def _input_changed(problem: str) -> LeadMagicResponseError:

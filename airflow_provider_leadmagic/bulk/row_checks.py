@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.bulk.digest import RowsDigest
 from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ class RowSummary:
 
     :param count: How many there are.
     :param columns: What each of them has.
+    :param digest: Tells them from others (see :class:`~airflow_provider_leadmagic.bulk.digest.RowsDigest`).
     """
 
     count: int
     columns: tuple[str, ...]
+    digest: str
 
 
 def check_rows(source: RowSource, product: Product) -> RowSummary:
@@ -35,17 +38,18 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
     :raises ValueError: If there are none, or one is no good: it is named by its number, counted from 1, but never
         shown, as leads are personal data.
     """
-    count = 0
+    count, digest = 0, RowsDigest()
     columns: tuple[str, ...] = ()
     for count, row in enumerate(source, 1):
         try:
             columns = columns or _checked_columns(row)
             _check_row(row, columns, product)
+            digest.add(row)
         except ValueError as error:
             raise ValueError(f"row {count} of {source.name} {error}") from None
     if not count:
         raise ValueError(f"{source.name} has no rows: there is nothing to enrich")
-    return RowSummary(count, columns)
+    return RowSummary(count, columns, digest.text())
 
 
 def _checked_columns(row: dict[str, Any]) -> tuple[str, ...]:

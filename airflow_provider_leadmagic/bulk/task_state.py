@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+#: States of a task that ran and shall not go on. The others are those of one that goes on, here or in another process.
+OVER = frozenset({"failed", "success", "skipped", "removed", "upstream_failed", "restarting"})
+
 
 def state_of(task_instance: Any) -> str | None:
     """

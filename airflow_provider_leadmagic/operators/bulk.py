@@ -19,7 +19,7 @@ from airflow_provider_leadmagic.models import json_number, parse_credits
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
@@ -149,7 +149,7 @@ class BulkEnrichmentOperator(BaseOperator):
         return self._start(context, deadline)
 
     def job_seen(
-        self, context: Context, event: Any = None, record: Sequence[str] = (), deadline: float = 0.0
+        self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
     ) -> dict[str, Any]:
         """
         Go on when the job has ended or paused.
@@ -167,10 +167,10 @@ class BulkEnrichmentOperator(BaseOperator):
         return self._go_on(context, job, _record(record), deadline)
 
     def credits_to_resume(
-        self, context: Context, event: Any = None, record: Sequence[str] = (), deadline: float = 0.0
+        self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
     ) -> dict[str, Any]:
         """
-        Go on when the balance covers the rest of a paused job.
+        Go on when the balance covers the rest of a paused job; whether it still does is looked up.
 
         :param context: The task's context.
         :param event: What the trigger sent.
@@ -178,9 +178,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param deadline: Unix time at which waiting ends.
         """
         self._tell_gate_opened(report_from(event))
-        self._hold(context, _record(record))
-        self._resume(_record(record))
-        return self._go_on(context, self._wait_for_job(_record(record), deadline), _record(record), deadline)
+        return self._see_through(context, _record(record), deadline)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from a deferral; the end of its time is ours, whatever Airflow makes of it."""
@@ -201,7 +199,7 @@ class BulkEnrichmentOperator(BaseOperator):
         canceling.join(timeout=ON_KILL_PATIENCE)
 
     def _cancel_if_task_is_over(self) -> None:
-        from airflow_provider_leadmagic.bulk.task_state import state_of
+        from airflow_provider_leadmagic.bulk.task_state import OVER, state_of
         from airflow_provider_leadmagic.bulk.watch import cancel
 
         try:
@@ -209,7 +207,7 @@ class BulkEnrichmentOperator(BaseOperator):
         except Exception:
             self.log.exception("Nobody could be asked why this task has to stop; job %s goes on.", self._job_id)
             return
-        if state == "running":
+        if state not in OVER:
             self.log.info("This worker has to stop; job %s goes on, and the next try joins it.", self._job_id)
             return
         with self._hook(max_tries=1).get_conn() as client:
@@ -229,9 +227,9 @@ class BulkEnrichmentOperator(BaseOperator):
         product = find_bulk_product(self.product)
         limit = None if self.max_credits is None else parse_credits("max_credits", self.max_credits)
         source = self._source()
-        check_rows(source, product)
+        digest = check_rows(source, product).digest
         self._files().check_writable(source)
-        return BulkOrder(product.name, source, self._minimum_balance_after(), limit)
+        return BulkOrder(product.name, source, digest, self._minimum_balance_after(), limit)
 
     def _order_once(self, context: Context, client: LeadMagicClient, order: BulkOrder, deadline: float) -> JobRecord:
         from airflow_provider_leadmagic.bulk.idempotency import idempotency_key
@@ -359,7 +357,7 @@ def _seconds(length: timedelta | float) -> float:
     return length.total_seconds() if isinstance(length, timedelta) else float(length)
 
 
-def _record(parts: Sequence[str]) -> JobRecord:
+def _record(fields: Mapping[str, str] | None) -> JobRecord:
     from airflow_provider_leadmagic.bulk.record import JobRecord
 
-    return JobRecord.from_json(parts)
+    return JobRecord.from_json(fields or {})

@@ -48,7 +48,7 @@ class _HoldsJob(BaseTrigger):
             raise
 
     async def _is_task_over(self) -> bool:
-        if self.task_instance is None or time.time() >= self.deadline:
+        if self.task_instance is None or time.time() >= self._end_of_deferral():
             return False  # in dag.test(), or the deferral ran out of time: the next try joins the job
         from airflow_provider_leadmagic.bulk.task_state import state_of
 
@@ -57,6 +57,11 @@ class _HoldsJob(BaseTrigger):
         except Exception:
             self.log.exception("Nobody could be asked why job %s is not watched any more; it goes on.", self.job_id)
             return False
+
+    def _end_of_deferral(self) -> float:
+        # On Airflow 2 `execution_timeout` ends a deferral as well, if it comes first.
+        ends_at = getattr(self.task_instance, "trigger_timeout", None)
+        return min(self.deadline, ends_at.timestamp()) if ends_at else self.deadline
 
 
 class BulkJobTrigger(_HoldsJob):

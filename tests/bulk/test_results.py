@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
 from airflow_provider_leadmagic.bulk.files import ResultFiles
+from airflow_provider_leadmagic.bulk.job_name import job_name
 from airflow_provider_leadmagic.bulk.results import WrittenRows, write_results
+from airflow_provider_leadmagic.bulk.row_checks import check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
+from airflow_provider_leadmagic.products import find_product
 
 NAMES = ["Jane Doe", "notfound", "invalid", "Joe Doe", "Jim Doe", "invalid too"]
 ROWS = [{"crm_id": index, "full_name": name, "domain": "acme.example"} for index, name in enumerate(NAMES)]
@@ -226,6 +230,8 @@ def test_the_reason_of_a_failure_holds_no_token(finished, write, results_of):
         ("", None),
         ("Jane ", "jane"),
         ("STRASSE", "Straße"),
+        ("https://www.example.com/", "example.com"),
+        ("Ada  Lovelace", "Ada Lovelace"),
         ({"a": 1, "b": [2]}, {"b": [2], "a": 1}),
     ],
 )
@@ -255,6 +261,21 @@ def test_results_are_never_given_to_other_rows(finished, write, tmp_path, now, p
     assert str(caught.value).endswith(": the input changed since it was submitted; nothing was written")
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
     assert (tmp_path / "out.jsonl").read_text() == "of last night"
+
+
+@pytest.mark.parametrize("now", [[*ROWS, ROWS[0]], [{**row, "crm_id": "new"} for row in ROWS]])
+def test_rows_that_leadmagic_cannot_tell_apart_are_told_apart_by_the_name_of_the_job(finished, write, now):
+    digest = check_rows(row_source(rows=ROWS), find_product("email_finder")).digest
+    job = finished([{"full_name": row["full_name"], "domain": row["domain"]} for row in ROWS])
+    named = replace(job, file_name=job_name("airflow-0123", digest))
+    with pytest.raises(LeadMagicResponseError, match="was submitted with other rows than rows holds now"):
+        write(named, rows=now)
+
+
+def test_a_job_that_has_another_name_or_none_is_taken_by_its_rows_alone(finished, write):
+    job = finished(ROWS)
+    for name in (None, "q3-contacts.csv", "airflow-0123"):
+        assert write(replace(job, file_name=name), rows=ROWS)[2].succeeded > 0
 
 
 def test_an_input_that_is_gone_leaves_no_file_behind(finished, write, tmp_path):

@@ -22,7 +22,16 @@ def circular():
 
 def test_good_rows_are_summed_up():
     rows = [{"crm_id": 1, **JANE}, {**JANE, "crm_id": None}]
-    assert check_rows(row_source(rows=rows), FINDER) == RowSummary(2, ("crm_id", "full_name", "domain"))
+    summary = check_rows(row_source(rows=rows), FINDER)
+    assert summary == RowSummary(2, ("crm_id", "full_name", "domain"), summary.digest)
+
+
+def test_rows_have_a_digest_that_tells_them_from_others():
+    rows = [{"full_name": "Ada", "domain": "example.com"}, {"full_name": "Bob", "domain": "example.com"}]
+    others = [rows[::-1], rows[:1], [*rows, rows[0]], [rows[0], {**rows[1], "domain": "example.org"}]]
+    digests = [check_rows(row_source(rows=each), FINDER).digest for each in (rows, *others)]
+    assert len(set(digests)) == 5
+    assert check_rows(row_source(rows=[dict(reversed(row.items())) for row in rows]), FINDER).digest == digests[0]
 
 
 @pytest.mark.parametrize("value", [None, True, 7, 0.5, "ö", [1, {"a": None}], {"nested": "yes"}], ids=repr)

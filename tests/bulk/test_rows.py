@@ -65,7 +65,11 @@ def test_a_jsonl_file_keeps_its_types(read):
     assert read(json.dumps(row), "leads.jsonl") == [row]
 
 
-@pytest.mark.parametrize("kind", [str, PathOfAnotherKind, ObjectStoragePath, "file://{}".format], ids=str)
+@pytest.mark.parametrize(
+    "kind",
+    [str, PathOfAnotherKind, ObjectStoragePath, "file://{}".format],
+    ids=["text", "a path object", "an ObjectStoragePath", "a URL"],
+)
 def test_a_local_path_may_be_of_any_kind(tmp_path, kind):
     path = tmp_path / "my leads.csv"
     path.write_text(CSV)

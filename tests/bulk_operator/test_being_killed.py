@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
     from tests.bulk_operator.conftest import MakeTask
 
-BY_HAND = ["failed", "success", "skipped", "restarting", None]
+BY_HAND = ["failed", "success", "skipped", "removed", "restarting"]
+#: A worker that is told to stop, or that Airflow believes to be lost while it is not.
+BY_A_MACHINE = ["running", "up_for_retry", "scheduled", "queued", "deferred", None]
 NEVER = 3600.0
 TASK_INSTANCE: Any = SimpleNamespace(task_id="enrich")
 
@@ -75,7 +78,7 @@ def test_a_person_who_ends_a_running_task_ends_its_job(
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
-@pytest.mark.parametrize("state", ["running", RuntimeError("the database is away")])
+@pytest.mark.parametrize("state", [*BY_A_MACHINE, RuntimeError("the database is away")])
 def test_a_worker_that_has_to_stop_leaves_the_job_to_the_next_try(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
@@ -190,7 +193,7 @@ def before_airflow_33(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-@pytest.mark.parametrize("state", BY_HAND)
+@pytest.mark.parametrize("state", [*BY_HAND, None, "scheduled", "queued", "running"])
 def test_before_airflow_33_a_trigger_finds_out_that_a_person_ended_the_task(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
@@ -220,13 +223,22 @@ def test_before_airflow_33_a_trigger_that_moves_to_another_triggerer_cancels_not
 
 
 @pytest.mark.usefixtures("before_airflow_33")
+@pytest.mark.parametrize(
+    "ended", [time.time() - 1, datetime.now(UTC)], ids=["by its timeout", "by the execution_timeout of Airflow 2"]
+)
 def test_before_airflow_33_a_deferral_that_ran_out_of_time_cancels_nothing(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    ended: float | datetime,
 ) -> None:
     task_state("scheduled")
-    trigger.deadline = time.time() - 1
+    task_instance = (
+        SimpleNamespace(task_id="enrich", trigger_timeout=ended) if isinstance(ended, datetime) else TASK_INSTANCE
+    )
+    trigger.deadline = trigger.deadline if isinstance(ended, datetime) else ended
 
-    asyncio.run(stop(trigger, TASK_INSTANCE))
+    asyncio.run(stop(trigger, task_instance))
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
     from tests.bulk_operator.conftest import MakeTask, When
@@ -73,6 +76,30 @@ def test_it_is_not_resumed_for_less_than_the_rest_can_cost(
 
     task(minimum_balance_after=10, deferrable=deferrable).run()
 
+    assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
+
+
+def test_credits_that_are_gone_again_when_the_task_goes_on_are_waited_for_again(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, mocker: MockerFixture
+) -> None:
+    runs_dry_after(leadmagic_sandbox, when, 2)
+    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
+    tell = BulkEnrichmentOperator._tell_gate_opened
+    spent_meanwhile = iter([2, 3])  # by somebody else, before the task that was deferred runs again
+
+    def told(operator: BulkEnrichmentOperator, report: dict[str, Any]) -> None:
+        left = next(spent_meanwhile)
+        leadmagic_sandbox.set_credits(left)
+        if left < 3:
+            when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
+        tell(operator, report)
+
+    mocker.patch.object(BulkEnrichmentOperator, "_tell_gate_opened", autospec=True, side_effect=told)
+    enrich = task(deferrable=True)
+
+    enrich.run()
+
+    assert enrich.deferrals.count("PausedBulkJobTrigger") == 2
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
 
 
