@@ -44,9 +44,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("hooks.leadmagic")],
-        "operators": [_modules("operators.credits")],
+        "operators": [_modules("operators.bulk", "operators.credits")],
         "sensors": [_modules("sensors.credits")],
-        "triggers": [_modules("triggers.credits")],
+        "triggers": [_modules("triggers.bulk", "triggers.credits")],
         "connection-types": [CONNECTION_TYPE],
         "cli": ["airflow_provider_leadmagic.cli.definition.get_leadmagic_cli_commands"],
         "extra-links": [

@@ -1,5 +1,5 @@
 """
-Watch a real Airflow hold an enrichment DAG until the LeadMagic balance covers it.
+Watch a real Airflow hold an enrichment until the LeadMagic balance covers it, and then pay for it once.
 
 ``python -m demo`` runs the story and ends; ``python -m demo --ui`` leaves Airflow up for browsing until Ctrl-C.
 With ``LEADMAGIC_API_KEY`` set (and ``LEADMAGIC_BASE_URL``, if need be), the real API is asked for the real balance, and
@@ -9,6 +9,7 @@ nothing is spent.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import re
@@ -29,7 +30,7 @@ from contextlib import contextmanager
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLES = REPOSITORY / "example_dags"
-GATED, READ_ONLY = "example_leadmagic_gated_enrichment", "read_the_balance"
+BULK, READ_ONLY = "example_leadmagic_bulk_enrichment", "read_the_balance"
 #: Examples with asset watchers, which Airflow 2 does not have.
 WATCHING = ("example_leadmagic_start_when_topped_up", "example_leadmagic_low_credits_alert")
 TOO_FEW, TOP_UP = 2, 100
@@ -63,27 +64,41 @@ def say(line: str) -> None:
 
 def _tell_the_story() -> int:
     with Sandbox(credits=TOO_FEW) as sandbox:
+        sandbox.bulk_speed(rows_per_second=1)
         say(f"A local LeadMagic is up on {sandbox.url} with {sandbox.credits} credits. No real credit will be spent.")
-        with _airflow(sandbox.connection_json, [_example(GATED)]) as airflow:
-            run_id = _start_run(airflow, GATED)
-            watch = RunWatch(airflow, GATED, run_id, sandbox)
-            watch.until_task_is("wait_for_credits", "deferred")
-            say("The gate is closed: the run needs 5 credits. It waits in the triggerer and holds no worker.")
+        with _airflow(sandbox.connection_json, [_example(BULK)]) as airflow:
+            run_id = _start_run(airflow, BULK)
+            watch = RunWatch(airflow, BULK, run_id, sandbox)
+            watch.until_task_is("enrich_leads", "deferred")
+            say("5 leads can cost 5 credits: nothing is ordered yet. The task waits in the triggerer, not on a worker.")
             looks = len(sandbox.requests_to("/v1/credits"))
             watch.until(lambda: len(sandbox.requests_to("/v1/credits")) > looks, "another look at the balance")
             sandbox.add_credits(TOP_UP)
             say(f"Somebody tops the account up by {TOP_UP} credits: {sandbox.credits} now.")
+            watch.until(lambda: bool(sandbox.bulk_jobs), "the job to be ordered")
+            say("The credits cover it: one job is ordered. While LeadMagic works on it, the task waits once more.")
             watch.until_run_ends()
+            _show_file(airflow.home / f"found_{run_id}.csv")
             return _sum_up(watch, sandbox)
+
+
+def _show_file(path: Path) -> None:
+    if not path.is_file():
+        return
+    say("The results are in a file, in the order of the leads. The last one has no email, which is free:")
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            email, price = row["lm_email"] or "-", row["lm_credits_consumed"]
+            print(f"          {row['full_name']:<15} {email:<32} {price}", flush=True)
 
 
 def _sum_up(watch: RunWatch, sandbox: Sandbox) -> int:
     spent = TOO_FEW + TOP_UP - sandbox.credits
-    looks = len(sandbox.requests_to("/v1/credits"))
-    good = watch.state == "success" and spent > 0
+    jobs = len(sandbox.bulk_jobs)
+    good = watch.state == "success" and jobs == 1 and spent > 0
     say(
-        f"{'DONE' if good else 'FAILED'}: the run ended {watch.state}; the gate looked {looks} times for free, the "
-        f"enrichment spent {spent} credits, {sandbox.credits} are left."
+        f"{'DONE' if good else 'FAILED'}: the run ended {watch.state}; jobs ordered: {jobs}, credits spent: {spent}, "
+        f"left: {sandbox.credits}."
     )
     return 0 if good else 1
 
@@ -116,12 +131,14 @@ _LAST_WORDS = (
 def _browse() -> int:
     examples = [path for path in EXAMPLES.glob("*.py") if IS_AIRFLOW_3 or path.stem not in WATCHING]
     with Sandbox(credits=TOO_FEW) as sandbox, _airflow(sandbox.connection_json, examples) as airflow:
-        airflow.wait_for_dag(GATED)
+        sandbox.bulk_speed(rows_per_second=1)
+        airflow.run("pools", "set", "leadmagic_account", "1", "Whoever spends from the account", "--include-deferred")
+        airflow.wait_for_dag(BULK)
         if IS_AIRFLOW_3:
-            say(f"Airflow is up on {airflow.url} (no login). Trigger {GATED} and see it wait.")
+            say(f"Airflow is up on {airflow.url} (no login). Trigger {BULK} and see it wait.")
             say("Top up by 500 or more, and example_leadmagic_start_when_topped_up starts by itself.")
         else:
-            say(f"Airflow is up, without its web server, in {airflow.home}. Trigger {GATED} and see it wait.")
+            say(f"Airflow is up, without its web server, in {airflow.home}. Trigger {BULK} and see it wait.")
         say(
             f"Top up with: curl -X POST {sandbox.url}/_sandbox/credits -H 'Content-Type: application/json' "
             "-d '{\"add\": 100}'"
@@ -145,11 +162,11 @@ def _airflow(connection_json: str, dag_files: Sequence[Path]) -> Iterator[LocalA
         "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "5",
     }
     (REPOSITORY / ".build").mkdir(exist_ok=True)
-    with (
-        TemporaryDirectory(prefix="demo-", dir=REPOSITORY / ".build", ignore_cleanup_errors=True) as home,
-        LocalAirflow(Path(home), _copied(dag_files, Path(home) / "dags"), settings) as airflow,
-    ):
-        yield airflow
+    with TemporaryDirectory(prefix="demo-", dir=REPOSITORY / ".build", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        settings["LEADMAGIC_EXAMPLE_FOLDER"] = name
+        with LocalAirflow(home, _copied(dag_files, home / "dags"), settings) as airflow:
+            yield airflow
 
 
 def _copied(files: Sequence[Path], folder: Path) -> Path:

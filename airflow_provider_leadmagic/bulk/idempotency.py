@@ -11,8 +11,8 @@ def idempotency_key(task_instance: Any) -> str:
     """
     Name the one bulk job that a task may order: the same for each of its tries, another after it was cleared.
 
-    Airflow raises ``max_tries`` when a person clears a task, and at no other time: a retry, a lost worker and a lost
-    triggerer leave it alone.
+    Airflow raises ``max_tries`` when a person clears a task; a retry, a lost worker or triggerer leave it alone.
+    It may leave it alone, too, when a person clears a task while it runs: see :func:`successor`.
 
     :param task_instance: The task instance.
     """
