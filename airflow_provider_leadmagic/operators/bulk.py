@@ -5,32 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_leadmagic import deferrals
 from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
-from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
-from airflow_provider_leadmagic.gate import gate_opens, report_from
+from airflow_provider_leadmagic.gate import report_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
-from airflow_provider_leadmagic.models import json_number, parse_credits
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
+    from decimal import Decimal
 
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_leadmagic.bulk.files import ResultFiles
-    from airflow_provider_leadmagic.bulk.order import BulkOrder
     from airflow_provider_leadmagic.bulk.record import JobRecord
-    from airflow_provider_leadmagic.bulk.rows import RowSource
-    from airflow_provider_leadmagic.bulk.waiting import Wait
-    from airflow_provider_leadmagic.bulk_job import BulkJob
-    from airflow_provider_leadmagic.client import LeadMagicClient
-    from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+    from airflow_provider_leadmagic.operators.bulk_run import BulkRun
+    from airflow_provider_leadmagic.operators.bulk_waiting import Wait
 
 OnInsufficient = Literal["wait", "fail"]
 #: Seconds.
@@ -135,7 +128,7 @@ class BulkEnrichmentOperator(BaseOperator):
         if self.poll_interval < POLITE_POLL_INTERVAL:
             asked = f"{POLITE_POLL_INTERVAL:g} s from one look at a job to the next"
             self.log.warning("poll_interval is %g s; LeadMagic asks for %s.", self.poll_interval, asked)
-        return self._start(context, time.time() + self.timeout)
+        return self._run(context, time.time() + self.timeout).start()
 
     def credits_to_order(self, context: Context, event: Any = None, deadline: float = 0.0) -> dict[str, Any]:
         """
@@ -145,8 +138,22 @@ class BulkEnrichmentOperator(BaseOperator):
         :param event: What the trigger sent.
         :param deadline: Unix time at which waiting ends.
         """
-        self._tell_gate_opened(report_from(event))
-        return self._start(context, deadline)
+        self._tell_gate_opened(event)
+        return self._run(context, deadline).start()
+
+    def credits_to_resume(
+        self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
+    ) -> dict[str, Any]:
+        """
+        Go on when the balance covers the rest of a paused job; whether it still does is looked up.
+
+        :param context: The task's context.
+        :param event: What the trigger sent.
+        :param record: The job that was ordered.
+        :param deadline: Unix time at which waiting ends.
+        """
+        self._tell_gate_opened(event)
+        return self._run(context, deadline).see_through(_record(record))
 
     def job_seen(
         self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
@@ -164,21 +171,7 @@ class BulkEnrichmentOperator(BaseOperator):
         job = job_from(event)
         # As the trigger said; but Airflow keeps the log of one trigger for each try, and drops those before it.
         self.log.info("Job %s is %s: %s.", job.job_id, job.status, job.progress())
-        return self._go_on(context, job, _record(record), deadline)
-
-    def credits_to_resume(
-        self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
-    ) -> dict[str, Any]:
-        """
-        Go on when the balance covers the rest of a paused job; whether it still does is looked up.
-
-        :param context: The task's context.
-        :param event: What the trigger sent.
-        :param record: The job that was ordered.
-        :param deadline: Unix time at which waiting ends.
-        """
-        self._tell_gate_opened(report_from(event))
-        return self._see_through(context, _record(record), deadline)
+        return self._run(context, deadline).go_on(job, _record(record))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from a deferral; the end of its time is ours, whatever Airflow makes of it."""
@@ -188,6 +181,15 @@ class BulkEnrichmentOperator(BaseOperator):
             failure = next_kwargs or {}
             raise timed_out() if deferrals.is_timeout(failure) else deferrals.trigger_error(self.log, failure)
         return super().resume_execution(next_method, next_kwargs, context)
+
+    def hold(self, context: Context, job_id: str) -> None:
+        """
+        Know the job, for when the task is killed.
+
+        :param context: The task's context.
+        :param job_id: The job.
+        """
+        self._task_instance, self._job_id = context["ti"], job_id
 
     def on_kill(self) -> None:
         """Cancel the job if a person ended the task; a worker that is told to stop leaves it to the next try."""
@@ -201,6 +203,7 @@ class BulkEnrichmentOperator(BaseOperator):
     def _cancel_if_task_is_over(self) -> None:
         from airflow_provider_leadmagic.bulk.task_state import OVER, state_of
         from airflow_provider_leadmagic.bulk.watch import cancel
+        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         try:
             state = state_of(self._task_instance)
@@ -210,147 +213,22 @@ class BulkEnrichmentOperator(BaseOperator):
         if state not in OVER:
             self.log.info("This worker has to stop; job %s goes on, and the next try joins it.", self._job_id)
             return
-        with self._hook(max_tries=1).get_conn() as client:
+        with LeadMagicHook(self.leadmagic_conn_id, max_tries=1).get_conn() as client:
             cancel(self.log, client, str(self._job_id))
 
-    def _start(self, context: Context, deadline: float) -> dict[str, Any]:
-        order = self._checked_order()
-        with self._hook().get_conn() as client:
-            record = self._order_once(context, client, order, deadline)
-        return self._see_through(context, record, deadline)
+    def _run(self, context: Context, deadline: float) -> BulkRun:
+        from airflow_provider_leadmagic.operators.bulk_run import BulkRun
+        from airflow_provider_leadmagic.operators.bulk_waiting import TriggererWait, WorkerWait
 
-    def _checked_order(self) -> BulkOrder:
-        from airflow_provider_leadmagic.bulk.order import BulkOrder
-        from airflow_provider_leadmagic.bulk.row_checks import check_rows
-        from airflow_provider_leadmagic.products import find_bulk_product
+        wait: Wait = WorkerWait(self.log, self.leadmagic_conn_id, self.poll_interval, deadline)
+        if self.deferrable:
+            wait = TriggererWait(self.defer, self.leadmagic_conn_id, self.poll_interval, deadline)
+        return BulkRun(self, context, wait)
 
-        product = find_bulk_product(self.product)
-        limit = None if self.max_credits is None else parse_credits("max_credits", self.max_credits)
-        source = self._source()
-        digest = check_rows(source, product).digest
-        self._files().check_writable(source)
-        return BulkOrder(product.name, source, digest, self._minimum_balance_after(), limit)
-
-    def _order_once(self, context: Context, client: LeadMagicClient, order: BulkOrder, deadline: float) -> JobRecord:
-        from airflow_provider_leadmagic.bulk.idempotency import idempotency_key
-        from airflow_provider_leadmagic.bulk.joining import EarlierTries
-
-        ti, store = context["ti"], context.get("task_state_store")
-        tries = EarlierTries(client, store, idempotency_key(ti))
-        record = tries.find(order) if ti.try_number > 1 else None
-        record = record or self._order(client, order, tries.key, deadline)
-        record.save(store)
-        return record
-
-    def _order(self, client: LeadMagicClient, order: BulkOrder, key: str, deadline: float) -> JobRecord:
-        from airflow_provider_leadmagic.bulk.record import JobRecord
-
-        while True:
-            estimate = order.estimate(client)
-            try:
-                job = order.submit(client, key, estimate, self.leadmagic_conn_id)
-            except InsufficientCreditsError as error:
-                if self.on_insufficient == "fail":
-                    raise
-                self.log.info("Nothing is ordered yet. %s", error)
-                needed = max(order.credits_needed(estimate), error.required or Decimal(0))
-                self._wait(deadline).to_order(needed)
-            else:
-                self.log.info("Ordered job %s of %s rows.", job.job_id, f"{job.total_rows:,}")
-                return JobRecord(job.job_id, key, estimate)
-
-    def _see_through(self, context: Context, record: JobRecord, deadline: float) -> dict[str, Any]:
-        """Look at once, as a small job, and one that is joined, may be done."""
-        from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from
-
-        self._hold(context, record)
-        watch = JobWatch(self.log, record.job_id, report_pause=self.resume_when_paused)
-        with self._hook(max_tries=1).get_conn() as client:
-            event = watch.look(client)
-        job = job_from(event) if event else self._wait_for_job(record, deadline, watch.requested_wait)
-        return self._go_on(context, job, record, deadline)
-
-    def _wait_for_job(self, record: JobRecord, deadline: float, requested_wait: float = 0.0) -> BulkJob:
-        wait, report_pause = self._wait(deadline), self.resume_when_paused
-        return wait.for_job(record, report_pause=report_pause, requested_wait=requested_wait)
-
-    def _go_on(self, context: Context, job: BulkJob, record: JobRecord, deadline: float) -> dict[str, Any]:
-        self._hold(context, record)
-        while not job.is_finished:
-            self._resume_when_covered(job, record, deadline)
-            job = self._wait_for_job(record, deadline)
-        return self._finish(job, record)
-
-    def _resume_when_covered(self, job: BulkJob, record: JobRecord, deadline: float) -> None:
-        rest = record.estimate * (job.total_rows - job.processed) / max(job.total_rows, 1)
-        needed = rest + self._minimum_balance_after()
-        balance = self._hook().read_balance()
-        if not gate_opens(self.log, balance, needed, self.leadmagic_conn_id):
-            self._wait(deadline).to_resume(needed, record)
-        self._resume(record)
-
-    def _resume(self, record: JobRecord) -> None:
-        with self._hook().get_conn() as client:
-            if client.get_bulk_job(record.job_id).is_paused:  # or somebody else resumed it meanwhile
-                client.resume_bulk_job(record.job_id)
-                self.log.info("Job %s goes on.", record.job_id)
-
-    def _finish(self, job: BulkJob, record: JobRecord) -> dict[str, Any]:
-        from airflow_provider_leadmagic.bulk.results import write_results
-
-        if not job.is_completed:
-            raise AirflowFailException(
-                f"Job {job.job_id} is {job.status} at LeadMagic: {job.progress()}. Clearing the task orders a new one, "
-                "which pays for these rows again; LeadMagicHook.iter_bulk_results reads those that are done."
-            )
-        files = self._files()
-        with self._hook().get_conn() as client:
-            written = write_results(client, job, self._source(), files)
-        return {
-            "job_id": job.job_id,
-            "status": job.status,
-            "total_rows": job.total_rows,
-            "succeeded": written.succeeded,
-            "failed": written.failed,
-            "skipped": written.skipped,
-            "credits_estimated": json_number(record.estimate),
-            "credits_consumed": json_number(job.credits_consumed),
-            "output_path": files.output_path,
-            "errors_path": files.errors_path,
-        }
-
-    def _tell_gate_opened(self, report: dict[str, Any]) -> None:
+    def _tell_gate_opened(self, event: Any) -> None:
+        report = report_from(event)
         conn_id, spendable, needed = self.leadmagic_conn_id, report["spendable"], report["minimum_credits"]
         self.log.info("Gate open: connection %r can spend %s credits, %s are needed.", conn_id, spendable, needed)
-
-    def _hold(self, context: Context, record: JobRecord) -> None:
-        """Know the job, for when the task is killed."""
-        self._task_instance, self._job_id = context["ti"], record.job_id
-
-    def _source(self) -> RowSource:
-        from airflow_provider_leadmagic.bulk.rows import row_source
-
-        return row_source(rows=self.rows, input_path=self.input_path)
-
-    def _files(self) -> ResultFiles:
-        from airflow_provider_leadmagic.bulk.files import ResultFiles
-
-        return ResultFiles(self.output_path)
-
-    def _hook(self, **arguments: Any) -> LeadMagicHook:
-        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-
-        return LeadMagicHook(self.leadmagic_conn_id, **arguments)
-
-    def _wait(self, deadline: float) -> Wait:
-        from airflow_provider_leadmagic.bulk.waiting import TriggererWait, WorkerWait
-
-        if self.deferrable:
-            return TriggererWait(self.defer, self.leadmagic_conn_id, self.poll_interval, deadline)
-        return WorkerWait(self.log, self.leadmagic_conn_id, self.poll_interval, deadline)
-
-    def _minimum_balance_after(self) -> Decimal:
-        return parse_credits("minimum_balance_after", self.minimum_balance_after)
 
 
 def _seconds(length: timedelta | float) -> float:

@@ -6,14 +6,12 @@ import asyncio
 import threading
 import time
 from datetime import UTC, datetime
-from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_leadmagic.bulk.record import JobRecord
 from airflow_provider_leadmagic.bulk.watch import JobWatch
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
@@ -118,7 +116,7 @@ def test_a_signal_that_interrupts_a_talk_with_airflow_still_ends_the_job(
     mocker.patch("airflow_provider_leadmagic.bulk.task_state.state_of", side_effect=ask_airflow)
     mocker.patch("airflow_provider_leadmagic.operators.bulk.ON_KILL_PATIENCE", 0.02)
     operator = task().operator
-    operator._hold({"ti": TASK_INSTANCE}, JobRecord(job_id, "key", Decimal(1)))
+    operator.hold({"ti": TASK_INSTANCE}, job_id)
 
     with talk:
         operator.on_kill()

@@ -87,12 +87,12 @@ def test_credits_that_are_gone_again_when_the_task_goes_on_are_waited_for_again(
     tell = BulkEnrichmentOperator._tell_gate_opened
     spent_meanwhile = iter([2, 3])  # by somebody else, before the task that was deferred runs again
 
-    def told(operator: BulkEnrichmentOperator, report: dict[str, Any]) -> None:
+    def told(operator: BulkEnrichmentOperator, event: dict[str, Any]) -> None:
         left = next(spent_meanwhile)
         leadmagic_sandbox.set_credits(left)
         if left < 3:
             when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
-        tell(operator, report)
+        tell(operator, event)
 
     mocker.patch.object(BulkEnrichmentOperator, "_tell_gate_opened", autospec=True, side_effect=told)
     enrich = task(deferrable=True)

@@ -1,0 +1,156 @@
+"""One try of a task that orders a bulk job: from the order, or the job it joins, to the files."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_leadmagic.bulk.files import ResultFiles
+from airflow_provider_leadmagic.bulk.idempotency import idempotency_key
+from airflow_provider_leadmagic.bulk.joining import EarlierTries
+from airflow_provider_leadmagic.bulk.order import BulkOrder
+from airflow_provider_leadmagic.bulk.record import JobRecord
+from airflow_provider_leadmagic.bulk.results import write_results
+from airflow_provider_leadmagic.bulk.row_checks import check_rows
+from airflow_provider_leadmagic.bulk.rows import row_source
+from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from
+from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
+from airflow_provider_leadmagic.gate import gate_opens
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.models import json_number, parse_credits
+from airflow_provider_leadmagic.products import find_bulk_product
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_leadmagic.bulk_job import BulkJob
+    from airflow_provider_leadmagic.client import LeadMagicClient
+    from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
+    from airflow_provider_leadmagic.operators.bulk_waiting import Wait
+
+
+class BulkRun:
+    """
+    One try.
+
+    :param task: The operator, whose templates are rendered.
+    :param context: The task's context.
+    :param wait: How to wait.
+    """
+
+    def __init__(self, task: BulkEnrichmentOperator, context: Context, wait: Wait) -> None:
+        self._task = task
+        self._context = context
+        self._wait = wait
+        self._log = task.log
+        self._conn_id = task.leadmagic_conn_id
+
+    def start(self) -> dict[str, Any]:
+        """Join the job of an earlier try or order one, and see it through."""
+        order = self._checked_order()
+        with self._hook().get_conn() as client:
+            record = self._order_once(client, order)
+        return self.see_through(record)
+
+    def see_through(self, record: JobRecord) -> dict[str, Any]:
+        """
+        Look at a job at once, as a small one, and one that is joined, may be done.
+
+        :param record: The job.
+        """
+        self._task.hold(self._context, record.job_id)
+        watch = JobWatch(self._log, record.job_id, report_pause=self._task.resume_when_paused)
+        with self._hook(max_tries=1).get_conn() as client:
+            event = watch.look(client)
+        job = job_from(event) if event else self._wait_for_job(record, watch.requested_wait)
+        return self.go_on(job, record)
+
+    def go_on(self, job: BulkJob, record: JobRecord) -> dict[str, Any]:
+        """
+        Do what has to be done about a job that has ended or paused.
+
+        :param job: How it was last seen.
+        :param record: The job.
+        """
+        self._task.hold(self._context, record.job_id)
+        while not job.is_finished:
+            self._resume_when_covered(job, record)
+            job = self._wait_for_job(record)
+        return self._finish(job, record)
+
+    def _checked_order(self) -> BulkOrder:
+        task = self._task
+        product = find_bulk_product(task.product)
+        limit = None if task.max_credits is None else parse_credits("max_credits", task.max_credits)
+        source = row_source(rows=task.rows, input_path=task.input_path)
+        digest = check_rows(source, product).digest
+        ResultFiles(task.output_path).check_writable(source)
+        return BulkOrder(product.name, source, digest, self._minimum_balance_after(), limit)
+
+    def _order_once(self, client: LeadMagicClient, order: BulkOrder) -> JobRecord:
+        ti, store = self._context["ti"], self._context.get("task_state_store")
+        tries = EarlierTries(client, store, idempotency_key(ti))
+        record = tries.find(order) if ti.try_number > 1 else None
+        record = record or self._order(client, order, tries.key)
+        record.save(store)
+        return record
+
+    def _order(self, client: LeadMagicClient, order: BulkOrder, key: str) -> JobRecord:
+        while True:
+            estimate = order.estimate(client)
+            try:
+                job = order.submit(client, key, estimate, self._conn_id)
+            except InsufficientCreditsError as error:
+                if self._task.on_insufficient == "fail":
+                    raise
+                self._log.info("Nothing is ordered yet. %s", error)
+                self._wait.to_order(max(order.credits_needed(estimate), error.required or Decimal(0)))
+            else:
+                self._log.info("Ordered job %s of %s rows.", job.job_id, f"{job.total_rows:,}")
+                return JobRecord(job.job_id, key, estimate)
+
+    def _wait_for_job(self, record: JobRecord, requested_wait: float = 0.0) -> BulkJob:
+        report_pause = self._task.resume_when_paused
+        return self._wait.for_job(record, report_pause=report_pause, requested_wait=requested_wait)
+
+    def _resume_when_covered(self, job: BulkJob, record: JobRecord) -> None:
+        rest = record.estimate * max(job.total_rows - job.processed, 0) / max(job.total_rows, 1)
+        needed = rest + self._minimum_balance_after()
+        balance = self._hook().read_balance()
+        if not gate_opens(self._log, balance, needed, self._conn_id):
+            self._wait.to_resume(needed, record)
+        with self._hook().get_conn() as client:
+            if client.get_bulk_job(record.job_id).is_paused:  # or somebody else resumed it meanwhile
+                client.resume_bulk_job(record.job_id)
+                self._log.info("Job %s goes on.", record.job_id)
+
+    def _finish(self, job: BulkJob, record: JobRecord) -> dict[str, Any]:
+        if not job.is_completed:
+            raise AirflowFailException(
+                f"Job {job.job_id} is {job.status} at LeadMagic: {job.progress()}. Clearing the task orders a new one, "
+                "which pays for these rows again; LeadMagicHook.iter_bulk_results reads those that are done."
+            )
+        files = ResultFiles(self._task.output_path)
+        source = row_source(rows=self._task.rows, input_path=self._task.input_path)
+        with self._hook().get_conn() as client:
+            written = write_results(client, job, source, files)
+        return {
+            "job_id": job.job_id,
+            "status": job.status,
+            "total_rows": job.total_rows,
+            "succeeded": written.succeeded,
+            "failed": written.failed,
+            "skipped": written.skipped,
+            "credits_estimated": json_number(record.estimate),
+            "credits_consumed": json_number(job.credits_consumed),
+            "output_path": files.output_path,
+            "errors_path": files.errors_path,
+        }
+
+    def _minimum_balance_after(self) -> Decimal:
+        return parse_credits("minimum_balance_after", self._task.minimum_balance_after)
+
+    def _hook(self, **arguments: Any) -> LeadMagicHook:
+        return LeadMagicHook(self._conn_id, **arguments)
