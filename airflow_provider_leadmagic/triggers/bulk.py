@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -13,7 +13,7 @@ from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 
     from airflow_provider_leadmagic.bulk.watch import JobWatch
 
@@ -43,9 +43,13 @@ class _HoldsJob(BaseTrigger):
         try:
             yield
         except asyncio.CancelledError:
-            if not hasattr(BaseTrigger, "on_kill") and await self._is_task_over():
-                await self.on_kill()
+            if not hasattr(BaseTrigger, "on_kill"):
+                await _to_the_end(self._cancel_if_task_is_over())
             raise
+
+    async def _cancel_if_task_is_over(self) -> None:
+        if await self._is_task_over():
+            await self.on_kill()
 
     async def _is_task_over(self) -> bool:
         if self.task_instance is None or time.time() >= self._end_of_deferral():
@@ -157,3 +161,12 @@ class PausedBulkJobTrigger(SufficientCreditsTrigger, _HoldsJob):
         async with self._killed_by_hand():
             async for event in super().run():
                 yield event
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Finish some work although Airflow may cancel the trigger again while it does."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    task.result()
