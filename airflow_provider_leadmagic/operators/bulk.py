@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from datetime import timedelta
@@ -15,7 +16,6 @@ from airflow_provider_leadmagic.gate import report_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
@@ -110,8 +110,8 @@ class BulkEnrichmentOperator(BaseOperator):
         check_seconds("timeout", timeout, above_zero=True)
         self.product = product
         self.rows = rows
-        self.input_path = input_path
-        self.output_path = output_path
+        self.input_path = _path_text(input_path)
+        self.output_path = _path_text(output_path)
         self.minimum_balance_after = minimum_balance_after
         self.max_credits = max_credits
         self.on_insufficient = on_insufficient
@@ -229,6 +229,12 @@ class BulkEnrichmentOperator(BaseOperator):
         report = report_from(event)
         conn_id, spendable, needed = self.leadmagic_conn_id, report["spendable"], report["minimum_credits"]
         self.log.info("Gate open: connection %r can spend %s credits, %s are needed.", conn_id, spendable, needed)
+
+
+def _path_text(path: Any) -> Any:
+    # Airflow 3.0 and 3.1 take a path object in a template field for the output of a task, as it has a method `resolve`.
+    is_path = isinstance(path, os.PathLike) or hasattr(path, "storage_options")
+    return str(path) if is_path else path
 
 
 def _seconds(length: timedelta | float) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
@@ -56,3 +58,12 @@ def test_lengths_of_time_may_be_timedeltas() -> None:
     operator = BulkEnrichmentOperator(**GOOD, rows=[], poll_interval=timedelta(minutes=2), timeout=timedelta(days=1))
 
     assert (operator.poll_interval, operator.timeout) == (120, 86_400)
+
+
+@pytest.mark.parametrize("url", ["/leads/in.csv", "s3://leads_account@leads/in.csv"])
+@pytest.mark.parametrize("argument", ["input_path", "output_path"])
+def test_path_objects_become_text_that_every_airflow_can_render(argument: str, url: str) -> None:
+    path = ObjectStoragePath(url) if "://" in url else Path(url)
+    given = {**GOOD, "rows": None if argument == "input_path" else [], argument: path}
+
+    assert getattr(BulkEnrichmentOperator(**given), argument) == url
