@@ -121,16 +121,22 @@ class BulkCalls:
         :param job_id: The job.
         """
         answer = self._bulk_caller()._free_call("GET", _job_path(job_id))
-        return BulkJob.from_api(answer.json(exact_numbers=True), answer.clean)
+        job = BulkJob.from_api(answer.json(exact_numbers=True), answer.clean)
+        if job.job_id.lower() != job_id.lower():
+            raise LeadMagicResponseError(f"{answer.call} was answered with another job, {job.job_id}")
+        return job
 
     def list_bulk_jobs(self) -> Iterator[BulkJob]:
         """Read the jobs of the account, newest first, page by page. Free of charge; LeadMagic shows some 10,000."""
-        for offset in range(0, MAX_JOBS_OFFSET + 1, MAX_JOBS):
+        offset = 0
+        while offset <= MAX_JOBS_OFFSET:
             query = urlencode({"limit": MAX_JOBS, "offset": offset})
             answer = self._bulk_caller()._free_call("GET", f"/bulk/jobs?{query}")
-            jobs = _objects(answer.json(exact_numbers=True), "jobs")
-            yield from (BulkJob.from_api(job, answer.clean) for job in jobs)
-            if len(jobs) < MAX_JOBS:
+            page = answer.json_object()
+            jobs = _objects(page, "jobs")
+            yield from _readable_jobs(jobs, answer)
+            offset += len(jobs)
+            if len(jobs) < min(MAX_JOBS, _limit_of(page, MAX_JOBS)):
                 return
 
     def iter_bulk_results(
@@ -243,6 +249,15 @@ def _restart_body(mode: str, start_row: int | None) -> dict[str, object]:
     if isinstance(start_row, bool) or not isinstance(start_row, int) or start_row < 0:
         raise ValueError(f"start_row must be a whole number, 0 or more, with mode from_row; got {shown(start_row)}")
     return {"mode": mode, "startRowIndex": start_row}
+
+
+def _readable_jobs(jobs: list[dict[str, Any]], answer: Answer) -> Iterator[BulkJob]:
+    """Leave out what cannot be read: one odd job must not hide all the others."""
+    for job in jobs:
+        try:
+            yield BulkJob.from_api(job, answer.clean)
+        except LeadMagicResponseError as error:
+            log.warning("A job in LeadMagic's list is passed over. %s", error)
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

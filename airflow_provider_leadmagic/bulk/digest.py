@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 
 class RowsDigest:
-    """Takes in row after row."""
+    """
+    Takes in row after row.
 
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+    :param product: What they are looked up for.
+    """
+
+    def __init__(self, product: str) -> None:
+        self._hash = hashlib.sha256(product.encode())
 
     def add(self, row: Mapping[str, Any]) -> None:
         """

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 
-def idempotency_key(task_instance: Any) -> str:
+def idempotency_key(task_instance: Any, max_tries: int | None = None) -> str:
     """
     Name the one bulk job that a task may order: the same for each of its tries, another after it was cleared.
 
@@ -15,9 +15,11 @@ def idempotency_key(task_instance: Any) -> str:
     It may leave it alone, too, when a person clears a task while it runs: see :func:`successor`.
 
     :param task_instance: The task instance.
+    :param max_tries: Its number at another time; by default that of now.
     """
-    names = ("dag_id", "run_id", "task_id", "map_index", "max_tries")
-    return _digest([getattr(task_instance, name) for name in names])
+    names = ("dag_id", "run_id", "task_id", "map_index")
+    tries = task_instance.max_tries if max_tries is None else max_tries
+    return _digest([*(getattr(task_instance, name) for name in names), tries])
 
 
 def successor(key: str, canceled_job_id: str) -> str:

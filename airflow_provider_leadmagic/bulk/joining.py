@@ -1,12 +1,12 @@
-"""The job that an earlier try of a task ordered."""
+"""The jobs that earlier tries of a task ordered."""
 
 from __future__ import annotations
 
 import logging
-from itertools import islice
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.bulk.idempotency import successor
+from airflow_provider_leadmagic.bulk.idempotency import idempotency_key, successor
 from airflow_provider_leadmagic.bulk.job_name import is_order
 from airflow_provider_leadmagic.bulk.record import JobRecord
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How many jobs are looked through, newest first, for the one of an earlier try.
-NEWEST_JOBS = 1000
-
 
 class EarlierTries:
     """
@@ -30,14 +27,15 @@ class EarlierTries:
 
     :param client: Whom to ask.
     :param store: The task's state store; None before Airflow 3.3.
-    :param key: The idempotency key of the task.
+    :param task_instance: The task instance.
     """
 
-    def __init__(self, client: LeadMagicClient, store: TaskStateStore | None, key: str) -> None:
+    def __init__(self, client: LeadMagicClient, store: TaskStateStore | None, task_instance: Any) -> None:
         self._client = client
         self._store = store
+        self._task_instance = task_instance
         #: Under which to order, if nothing is found.
-        self.key = key
+        self.key = idempotency_key(task_instance)
 
     def find(self, order: BulkOrder) -> JobRecord | None:
         """
@@ -60,9 +58,20 @@ class EarlierTries:
         kept = JobRecord.load(self._store, self.key)
         return kept or JobRecord(job.job_id, self.key, order.price(self._client))
 
+    def cancel_replaced(self) -> None:
+        """Cancel what was ordered before a person cleared the task, and is still going: a new job takes its place."""
+        replaced = [idempotency_key(self._task_instance, before) for before in range(self._task_instance.max_tries)]
+        for job in self._jobs:
+            if not job.is_finished and any(is_order(job.file_name, key) for key in replaced):
+                self._client.cancel_bulk_job(job.job_id)
+                log.warning("Job %s was canceled, as the task was cleared: %s.", job.job_id, job.progress())
+
     def _find(self) -> BulkJob | None:
         kept = JobRecord.load(self._store, self.key)
         if kept is not None:
             return self._client.get_bulk_job(kept.job_id)
-        jobs = islice(self._client.list_bulk_jobs(), NEWEST_JOBS)
-        return next((job for job in jobs if is_order(job.file_name, self.key)), None)
+        return next((job for job in self._jobs if is_order(job.file_name, self.key)), None)
+
+    @cached_property
+    def _jobs(self) -> list[BulkJob]:
+        return list(self._client.list_bulk_jobs())

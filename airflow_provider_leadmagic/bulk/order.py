@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.bulk.job_name import job_name
-from airflow_provider_leadmagic.exceptions import CreditsLimitError, InsufficientCreditsError
+from airflow_provider_leadmagic.exceptions import (
+    CreditsLimitError,
+    InsufficientCreditsError,
+    LeadMagicRequestError,
+    LeadMagicResponseError,
+)
 from airflow_provider_leadmagic.models import format_credits
 
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ class BulkOrder:
 
     :param product: The product's name.
     :param source: The rows.
+    :param rows: How many there are.
     :param digest: Of the rows.
     :param minimum_balance_after: Credits that must be left if every row is a hit.
     :param max_credits: The most it may cost; None for any price.
@@ -34,6 +40,7 @@ class BulkOrder:
 
     product: str
     source: RowSource
+    rows: int
     digest: str
     minimum_balance_after: Decimal
     max_credits: Decimal | None
@@ -46,6 +53,8 @@ class BulkOrder:
         :raises LeadMagicError: If LeadMagic refuses or does not answer.
         """
         preview = client.preview_cost(self.product, self.source)
+        if preview.items != self.rows:
+            raise LeadMagicResponseError(f"LeadMagic priced {preview.items:,} rows instead of {self.rows:,}")
         log.info("%s rows of %s cost up to %s.", f"{preview.items:,}", self.product, format_credits(preview.credits))
         if preview.will_exceed_budget:
             log.warning("LeadMagic says that this exceeds a budget that is set there.")
@@ -60,7 +69,8 @@ class BulkOrder:
         :raises CreditsLimitError: If that is more than it may cost.
         :raises LeadMagicError: If LeadMagic refuses the rows or does not answer.
         """
-        client.validate_bulk(self.product, self.source)
+        if client.validate_bulk(self.product, self.source).get("valid") is False:
+            raise LeadMagicRequestError(f"LeadMagic says that the rows of {self.source.name} are not valid")
         price = self.price(client)
         if self.max_credits is not None and price > self.max_credits:
             limit = format_credits(self.max_credits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
@@ -53,6 +54,10 @@ class Place(Protocol):
         """Remove what a process that was killed left in the same folder."""
 
 
+#: Seconds after which a draft is taken for one whose process was killed. A younger one may still be written.
+OLDEST_DRAFT = 86_400.0
+
+
 class LocalFile:
     """
     A file on this machine.
@@ -96,8 +101,9 @@ class LocalFile:
 
     def remove_siblings(self, name: re.Pattern[str]) -> None:
         """Remove what a process that was killed left in the same folder."""
+        long_ago = time.time() - OLDEST_DRAFT
         for leftover in self._path.parent.iterdir():
-            if name.fullmatch(leftover.name):
+            if name.fullmatch(leftover.name) and leftover.lstat().st_mtime < long_ago:
                 leftover.unlink(missing_ok=True)
 
 

@@ -33,7 +33,7 @@ class UnreadableDownloadError(Exception):
     """The download is not the CSV we know, whose columns LeadMagic documents nowhere."""
 
 
-def read_results(client: BulkCalls, job: BulkJob, spool: Spool, watch: Watch = iter) -> None:
+def read_results(client: BulkCalls, job: BulkJob, spool: Spool, watch: Watch = iter, *, insist: bool = True) -> None:
     """
     Read all results of a job.
 
@@ -41,16 +41,30 @@ def read_results(client: BulkCalls, job: BulkJob, spool: Spool, watch: Watch = i
     :param job: The job.
     :param spool: Where they go.
     :param watch: Sees each on its way there; more than once, where the download turns out to be unreadable.
+    :param insist: Whether results of all rows that are done have to be there.
     :raises LeadMagicError: If LeadMagic refuses, does not answer, or sends what is no result.
     """
+    problem = _read_download(client, job, spool, watch)
+    if problem is None:
+        return
+    log.info("The download of bulk job %s %s; reading its results page by page", job.job_id, problem)
+    spool.fill(watch(_paged_results(client, job.job_id)))
+    if missing := _missing(job, spool):
+        if insist:
+            raise LeadMagicResponseError(
+                f"LeadMagic's list of results of bulk job {job.job_id} {missing}", transient=True
+            )
+        log.warning("The list of results of bulk job %s %s; the others are written as skipped", job.job_id, missing)
+
+
+def _read_download(client: BulkCalls, job: BulkJob, spool: Spool, watch: Watch) -> str | None:
     try:
         with tempfile.TemporaryFile(prefix="leadmagic-") as file:  # without a name: it ends with the process
             _download(client, job.job_id, file)
             spool.fill(watch(_csv_results(file)))
-        _insist_on_all(job, spool)
     except UnreadableDownloadError as problem:
-        log.info("The download of bulk job %s %s; reading its results page by page", job.job_id, problem)
-        spool.fill(watch(_paged_results(client, job.job_id)))
+        return str(problem)
+    return _missing(job, spool)
 
 
 def _download(client: BulkCalls, job_id: str, file: BinaryIO) -> None:
@@ -63,10 +77,9 @@ def _download(client: BulkCalls, job_id: str, file: BinaryIO) -> None:
         raise UnreadableDownloadError("does not exist") from error
 
 
-def _insist_on_all(job: BulkJob, spool: Spool) -> None:
+def _missing(job: BulkJob, spool: Spool) -> str | None:
     done = job.succeeded + job.failed
-    if len(spool) < done:
-        raise UnreadableDownloadError(f"has {len(spool):,} of the {done:,} rows that are done")
+    return f"has {len(spool):,} of the {done:,} rows that are done" if len(spool) < done else None
 
 
 def _csv_results(file: BinaryIO) -> Iterator[RowResult]:

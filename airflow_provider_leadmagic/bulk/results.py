@@ -48,7 +48,9 @@ class WrittenRows:
     skipped: int
 
 
-def write_results(client: BulkCalls, job: BulkJob, source: RowSource, files: ResultFiles) -> WrittenRows:
+def write_results(
+    client: BulkCalls, job: BulkJob, product: str, source: RowSource, files: ResultFiles, *, insist: bool = True
+) -> WrittenRows:
     """
     Read the results of a job and write them, together with the rows they belong to, in the order of the rows.
 
@@ -56,17 +58,20 @@ def write_results(client: BulkCalls, job: BulkJob, source: RowSource, files: Res
 
     :param client: Reads them.
     :param job: The job, which has ended.
+    :param product: What it was submitted for.
     :param source: The rows that were submitted.
     :param files: Where they go. If anything fails, these stay as they are.
-    :raises LeadMagicError: If the results cannot be read, or do not belong to these rows.
+    :param insist: Whether results of all rows that are done have to be there; otherwise missing ones count as skipped.
+    :raises LeadMagicError: If the results cannot be read, are not all there, or do not belong to these rows.
     :raises ValueError: If the rows cannot be read any more, or a file cannot be written.
     """
     with Spool() as spool:
         found = FoundFields()
-        read_results(client, job, spool, found.watch)
+        read_results(client, job, spool, found.watch, insist=insist)
         layout = Layout.of(_columns(source), found.in_order())
         with files.replaced(layout.output_columns, layout.error_columns) as writers:
-            written = _write_rows(_paired(job, source, layout.columns, spool), layout, writers)
+            pairs = _paired(job, source, layout.columns, spool, RowsDigest(product))
+            written = _write_rows(pairs, layout, writers)
     log.info(
         "Wrote %s rows to %s, and %s failed and %s skipped rows to %s",
         *(f"{written.succeeded:,}", clean(files.output_path)),
@@ -80,10 +85,10 @@ def _columns(source: RowSource) -> tuple[str, ...]:
 
 
 def _paired(
-    job: BulkJob, source: RowSource, columns: tuple[str, ...], spool: Spool
+    job: BulkJob, source: RowSource, columns: tuple[str, ...], spool: Spool, digest: RowsDigest
 ) -> Iterator[tuple[dict[str, Any], RowResult | None]]:
     """Give each row its result, and refuse rows that are not those of the job."""
-    number, known, digest = 0, set(columns), RowsDigest()
+    number, known = 0, set(columns)
     for number, (row, result) in enumerate(zip(source, spool.by_row(), strict=False), 1):
         given = {} if result is None else result.given or {}
         if row.keys() != known or not agree(row, given):
@@ -95,7 +100,9 @@ def _paired(
     if last > number:
         raise _input_changed(f"bulk job {job.job_id} has a result for row {last}, but {source.name} ends at {number}")
     if digest_in(job.file_name) not in (None, digest.text()):
-        raise _input_changed(f"bulk job {job.job_id} was submitted with other rows than {source.name} holds now")
+        raise _input_changed(
+            f"bulk job {job.job_id} was submitted with other rows than {source.name} holds now, or for another product"
+        )
 
 
 def _input_changed(problem: str) -> LeadMagicResponseError:

@@ -38,7 +38,7 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
     :raises ValueError: If there are none, or one is no good: it is named by its number, counted from 1, but never
         shown, as leads are personal data.
     """
-    count, digest = 0, RowsDigest()
+    count, digest = 0, RowsDigest(product.name)
     columns: tuple[str, ...] = ()
     for count, row in enumerate(source, 1):
         try:

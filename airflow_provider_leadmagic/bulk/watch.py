@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.bulk_job import BulkJob
-from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError
+from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicNotFoundError, LeadMagicTimeoutError
 from airflow_provider_leadmagic.gate import error_event, error_from_event, requested_wait
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.gate import Log
+
+
+#: How many looks in a row may find no job before there is none.
+LOOKS_FOR_A_NEW_JOB = 3
 
 
 class JobWatch:
@@ -54,18 +58,24 @@ class JobWatch:
         :param error: Why.
         :return: An event if looking again is pointless, else None.
         """
-        if not error.transient:
-            return error_event(error)
         self._failed_looks += 1
+        if not error.transient and not self._may_be_too_new(error):
+            return error_event(error)
         self.requested_wait = requested_wait(error)
         self._log.warning(
             "Job %s could not be looked at, failed look %d in a row. %s", self._job_id, self._failed_looks, error
         )
         return None
 
+    def _may_be_too_new(self, error: LeadMagicError) -> bool:
+        # A job that was ordered a moment ago may not have reached the part of LeadMagic that is asked about it.
+        return isinstance(error, LeadMagicNotFoundError) and self._failed_looks <= LOOKS_FOR_A_NEW_JOB
+
     def _tell(self, job: BulkJob) -> None:
         if job.is_paused and not self._report_pause:
             self._log.warning("Job %s is paused, and waits to be resumed at LeadMagic: %s.", job.job_id, job.progress())
+        elif not job.is_finished and 0 < job.total_rows <= job.processed:
+            self._log.warning("Job %s is %s although all rows are done: %s.", job.job_id, job.status, job.progress())
         else:
             self._log.info("Job %s is %s: %s.", job.job_id, job.status, job.progress())
 

@@ -6,12 +6,14 @@ import os
 import threading
 import time
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_leadmagic import deferrals
 from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.gate import report_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from airflow_provider_leadmagic.bulk.record import JobRecord
+    from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.operators.bulk_run import BulkRun
     from airflow_provider_leadmagic.operators.bulk_waiting import Wait
 
@@ -30,6 +33,8 @@ OnInsufficient = Literal["wait", "fail"]
 POLITE_POLL_INTERVAL = 45.0
 #: Seconds that ``on_kill`` waits for the job to be canceled. Airflow 3 kills the process 5 s after telling it to stop.
 ON_KILL_PATIENCE = 2.0
+#: How many jobs are looked through, newest first, for one that was ordered a moment ago.
+NEWEST_JOBS = 200
 
 # The modules of the work itself are imported where they are used: they bring the HTTP client, which no DAG file needs
 # in order to be parsed.
@@ -121,7 +126,9 @@ class BulkEnrichmentOperator(BaseOperator):
         self.timeout = _seconds(timeout)
         self.leadmagic_conn_id = leadmagic_conn_id
         self._task_instance: Any = None
+        self._order_key: str | None = None
         self._job_id: str | None = None
+        self._is_told_to_stop = False
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Join the job of an earlier try or order one, and see it through."""
@@ -182,6 +189,18 @@ class BulkEnrichmentOperator(BaseOperator):
             raise timed_out() if deferrals.is_timeout(failure) else deferrals.trigger_error(self.log, failure)
         return super().resume_execution(next_method, next_kwargs, context)
 
+    def announce_order(self, context: Context, idempotency_key: str) -> None:
+        """
+        Know the order that is about to be made, for when the task is killed.
+
+        :param context: The task's context.
+        :param idempotency_key: The key of the order.
+        :raises LeadMagicError: If the task has to stop. Airflow 3 lets it run on for five seconds after saying so.
+        """
+        self._task_instance, self._order_key = context["ti"], idempotency_key
+        if self._is_told_to_stop:
+            raise LeadMagicError("This worker was told to stop before anything was ordered.")
+
     def hold(self, context: Context, job_id: str) -> None:
         """
         Know the job, for when the task is killed.
@@ -190,10 +209,13 @@ class BulkEnrichmentOperator(BaseOperator):
         :param job_id: The job.
         """
         self._task_instance, self._job_id = context["ti"], job_id
+        if self._is_told_to_stop:  # while it was ordered
+            self.on_kill()
 
     def on_kill(self) -> None:
         """Cancel the job if a person ended the task; a worker that is told to stop leaves it to the next try."""
-        if self._job_id is None:
+        self._is_told_to_stop = True
+        if self._job_id is None and self._order_key is None:
             return
         # In a thread, as this runs in a signal handler: the code it interrupts may hold what asking Airflow needs.
         canceling = threading.Thread(target=self._cancel_if_task_is_over, name="leadmagic-on-kill")
@@ -208,13 +230,22 @@ class BulkEnrichmentOperator(BaseOperator):
         try:
             state = state_of(self._task_instance)
         except Exception:
-            self.log.exception("Nobody could be asked why this task has to stop; job %s goes on.", self._job_id)
+            self.log.exception("Nobody could be asked why this task has to stop; its job goes on, if there is one.")
             return
         if state not in OVER:
-            self.log.info("This worker has to stop; job %s goes on, and the next try joins it.", self._job_id)
+            self.log.info("This worker has to stop; the job goes on, if there is one, and the next try joins it.")
             return
         with LeadMagicHook(self.leadmagic_conn_id, max_tries=1).get_conn() as client:
-            cancel(self.log, client, str(self._job_id))
+            job_id = self._job_id or self._find_order(client)
+            if job_id is not None:
+                cancel(self.log, client, job_id)
+
+    def _find_order(self, client: LeadMagicClient) -> str | None:
+        """Find a job that LeadMagic has taken, but whose id has not arrived."""
+        from airflow_provider_leadmagic.bulk.job_name import is_order
+
+        jobs = islice(client.list_bulk_jobs(), NEWEST_JOBS)
+        return next((job.job_id for job in jobs if is_order(job.file_name, str(self._order_key))), None)
 
     def _run(self, context: Context, deadline: float) -> BulkRun:
         from airflow_provider_leadmagic.operators.bulk_run import BulkRun

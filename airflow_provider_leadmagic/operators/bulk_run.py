@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_leadmagic.bulk.files import ResultFiles
-from airflow_provider_leadmagic.bulk.idempotency import idempotency_key
 from airflow_provider_leadmagic.bulk.joining import EarlierTries
 from airflow_provider_leadmagic.bulk.order import BulkOrder
 from airflow_provider_leadmagic.bulk.record import JobRecord
@@ -16,7 +15,7 @@ from airflow_provider_leadmagic.bulk.results import write_results
 from airflow_provider_leadmagic.bulk.row_checks import check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from
-from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
+from airflow_provider_leadmagic.exceptions import InsufficientCreditsError, LeadMagicError
 from airflow_provider_leadmagic.gate import gate_opens
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.models import json_number, parse_credits
@@ -29,6 +28,10 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
     from airflow_provider_leadmagic.operators.bulk_waiting import Wait
+
+
+#: Answers to a resume after which another look is all it takes: somebody else spent the credits, or resumed the job.
+RESUME_LATER = (402, 409)
 
 
 class BulkRun:
@@ -76,7 +79,12 @@ class BulkRun:
         """
         self._task.hold(self._context, record.job_id)
         while not job.is_finished:
-            self._resume_when_covered(job, record)
+            try:
+                self._resume_when_covered(job, record)
+            except LeadMagicError as error:
+                if not error.transient and error.status not in RESUME_LATER:
+                    raise
+                self._log.warning("Job %s could not be resumed just now. %s", job.job_id, error)
             job = self._wait_for_job(record)
         return self._finish(job, record)
 
@@ -85,31 +93,39 @@ class BulkRun:
         product = find_bulk_product(task.product)
         limit = None if task.max_credits is None else parse_credits("max_credits", task.max_credits)
         source = row_source(rows=task.rows, input_path=task.input_path)
-        digest = check_rows(source, product).digest
+        rows = check_rows(source, product)
         ResultFiles(task.output_path).check_writable(source)
-        return BulkOrder(product.name, source, digest, self._minimum_balance_after(), limit)
+        return BulkOrder(product.name, source, rows.count, rows.digest, self._minimum_balance_after(), limit)
 
     def _order_once(self, client: LeadMagicClient, order: BulkOrder) -> JobRecord:
         ti, store = self._context["ti"], self._context.get("task_state_store")
-        tries = EarlierTries(client, store, idempotency_key(ti))
+        tries = EarlierTries(client, store, ti)
         record = tries.find(order) if ti.try_number > 1 else None
-        record = record or self._order(client, order, tries.key)
+        if record is None:
+            if ti.try_number > 1:
+                tries.cancel_replaced()
+            record = self._order(client, order, tries)
+        self._task.hold(self._context, record.job_id)
         record.save(store)
         return record
 
-    def _order(self, client: LeadMagicClient, order: BulkOrder, key: str) -> JobRecord:
+    def _order(self, client: LeadMagicClient, order: BulkOrder, tries: EarlierTries) -> JobRecord:
         while True:
             estimate = order.estimate(client)
+            self._task.announce_order(self._context, tries.key)
             try:
-                job = order.submit(client, key, estimate, self._conn_id)
+                job = order.submit(client, tries.key, estimate, self._conn_id)
             except InsufficientCreditsError as error:
+                # LeadMagic may say so of an order that it has taken, when its first answer was lost.
+                if error.status is not None and (record := tries.find(order)):
+                    return record
                 if self._task.on_insufficient == "fail":
                     raise
                 self._log.info("Nothing is ordered yet. %s", error)
                 self._wait.to_order(max(order.credits_needed(estimate), error.required or Decimal(0)))
             else:
                 self._log.info("Ordered job %s of %s rows.", job.job_id, f"{job.total_rows:,}")
-                return JobRecord(job.job_id, key, estimate)
+                return JobRecord(job.job_id, tries.key, estimate)
 
     def _wait_for_job(self, record: JobRecord, requested_wait: float = 0.0) -> BulkJob:
         report_pause = self._task.resume_when_paused
@@ -134,8 +150,11 @@ class BulkRun:
             )
         files = ResultFiles(self._task.output_path)
         source = row_source(rows=self._task.rows, input_path=self._task.input_path)
+        ti = self._context["ti"]
         with self._hook().get_conn() as client:
-            written = write_results(client, job, source, files)
+            # The last try delivers what is there: nobody comes after it.
+            insist = ti.try_number <= ti.max_tries
+            written = write_results(client, job, self._task.product, source, files, insist=insist)
         return {
             "job_id": job.job_id,
             "status": job.status,

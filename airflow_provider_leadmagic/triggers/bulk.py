@@ -22,8 +22,9 @@ class _HoldsJob(BaseTrigger):
     """
     Cancels its job when a person ends the task, and only then.
 
-    Airflow 3.3+ calls ``on_kill`` for that. On older versions a trigger is only told to stop, whatever the reason, and
-    has to ask for the state of its task.
+    Airflow 3.3+ calls ``on_kill`` for that, but also when another triggerer took the trigger over. On older versions a
+    trigger is only told to stop, whatever the reason. In both cases the state of the task has to tell; one that was
+    cleared may run again by then, and cancels the job by itself.
     """
 
     leadmagic_conn_id: str
@@ -31,7 +32,9 @@ class _HoldsJob(BaseTrigger):
     deadline: float
 
     async def on_kill(self) -> None:
-        """Cancel the job."""
+        """Cancel the job, if the task is over."""
+        if not await self._is_task_over():
+            return
         from airflow_provider_leadmagic.bulk.watch import cancel
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
@@ -44,28 +47,19 @@ class _HoldsJob(BaseTrigger):
             yield
         except asyncio.CancelledError:
             if not hasattr(BaseTrigger, "on_kill"):
-                await _to_the_end(self._cancel_if_task_is_over())
+                await _to_the_end(self.on_kill())
             raise
 
-    async def _cancel_if_task_is_over(self) -> None:
-        if await self._is_task_over():
-            await self.on_kill()
-
     async def _is_task_over(self) -> bool:
-        if self.task_instance is None or time.time() >= self._end_of_deferral():
+        if self.task_instance is None or time.time() >= self.deadline:
             return False  # in dag.test(), or the deferral ran out of time: the next try joins the job
-        from airflow_provider_leadmagic.bulk.task_state import state_of
+        from airflow_provider_leadmagic.bulk.task_state import OVER, state_of
 
         try:
-            return await asyncio.to_thread(state_of, self.task_instance) != "deferred"
+            return await asyncio.to_thread(state_of, self.task_instance) in {*OVER, None}
         except Exception:
             self.log.exception("Nobody could be asked why job %s is not watched any more; it goes on.", self.job_id)
             return False
-
-    def _end_of_deferral(self) -> float:
-        # On Airflow 2 `execution_timeout` ends a deferral as well, if it comes first.
-        ends_at = getattr(self.task_instance, "trigger_timeout", None)
-        return min(self.deadline, ends_at.timestamp()) if ends_at else self.deadline
 
 
 class BulkJobTrigger(_HoldsJob):

@@ -114,9 +114,16 @@ def test_the_results_are_moved_into_place_last(tmp_path):
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     for name in ("leads.csv", "leads.errors.csv"):
-        (tmp_path / f".{name}.{uuid4().hex}.part").touch()
+        (draft := tmp_path / f".{name}.{uuid4().hex}.part").touch()
+        os.utime(draft, (0, 0))
     write(ResultFiles(tmp_path / "leads.csv"))
     assert names(tmp_path) == ["leads.csv", "leads.errors.csv"]
+
+
+def test_what_another_process_may_still_be_writing_is_left_alone(tmp_path):
+    (draft := tmp_path / f".leads.csv.{uuid4().hex}.part").touch()
+    write(ResultFiles(tmp_path / "leads.csv"))
+    assert draft.exists()
 
 
 @pytest.mark.parametrize("name", [".leads.csv.csv.{}.part", ".leads.csv.{}.part.csv", ".leads.csv.1.part"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -25,9 +26,9 @@ ALL_GOOD = "\n".join([HEADER, *map(GOOD.format, range(3))])
 def read(client):
     """Give a function that reads the results of a job and returns them by row."""
 
-    def read(job):
+    def read(job, **options):
         with Spool() as spool:
-            read_results(client, job, spool)
+            read_results(client, job, spool, **options)
             return list(islice(spool.by_row(), job.total_rows))
 
     return read
@@ -130,3 +131,15 @@ def test_a_page_that_cannot_be_read_is_an_error(finished, read, leadmagic_sandbo
     leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": [{"status": "success"}]}')
     with pytest.raises(LeadMagicResponseError, match=rf"result of bulk job {job.job_id} whose `row_index` cannot be"):
         read(job)
+
+
+def test_results_that_are_not_all_there_yet_are_a_reason_to_try_again(finished, read):
+    job = replace(finished(ROWS), succeeded=3, failed=1)
+    with pytest.raises(LeadMagicResponseError, match="has 3 of the 4 rows that are done") as caught:
+        read(job)
+    assert caught.value.transient
+
+
+def test_results_that_are_not_all_there_are_read_if_there_is_no_other_try(finished, read, caplog):
+    assert len([each for each in read(replace(finished(ROWS), succeeded=3, failed=1), insist=False) if each]) == 3
+    assert "has 3 of the 4 rows that are done; the others are written as skipped" in caplog.text

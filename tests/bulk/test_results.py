@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_provider_leadmagic.bulk.digest import RowsDigest
 from airflow_provider_leadmagic.bulk.files import ResultFiles
 from airflow_provider_leadmagic.bulk.job_name import job_name
 from airflow_provider_leadmagic.bulk.results import WrittenRows, write_results
@@ -27,7 +28,7 @@ def write(client, tmp_path):
 
     def write(job, name="out.jsonl", **rows):
         files = ResultFiles(tmp_path / name)
-        written = write_results(client, job, row_source(**rows), files)
+        written = write_results(client, job, "email_finder", row_source(**rows), files)
         return _read(files.output_path), _read(files.errors_path), written
 
     return write
@@ -270,6 +271,14 @@ def test_rows_that_leadmagic_cannot_tell_apart_are_told_apart_by_the_name_of_the
     named = replace(job, file_name=job_name("airflow-0123", digest))
     with pytest.raises(LeadMagicResponseError, match="was submitted with other rows than rows holds now"):
         write(named, rows=now)
+
+
+def test_results_of_another_product_are_told_apart_by_the_name_of_the_job(finished, write):
+    digest = RowsDigest("company_search")
+    for row in ROWS:
+        digest.add(row)
+    with pytest.raises(LeadMagicResponseError, match="or for another product: the input changed"):
+        write(replace(finished(ROWS), file_name=job_name("airflow-0123", digest.text())), rows=ROWS)
 
 
 def test_a_job_that_has_another_name_or_none_is_taken_by_its_rows_alone(finished, write):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_leadmagic.bulk.watch import JobWatch
 from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from demo.local_airflow import wait_until
 from tests.bulk_operator.airflow_part import Killed
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from tests.bulk_operator.airflow_part import Task
     from tests.bulk_operator.conftest import MakeTask
 
 BY_HAND = ["failed", "success", "skipped", "removed", "restarting"]
@@ -125,6 +127,66 @@ def test_a_signal_that_interrupts_a_talk_with_airflow_still_ends_the_job(
     wait_until(lambda: statuses(leadmagic_sandbox) == ["canceled"], 5, "the job to be canceled")
 
 
+def kill_while(
+    calling: str, happens: str, enrich: Task, mocker: MockerFixture, then: type[BaseException] | None = None
+) -> None:
+    """Tell a task to stop in the middle of a call, ``before`` or ``after`` LeadMagic gets it; it may die of that."""
+    call = getattr(LeadMagicClient, calling)
+    operators: list[Any] = []
+    mocker.patch("tests.bulk_operator.airflow_part.copy.copy", side_effect=lambda it: operators.append(it) or it)
+
+    def killed(*arguments: Any, **keywords: Any) -> Any:
+        answer = call(*arguments, **keywords) if happens == "after" else None
+        operators[-1].on_kill()
+        if then:
+            raise then
+        return answer if happens == "after" else call(*arguments, **keywords)
+
+    mocker.patch.object(LeadMagicClient, calling, autospec=True, side_effect=killed)
+    with pytest.raises((LeadMagicError, AirflowFailException, Killed)):
+        enrich.run()
+
+
+def test_a_task_that_is_ended_before_it_orders_orders_nothing(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None]
+) -> None:
+    task_state("failed")
+
+    kill_while("preview_cost", "before", task(), mocker)  # Airflow 3 lets it run on for five seconds
+
+    assert leadmagic_sandbox.bulk_jobs == []
+
+
+@pytest.mark.parametrize("then", [None, Killed], ids=["and runs on", "and dies"])
+@pytest.mark.parametrize(("state", "becomes"), [("failed", "canceled"), ("running", "uploaded")])
+def test_a_task_that_is_ended_while_it_orders_ends_the_job_that_comes_of_it(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    task_state: Callable[[Any], None],
+    then: type[BaseException] | None,
+    state: str,
+    becomes: str,
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    task_state(state)
+
+    kill_while("submit_bulk", "after", task(timeout=0.1), mocker, then)
+
+    assert statuses(leadmagic_sandbox) == [becomes]
+
+
+def test_a_task_that_is_ended_while_its_order_is_on_the_way_ends_the_job_when_it_comes(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None]
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    task_state("failed")
+
+    kill_while("submit_bulk", "before", task(), mocker)
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
 def test_a_job_that_cannot_be_canceled_is_told_to_people(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
@@ -160,12 +222,34 @@ def trigger(request: pytest.FixtureRequest, job_id: str) -> BulkJobTrigger | Pau
     return PausedBulkJobTrigger("leadmagic_default", "9999", NEVER, job_id=job_id, deadline=deadline)
 
 
+@pytest.mark.parametrize("state", [*BY_HAND, None])
 def test_airflow_tells_a_trigger_that_a_person_ended_the_task(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    state: Any,
 ) -> None:
+    task_state(state)
+    trigger.task_instance = TASK_INSTANCE
+
     asyncio.run(trigger.on_kill())
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "up_for_retry", RuntimeError("away")])
+def test_airflow_tells_it_also_when_another_triggerer_took_over_which_cancels_nothing(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    state: Any,
+) -> None:
+    task_state(state)
+    trigger.task_instance = TASK_INSTANCE
+
+    asyncio.run(trigger.on_kill())
+
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
 
 
 async def stop(trigger: Any, task_instance: Any) -> None:
@@ -193,7 +277,7 @@ def before_airflow_33(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-@pytest.mark.parametrize("state", [*BY_HAND, None, "scheduled", "queued", "running"])
+@pytest.mark.parametrize("state", [*BY_HAND, None])
 def test_before_airflow_33_a_trigger_finds_out_that_a_person_ended_the_task(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
@@ -208,7 +292,7 @@ def test_before_airflow_33_a_trigger_finds_out_that_a_person_ended_the_task(
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-@pytest.mark.parametrize("state", ["deferred", RuntimeError("the database is away")])
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", RuntimeError("the database is away")])
 def test_before_airflow_33_a_trigger_that_moves_to_another_triggerer_cancels_nothing(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
@@ -223,22 +307,15 @@ def test_before_airflow_33_a_trigger_that_moves_to_another_triggerer_cancels_not
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-@pytest.mark.parametrize(
-    "ended", [time.time() - 1, datetime.now(UTC)], ids=["by its timeout", "by the execution_timeout of Airflow 2"]
-)
 def test_before_airflow_33_a_deferral_that_ran_out_of_time_cancels_nothing(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
     task_state: Callable[[Any], None],
-    ended: float | datetime,
 ) -> None:
-    task_state("scheduled")
-    task_instance = (
-        SimpleNamespace(task_id="enrich", trigger_timeout=ended) if isinstance(ended, datetime) else TASK_INSTANCE
-    )
-    trigger.deadline = trigger.deadline if isinstance(ended, datetime) else ended
+    task_state("failed")  # by now, as there was no other try
+    trigger.deadline = time.time() - 1
 
-    asyncio.run(stop(trigger, task_instance))
+    asyncio.run(stop(trigger, TASK_INSTANCE))
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
 

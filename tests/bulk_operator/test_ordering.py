@@ -11,6 +11,8 @@ from airflow_provider_leadmagic.exceptions import (
     CreditsLimitError,
     InsufficientCreditsError,
     LeadMagicAuthenticationError,
+    LeadMagicError,
+    LeadMagicResponseError,
     LeadMagicTimeoutError,
 )
 from tests.bulk_operator.conftest import leads
@@ -250,6 +252,39 @@ def test_bad_input_fails_before_anything_is_sent(task: MakeTask, leadmagic_sandb
         task(**arguments).run()
 
     assert leadmagic_sandbox.requests == []
+
+
+ODD_ANSWERS = {
+    "/bulk/validate": ('{"valid": false}', "LeadMagic says that the rows of rows are not valid"),
+    "/v1/batch/preview-cost": ('{"totalItems": 1, "totalCredits": 1}', "LeadMagic priced 1 rows instead of 5"),
+}
+
+
+@pytest.mark.parametrize("path", ODD_ANSWERS)
+def test_nothing_is_ordered_on_an_answer_that_is_not_about_all_rows(
+    task: MakeTask, leadmagic_sandbox: Sandbox, path: str
+) -> None:
+    body, message = ODD_ANSWERS[path]
+    leadmagic_sandbox.fail_next(path, body=body)
+
+    with pytest.raises(LeadMagicError, match=message):
+        task(max_credits=1).run()
+
+    assert leadmagic_sandbox.requests_to(SUBMIT) == []
+
+
+def test_results_that_are_late_are_waited_for_by_a_retry_and_the_last_try_takes_what_is_there(
+    task: MakeTask, leadmagic_sandbox: Sandbox
+) -> None:
+    late = {"body": "row_index,status,lm_input,lm_output,credits_consumed,error_message,http_status_code\n"}
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", content_type="text/csv", times=None, **late)
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}', times=None)
+    enrich = task()
+
+    for attempt in (enrich.run, enrich.retry):
+        with pytest.raises(LeadMagicResponseError, match="has 0 of the 5 rows that are done"):
+            attempt()
+    assert enrich.retry()["skipped"] == 5
 
 
 def test_rows_that_leadmagic_refuses_are_not_ordered(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:

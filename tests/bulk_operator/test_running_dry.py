@@ -9,6 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.exceptions import LeadMagicNotFoundError
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
 if TYPE_CHECKING:
@@ -178,13 +179,61 @@ def test_it_leaves_a_paused_job_to_people_when_told_to(
     assert "is paused, and waits to be resumed at LeadMagic: 2 / 5 rows, 40 %, 2 credits." in said()
 
 
-def test_a_state_nobody_has_heard_of_is_waited_out(
-    task: MakeTask, leadmagic_sandbox: Sandbox, deferrable: bool
+@pytest.mark.parametrize("status", [402, 409], ids=["somebody else spent the credits", "somebody else resumed it"])
+def test_a_resume_that_comes_too_late_is_no_failure(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, status: int, deferrable: bool
 ) -> None:
-    body = '{"job_id": "some-job", "status": "reticulating"}'
-    leadmagic_sandbox.fail_next(JOB, body=body, times=3)
+    runs_dry_after(leadmagic_sandbox, when, 2)
+    leadmagic_sandbox.fail_next(f"{JOB}/resume", status=status)
+    when(lambda: paused(leadmagic_sandbox), lambda: leadmagic_sandbox.set_credits(3))
+
+    assert task(deferrable=deferrable).run()["credits_consumed"] == 5
+
+
+def test_a_balance_that_cannot_be_read_just_now_does_not_fail_a_paused_job(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When
+) -> None:
+    runs_dry_after(leadmagic_sandbox, when, 2)
+
+    def top_up_in_bad_weather() -> None:
+        leadmagic_sandbox.fail_next("/v1/credits", retry_after=3600)
+        leadmagic_sandbox.set_credits(3)
+
+    when(lambda: paused(leadmagic_sandbox), top_up_in_bad_weather)
+
+    assert task(deferrable=False).run()["credits_consumed"] == 5
+
+
+def test_a_state_nobody_has_heard_of_is_waited_out(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+
+    def reticulate() -> None:
+        counts = '"total_rows": 5, "processed_items": 5'
+        body = f'{{"job_id": "{leadmagic_sandbox.bulk_jobs[0].job_id}", "status": "reticulating", {counts}}}'
+        leadmagic_sandbox.fail_next(JOB, body=body, times=3)
+        leadmagic_sandbox.bulk_speed()
+
+    when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), reticulate)
 
     assert task(deferrable=deferrable).run()["status"] == "completed"
+    assert "is reticulating although all rows are done: 5 / 5 rows" in said()
+
+
+@pytest.mark.parametrize("looks", [3, 4])
+def test_a_job_that_leadmagic_does_not_know_yet_is_waited_for_a_little(
+    task: MakeTask, leadmagic_sandbox: Sandbox, looks: int
+) -> None:
+    leadmagic_sandbox.fail_next(JOB, status=404)  # the look right after the order
+    leadmagic_sandbox.fail_next(JOB, status=404, times=looks)
+    enrich = task(deferrable=True)
+
+    if looks == 3:
+        assert enrich.run()["status"] == "completed"
+    else:
+        with pytest.raises(LeadMagicNotFoundError):
+            enrich.run()
 
 
 @pytest.mark.parametrize("status", ["failed", "canceled"])

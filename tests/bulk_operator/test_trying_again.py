@@ -12,7 +12,7 @@ from airflow_provider_leadmagic.bulk.order import BulkOrder
 from airflow_provider_leadmagic.bulk.record import JobRecord
 from airflow_provider_leadmagic.bulk.watch import JobWatch
 from airflow_provider_leadmagic.client import LeadMagicClient
-from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
+from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicRequestError
 from tests.bulk_operator.airflow_part import Killed, TaskInstance
 
 if TYPE_CHECKING:
@@ -143,6 +143,34 @@ def test_tries_after_a_clear_join_the_new_job(
 
     assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[1].job_id
     assert len(leadmagic_sandbox.bulk_jobs) == 2
+
+
+def test_a_job_that_is_still_going_is_canceled_when_a_clear_replaces_it(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    other = task(store=store)
+    other.ti.task_id = "another"
+    die(other, mocker, "while waiting")
+    enrich = task(store=store)
+    die(enrich, mocker, "while waiting")
+    enrich.clear()
+    leadmagic_sandbox.fail_next("/bulk/submit", status=400)
+    with pytest.raises(LeadMagicRequestError):
+        enrich.retry()
+
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded", "canceled"]
+
+
+def test_an_order_that_was_taken_is_joined_though_leadmagic_says_402_to_its_repetition(
+    task: MakeTask, leadmagic_sandbox: Sandbox
+) -> None:
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_answer=True)
+    leadmagic_sandbox.fail_next("/bulk/submit", status=402)
+
+    xcom = task(on_insufficient="fail").run()
+
+    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
 
 
 def test_a_task_that_was_cleared_while_it_ran_replaces_the_job_that_was_canceled_for_it(

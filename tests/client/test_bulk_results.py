@@ -103,7 +103,18 @@ class TestJobs:
             leadmagic_sandbox.make_up_job(1)
         assert len(list(client.list_bulk_jobs())) == 4
 
-    @pytest.mark.parametrize("body", ["{}", "[]", '{"jobs": [1]}', '{"jobs": [{}]}'])
+    def test_one_that_cannot_be_read_does_not_hide_the_others(self, client, leadmagic_sandbox, caplog):
+        body = '{"jobs": [{"job_id": "one", "status": "completed"}, {}, {"job_id": "two", "status": "paused"}]}'
+        leadmagic_sandbox.fail_next("/bulk/jobs", body=body)
+        assert [job.job_id for job in client.list_bulk_jobs()] == ["one", "two"]
+        assert "A job in LeadMagic's list is passed over." in caplog.text
+
+    def test_pages_may_be_shorter_than_was_asked_for(self, client, leadmagic_sandbox):
+        for jobs in ('{"job_id": "one", "status": "completed"}', '{"job_id": "two", "status": "completed"}', ""):
+            leadmagic_sandbox.fail_next("/bulk/jobs", body=f'{{"jobs": [{jobs}], "limit": 1}}')
+        assert [job.job_id for job in client.list_bulk_jobs()] == ["one", "two"]
+
+    @pytest.mark.parametrize("body", ["{}", "[]", '{"jobs": [1]}'])
     def test_a_list_without_jobs_is_an_error_of_ours(self, client, leadmagic_sandbox, body):
         leadmagic_sandbox.fail_next("/bulk/jobs", body=body)
         with pytest.raises(LeadMagicResponseError):

@@ -23,7 +23,7 @@ def main(url: str, api_key: str, job_id: str, input_path: str, output_path: str)
     with LeadMagicClient(api_key, url) as client:
         job = client.get_bulk_job(job_id)
         before, started, cpu = memory("VmRSS"), time.monotonic(), time.process_time()
-        written = write_results(client, job, source, files)
+        written = write_results(client, job, "email_finder", source, files)
         seconds, cpu = time.monotonic() - started, time.process_time() - cpu
     grown = memory("VmHWM") - before
     print(json.dumps({"succeeded": written.succeeded, "grown": grown, "seconds": seconds, "cpu": cpu}))
