@@ -6,6 +6,7 @@ import csv
 import logging
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -56,6 +57,14 @@ def task(leadmagic_sandbox: Sandbox, output: Path) -> MakeTask:
         return Task(operator, StateStore() if store else None)
 
     return make
+
+
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the client's retries wait no time at all, and list how long each would have waited."""
+    waits: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waits.append))
+    return waits
 
 
 @pytest.fixture

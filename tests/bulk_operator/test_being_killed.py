@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.bulk_operator.airflow_part import Task
     from tests.bulk_operator.conftest import MakeTask
 
-BY_HAND = ["failed", "success", "skipped", "removed", "restarting"]
+BY_HAND = ["failed", "success", "skipped", "removed", "upstream_failed", "restarting"]
 #: A worker that is told to stop, or that Airflow believes to be lost while it is not.
 BY_A_MACHINE = ["running", "up_for_retry", "scheduled", "queued", "deferred", None]
 NEVER = 3600.0
@@ -327,5 +327,27 @@ def test_from_airflow_33_on_a_trigger_that_is_stopped_waits_to_be_told(
     task_state("failed")
 
     asyncio.run(stop(trigger, TASK_INSTANCE))
+
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
+
+
+@pytest.mark.usefixtures("before_airflow_33")
+def test_before_airflow_33_a_trigger_that_cannot_find_out_says_that_the_job_goes_on(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger, task_state: Callable[[Any], None], said: Callable[[], str]
+) -> None:
+    task_state(RuntimeError("the database is away"))
+
+    asyncio.run(stop(trigger, TASK_INSTANCE))
+
+    assert f"Nobody could be asked why job {trigger.job_id} is not watched any more; it goes on." in said()
+
+
+@pytest.mark.usefixtures("before_airflow_33")
+def test_before_airflow_33_a_trigger_of_a_test_run_cancels_nothing(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
+) -> None:
+    task_state("failed")
+
+    asyncio.run(stop(trigger, None))
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []

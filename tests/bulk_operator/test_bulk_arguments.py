@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_leadmagic.operators import bulk
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
 GOOD = {"task_id": "enrich", "product": "email_finder", "output_path": "enriched.csv"}
@@ -52,6 +54,23 @@ def test_what_is_a_template_is_judged_when_it_runs(values: dict[str, Any]) -> No
 
     assert set(values) <= set(operator.template_fields)
     assert {name: getattr(operator, name) for name in values} == values
+
+
+def test_it_is_patient_and_polite_unless_told_otherwise() -> None:
+    operator = BulkEnrichmentOperator(**GOOD, rows=[])
+
+    assert (operator.poll_interval, operator.timeout) == (60, 7 * 86_400)
+    assert (operator.on_insufficient, operator.resume_when_paused) == ("wait", True)
+    assert (operator.minimum_balance_after, operator.max_credits) == (0, None)
+
+
+@pytest.mark.parametrize("setting", [True, False])
+def test_it_waits_where_airflow_says_that_tasks_wait_by_default(monkeypatch: pytest.MonkeyPatch, setting: bool) -> None:
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", str(setting))
+
+    as_imported_now = runpy.run_path(bulk.__file__)["BulkEnrichmentOperator"]
+
+    assert as_imported_now(**GOOD, rows=[]).deferrable is setting
 
 
 def test_lengths_of_time_may_be_timedeltas() -> None:

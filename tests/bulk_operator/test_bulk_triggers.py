@@ -66,7 +66,7 @@ def sleeps(mocker: MockerFixture) -> list[float]:
         waits.append(round(seconds, 1))
 
     # Not the module's own function: the sandbox sleeps by that one.
-    patched = SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread, CancelledError=asyncio.CancelledError)
+    patched = SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
     mocker.patch("airflow_provider_leadmagic.triggers.bulk.asyncio", patched)
     return waits
 

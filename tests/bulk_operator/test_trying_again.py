@@ -12,7 +12,10 @@ from airflow_provider_leadmagic.bulk.order import BulkOrder
 from airflow_provider_leadmagic.bulk.record import JobRecord
 from airflow_provider_leadmagic.bulk.watch import JobWatch
 from airflow_provider_leadmagic.client import LeadMagicClient
-from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicRequestError
+from airflow_provider_leadmagic.exceptions import (
+    LeadMagicConnectionError,
+    LeadMagicRequestError,
+)
 from tests.bulk_operator.airflow_part import Killed, TaskInstance
 
 if TYPE_CHECKING:
@@ -79,6 +82,7 @@ def test_a_job_that_spent_what_it_was_ordered_for_is_joined_all_the_same(
     assert enrich.retry()["credits_estimated"] == 5
 
 
+@pytest.mark.usefixtures("sleeps")
 def test_an_order_whose_answer_is_lost_is_joined_within_the_try(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", lose_answer=True)
 
@@ -88,6 +92,7 @@ def test_an_order_whose_answer_is_lost_is_joined_within_the_try(task: MakeTask, 
     assert leadmagic_sandbox.submits_of(job.idempotency_key or "") == 2
 
 
+@pytest.mark.usefixtures("sleeps")
 def test_an_order_of_which_no_answer_ever_comes_is_joined_by_the_next_try(
     task: MakeTask, leadmagic_sandbox: Sandbox, store: bool
 ) -> None:
@@ -111,6 +116,40 @@ def test_with_a_state_store_the_list_of_jobs_is_not_needed(
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs") == []
     assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
+
+
+@pytest.mark.parametrize(("store", "prices_asked"), [(True, 1), (False, 2)])
+def test_with_a_state_store_the_price_of_the_order_is_remembered(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, prices_asked: int
+) -> None:
+    enrich = task(store=store)
+    die(enrich, mocker, "while waiting")
+
+    assert enrich.retry()["credits_estimated"] == 5
+    assert len(leadmagic_sandbox.requests_to("/v1/batch/preview-cost")) == prices_asked
+
+
+def test_what_was_found_in_the_list_of_jobs_is_remembered(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    enrich = task(store=True)
+    die(enrich, mocker, "after the order")
+    enrich.ti.try_number += 1
+    die(enrich, mocker, "while waiting")
+
+    enrich.retry()
+
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
+
+
+def test_it_is_found_behind_a_thousand_newer_jobs(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits(5)
+    enrich = task(store=False, on_insufficient="fail")
+    first = enrich.run()
+    for _ in range(1001):
+        leadmagic_sandbox.make_up_job(1)
+
+    assert enrich.retry()["job_id"] == first["job_id"]
 
 
 def test_a_first_try_looks_for_no_earlier_job(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
@@ -190,6 +229,25 @@ def test_a_task_that_was_cleared_while_it_ran_replaces_the_job_that_was_canceled
 
     assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "completed"]
     assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[1].job_id
+
+
+@pytest.mark.parametrize("canceled", [1, 2])
+def test_the_job_that_replaced_canceled_ones_is_joined_without_ordering_again(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, canceled: int, store: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store)
+    die(enrich, mocker, "while waiting")
+    for _ in range(canceled):
+        cancel(leadmagic_sandbox)
+        enrich.ti.try_number += 1
+        die(enrich, mocker, "while waiting")
+    leadmagic_sandbox.bulk_speed()
+
+    xcom = enrich.retry()
+
+    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[canceled].job_id
+    assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == canceled + 1
 
 
 def cancel(sandbox: Sandbox) -> None:

@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperatorLink
 
 from airflow_provider_leadmagic.get_provider_info import get_provider_info
+from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 from demo.local_airflow import IS_AIRFLOW_3
@@ -26,8 +27,9 @@ ADDRESSES = {
     "LeadMagic usage": "https://app.leadmagic.io/api/reporting",
     "LeadMagic billing": "https://app.leadmagic.io/settings/billing",
 }
-WITH_LINKS = [CheckCreditsOperator, SufficientCreditsSensor]
-TASKS = ["check", "gate", "mapped_check", "mapped_gate"]
+WITH_LINKS = [CheckCreditsOperator, SufficientCreditsSensor, BulkEnrichmentOperator]
+TASKS = ["check", "gate", "enrich", "mapped_check", "mapped_gate", "mapped_enrich"]
+ENRICH = {"product": "email_finder", "output_path": "enriched.csv"}
 LISTED = get_provider_info()["extra-links"]
 
 
@@ -36,8 +38,10 @@ def read_from_the_database() -> Any:
     with DAG("links", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
         CheckCreditsOperator(task_id="check")
         SufficientCreditsSensor(task_id="gate", minimum_credits=1)
+        BulkEnrichmentOperator(task_id="enrich", rows=[], **ENRICH)
         CheckCreditsOperator.partial(task_id="mapped_check").expand(minimum_credits=[1, 2])
         SufficientCreditsSensor.partial(task_id="mapped_gate").expand(minimum_credits=[1, 2])
+        BulkEnrichmentOperator.partial(task_id="mapped_enrich", **ENRICH).expand(rows=[[], []])
     try:
         from airflow.serialization.serialized_objects import DagSerialization as Serialized  # Airflow 3.2+
     except ImportError:
