@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from airflow_provider_leadmagic.bulk.record import JobRecord
+    from airflow_provider_leadmagic.bulk_run import BulkRun
+    from airflow_provider_leadmagic.bulk_waiting import Wait
     from airflow_provider_leadmagic.client import LeadMagicClient
-    from airflow_provider_leadmagic.operators.bulk_run import BulkRun
-    from airflow_provider_leadmagic.operators.bulk_waiting import Wait
 
 OnInsufficient = Literal["wait", "fail"]
 #: Seconds.
@@ -248,8 +248,8 @@ class BulkEnrichmentOperator(BaseOperator):
         return next((job.job_id for job in jobs if is_order(job.file_name, str(self._order_key))), None)
 
     def _run(self, context: Context, deadline: float) -> BulkRun:
-        from airflow_provider_leadmagic.operators.bulk_run import BulkRun
-        from airflow_provider_leadmagic.operators.bulk_waiting import TriggererWait, WorkerWait
+        from airflow_provider_leadmagic.bulk_run import BulkRun
+        from airflow_provider_leadmagic.bulk_waiting import TriggererWait, WorkerWait
 
         wait: Wait = WorkerWait(self.log, self.leadmagic_conn_id, self.poll_interval, deadline)
         if self.deferrable:

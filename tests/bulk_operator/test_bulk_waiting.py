@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_leadmagic import bulk_waiting
 from airflow_provider_leadmagic.bulk.record import JobRecord
 from airflow_provider_leadmagic.bulk.watch import JobWatch
+from airflow_provider_leadmagic.bulk_waiting import TriggererWait, WorkerWait
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicTimeoutError
-from airflow_provider_leadmagic.operators import bulk_waiting
-from airflow_provider_leadmagic.operators.bulk_waiting import TriggererWait, WorkerWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable

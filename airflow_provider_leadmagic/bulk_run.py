@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_leadmagic.bulk_job import BulkJob
+    from airflow_provider_leadmagic.bulk_waiting import Wait
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
-    from airflow_provider_leadmagic.operators.bulk_waiting import Wait
 
 
 #: Answers to a resume after which another look is all it takes: somebody else spent the credits, or resumed the job.
