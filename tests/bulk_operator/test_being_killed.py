@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.triggers.base import BaseTrigger
 
+from airflow_provider_leadmagic.bulk.record import JobRecord
 from airflow_provider_leadmagic.bulk.watch import JobWatch
+from airflow_provider_leadmagic.bulk_job import BulkJob
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.operators.bulk import ON_KILL_PATIENCE
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from demo.local_airflow import wait_until
 from tests.bulk_operator.airflow_part import Killed
@@ -351,3 +355,41 @@ def test_before_airflow_33_a_trigger_of_a_test_run_cancels_nothing(
     asyncio.run(stop(trigger, None))
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
+
+
+def test_a_person_who_ends_a_task_that_was_deferred_before_ends_its_job(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    task_state: Callable[[Any], None],
+    monkeypatch: pytest.MonkeyPatch,
+    job_id: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", leadmagic_sandbox.connection_json)
+    monkeypatch.delenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT")
+    task_state("failed")
+    operator = task(deferrable=True, leadmagic_conn_id="other").operator
+    seen = {"status": "seen", "job": BulkJob(job_id, "paused", total_rows=1).to_json()}
+
+    def stopped(*_: Any) -> None:
+        operator.on_kill()
+        raise Killed
+
+    mocker.patch("airflow_provider_leadmagic.bulk_run.gate_opens", side_effect=stopped)
+    with pytest.raises(Killed):
+        operator.job_seen({"ti": TASK_INSTANCE}, seen, JobRecord(job_id, "key", Decimal(1)).to_json(), NEVER)
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
+def test_canceling_has_one_attempt_as_airflow_kills_the_process_soon(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None]
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/review", status=503, times=None)
+    task_state("failed")
+
+    stop_while_waiting(task, mocker)
+
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs/*/review")) == 1
+    assert ON_KILL_PATIENCE < 5

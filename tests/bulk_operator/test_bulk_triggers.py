@@ -12,7 +12,7 @@ from airflow.models.trigger import Trigger
 
 from airflow_provider_leadmagic.bulk.watch import job_from
 from airflow_provider_leadmagic.client import LeadMagicClient
-from airflow_provider_leadmagic.exceptions import LeadMagicAuthenticationError, LeadMagicError
+from airflow_provider_leadmagic.exceptions import LeadMagicAuthenticationError, LeadMagicError, LeadMagicTimeoutError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from tests.bulk_operator.conftest import MakeTask
 
 JOB_TRIGGER = BulkJobTrigger("leadmagic_default", "job-1", 60, 1234.5, report_pause=False, not_before=7.5)
 PAUSED_TRIGGER = PausedBulkJobTrigger("leadmagic_default", "12.5", 60, job_id="job-1", deadline=1234.5)
@@ -131,3 +132,19 @@ def test_what_waiting_cannot_mend_travels_as_the_error_it_was(
 def test_an_event_that_is_none_of_ours_does_not_pass_for_success(event: Any) -> None:
     with pytest.raises(LeadMagicError, match="an event that makes no sense here"):
         job_from(event)
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        ({"error": "Trigger failure", "traceback": ["a bug"]}, r"^The trigger failed \(Trigger failure\)"),
+        (None, r"^The trigger failed"),
+    ],
+)
+def test_a_trigger_that_crashes_does_not_pass_for_a_timeout(
+    task: MakeTask, failure: dict[str, Any] | None, message: str
+) -> None:
+    with pytest.raises(LeadMagicError, match=message) as raised:
+        task().operator.resume_execution("__fail__", failure, {})
+
+    assert not isinstance(raised.value, LeadMagicTimeoutError)

@@ -13,9 +13,13 @@ import pytest
 from airflow_provider_leadmagic import bulk_waiting
 from airflow_provider_leadmagic.bulk.record import JobRecord
 from airflow_provider_leadmagic.bulk.watch import JobWatch
+from airflow_provider_leadmagic.bulk_job import BulkJob
 from airflow_provider_leadmagic.bulk_waiting import TriggererWait, WorkerWait
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicTimeoutError
+from airflow_provider_leadmagic.gate import open_event
+from airflow_provider_leadmagic.models import CreditBalance
+from tests.bulk_operator.airflow_part import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,3 +282,26 @@ def run_dry(sandbox: Sandbox) -> None:
 
 def is_paused(sandbox: Sandbox) -> bool:
     return [job.status for job in sandbox.bulk_jobs] == ["paused"]
+
+
+GATE_OPENED = open_event(CreditBalance.from_api({"credits": Decimal(5)}), Decimal(5))
+BACK_FROM: dict[str, dict[str, Any]] = {
+    "credits_to_order": {"event": GATE_OPENED},
+    "credits_to_resume": {"event": GATE_OPENED, "record": RECORD.to_json()},
+    "job_seen": {
+        "event": {"status": "seen", "job": BulkJob("job-1", "paused", total_rows=50).to_json()},
+        "record": RECORD.to_json(),
+    },
+}
+
+
+@pytest.mark.parametrize("method_name", BACK_FROM)
+def test_time_that_went_by_in_the_triggerer_counts(
+    task: MakeTask, leadmagic_sandbox: Sandbox, method_name: str
+) -> None:
+    leadmagic_sandbox.set_credits(4)  # somebody else spent the rest meanwhile
+    leadmagic_sandbox.fail_next(JOB, body='{"job_id": "job-1", "status": "processing"}', times=None)
+    goes_on = getattr(task(deferrable=True, timeout=3600).operator, method_name)
+
+    with pytest.raises(LeadMagicTimeoutError):
+        goes_on({"ti": TaskInstance()}, **BACK_FROM[method_name], deadline=NOW)

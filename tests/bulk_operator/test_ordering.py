@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,19 @@ def test_credits_that_somebody_else_spends_in_between_are_waited_for_again(
     assert xcom["credits_consumed"] == 5
     assert len(leadmagic_sandbox.bulk_jobs) == 1
     assert "Nothing is ordered yet. POST " in said()
+
+
+@pytest.mark.parametrize(("refused_for", "needed"), [(8, 8), (3, 5), (None, 5)])
+def test_it_waits_for_the_more_of_what_it_counted_and_what_leadmagic_asks_for(
+    task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str], refused_for: int | None, needed: int
+) -> None:
+    leadmagic_sandbox.set_credits(20)
+    body = json.dumps({"title": "too little", "context": {"credits_required": refused_for}})
+    leadmagic_sandbox.fail_next(SUBMIT, status=402, body=body)
+
+    task(deferrable=False).run()
+
+    assert f"can spend 20 credits, {needed} are needed." in said()
 
 
 def test_after_waiting_price_and_balance_are_asked_again(

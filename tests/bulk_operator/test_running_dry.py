@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_leadmagic.client import LeadMagicClient
-from airflow_provider_leadmagic.exceptions import LeadMagicNotFoundError
+from airflow_provider_leadmagic.exceptions import LeadMagicNotFoundError, LeadMagicTimeoutError
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
 if TYPE_CHECKING:
@@ -202,6 +202,23 @@ def test_a_balance_that_cannot_be_read_just_now_does_not_fail_a_paused_job(
     when(lambda: paused(leadmagic_sandbox), top_up_in_bad_weather)
 
     assert task(deferrable=False).run()["credits_consumed"] == 5
+
+
+def test_a_try_that_joins_a_paused_job_leaves_it_to_people_too_when_told_to(
+    task: MakeTask, leadmagic_sandbox: Sandbox, deferrable: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(resume_when_paused=False, deferrable=deferrable, timeout=0.2)
+    with pytest.raises(LeadMagicTimeoutError):
+        enrich.run()
+    leadmagic_sandbox.set_credits(2)
+    leadmagic_sandbox.advance_bulk(1000)
+    leadmagic_sandbox.set_credits(100)
+
+    with pytest.raises(LeadMagicTimeoutError):
+        enrich.retry()
+
+    assert leadmagic_sandbox.requests_to(f"{JOB}/resume") == []
 
 
 def test_a_state_nobody_has_heard_of_is_waited_out(
