@@ -180,6 +180,23 @@ def test_a_task_that_is_ended_while_it_orders_ends_the_job_that_comes_of_it(
     assert statuses(leadmagic_sandbox) == [becomes]
 
 
+def test_a_job_of_somebody_else_is_not_taken_for_the_one_that_was_ordered(
+    task: MakeTask, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    task_state("failed")
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
+        for key in ("airflow-ours", "airflow-theirs"):
+            rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
+            client.submit_bulk("email_finder", rows, idempotency_key=key, file_name=f"{key}.digest")
+    operator = task().operator
+    operator.announce_order({"ti": TASK_INSTANCE}, "airflow-ours")
+
+    operator.on_kill()
+
+    assert statuses(leadmagic_sandbox) == ["canceled", "uploaded"]
+
+
 def test_a_task_that_is_ended_while_its_order_is_on_the_way_ends_the_job_when_it_comes(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None]
 ) -> None:
