@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from demo.local_airflow import IS_AIRFLOW_3
 from tests.sandbox.running_command import CHECKOUT, running
 
 pytestmark = [
     pytest.mark.e2e,  # it takes a minute, and processes whose memory and time are nobody else's
+    pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow has no part in it: once is enough"),
     pytest.mark.skipif(
         shutil.which("curl") is None, reason="curl is not installed, and the download is held against it"
     ),

@@ -10,9 +10,13 @@ import sys
 import pytest
 import requests
 
+from demo.local_airflow import IS_AIRFLOW_3
 from tests.sandbox.running_command import CHECKOUT, running
 
-pytestmark = pytest.mark.e2e  # it takes half a minute, and processes whose memory is nobody else's
+pytestmark = [
+    pytest.mark.e2e,  # it takes half a minute, and processes whose memory is nobody else's
+    pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow has no part in it: once is enough"),
+]
 
 MILLION = 1_000_000
 KEY = "sandbox-key-for-tests"

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from demo.local_airflow import IS_AIRFLOW_3
 from tests.sandbox.running_command import running
 
-pytestmark = pytest.mark.e2e  # it takes seconds, and a process whose memory is nobody else's
+pytestmark = [
+    pytest.mark.e2e,  # it takes seconds, and a process whose memory is nobody else's
+    pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow has no part in it: once is enough"),
+]
 
 MILLION = 1_000_000
 KEY = {"X-API-Key": "sandbox-key-for-tests"}
