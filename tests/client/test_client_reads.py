@@ -87,9 +87,9 @@ class TestMaxAge:
 
     @pytest.mark.parametrize(("age", "asks"), [(59, False), (60, False), (61, True)])
     def test_the_age_is_counted_from_the_read(self, client, leadmagic_sandbox, mocker, age, asks):
+        clock = mocker.patch("airflow_provider_leadmagic.client.time.monotonic", return_value=1000.0)
         client.get_credits()
-        read_at = client._balance_read_at
-        mocker.patch("airflow_provider_leadmagic.client.time.monotonic", return_value=read_at + age)
+        clock.return_value += age
         client.get_credits(max_age=60)
         assert (len(leadmagic_sandbox.requests) == 2) is asks
 
