@@ -29,8 +29,9 @@ ui: $(READY)
 
 test: test-fast test-e2e
 
+# One worker more than there are cores, as some tests wait.
 test-fast: $(READY)
-	$(VENV)/bin/python -m pytest -n logical -m "not e2e and not browser and not wheel"
+	$(VENV)/bin/python -m pytest -n $$($(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') -m "not e2e and not browser and not wheel"
 
 test-e2e: $(READY)
 	$(VENV)/bin/python -m pytest -m e2e
