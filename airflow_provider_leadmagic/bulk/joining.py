@@ -47,6 +47,7 @@ class EarlierTries:
         :param order: What was ordered.
         :return: The job; None if it has to be ordered, under :attr:`key`.
         """
+        self._forget_jobs()
         job = self._find()
         while job is not None and job.is_canceled:
             log.info("Job %s of an earlier try was canceled: a new one is ordered.", job.job_id)
@@ -71,6 +72,10 @@ class EarlierTries:
         if kept is not None:
             return self._client.get_bulk_job(kept.job_id)
         return next((job for job in self._jobs if is_order(job.file_name, self.key)), None)
+
+    def _forget_jobs(self) -> None:
+        # One list serves one search and what follows it; a later search is for what was ordered since.
+        self.__dict__.pop("_jobs", None)
 
     @cached_property
     def _jobs(self) -> list[BulkJob]:

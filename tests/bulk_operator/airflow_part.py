@@ -16,10 +16,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
-from demo.local_airflow import IS_AIRFLOW_3
-from tests.gate.airflow_part import first_event
-
-DEFERRAL_TIMEOUT = "Trigger timeout" if IS_AIRFLOW_3 else "Trigger/execution timeout"
+from tests.gate.airflow_part import DEFERRAL_TIMEOUT, first_event
 
 
 class Killed(BaseException):

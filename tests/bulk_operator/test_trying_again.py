@@ -201,13 +201,17 @@ def test_a_job_that_is_still_going_is_canceled_when_a_clear_replaces_it(
     assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded", "canceled"]
 
 
+@pytest.mark.parametrize("tries", [1, 2])
 def test_an_order_that_was_taken_is_joined_though_leadmagic_says_402_to_its_repetition(
-    task: MakeTask, leadmagic_sandbox: Sandbox
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, tries: int
 ) -> None:
+    enrich = task(on_insufficient="fail")
+    if tries == 2:
+        die(enrich, mocker, "before the order")
     leadmagic_sandbox.fail_next("/bulk/submit", lose_answer=True)
     leadmagic_sandbox.fail_next("/bulk/submit", status=402)
 
-    xcom = task(on_insufficient="fail").run()
+    xcom = enrich.run() if tries == 1 else enrich.retry()
 
     assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
 
