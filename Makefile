@@ -4,6 +4,7 @@
 #   make ui                      the same Airflow, left up for browsing
 #   make test                    all tests, end to end included     (make test AIRFLOW=2.11.2)
 #   make test-fast               the tests that take under a minute
+#   make test-hostile            a server that does what no web framework can
 #   make check                   ruff, mypy --strict, and what is in the wheel
 #   make test-browser            the connection form in a real browser (needs Chromium)
 #   make clean                   remove .build/
@@ -13,13 +14,15 @@ PYTHON ?= python3
 VENV := .build/venv-$(AIRFLOW)
 REQUIREMENTS := requirements/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.ready
+# One worker more than there are cores, as some tests wait.
+WORKERS = $$($(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 # With this set every Airflow process would compile all of Airflow anew.
 unexport PYTHONDONTWRITEBYTECODE
 # Nothing of an Airflow the user already has may shine through.
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
-.PHONY: demo ui test test-fast test-e2e test-browser check lint wheel format clean
+.PHONY: demo ui test test-fast test-hostile test-e2e test-browser check lint wheel format clean
 
 demo: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo
@@ -27,11 +30,13 @@ demo: $(READY)
 ui: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo --ui
 
-test: test-fast test-e2e
+test: test-fast test-hostile test-e2e
 
-# One worker more than there are cores, as some tests wait.
 test-fast: $(READY)
-	$(VENV)/bin/python -m pytest -n $$($(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') -m "not e2e and not browser and not wheel"
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not e2e and not browser and not wheel" --ignore tests/hostile
+
+test-hostile: $(READY)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/hostile
 
 test-e2e: $(READY)
 	$(VENV)/bin/python -m pytest -m e2e

@@ -162,7 +162,8 @@ class BulkCalls:
         """
         Write the results of a job into a file, as the CSV that LeadMagic sends. Free of charge.
 
-        However large they are, they take no memory. A download that breaks off begins again where the file stood;
+        However large they are, they take no memory. There is no limit to the time they take, but to the pace: 64 KiB
+        within the client's timeout. A download that breaks off begins again where the file stood;
         after an error the file may hold a part of it.
 
         :param job_id: The job.

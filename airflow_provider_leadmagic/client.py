@@ -55,7 +55,8 @@ class LeadMagicClient(BulkCalls):
     :param api_key: LeadMagic API key. It is sent to ``base_url`` only and shown nowhere.
     :param base_url: Address of the API, ``https://api.leadmagic.io`` by default. Plain http is refused except for
         a loopback host.
-    :param timeout: Seconds to wait for an answer, 30 by default; connecting gets 10 of them at most.
+    :param timeout: Seconds one answer may take as a whole from when the request was sent, 30 by default; connecting
+        gets 10 at most. A download may take longer, but has to bring 64 KiB in each such time.
     :param max_tries: Requests one call may make, the first included, 4 by default. What is repeated depends on
         whether it can cost money.
     :param owner: How messages name the key's owner, for example ``connection 'leadmagic_default'``.

@@ -64,10 +64,14 @@ def json_number(number: Decimal) -> int | float:
     return int(number) if is_whole else float(number)
 
 
+#: Longest number that is taken for one: the largest float has 309 digits, and credits are copied into databases.
+_MAX_DIGITS = 400
+
+
 def is_finite(number: Decimal) -> bool:
     """Tell whether a number is one that other programs can read, too."""
     # A Decimal such as 1e400 is finite, but no JSON reader could take it: too large is as bad as infinite.
-    return number.is_finite() and math.isfinite(float(number))
+    return number.is_finite() and len(str(number)) <= _MAX_DIGITS and math.isfinite(float(number))
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from http.client import HTTPException, LineTooLong
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from airflow_provider_leadmagic import __version__
 from airflow_provider_leadmagic.base_url import is_loopback
+from airflow_provider_leadmagic.bounded_answers import BoundedAdapter, deadline_of
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicConnectionError,
+    LeadMagicError,
     LeadMagicResponseError,
 )
 
@@ -32,8 +37,13 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 10.0
 #: Largest body that is read. A balance has some 200 bytes, an enriched company some 20 kB.
 MAX_BODY_BYTES = 10 * 1024 * 1024
-#: Most bytes of a download that are in memory at once.
-DOWNLOAD_PIECE = 1024 * 1024
+#: Most bytes of a download that are in memory at once, and the fewest that have to come within the timeout: by default
+#: some 2 kB a second, which no line is too slow for.
+DOWNLOAD_PIECE = 64 * 1024
+#: Largest download that is written. The longest job has half a million rows.
+MAX_DOWNLOAD_BYTES = 32 * 1024**3
+#: What is unpacked: a thousandfold at most, while newer encodings, and layers of them, make terabytes of a packet.
+_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 
 
 @dataclass(frozen=True)
@@ -51,12 +61,13 @@ class Answer:
         """
         Parse the body.
 
-        :param exact_numbers: Read every number as Decimal.
+        :param exact_numbers: Read every number as Decimal, and refuse an object that has two values for one name:
+            what decides about money must not depend on which of them is read.
         :raises LeadMagicResponseError: If the body is not JSON. Transient, as it is usually a proxy's error page.
         """
-        number = _exact_number if exact_numbers else None
+        number, fields = (_exact_number, self._unambiguous) if exact_numbers else (None, None)
         try:
-            return json.loads(self.text, parse_float=number, parse_int=number)
+            return json.loads(self.text, parse_float=number, parse_int=number, object_pairs_hook=fields)
         except (ValueError, RecursionError):
             kind = self.clean(self.headers.get("Content-Type")) or "no content type"
             raise LeadMagicResponseError(
@@ -64,6 +75,12 @@ class Answer:
                 status=self.status,
                 transient=True,
             ) from None
+
+    def _unambiguous(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            raise LeadMagicResponseError(f"{self.call} was answered with JSON that has two values for one name")
+        return fields
 
     def json_object(self) -> dict[str, Any]:
         """
@@ -77,6 +94,7 @@ class Answer:
         return body
 
 
+@lru_cache(1024)  # a body of five million ones must not become five million objects
 def _exact_number(digits: str) -> Decimal:
     try:
         return Decimal(digits)
@@ -96,24 +114,36 @@ class ApiKeyAuth(AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """Knows of no redirects: requests reads the whole body of one, however large it is, also where it follows none."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Say that an answer is no redirect."""
+
+
 class Transport:
     """
     Sends single requests. Retries, and the meaning of an answer, are the client's business.
 
     :param api_key: LeadMagic API key.
     :param base_url: Address of the API, already normalized.
-    :param timeout: Seconds to wait for LeadMagic to answer, and then between two pieces of the answer.
+    :param timeout: Seconds from the moment a request has been sent until its answer has come as a whole. Of a
+        download it is the head that has to come within this time, and then each 64 KiB of the rest: how long a
+        download takes as a whole depends on its size, so what is bounded is the pace.
     """
 
     def __init__(self, api_key: str, base_url: str, timeout: float) -> None:
         self.base_url = base_url
         self.timeout = timeout
         self._api_key = _checked_key(api_key)
-        self._session = requests.Session()
+        self._session = _Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, BoundedAdapter())
         # A proxy for plain http would read the key, and no proxy can reach our own loopback host anyway.
         self._session.trust_env = not is_loopback(base_url)
         self._session.auth = ApiKeyAuth(self._api_key)
         self._session.headers["User-Agent"] = f"airflow-provider-leadmagic/{__version__}"
+        self._session.headers["Accept-Encoding"] = "gzip, deflate"
         self._session.headers["Accept"] = "application/json"
 
     def send(
@@ -131,8 +161,8 @@ class Transport:
         :param path: Path below the base URL.
         :param json_body: Body to send as JSON.
         :param body_file: Instead of that, a file of JSON to send from its beginning, however large it is.
-        :raises LeadMagicConnectionError: If no complete answer came.
-        :raises LeadMagicResponseError: If the answer is a redirect, or too large.
+        :raises LeadMagicConnectionError: If no complete answer came in time.
+        :raises LeadMagicResponseError: If the answer is a redirect, a part, or too large.
         """
         call = f"{method} {self.base_url}{path}"
         started = time.monotonic()
@@ -140,7 +170,7 @@ class Transport:
         with self._open(call, method, path, **body) as response:
             answer = self._answer(call, response, self._read(call, response))
         log.debug("%s was answered %s after %.2f s", call, answer.status, time.monotonic() - started)
-        return _refuse_redirect(answer)
+        return answer
 
     def download(self, path: str, file: BinaryIO) -> tuple[Answer, int | None]:
         """
@@ -150,8 +180,8 @@ class Transport:
         :param file: Where to write, from where it stands. After an error it holds a part of the answer.
         :return: The answer, and how many bytes were written. None means that it is no CSV file: nothing was
             written, and what it says is in the answer.
-        :raises LeadMagicConnectionError: If no complete answer came.
-        :raises LeadMagicResponseError: If the answer is a redirect, or an error that is too large.
+        :raises LeadMagicConnectionError: If no complete answer came, or it came too slowly.
+        :raises LeadMagicResponseError: If the answer is a redirect, a part, or too large.
         """
         call = f"GET {self.base_url}{path}"
         started = time.monotonic()
@@ -161,15 +191,16 @@ class Transport:
             answer = self._answer(call, response, "" if is_csv else self._read(call, response))
         seconds = time.monotonic() - started
         log.debug("%s was answered %s, %s bytes, after %.2f s", call, answer.status, written, seconds)
-        return _refuse_redirect(answer), written
+        return answer, written
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def _open(self, call: str, method: str, path: str, **request: Any) -> requests.Response:
+    @contextmanager
+    def _open(self, call: str, method: str, path: str, **request: Any) -> Iterator[requests.Response]:
         with self._failures_explained(call):
-            return self._session.request(
+            response = self._session.request(
                 method,
                 f"{self.base_url}{path}",
                 timeout=(min(CONNECT_TIMEOUT, self.timeout), self.timeout),
@@ -177,36 +208,46 @@ class Transport:
                 stream=True,
                 **request,
             )
+        with response:
+            _refuse_other_answers(call, response)
+            yield response
 
     def _read(self, call: str, response: requests.Response) -> str:
         body = bytearray()
-        for piece in self._pieces(call, response, 16 * 1024):
+        for piece in self._pieces(call, response, 16 * 1024, f"it did not end within {self.timeout:g} s"):
             body += piece
             if len(body) > MAX_BODY_BYTES:
                 raise LeadMagicResponseError(f"{call} was answered with over {MAX_BODY_BYTES:,} bytes", transient=True)
         return body.decode("utf-8", errors="replace")
 
     def _copy(self, call: str, response: requests.Response, file: BinaryIO) -> int:
-        written = 0
-        for piece in self._pieces(call, response, DOWNLOAD_PIECE):
-            file.write(piece)  # what goes wrong here is the disk's fault, and must not look like LeadMagic's
+        written = in_time = 0
+        deadline = deadline_of(response)
+        slow = f"less than {DOWNLOAD_PIECE:,} bytes came within {self.timeout:g} s"
+        for piece in self._pieces(call, response, DOWNLOAD_PIECE, slow):
             written += len(piece)
+            if written > MAX_DOWNLOAD_BYTES:
+                raise LeadMagicResponseError(f"{call} was answered with over {MAX_DOWNLOAD_BYTES:,} bytes")
+            file.write(piece)  # what goes wrong here is the disk's fault, and must not look like LeadMagic's
+            if written - in_time >= DOWNLOAD_PIECE:
+                in_time = written
+                deadline.renew()
         return written
 
-    def _pieces(self, call: str, response: requests.Response, size: int) -> Iterator[bytes]:
-        with self._failures_explained(call):
+    def _pieces(self, call: str, response: requests.Response, size: int, slow: str) -> Iterator[bytes]:
+        with self._failures_explained(call, slow):
             yield from response.iter_content(size)
         if _is_cut_short(response):
             raise LeadMagicConnectionError(f"{call} got no complete answer: it ended before its announced length")
 
     @contextmanager
-    def _failures_explained(self, call: str) -> Iterator[None]:
+    def _failures_explained(self, call: str, slow: str = "") -> Iterator[None]:
         try:
             yield
         except requests.exceptions.InvalidURL:
             raise LeadMagicConfigurationError(f"{call} cannot be sent: there can be no such host") from None
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise _no_answer(call, error, self.timeout) from None
+            raise _no_answer(call, error, self.timeout, slow) from None
 
     def _answer(self, call: str, response: requests.Response, text: str) -> Answer:
         return Answer(call, response.status_code, response.headers, text, self._clean)
@@ -243,29 +284,59 @@ def _is_cut_short(response: requests.Response) -> bool:
     return announced.isdecimal() and not is_chunked and response.raw.tell() < int(announced)
 
 
-def _refuse_redirect(answer: Answer) -> Answer:
-    if not 300 <= answer.status < 400:
-        return answer
-    if "Location" not in answer.headers:
-        problem = f"{answer.call} was answered {answer.status}, which is no answer to this call; check the base URL"
-        raise LeadMagicResponseError(problem, status=answer.status)
+def _refuse_other_answers(call: str, response: requests.Response) -> None:
+    status = response.status_code
+    if status == requests.codes.partial_content:
+        problem = f"{call} was answered with a part ({status}), which was not asked for"
+        raise LeadMagicResponseError(problem, status=status, transient=True)
+    if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
+        problem = f"{call} was answered in a content encoding that was not asked for"
+        raise LeadMagicResponseError(problem, status=status, transient=True)
+    if not 300 <= status < 400:
+        return
+    if "Location" not in response.headers:
+        problem = f"{call} was answered {status}, which is no answer to this call; check the base URL"
+        raise LeadMagicResponseError(problem, status=status)
     raise LeadMagicResponseError(
-        f"{answer.call} was answered with a redirect ({answer.status}), which is not followed because it would "
+        f"{call} was answered with a redirect ({status}), which is not followed because it would "
         "hand the API key to another address; correct the base URL",
-        status=answer.status,
+        status=status,
     )
 
 
-def _no_answer(call: str, error: Exception, timeout: float) -> LeadMagicConnectionError:
+def _no_answer(call: str, error: Exception, timeout: float, slow: str) -> LeadMagicError:
     chain = _causes(error)
-    never_sent = any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in chain)
-    if isinstance(error, requests.ConnectTimeout):
-        reason = f"no connection within {min(CONNECT_TIMEOUT, timeout):g} s"
-    elif any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in chain):
-        reason = f"none within {timeout:g} s"
-    else:
-        reason = next((e.strerror for e in chain if isinstance(e, OSError) and e.strerror), type(chain[-1]).__name__)
-    return LeadMagicConnectionError(f"{call} got no answer: {reason}", request_sent=not never_sent)
+    if any(map(_is_oversized, chain)):
+        return LeadMagicResponseError(f"{call} was answered with headers that are too long or too many", transient=True)
+    if unconnected := _unconnected(chain, min(CONNECT_TIMEOUT, timeout)):
+        return LeadMagicConnectionError(f"{call} got no answer: {unconnected}", request_sent=False)
+    if any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in chain):
+        reason = f"complete answer: {slow}" if slow else f"answer: none within {timeout:g} s"
+        return LeadMagicConnectionError(f"{call} got no {reason}")
+    return LeadMagicConnectionError(f"{call} got no answer: {_last_words(chain)}")
+
+
+def _is_oversized(cause: BaseException) -> bool:
+    # The plain exception is how http.client refuses more than a hundred headers.
+    return isinstance(cause, LineTooLong) or type(cause) is HTTPException
+
+
+def _unconnected(chain: list[BaseException], timeout: float) -> str | None:
+    """Say why there was no connection that a request could have been sent by; None if there was one."""
+    for cause in chain:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate cannot be trusted ({cause.verify_message.rstrip('.')})"
+        # There is no class for this one; unrecognized, it counts as any other timeout.
+        is_handshake = isinstance(cause, TimeoutError) and "handshake" in str(cause)
+        if is_handshake or isinstance(cause, requests.ConnectTimeout):
+            return f"no connection within {timeout:g} s"
+        if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
+            return "the proxy does not connect to it"
+    return _last_words(chain) if any(isinstance(cause, NewConnectionError) for cause in chain) else None
+
+
+def _last_words(chain: list[BaseException]) -> str:
+    return next((e.strerror for e in chain if isinstance(e, OSError) and e.strerror), type(chain[-1]).__name__)
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
@@ -273,6 +344,6 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
-        wrapped = getattr(error, "reason", None) or next(iter(error.args), None)
-        error = wrapped if isinstance(wrapped, BaseException) else error.__cause__ or error.__context__
+        wrapped = (each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException))
+        error = next(wrapped, None) or error.__cause__ or error.__context__
     return chain

@@ -7,6 +7,8 @@ import re
 #: Longest text taken over, so that a log line stays a line.
 MAX_TEXT = 300
 _MAX_VALUE = 80
+#: How far text is read. A body may hold megabytes of it, each character of which would become an object here.
+_MAX_READ = 100 * MAX_TEXT
 _LINK_TOKEN = re.compile(r"(token[\"']?\s*[=:]\s*[\"']?)[^&\s\"']+", re.IGNORECASE)
 
 
@@ -30,6 +32,6 @@ def clean(value: object, secret: str | None = None) -> str | None:
     if not isinstance(value, str):
         return None
     text = value.replace(secret, "***") if secret else value
-    printable = "".join(character if character.isprintable() else " " for character in text)
+    printable = "".join(character if character.isprintable() else " " for character in text[:_MAX_READ])
     text = _LINK_TOKEN.sub(r"\1***", " ".join(printable.split()))
     return (text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}...") or None

@@ -50,8 +50,8 @@ class LeadMagicHook(BulkCalls, BaseHook):
     Gives tasks a :class:`~airflow_provider_leadmagic.client.LeadMagicClient` made from an Airflow connection.
 
     The connection's password is the API key; its host the base URL, ``https://api.leadmagic.io`` when empty; the
-    extra field ``timeout`` the seconds to wait for an answer, 30 when absent. Nothing is read before a client is
-    asked for.
+    extra field ``timeout`` the seconds an answer may take as a whole, 30 when absent. Nothing is read before a
+    client is asked for.
 
     :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default.
     :param max_tries: Requests one call may make, the first included, 4 by default.

@@ -297,7 +297,7 @@ class TestDownloadThatBreaksOff:
         answer = OK + b"Content-Length: 99\r\n\r\n" + CSV + b"..."
         with (
             LeadMagicClient("k", scripted_server(answer).url, timeout=0.1, max_tries=1) as client,
-            pytest.raises(LeadMagicConnectionError, match=r"none within 0\.1 s$"),
+            pytest.raises(LeadMagicConnectionError, match=r"less than 65,536 bytes came within 0\.1 s$"),
         ):
             client.download_bulk_results("j1", io.BytesIO())
 
@@ -332,7 +332,6 @@ class TestDownloadThatIsRefused:
             {"body": "<html>Sign in</html>", "content_type": "text/html; charset=utf-8"},
             {"body": '{"url": "x"}', "content_type": "Application/JSON"},
             {"body": "later", "status": 202, "content_type": "text/csv"},
-            {"body": "a part", "status": 206, "content_type": "text/csv"},
         ],
         ids=str,
     )

@@ -1,0 +1,47 @@
+"""
+Make one call in a process of its own, and tell how it ended and how much memory it took at most.
+
+Run as ``python -m tests.hostile.measured_call URL CALL``; writes JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+
+#: Seconds: enough for what ends by its size, and a bound for what would never end.
+TIMEOUT = 5.0
+
+
+def peak() -> int:
+    """Read the most memory this process ever had, in bytes. Not by getrusage(), whose peak is inherited."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+
+def call(client: LeadMagicClient, name: str) -> str:
+    try:
+        if name == "balance":
+            return str(client.get_credits().credits)
+        with Path("/dev/null").open("wb") as nowhere:
+            return str(client.download_bulk_results("j1", nowhere))
+    except LeadMagicError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def measure(url: str, name: str) -> dict[str, Any]:
+    with LeadMagicClient("k", url, timeout=TIMEOUT, max_tries=1) as client:
+        before, started = peak(), time.monotonic()
+        outcome = call(client, name)
+        return {"outcome": outcome, "seconds": time.monotonic() - started, "memory": peak() - before}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(*sys.argv[1:])))

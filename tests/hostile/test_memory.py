@@ -1,0 +1,51 @@
+"""However much is sent, little is held: measured in a process that does nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.airflow_home import REPOSITORY
+from tests.hostile.answers import CHUNKED, CSV, JSON, OK, bomb, sized
+from tests.hostile.raw_server import endless, saying
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux' /proc")
+
+MEGABYTE = 1 << 20
+SPACES = b" " * 65536
+GZIP = b"Content-Encoding: gzip\r\n"
+LARGEST = 10 * MEGABYTE - 100
+LONG_TEXT = b'{"credits": 5, "credit_freeze_message": "%b"}' % ("\N{LATIN SMALL LETTER AE}" * (LARGEST // 2)).encode()
+
+#: At most 10 MiB are read of an answer; the most that Python makes of these, when they are JSON, is some 300 MB.
+#: Before its version 2.6 urllib3 unpacks a piece as a whole, hence the allowance for bombs.
+CASES = [
+    pytest.param("balance", endless(OK, b"X-Header: 1\r\n" * 1000), 2, id="headers without end"),
+    pytest.param("balance", endless(OK + b"X-Endless: ", SPACES), 2, id="a header without end"),
+    pytest.param("balance", endless(JSON + CHUNKED, b"0" * 65536), 2, id="a chunk size without end"),
+    pytest.param("balance", endless(JSON + CHUNKED + b"0\r\nX-Endless: ", SPACES), 2, id="a trailer without end"),
+    pytest.param("balance", endless(JSON + CHUNKED + b"-1\r\n", SPACES), 2, id="a chunk of all there is"),
+    pytest.param("balance", endless(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", SPACES), 2, id="an endless redirect"),
+    pytest.param("balance", endless(JSON + b"\r\n", SPACES), 20, id="a body without end"),
+    pytest.param("balance", lambda: [sized(bomb(128), JSON + GZIP)], 40, id="a bomb"),
+    pytest.param(
+        "download", lambda: [sized(bomb(32, layers=2), CSV + b"Content-Encoding: gzip, gzip\r\n")], 2, id="two layers"
+    ),
+    pytest.param("balance", saying(sized(b"[%b1]" % (b"1," * (LARGEST // 2)))), 200, id="five million numbers"),
+    pytest.param("balance", saying(sized(LONG_TEXT)), 60, id="a long text"),
+    pytest.param("download", lambda: [sized(bomb(128), CSV + GZIP)], 100, id="a bomb of a download"),
+    pytest.param("download", endless(CSV + CHUNKED + b"-1\r\n", SPACES), 2, id="a download of one endless chunk"),
+]
+
+
+@pytest.mark.parametrize(("call", "script", "megabytes"), CASES)
+def test_a_call_holds_no_more_than(serve, call, script, megabytes):
+    command = [sys.executable, "-m", "tests.hostile.measured_call", serve(script).url, call]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)
+    assert measured["memory"] < megabytes * MEGABYTE, measured

@@ -1,0 +1,254 @@
+"""What holds for every answer there could be, and for every number a user could give."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from airflow_provider_leadmagic.base_url import is_loopback, normalize_base_url
+from airflow_provider_leadmagic.bulk_job import BulkJob
+from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.error_answers import error_from, parse_retry_after
+from airflow_provider_leadmagic.exceptions import (
+    LeadMagicConfigurationError,
+    LeadMagicError,
+    LeadMagicResponseError,
+)
+from airflow_provider_leadmagic.gate import error_event, error_from_event
+from airflow_provider_leadmagic.models import CreditBalance, format_credits, json_number, parse_amount, parse_credits
+from airflow_provider_leadmagic.transport import Answer
+from airflow_provider_leadmagic.wording import clean
+from tests.hostile.answers import JSON, WHOLE, sized
+from tests.hostile.raw_server import RawServer
+
+KEY = "lm_0123456789abcdef"
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(f"your key is {KEY}"),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
+    max_leaves=8,
+)
+CREDITS = st.decimals(min_value=0, max_value=10**12, allow_nan=False, allow_infinity=False, places=2)
+#: Text that resembles a number more often than chance would have it.
+NUMBER_TEXT = st.text(alphabet="0123456789.eE+-_ NaInfity\u0663", max_size=30)
+ANY_NUMBER = st.integers() | st.floats() | st.decimals() | NUMBER_TEXT
+
+
+def fields_of(*names: str) -> st.SearchStrategy[dict[str, object]]:
+    """Make objects that have some fields which matter, with any value, and some that do not."""
+    known = st.fixed_dictionaries({}, optional=dict.fromkeys(names, JSON_VALUES | NUMBER_TEXT))
+    return st.builds(lambda one, other: one | other, st.dictionaries(st.text(), JSON_VALUES, max_size=2), known)
+
+
+BALANCES = fields_of(
+    "credits", "is_frozen", "credits_frozen", "credits_liquid", "credit_freeze_message", "credit_freeze_plan_hint"
+)
+JOBS = fields_of(
+    "jobId", "job_id", "status", "totalRows", "total_rows", "processed_items", "succeeded_items", "failed_items",
+    "skipped_items", "total_credits_consumed", "file_name",
+)  # fmt: skip
+PROBLEMS = fields_of("title", "message", "code", "detail", "action", "docs", "context", "error", "meta", "trace")
+CONTEXTS = st.fixed_dictionaries(
+    {"context": fields_of("credits_required", "credits_available", "retry_after_seconds")},
+    optional={"trace": fields_of("request_id")},
+)
+ENVELOPES = (
+    JSON_VALUES
+    | PROBLEMS
+    | CONTEXTS
+    | st.builds(lambda problems: {"errors": problems}, st.lists(PROBLEMS | CONTEXTS | JSON_VALUES, max_size=2))
+    | st.builds(lambda problem: {"error": problem}, PROBLEMS | CONTEXTS)
+)
+
+
+def answered(text: str, status: int = 200, **headers: str) -> Answer:
+    return Answer("GET https://api.leadmagic.io/v1/credits", status, headers, text, lambda value: clean(value, KEY))
+
+
+def outcome_of(call: Callable[[], object]) -> object:
+    """Return what a call returns, or an exception of the kinds that our callers are told of."""
+    try:
+        return call()
+    except (LeadMagicError, ValueError) as error:
+        return error
+
+
+class TestBalance:
+    @given(BALANCES)
+    def test_it_is_usable_or_refused(self, fields):
+        answer = answered(json.dumps(fields))
+        balance = outcome_of(lambda: CreditBalance.from_api(answer.json(exact_numbers=True), answer.clean))
+        assert KEY not in repr(balance)
+        if isinstance(balance, CreditBalance):
+            report = balance.report(Decimal(5))
+            assert json.loads(json.dumps(report, allow_nan=False)) == report
+            assert CreditBalance.from_json(json.loads(json.dumps(balance.to_json()))) == balance
+        else:
+            assert isinstance(balance, LeadMagicResponseError)
+
+    @given(CREDITS)
+    def test_no_credit_is_lost_or_won(self, credits):
+        answer = answered(f'{{"credits": {credits}}}')
+        balance = CreditBalance.from_api(answer.json(exact_numbers=True))
+        assert balance.credits == balance.spendable == credits
+
+    @given(CREDITS, CREDITS)
+    def test_a_threshold_is_met_from_its_very_number_on(self, credits, minimum):
+        balance = CreditBalance.from_json({"credits": str(credits), "observed_at": "2026-01-01T00:00:00+00:00"})
+        assert balance.covers(parse_credits("minimum_credits", str(minimum))) == (credits >= minimum)
+
+
+class TestErrorAnswers:
+    @given(ENVELOPES, st.integers(400, 599), st.none() | st.text(), st.none() | st.text())
+    def test_each_becomes_an_error_of_one_line_without_the_key(self, body, status, retry_after, request_id):
+        given_headers = {"Retry-After": retry_after, "X-Request-Id": request_id}
+        headers = {name: value for name, value in given_headers.items() if value is not None}
+        error = error_from(answered(json.dumps(body), status, **headers), "this client")
+        assert (error.status, len(str(error).splitlines())) == (status, 1)
+        assert str(error).isprintable()
+        assert KEY not in f"{error!r} {vars(error)}"
+        assert error.retry_after is None or (error.retry_after >= 0 and math.isfinite(error.retry_after))
+        assert len(str(error)) < 2000
+
+    @given(st.text(), st.integers(400, 599))
+    def test_so_does_what_is_no_json(self, text, status):
+        assert error_from(answered(text, status), "this client").status == status
+
+    @given(ENVELOPES, st.integers(400, 599))
+    def test_each_reaches_the_worker_as_it_left_the_triggerer(self, body, status):
+        error = error_from(answered(json.dumps(body), status), "this client")
+        event = json.loads(json.dumps(error_event(error), allow_nan=False))
+        again = error_from_event(event)
+        assert (type(again), str(again), again.retry_after) == (type(error), str(error), error.retry_after)
+
+    @given(st.text(), st.text(), st.sampled_from(["", " ", "token=", "%"]))
+    def test_the_key_is_hidden_wherever_it_stands(self, before, after, glue):
+        assert KEY not in (clean(f"{before}{glue}{KEY}{glue}{after}", KEY) or "")
+
+
+class TestRetryAfter:
+    @given(st.text() | NUMBER_TEXT | st.text(alphabet='Wed, 21Oct2015:GMT+-()"\\', max_size=40))
+    @example("(")
+    @example(",")
+    @example("Wed, 21 Oct 2015 07:28:00 +99999999")
+    def test_it_is_seconds_or_nothing(self, header):
+        seconds = parse_retry_after(header)
+        assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
+
+    @given(st.floats(allow_nan=False, allow_infinity=False))
+    def test_seconds_are_read_as_they_are_and_never_below_zero(self, seconds):
+        assert parse_retry_after(str(seconds)) == max(seconds, 0.0)
+
+
+class TestThresholds:
+    @given(ANY_NUMBER | JSON_VALUES)
+    def test_one_is_a_number_of_credits_or_refused_by_name(self, value):
+        number = outcome_of(lambda: parse_amount("minimum_credits", value, "credits"))
+        if isinstance(number, Decimal):
+            assert number >= 0
+            assert math.isfinite(json_number(number))
+            assert format_credits(number)
+        else:
+            assert str(number).startswith("minimum_credits must be a number of credits, 0 or more; got ")
+
+    @given(CREDITS)
+    def test_every_way_to_write_one_is_the_same_number(self, number):
+        assert {parse_credits("m", each) for each in (number, str(number), f" {number} ")} == {number}
+
+    @given(st.integers(0, 10**15) | st.floats(0, 1e15))
+    def test_what_python_counts_with_is_taken_as_it_is_written(self, number):
+        assert parse_credits("m", number) == Decimal(str(number))
+        assert json_number(parse_credits("m", number)) == number
+
+    @given(CREDITS)
+    def test_what_is_shown_is_the_number(self, number):
+        assert Decimal(format_credits(number).replace(",", "")) == number
+
+
+class TestBulkJob:
+    @given(JOBS)
+    def test_it_is_usable_or_refused(self, fields):
+        answer = answered(json.dumps(fields))
+        job = outcome_of(lambda: BulkJob.from_api(answer.json(exact_numbers=True), answer.clean))
+        assert KEY not in repr(job)
+        if isinstance(job, BulkJob):
+            assert BulkJob.from_json(json.loads(json.dumps(job.to_json(), allow_nan=False))) == job
+            assert job.progress().endswith(" credits")
+        else:
+            assert isinstance(job, LeadMagicResponseError)
+
+
+class TestBaseUrl:
+    ADDRESSES = st.text() | st.builds(
+        "{}{}{}{}".format,
+        st.sampled_from(["", "http://", "https://", "HTTPS://", "ftp://", "//", "http:", "://"]),
+        st.sampled_from(["api.leadmagic.io", "localhost", "127.0.0.1", "[::1]", "[fe80::1%25lo]", "a@b", ""])
+        | st.text(),
+        st.sampled_from(["", ":80", ":0", ":99999", ":", ":x", ":\u0663"]),
+        st.sampled_from(["", "/", "/v2//", "?a=b", "#c", "/ ", "/\u2028"]) | st.text(),
+    )
+
+    @given(ADDRESSES)
+    def test_it_is_encrypted_or_stays_on_this_machine_or_is_refused(self, address):
+        url = outcome_of(lambda: normalize_base_url(address))
+        if isinstance(url, str):
+            assert url.startswith("https://") or (url.startswith("http://") and is_loopback(url))
+            assert not url.endswith("/")
+            assert normalize_base_url(url) == url
+        else:
+            assert isinstance(url, LeadMagicConfigurationError)
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[tuple[LeadMagicClient, list[bytes]]]:
+    """A client, and what it is told next."""
+    says: list[bytes] = []
+    server = RawServer(lambda: says)
+    with LeadMagicClient(KEY, server.url, timeout=5, max_tries=1) as client:
+        yield client, says
+    server.stop()
+
+
+class TestWire:
+    """Over a real socket: bytes that resemble an answer, or do not."""
+
+    MUTATIONS = st.lists(
+        st.tuples(st.integers(0, len(WHOLE)), st.integers(0, 4), st.binary(max_size=4) | st.just(b"\r\n")), max_size=4
+    )
+    PIECES = st.lists(
+        st.sampled_from(
+            [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 103 Hm\r\n\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n", b"5\r\n",
+             b"-1\r\n", b"0\r\n\r\n", b"Content-Length: 5\r\n", b"Content-Encoding: gzip\r\n", b"Location: //[\r\n",
+             b"Content-Length: -1\r\n", b"Set-Cookie: \xff=\x00\r\n", b'{"credits": 5}', b"X-Credits-Remaining: sNaN"]
+        ),
+        max_size=8,
+    )  # fmt: skip
+
+    @given(MUTATIONS | PIECES)
+    def test_nothing_but_a_balance_or_an_error_of_ours_comes_of_it(self, wire, parts):
+        client, says = wire
+        client.close()  # the server hangs up without a word, which a kept connection may notice too late
+        says[:] = [mutated(WHOLE, parts) if parts and isinstance(parts[0], tuple) else b"".join(parts)]
+        outcome = outcome_of(client.get_credits)
+        assert isinstance(outcome, CreditBalance | LeadMagicError)
+        assert str(outcome).isprintable()
+        assert KEY not in str(outcome)
+
+    @given(st.binary(max_size=60))
+    def test_nor_of_a_body_of_any_bytes(self, wire, body):
+        client, says = wire
+        client.close()
+        says[:] = [sized(body, JSON)]
+        with pytest.raises(LeadMagicResponseError):
+            client.get_credits()
+
+
+def mutated(answer: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
+    for start, length, new in changes:
+        answer = answer[:start] + new + answer[start + length :]
+    return answer
