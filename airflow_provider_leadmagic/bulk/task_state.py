@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.comms import GetTaskStates
 
 #: States of a task that ran and shall not go on. The others are those of one that goes on, here or in another process.
 OVER = frozenset({"failed", "success", "skipped", "removed", "upstream_failed", "restarting"})
@@ -12,19 +16,51 @@ def state_of(task_instance: Any) -> str | None:
     """
     Ask Airflow for the state of a task instance, as the rest of Airflow sees it.
 
-    :param task_instance: Ours, in a worker or in a triggerer.
+    :param task_instance: Ours, in a worker.
     :return: The state; None for one that was cleared.
     """
     if hasattr(task_instance, "current_state"):  # Airflow 2, where tasks may ask the database
         state = task_instance.current_state()
         return None if state is None else str(state)
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import TaskStatesResult
+
+    supervisor: Any = task_runner.SUPERVISOR_COMMS
+    answer = supervisor.send(_question(task_instance))
+    if not isinstance(answer, TaskStatesResult):
+        # Airflow 3.0 and 3.1 mix up the answers if the signal interrupted another question: that was its answer, and
+        # the next one is ours. Whoever asked gets none, but has only seconds to live.
+        answer = supervisor._get_response()
+    return _only(answer.task_states)
+
+
+async def astate_of(task_instance: Any) -> str | None:
+    """
+    Ask the same from within a triggerer.
+
+    :param task_instance: Of a trigger.
+    :return: The state; None for one that was cleared.
+    """
+    if hasattr(task_instance, "current_state"):
+        return await asyncio.to_thread(state_of, task_instance)
+    from airflow.sdk.execution_time import task_runner
+
+    # On its event loop, as a triggerer of Airflow 3.0 or 3.1 answers no thread.
+    answer: Any = await task_runner.SUPERVISOR_COMMS.asend(_question(task_instance))
+    return _only(answer.task_states)
+
+
+def _question(task_instance: Any) -> GetTaskStates:
+    from airflow.sdk.execution_time.comms import GetTaskStates
 
     map_index = task_instance.map_index
-    states = RuntimeTaskInstance.get_task_states(
+    return GetTaskStates(
         dag_id=task_instance.dag_id,
         run_ids=[task_instance.run_id],
         task_ids=[task_instance.task_id],
         map_index=None if map_index is None or map_index < 0 else map_index,
     )
-    return next(iter(states.get(task_instance.run_id, {}).values()), None)
+
+
+def _only(states: dict[str, dict[str, Any]]) -> str | None:
+    return next((state for of_a_run in states.values() for state in of_a_run.values()), None)

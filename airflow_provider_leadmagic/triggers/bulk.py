@@ -53,10 +53,10 @@ class _HoldsJob(BaseTrigger):
     async def _is_task_over(self) -> bool:
         if self.task_instance is None or time.time() >= self.deadline:
             return False  # in dag.test(), or the deferral ran out of time: the next try joins the job
-        from airflow_provider_leadmagic.bulk.task_state import OVER, state_of
+        from airflow_provider_leadmagic.bulk.task_state import OVER, astate_of
 
         try:
-            return await asyncio.to_thread(state_of, self.task_instance) in {*OVER, None}
+            return await astate_of(self.task_instance) in {*OVER, None}
         except Exception:
             self.log.exception("Nobody could be asked why job %s is not watched any more; it goes on.", self.job_id)
             return False

@@ -49,7 +49,8 @@ def task_state(mocker: MockerFixture) -> Callable[[Any], None]:
 
     def set_state(state: Any) -> None:
         answer = {"side_effect": state} if isinstance(state, Exception) else {"return_value": state}
-        mocker.patch("airflow_provider_leadmagic.bulk.task_state.state_of", **answer)
+        for question in ("state_of", "astate_of"):
+            mocker.patch(f"airflow_provider_leadmagic.bulk.task_state.{question}", **answer)
 
     return set_state
 
