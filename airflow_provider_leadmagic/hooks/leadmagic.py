@@ -30,6 +30,7 @@ from airflow_provider_leadmagic.exceptions import (
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
 from airflow_provider_leadmagic.metrics import BalanceMetrics
 from airflow_provider_leadmagic.models import format_credits
+from airflow_provider_leadmagic.uninterrupted import to_the_end
 from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ class LeadMagicHook(BulkCalls, BaseHook):
         if self._client is None:
             with self._failures_counted():
                 with self._explain_missing_connection():
-                    connection = await get_async_connection(self._checked_conn_id(), hook=type(self))
+                    # A trigger that is cancelled while it waits for Airflow's answer leaves that to the next who asks:
+                    # on Airflow 3.0 and 3.1 the whole triggerer ends by it.
+                    connection = await to_the_end(get_async_connection(self._checked_conn_id(), hook=type(self)))
                 self._client = self._build_client(connection, max_tries=self.max_tries)
         return self._client
 

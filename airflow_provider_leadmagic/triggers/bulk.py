@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+from airflow_provider_leadmagic.uninterrupted import to_the_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from airflow_provider_leadmagic.bulk.watch import JobWatch
 
@@ -47,7 +48,7 @@ class _HoldsJob(BaseTrigger):
             yield
         except asyncio.CancelledError:
             if not hasattr(BaseTrigger, "on_kill"):
-                await _to_the_end(self.on_kill())
+                await to_the_end(self.on_kill())
             raise
 
     async def _is_task_over(self) -> bool:
@@ -155,12 +156,3 @@ class PausedBulkJobTrigger(SufficientCreditsTrigger, _HoldsJob):
         async with self._killed_by_hand():
             async for event in super().run():
                 yield event
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Finish some work although Airflow may cancel the trigger again while it does."""
-    task = asyncio.create_task(work)
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait({task})
-    task.result()
