@@ -97,6 +97,13 @@ class _BoundedConnection:
         self.deadline = Deadline(cast("float", sock.gettimeout()))  # no request of ours goes without a timeout
         return _BoundedResponse(sock, self.deadline, *args, **kwargs)
 
+    def _tunnel(self) -> None:
+        """Ask a proxy to connect. What it answers wrongly is said as a refusal is: the request itself was not sent."""
+        try:
+            super()._tunnel()  # type: ignore[misc]
+        except http.client.HTTPException as error:
+            raise OSError(f"Tunnel connection failed: {error}") from error
+
 
 class _BoundedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, deadline: Deadline, *args: Any, **kwargs: Any) -> None:

@@ -306,10 +306,10 @@ def _refuse_other_answers(call: str, response: requests.Response) -> None:
 
 def _no_answer(call: str, error: Exception, timeout: float, slow: str) -> LeadMagicError:
     chain = _causes(error)
-    if any(map(_is_oversized, chain)):
-        return LeadMagicResponseError(f"{call} was answered with headers that are too long or too many", transient=True)
     if unconnected := _unconnected(chain, min(CONNECT_TIMEOUT, timeout)):
         return LeadMagicConnectionError(f"{call} got no answer: {unconnected}", request_sent=False)
+    if any(map(_is_oversized, chain)):
+        return LeadMagicResponseError(f"{call} was answered with headers that are too long or too many", transient=True)
     if any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in chain):
         reason = f"complete answer: {slow}" if slow else f"answer: none within {timeout:g} s"
         return LeadMagicConnectionError(f"{call} got no {reason}")

@@ -70,26 +70,37 @@ class SufficientCreditsTrigger(BalanceTrigger):
 
         :param shared_stream: What :meth:`open_shared_stream` yields.
         """
+        from airflow_provider_leadmagic.triggers.turns import my_turn
+
         async for look in shared_stream:
-            event = await self._judge(look)
+            fresh = await self._fresh_enough(look)
+            async with my_turn():
+                event = self._judge(fresh)
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
                 return
 
-    async def _judge(self, look: Look) -> dict[str, Any] | None:
+    async def _fresh_enough(self, look: Look) -> Look:
+        """Look again before a gate opens by an old look."""
         from airflow_provider_leadmagic.triggers.balance_poll import OLDEST_TO_OPEN, take_look
 
-        minimum = parse_credits("minimum_credits", self.minimum_credits)
-        if look.balance and look.balance.covers(minimum) and look.age > OLDEST_TO_OPEN:
-            look = await take_look(self.leadmagic_conn_id, OLDEST_TO_OPEN, refresh=self.refresh)
+        if look.balance and look.balance.covers(self._minimum) and look.age > OLDEST_TO_OPEN:
+            return await take_look(self.leadmagic_conn_id, OLDEST_TO_OPEN, refresh=self.refresh)
+        return look
+
+    def _judge(self, look: Look) -> dict[str, Any] | None:
         if look.balance:
-            is_open = gate_opens(self.log, look.balance, minimum, self.leadmagic_conn_id)
-            return open_event(look.balance, minimum) if is_open else None
+            is_open = gate_opens(self.log, look.balance, self._minimum, self.leadmagic_conn_id)
+            return open_event(look.balance, self._minimum) if is_open else None
         if look.error and not look.error.transient:
             return error_event(look.error)
         if look.error:
             tolerate_failed_look(self.log, look.error, look.failures)
         return None
+
+    @property
+    def _minimum(self) -> Decimal:
+        return parse_credits("minimum_credits", self.minimum_credits)
 
 
 class CreditsCrossingTrigger(BalanceTrigger):

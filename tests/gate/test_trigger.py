@@ -6,18 +6,22 @@ import asyncio
 import json
 import time
 from contextlib import aclosing
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.models.trigger import Trigger
 
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.models import CreditBalance
 from airflow_provider_leadmagic.triggers import balance_poll
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from demo.local_airflow import IS_AIRFLOW_3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from pytest_mock import MockerFixture
 
@@ -126,7 +130,7 @@ def test_one_hundred_gates_share_a_failure_too(leadmagic_sandbox: Sandbox) -> No
     leadmagic_sandbox.fail_next("/v1/credits", status=500, times=2)
 
     async def run() -> list[dict[str, Any]]:
-        return await asyncio.gather(*(event_of(make(poke_interval=0.3)) for _ in range(100)))
+        return await asyncio.gather(*(event_of(make(poke_interval=1)) for _ in range(100)))
 
     assert {event["status"] for event in asyncio.run(run())} == {"open"}
     assert len(leadmagic_sandbox.requests) <= 4
@@ -229,3 +233,32 @@ def test_a_cancelled_gate_does_not_stop_the_others(leadmagic_sandbox: Sandbox) -
         return await second
 
     assert asyncio.run(run())["status"] == "open"
+
+
+def test_others_in_the_triggerer_get_a_word_in_between_the_verdicts_of_gates_that_hear_the_same_look() -> None:
+    opened = asyncio.run(open_gates_seen_at_each_pass_of_the_loop(gates=50))
+
+    assert opened[-1] == 50
+    assert max(after - before for before, after in pairwise(opened)) == 1
+
+
+async def open_gates_seen_at_each_pass_of_the_loop(gates: int) -> list[int]:
+    taken, opened, seen = asyncio.Event(), [], []
+
+    async def looks() -> AsyncIterator[balance_poll.Look]:
+        await taken.wait()
+        yield balance_poll.Look(time.monotonic(), balance=CreditBalance(Decimal(1000), datetime.now(UTC)))
+
+    async def wait_to_open(trigger: SufficientCreditsTrigger) -> None:
+        async for event in trigger.filter_shared_stream(looks()):
+            opened.append(event)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for _ in range(gates):
+            group.create_task(wait_to_open(make()))
+        await asyncio.sleep(0)
+        taken.set()
+        while len(opened) < gates:
+            seen.append(len(opened))
+            await asyncio.sleep(0)
+    return [*seen, len(opened)]
