@@ -1,0 +1,1 @@
+"""What a waiting gate costs, against what people use for it today: ``make bench``."""
