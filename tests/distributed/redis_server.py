@@ -1,0 +1,82 @@
+"""Redis for one run of Airflow, with a record of all that ever went through it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from tests.distributed.system_server import SystemServer, find_program, give_to_unprivileged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class RedisServer(SystemServer):
+    """Redis that keeps nothing on disk: a restart loses all messages, the worst that it can do to Celery."""
+
+    name = "redis"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._server, self._client = find_program("redis-server"), find_program("redis-cli")
+        self._monitor: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def record(self) -> Path:
+        """Every command that any client ever sent."""
+        return self.folder.with_suffix(".commands")
+
+    def start(self) -> None:
+        """Start, and begin to write down all commands before anybody else is there."""
+        give_to_unprivileged(self.folder)
+        super().start()
+        command = [str(self._client), "-p", str(self.port), "MONITOR"]
+        with self.record.open("ab") as output:
+            self._monitor = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+            )
+
+    def stop(self) -> None:
+        """End it, and with it the record."""
+        super().stop()
+        if self._monitor:
+            self._monitor.kill()
+            self._monitor.wait(timeout=5)
+            self._monitor = None
+
+    def dump(self) -> str:
+        """Copy what it holds now, as text."""
+        with self._connect() as connection:
+            return "\n".join(f"{key!r} {_read(connection, key)!r}" for key in connection.scan_iter())
+
+    def _command(self) -> list[object]:
+        return [self._server, "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
+
+    def _answers(self) -> bool:
+        try:
+            with self._connect() as connection:
+                return bool(connection.ping())
+        except redis.ConnectionError:
+            return False
+
+    def _connect(self) -> Any:
+        return redis.Redis.from_url(self.url)
+
+
+def _read(connection: Any, key: bytes) -> Any:
+    reads = {
+        b"string": lambda: connection.get(key),
+        b"list": lambda: connection.lrange(key, 0, -1),
+        b"hash": lambda: connection.hgetall(key),
+        b"set": lambda: connection.smembers(key),
+        b"zset": lambda: connection.zrange(key, 0, -1, withscores=True),
+        b"none": lambda: None,  # gone meanwhile
+    }
+    return reads[connection.type(key)]()
