@@ -1,17 +1,22 @@
-# Everything here sets itself up in .build/, one virtual environment for each version of Airflow.
+# Everything here sets itself up in .build/, one virtual environment for each version of Airflow and of Python.
 #
 #   make demo                    watch a real Airflow hold an enrichment DAG until the credits cover it
 #   make ui                      the same Airflow, left up for browsing
 #   make test                    all tests, end to end included     (make test AIRFLOW=2.11.2)
 #   make test-fast               the tests that take under a minute
 #   make test-hostile            a server that does what no web framework can
+#   make test-matrix             all tests on every supported Airflow and Python   (ONLY="3.1.8 oldest")
+#   make test-distributed        PostgreSQL, Redis, Celery, and everything killed once (needs both; takes long)
 #   make check                   ruff, mypy --strict, and what is in the wheel
 #   make test-browser            the connection form in a real browser (needs Chromium)
+#   make bench                   what a waiting gate costs, against what people use today    (make bench QUICK=1)
+#   make test-bench              that the benchmark still runs, and that what its notes say is so
 #   make clean                   remove .build/
 
 AIRFLOW ?= 3.3.2
 PYTHON ?= python3
-VENV := .build/venv-$(AIRFLOW)
+# Of another Python than the default one, another environment: .build/venv-3.3.2-python3.12.
+VENV := .build/venv-$(AIRFLOW)$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 REQUIREMENTS := requirements/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.ready
 # One worker more than there are cores, as some tests wait.
@@ -22,7 +27,8 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
-.PHONY: demo ui test test-fast test-hostile test-e2e test-browser check lint wheel format clean
+.PHONY: demo ui test test-fast test-hostile test-e2e test-matrix test-distributed test-browser bench test-bench
+.PHONY: check lint wheel format clean in-another-venv
 
 demo: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo
@@ -33,7 +39,8 @@ ui: $(READY)
 test: test-fast test-hostile test-e2e
 
 test-fast: $(READY)
-	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not e2e and not browser and not wheel" --ignore tests/hostile
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --ignore tests/hostile \
+	  -m "not e2e and not browser and not wheel and not distributed and not bench"
 
 test-hostile: $(READY)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/hostile
@@ -41,8 +48,28 @@ test-hostile: $(READY)
 test-e2e: $(READY)
 	$(VENV)/bin/python -m pytest -m e2e
 
+# ONLY: versions or cells; SUITES: of the targets above; AT_ONCE: cells side by side.
+test-matrix:
+	@$(PYTHON) -m tests.matrix $(ONLY) $(if $(SUITES),--suites "$(SUITES)") $(if $(AT_ONCE),--at-once $(AT_ONCE))
+
 test-browser: $(READY)
 	$(VENV)/bin/python -m pytest -m browser
+
+# Environments that hold more than the others do, so that nothing else may come to need it.
+IN = @$(MAKE) --no-print-directory in-another-venv AIRFLOW=3.3.2 VENV=.build/venv-$(1) \
+  REQUIREMENTS="requirements/airflow-3.3.2.txt requirements/$(1).txt" COMMAND="$(2)"
+
+test-distributed:
+	$(call IN,distributed,-m pytest -s -m distributed tests/distributed)
+
+bench:
+	$(call IN,benchmarks,-W ignore -m benchmarks $(if $(QUICK),--quick))
+
+test-bench:
+	$(call IN,benchmarks,-m pytest -m bench)
+
+in-another-venv: $(READY)
+	@exec $(VENV)/bin/python $(COMMAND)
 
 check: lint wheel
 
@@ -67,8 +94,8 @@ $(READY): $(REQUIREMENTS) pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@# uv installs in seconds what takes pip a minute; where it cannot be had, pip does.
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check uv >/dev/null 2>&1 \
-	  && $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --compile-bytecode -r $(REQUIREMENTS) >/dev/null 2>&1 \
-	  || $(VENV)/bin/pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	  && $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --compile-bytecode $(addprefix -r ,$(REQUIREMENTS)) >/dev/null 2>&1 \
+	  || $(VENV)/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS))
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(VENV)/bin/python -c 'from importlib.metadata import version as v; a = v("apache-airflow"); assert a == "$(AIRFLOW)", a'
 	@touch $@

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 AIRFLOW_VERSION = version("apache-airflow")
-IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
+#: Such as (3, 1) for 3.1.8 and (3, 4) for 3.4.0b2.
+AIRFLOW_SERIES = tuple(map(int, AIRFLOW_VERSION.split(".")[:2]))
+IS_AIRFLOW_3 = AIRFLOW_SERIES >= (3,)
 
 #: Every process we start carries this variable, so that we find those that Airflow put in sessions of their own.
 _MARK = "LEADMAGIC_LOCAL_AIRFLOW"
+_HEALTH = ("api/v2/monitor/health", "execution/health")
 
 
 class LocalAirflowError(RuntimeError):
@@ -45,6 +48,9 @@ class LocalAirflow:
     :param dags_folder: Where the DAG files are.
     :param settings: More environment variables, for connections and ``AIRFLOW__SECTION__KEY`` settings.
     """
+
+    #: Seconds that its start may take.
+    patience = 120.0
 
     def __init__(self, home: Path, dags_folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.home = home
@@ -75,7 +81,7 @@ class LocalAirflow:
         for name, arguments in self._components().items():
             self.start_component(name, arguments)
         if IS_AIRFLOW_3:
-            wait_until(self._api_answers, 120, f"the API server on {self.url}", self._check_components)
+            wait_until(self._api_answers, self.patience, f"the API server on {self.url}", self._check_components)
 
     def start_component(self, name: str, arguments: list[str] | None = None) -> None:
         """Start one component, such as ``triggerer``; its output goes to ``NAME.log`` in the home folder."""
@@ -83,7 +89,7 @@ class LocalAirflow:
         with (self.home / f"{name}.log").open("ab") as output:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *arguments],
-                env=self.environment,
+                env=self._environment_of(name),
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -106,10 +112,16 @@ class LocalAirflow:
 
     def kill_component(self, name: str) -> None:
         """End one component the hard way, as a power cut would."""
+        processes = self._tree_of(name)
         popen = self._processes.pop(name)
-        for process in [*psutil.Process(popen.pid).children(recursive=True), psutil.Process(popen.pid)]:
+        for process in processes:
             _signal(process, signal.SIGKILL)
         popen.wait(timeout=5)
+        psutil.wait_procs(processes, timeout=5)
+
+    def processes_of(self, name: str) -> set[int]:
+        """Name a component's processes: its own, and those that came from it."""
+        return {process.pid for process in self._tree_of(name)}
 
     def pid_of(self, name: str) -> int:
         """Tell the process of a component."""
@@ -133,8 +145,21 @@ class LocalAirflow:
     def trigger(self, dag_id: str) -> str:
         """Start a run of a DAG and return its id."""
         run_id = f"manual_{uuid.uuid4().hex[:8]}"
-        self.run("dags", "trigger", dag_id, "--run-id", run_id)
+        if IS_AIRFLOW_3:  # a call takes a fraction of a second, a command several
+            wait_until(lambda: self._accepts_run(dag_id, run_id), 60, f"a run of {dag_id}", self._check_components)
+        else:
+            self.run("dags", "trigger", dag_id, "--run-id", run_id)
         return run_id
+
+    def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> requests.Response:
+        """
+        Call the API of Airflow 3, and insist on success.
+
+        :param path: What follows the host, such as ``/api/v2/dags``.
+        """
+        answer = self._ask(method, path, body)
+        answer.raise_for_status()
+        return answer
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Tell the state of a DAG run."""
@@ -160,6 +185,21 @@ class LocalAirflow:
             if path.is_file():
                 yield path, path.read_text(errors="replace")
 
+    def _ask(self, method: str, path: str, body: Mapping[str, object] | None) -> requests.Response:
+        token = requests.get(f"{self.url}/auth/token", timeout=60).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.request(method, f"{self.url}{path}", json=body, headers=headers, timeout=60)
+
+    def _accepts_run(self, dag_id: str, run_id: str) -> bool:
+        body = {"dag_run_id": run_id, "logical_date": None}
+        answer = self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
+        # SQLite may be locked by a busy scheduler: 500. An answer that was lost is none: 409 at the next turn.
+        if answer.status_code >= 500:
+            return False
+        if not answer.ok and answer.status_code != 409:
+            raise LocalAirflowError(f"Airflow refused a run of {dag_id}: {answer.status_code} {answer.text}")
+        return True
+
     def _components(self) -> dict[str, list[str]]:
         components = {
             "scheduler": ["scheduler", "--skip-serve-logs"],
@@ -183,6 +223,10 @@ class LocalAirflow:
             _MARK: self.mark,
         }
         return inherited | own | self._settings()
+
+    def _environment_of(self, component: str) -> dict[str, str]:
+        """Tell the environment of one component; subclasses have theirs differ."""
+        return self.environment
 
     def _settings(self) -> dict[str, str]:
         settings = {
@@ -214,9 +258,15 @@ class LocalAirflow:
             if process.pid in components or _group_of(process) in components or _carries(process, self.mark)
         ]
 
+    def _tree_of(self, name: str) -> list[psutil.Process]:
+        # The parent first: killed after its children, it might still tell somebody what became of them.
+        parent = psutil.Process(self._processes[name].pid)
+        return [parent, *parent.children(recursive=True)]
+
     def _api_answers(self) -> bool:
+        # The part for workers is built when it is first asked, which on a busy machine outlasts a worker's patience.
         try:
-            return requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).ok
+            return all(requests.get(f"{self.url}/{path}", timeout=60).ok for path in _HEALTH)
         except requests.RequestException:
             return False
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.local_airflow import AIRFLOW_SERIES
 from tests.airflow_home import HOME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -20,3 +23,11 @@ def airflow_database() -> Path:
     done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return HOME / "airflow.db"
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Collect what was logged: by way of the standard library, from Airflow 3.1 on to standard output as well."""
+    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="airflow.task")
+    return lambda: caplog.text + (capsys.readouterr().out if AIRFLOW_SERIES >= (3, 1) else "")

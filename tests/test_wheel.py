@@ -57,7 +57,7 @@ def test_it_needs_four_packages_and_names_the_extra(wheel: Path) -> None:
     assert [need for need in needs if "extra ==" not in need] == [
         "apache-airflow-providers-common-compat>=1.21",
         "apache-airflow>=2.11",
-        "requests>=2.32",
+        "requests>=2.32.2",
         "tenacity>=8.3",
     ]
     assert "Provides-Extra: sandbox" in metadata(wheel)
@@ -68,7 +68,7 @@ def test_it_installs_into_a_clean_environment_and_works_there(wheel: Path, tmp_p
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     # Without Airflow, whose installation is not what is tested here: client and provider info need none.
-    for arguments in (["requests>=2.32", "tenacity>=8.3"], ["--no-deps", str(wheel)]):
+    for arguments in (["requests>=2.32.2", "tenacity>=8.3"], ["--no-deps", str(wheel)]):
         subprocess.run([python, "-m", "pip", "install", "--quiet", *arguments], check=True, capture_output=True)
     program = (
         "from airflow_provider_leadmagic.client import LeadMagicClient as C;"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import AIRFLOW_VERSION, LocalAirflow
+from demo.local_airflow import AIRFLOW_SERIES, LocalAirflow
 from tests.airflow_home import HOME, REPOSITORY
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(AIRFLOW_VERSION < "3.2", reason="this Airflow has another form"),
+    pytest.mark.skipif(AIRFLOW_SERIES < (3, 2), reason="this Airflow has another form"),
     pytest.mark.skipif(not CHROMIUM and "CI" not in os.environ, reason="needs Chromium: apt-get install chromium"),
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 import threading
 import time
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
-from demo.local_airflow import IS_AIRFLOW_3
 from tests.bulk_operator.airflow_part import StateStore, Task
 
 if TYPE_CHECKING:
@@ -99,11 +97,3 @@ def written(output: Path) -> Callable[[], list[dict[str, str]]]:
             return list(csv.DictReader(file))
 
     return read
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Collect what the task wrote: Airflow 2 logs through the standard library, Airflow 3 to standard output."""
-    caplog.set_level(logging.INFO)
-    caplog.set_level(logging.INFO, logger="airflow.task")
-    return lambda: caplog.text + (capsys.readouterr().out if IS_AIRFLOW_3 else "")

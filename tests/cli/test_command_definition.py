@@ -13,10 +13,10 @@ from airflow_provider_leadmagic.cli import credits, definition, sandbox, usage
 from airflow_provider_leadmagic.get_provider_info import get_provider_info
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.sandbox import command as console_script
-from demo.local_airflow import AIRFLOW_VERSION
+from demo.local_airflow import AIRFLOW_SERIES
 from tests.airflow_home import REPOSITORY
 
-TAKES_COMMANDS = tuple(map(int, AIRFLOW_VERSION.split(".")[:2])) >= (3, 2)
+TAKES_COMMANDS = AIRFLOW_SERIES >= (3, 2)
 LINES = [
     ["credits"],
     ["credits", "--conn-id", "other", "--minimum", "5", "--refresh", "-o", "json"],

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
-from demo.local_airflow import AIRFLOW_VERSION
+from demo.local_airflow import AIRFLOW_SERIES
 from tests.airflow_home import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 
-TAKES_COMMANDS = tuple(map(int, AIRFLOW_VERSION.split(".")[:2])) >= (3, 2)
+TAKES_COMMANDS = AIRFLOW_SERIES >= (3, 2)
 KEY = "lm_canary_5f0c9b7e2d1a4c83"
 OURS = [sys.executable, "-m", "airflow_provider_leadmagic"]
 AIRFLOWS = [str(Path(sys.executable).parent / "airflow"), "leadmagic"]

@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
-import requests
 
 from demo.local_airflow import IS_AIRFLOW_3, wait_until
 
@@ -29,18 +28,11 @@ dag.set_task_instance_state(task_id=task_id, run_id=run_id, state=TaskInstanceSt
 """
 
 
-def start_run(airflow: LocalAirflow, dag_id: str) -> str:
-    """Trigger a DAG."""
-    if not IS_AIRFLOW_3:
-        return airflow.trigger(dag_id)
-    return str(_call(airflow, "POST", f"dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"])
-
-
 def mark_failed(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> None:
     """End a task by hand."""
     if IS_AIRFLOW_3:
-        task = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
-        _call(airflow, "PATCH", task, {"new_state": "failed"})
+        task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        airflow.call("PATCH", task, {"new_state": "failed"})
         return
     command = [sys.executable, "-c", MARK_FAILED, dag_id, run_id, task_id]
     subprocess.run(command, env=airflow.environment, check=True, capture_output=True)
@@ -70,11 +62,3 @@ def _connected_to(port: int) -> list[psutil.Process]:
         if connection.raddr and connection.raddr.port == port and connection.pid not in (None, os.getpid())
     }
     return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-
-
-def _call(airflow: LocalAirflow, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    token = requests.get(f"{airflow.url}/auth/token", timeout=30).json()["access_token"]
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = requests.request(method, f"{airflow.url}/api/v2/{path}", json=body, headers=headers, timeout=30)
-    answer.raise_for_status()
-    return answer.json()

@@ -12,7 +12,7 @@ from demo.local_airflow import IS_AIRFLOW_3, wait_until
 from tests.airflow_home import HOME
 from tests.e2e.bulk_accounts import ROWS, STORIES
 from tests.e2e.conftest import CANARY, run_to_the_end
-from tests.e2e.person import kill_whoever_talks_to, mark_failed, start_run
+from tests.e2e.person import kill_whoever_talks_to, mark_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,10 +57,10 @@ class Runs(dict[str, str]):
 
     def __init__(self, airflow: LocalAirflow, stories: Iterable[str]) -> None:
         self._airflow = airflow
-        super().__init__({story: start_run(airflow, story) for story in stories})
+        super().__init__({story: airflow.trigger(story) for story in stories})
 
     def __missing__(self, story: str) -> str:
-        self[story] = start_run(self._airflow, story)
+        self[story] = self._airflow.trigger(story)
         return self[story]
 
 

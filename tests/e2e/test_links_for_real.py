@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
 from demo.local_airflow import IS_AIRFLOW_3, wait_until
 from tests.e2e.conftest import run_to_the_end
@@ -87,11 +86,8 @@ def test_airflow_2_finds_the_addresses_by_the_dag_in_its_database(
 
 def links(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> dict[str, str | None]:
     """Ask what the page of a task shows: None for a link that leads nowhere yet."""
-    token = requests.get(f"{airflow.url}/auth/token", timeout=10).json()["access_token"]
-    page = f"{airflow.url}/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links"
-    answer = requests.get(page, headers={"Authorization": f"Bearer {token}"}, timeout=10)
-    answer.raise_for_status()
-    return answer.json()["extra_links"]
+    page = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links"
+    return airflow.call("GET", page).json()["extra_links"]
 
 
 def state_of(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> str:

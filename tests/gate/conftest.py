@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -13,8 +12,6 @@ from demo.local_airflow import IS_AIRFLOW_3
 from tests.gate.airflow_part import running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
@@ -38,11 +35,3 @@ def gate(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mocker: Mo
         return SufficientCreditsSensor(**{**defaults, **arguments})
 
     return make
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Collect what the gate wrote: Airflow 2 logs through the standard library, Airflow 3 to standard output."""
-    caplog.set_level(logging.INFO)
-    caplog.set_level(logging.INFO, logger="airflow.task")
-    return lambda: capsys.readouterr().out if IS_AIRFLOW_3 else caplog.text

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 
 import pytest
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from demo.local_airflow import AIRFLOW_SERIES
 
 CANARY = "lm_canary_5f0c9b7e2d1a4c83"
+#: Airflow 3.0 and 3.1 keep a connection with such an extra to themselves, and call it undefined.
+REFUSAL_OF_THE_EXTRA = (
+    r"Connection 'lead' does not exist: .* What cannot be parsed counts as missing\."
+    if (3, 0) <= AIRFLOW_SERIES <= (3, 1)
+    else r"Connection 'lead' cannot be used: extra must be a JSON object\."
+)
 
 
 @pytest.fixture
@@ -186,7 +194,7 @@ class TestTimeout:
     @pytest.mark.parametrize("extra", ["{broken", "[1]", "null", "timeout=5"])
     def test_an_extra_that_is_no_json_object_is_refused_rather_than_ignored(self, connect, extra):
         message = refusal_of(connect(extra=extra))
-        assert message == "Connection 'lead' cannot be used: extra must be a JSON object."
+        assert re.fullmatch(REFUSAL_OF_THE_EXTRA, message)
 
 
 class TestConnectionId:
@@ -299,14 +307,14 @@ class TestTestConnection:
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
-            pytest.param({"password": ""}, "Connection 'lead' cannot be used: the API key is empty.", id="key"),
-            pytest.param(
-                {"extra": "{broken"}, "Connection 'lead' cannot be used: extra must be a JSON object.", id="extra"
-            ),
+            pytest.param({"password": ""}, r"Connection 'lead' cannot be used: the API key is empty\.", id="key"),
+            pytest.param({"extra": "{broken"}, REFUSAL_OF_THE_EXTRA, id="extra"),
         ],
     )
     def test_a_connection_that_cannot_be_used_is_an_answer_and_no_crash(self, connect, fields, message):
-        assert connect(**fields).test_connection() == (False, message)
+        works, told = connect(**fields).test_connection()
+        assert not works
+        assert re.fullmatch(message, told)
 
     @pytest.mark.parametrize(
         "fields",

@@ -133,6 +133,20 @@ class TestProxy:
     def test_one_that_does_not_connect_is_left(self, client_behind, script):
         outcome_of(client_behind(script))
 
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param(saying(), id="closes"),
+            pytest.param(saying(ESTABLISHED), id="closes within its headers"),
+            pytest.param(saying(b"nonsense\r\n\r\n"), id="speaks no HTTP"),
+            pytest.param(saying(ESTABLISHED + b"X-Long: " + b"x" * 100_000), id="sends a header without end"),
+        ],
+    )
+    def test_where_one_breaks_off_nothing_was_sent(self, client_behind, script):
+        error = outcome_of(client_behind(script))
+        assert str(error).endswith("got no answer: the proxy does not connect to it")
+        assert not error.request_sent
+
     def test_the_handshake_behind_one_has_a_time_of_its_own(self, client_behind):
         started = time.monotonic()
         outcome_of(client_behind(saying(0.2, ESTABLISHED, 0.2, b"\r\n", *SILENCE), timeout=0.6))

@@ -1,7 +1,7 @@
 """
 Looks at three balances and ends, in a process as short as that of a task.
 
-With ``--flush`` it has OpenTelemetry send what it holds, which Airflow 3 does by itself.
+With ``--flush`` it has OpenTelemetry send what it holds, which Airflow from 3.1 on does by itself.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-from demo.local_airflow import IS_AIRFLOW_3
+from demo.local_airflow import AIRFLOW_SERIES
 from tests.airflow_home import REPOSITORY
 from tests.metrics.listeners import Collector, Point
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def points() -> Iterator[list[Point]]:
-    """Give what arrived from a process that is over; Airflow 2 has to be told to send it in time."""
+    """Give what arrived from a process that is over; Airflow before 3.1 has to be told to send it in time."""
     with Sandbox(credits="1979.15") as sandbox, Collector() as collector:
         sandbox.freeze(liquid=40)
         connections = {
@@ -29,7 +29,7 @@ def points() -> Iterator[list[Point]]:
         }
         command = [sys.executable, "-W", "ignore", "-m", "tests.metrics.short_process"]
         done = subprocess.run(
-            command if IS_AIRFLOW_3 else [*command, "--flush"],
+            command if AIRFLOW_SERIES >= (3, 1) else [*command, "--flush"],
             env=os.environ | connections | collector.settings,
             cwd=REPOSITORY,
             capture_output=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
 )
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
-from demo.local_airflow import IS_AIRFLOW_3
 from tests.gate.airflow_part import TaskInstance
 
 if TYPE_CHECKING:
@@ -37,10 +35,11 @@ USUAL_KEYS = {
 
 
 class Upstream(TaskInstance):
-    """A task instance whose upstream tasks have all returned the same."""
+    """The instance of a task whose upstream tasks have all returned the same."""
 
-    def __init__(self, returned: Any) -> None:
+    def __init__(self, task: Any, returned: Any) -> None:
         super().__init__()
+        self.task = task
         self.returned = returned
 
     def xcom_pull(self, **_: Any) -> Any:
@@ -55,14 +54,6 @@ def account(leadmagic_sandbox: Sandbox) -> Sandbox:
     """An account with 1000 credits, which last five days: 200 are spent on an average day of the last seven."""
     leadmagic_sandbox.record_spending("email_finder", 1400)
     return leadmagic_sandbox
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Collect what the task wrote: Airflow 2 logs through the standard library, Airflow 3 to standard output."""
-    caplog.set_level(logging.INFO)
-    caplog.set_level(logging.INFO, logger="airflow.task")
-    return lambda: capsys.readouterr().out if IS_AIRFLOW_3 else caplog.text
 
 
 def check(context: dict[str, Any] | None = None, **arguments: Any) -> Any:
@@ -239,7 +230,7 @@ def test_it_may_be_the_output_of_another_task(account: Sandbox) -> None:
     with DAG("runway", schedule=None):
         estimate = BaseOperator(task_id="estimate")
         operator = CheckCreditsOperator(task_id="check", minimum_runway_days=estimate.output)
-    context = {"ti": Upstream(4.5), "expanded_ti_count": None}
+    context = {"ti": Upstream(operator, 4.5), "expanded_ti_count": None}
     operator.render_template_fields(context)
 
     assert operator.upstream_task_ids == {"estimate"}

@@ -183,18 +183,24 @@ def test_a_star_stands_for_one_part_of_a_path(leadmagic_sandbox, call, path, exp
     assert statuses(call, 1) + statuses(call, 1, "/v1/credits/health") == expected
 
 
+def ends_early(make_call):
+    try:
+        answer = make_call()
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        return True
+    return len(answer.content) < int(answer.headers["Content-Length"])  # to urllib3 before 2.0 this is no error
+
+
 @pytest.mark.parametrize("others", [{}, {"status": 500}, {"body": '{"credits": 1'}])
 def test_a_truncated_answer_ends_before_its_announced_length(leadmagic_sandbox, call, others):
     leadmagic_sandbox.fail_next(truncate=True, **others)
-    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        call("GET", CREDITS)
+    assert ends_early(lambda: call("GET", CREDITS))
     assert statuses(call, 1) == [200]
 
 
 def test_a_truncated_ordinary_answer_is_charged_nevertheless(leadmagic_sandbox, find_email):
     leadmagic_sandbox.fail_next("/v1/people/email-finder", truncate=True)
-    with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        find_email()
+    assert ends_early(find_email)
     assert leadmagic_sandbox.credits == 999
 
 

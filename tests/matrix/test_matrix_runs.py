@@ -1,0 +1,150 @@
+"""The whole of it, with a ``make`` that installs nothing and whose tests end as they are told to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.matrix import __main__ as matrix
+from tests.matrix.versions import Version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Story = Callable[..., None]
+Run = Callable[..., tuple[int, str]]
+
+OLD, NEW, BETA = Version("2.11.2", ("3.11",)), Version("3.3.2", ("3.11",)), Version("3.4.0b2", ("3.11",), may_fail=True)
+GOOD = "===== 7 passed, 2 skipped in 1.50s ====="
+BAD = """FAILED tests/gate/test_waiting.py::test_that - AssertionError: it did not
+ERROR tests/e2e/test_gates.py::test_this[a b]
+===== 1 failed, 6 passed, 1 error in 61.10s (0:01:01) ====="""
+MAKE = """#!/bin/sh
+for argument; do case $argument in AIRFLOW=*) airflow=${argument#*=} ;; VENV=*) venv=${argument#*=} ;; esac; done
+case "$*" in
+*/.ready)
+    mkdir -p "$venv/bin"
+    printf '#!/bin/sh\\ncat "%s/installed-%s"\\n' "$STORIES" "$airflow" >"$venv/bin/python"
+    chmod +x "$venv/bin/python" ;;
+*)
+    echo "$*; MAKEFLAGS=$MAKEFLAGS"
+    cat "$STORIES/log-$airflow"
+    exit "$(cat "$STORIES/exit-$airflow")" ;;
+esac
+"""
+
+
+@pytest.fixture
+def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
+    """Put this make in the place of the real one, and say how the tests of a version end."""
+    make = tmp_path / "make"
+    make.write_text(MAKE)
+    make.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("STORIES", str(tmp_path))
+    monkeypatch.setattr(matrix, "MATRIX", (OLD, NEW, BETA))
+    monkeypatch.setattr(matrix, "find_python", lambda python: f"/usr/bin/python{python}" if python == "3.11" else None)
+
+    def tell(version: Version, log: str = GOOD, exit_code: int = 0, installed: str = "") -> None:
+        (tmp_path / f"log-{version.airflow}").write_text(f"{log}\n")
+        (tmp_path / f"exit-{version.airflow}").write_text(str(exit_code))
+        (tmp_path / f"installed-{version.airflow}").write_text(installed or f"Airflow {version.airflow} on Python 3.11")
+
+    for version in (OLD, NEW, BETA):
+        tell(version)
+    return tell
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the matrix, and give its exit code and what it printed."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = matrix.main(arguments, tmp_path / "build")
+        return code, capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize("at_once", ["1", "2"])
+def test_a_pass_is_a_table_and_exit_code_0(story: Story, run: Run, at_once: str) -> None:
+    code, printed = run("3.3.2", "--at-once", at_once, "--suites", "test-fast")
+
+    assert code == 0
+    assert printed.split("\n\n")[1].splitlines() == [
+        "| Airflow | Python | outcome     | passed | failed | skipped | minutes |",
+        "| ------- | ------ | ----------- | ------ | ------ | ------- | ------- |",
+        "| 3.3.2   | 3.11   | passed      | 7      | 0      | 2       | 0.0     |",
+        "| 3.3.2   | 3.12   | unsupported |        |        |         |         |",
+        "| 3.3.2   | 3.13   | unsupported |        |        |         |         |",
+    ]
+
+
+def test_a_failure_is_exit_code_1_names_its_tests_and_stops_no_other(story: Story, run: Run) -> None:
+    story(OLD, BAD, exit_code=2)
+
+    code, printed = run()
+
+    assert code == 1
+    assert "| 2.11.2  | 3.11   | FAILED      | 6      | 2      | 0 " in printed
+    assert "| 3.3.2   | 3.11   | passed " in printed
+    assert "\n    tests/gate/test_waiting.py::test_that\n    tests/e2e/test_gates.py::test_this[a b]\n" in printed
+    assert printed.endswith("\n\n2.11.2-python3.11 failed\n")
+
+
+def test_a_failure_of_the_pre_release_is_a_warning(story: Story, run: Run) -> None:
+    story(BETA, BAD, exit_code=2)
+
+    code, printed = run()
+
+    assert code == 0
+    assert "| 3.4.0b2 | 3.11   | failed (allowed) |" in printed
+    assert "tests/gate/test_waiting.py::test_that" in printed
+
+
+def test_another_airflow_than_the_one_asked_for_is_a_failure_without_a_single_test(story: Story, run: Run) -> None:
+    story(NEW, installed="Airflow 3.3.1 on Python 3.11")
+
+    code, printed = run("3.3.2")
+
+    assert code == 1
+    assert "should have Airflow 3.3.2 on Python 3.11, but has Airflow 3.3.1 on Python 3.11\n" in printed
+    assert "| 3.3.2   | 3.11   | FAILED      | 0      | 0 " in printed
+
+
+def test_tests_that_did_not_run_have_not_passed(story: Story, run: Run) -> None:
+    story(NEW, "===== no tests ran in 0.01s =====")
+
+    code, printed = run("3.3.2")
+
+    assert code == 1
+    assert "\n    ===== no tests ran in 0.01s =====\n" in printed
+
+
+def test_the_counts_of_all_suites_are_added_up(story: Story, run: Run) -> None:
+    story(NEW, f"{GOOD}\n== 3 passed, 1 skipped, 2 xfailed, 5 warnings in 700.00s (0:11:40) ==")
+
+    assert "| passed      | 10     | 0      | 3 " in run("3.3.2")[1]
+
+
+def test_the_suites_and_nothing_of_the_make_that_started_it_reach_make(
+    story: Story, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAKEFLAGS", "-j2 AIRFLOW=1.10")
+
+    run("3.3.2", "--suites", "test-fast test-e2e")
+
+    first = (tmp_path / "build" / "matrix-3.3.2-python3.11.log").read_text().splitlines()[0]
+    assert first == (
+        "--keep-going AIRFLOW=3.3.2 REQUIREMENTS=requirements/airflow-3.3.2.txt PYTHON=/usr/bin/python3.11"
+        f" VENV={tmp_path}/build/venv-3.3.2-python3.11 test-fast test-e2e; MAKEFLAGS="
+    )
+
+
+@pytest.mark.parametrize("arguments", [["1.10"], ["--suites", ""], ["--suites", "demo"], ["--at-once", "0"]], ids=str)
+def test_what_cannot_be_run_is_refused(story: Story, run: Run, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(*arguments)
