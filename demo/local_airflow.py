@@ -35,6 +35,14 @@ IS_AIRFLOW_3 = AIRFLOW_SERIES >= (3,)
 _MARK = "LEADMAGIC_LOCAL_AIRFLOW"
 _HEALTH = ("api/v2/monitor/health", "execution/health")
 
+#: Airflow 3.4 keeps each try in a row of its own, and finds XComs by it. This shows the latest ones as they used to be.
+_AS_BEFORE_3_4 = """
+CREATE TEMP VIEW task_instance AS SELECT *, region_index AS map_index FROM main.task_instance WHERE working_set;
+CREATE TEMP VIEW xcom AS
+    SELECT ti.dag_id, ti.run_id, ti.task_id, ti.map_index, xcom_v2.key, xcom_v2.value
+    FROM main.xcom_v2 JOIN task_instance AS ti ON ti.id = xcom_v2.task_instance_id;
+"""
+
 
 class LocalAirflowError(RuntimeError):
     """Airflow did not do in time what it should."""
@@ -177,6 +185,8 @@ class LocalAirflow:
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Read from Airflow's database."""
         with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+            if AIRFLOW_SERIES >= (3, 4):
+                connection.executescript(_AS_BEFORE_3_4)
             return connection.execute(statement, values).fetchall()
 
     def logs(self) -> Iterator[tuple[Path, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,12 +84,11 @@ class Cluster(LocalAirflow):
 
     def stop(self) -> None:
         """End everything, Airflow first, and remove the servers' data."""
-        try:
+        with ExitStack() as last_things:
+            last_things.callback(shutil.rmtree, self.servers, ignore_errors=True)
+            last_things.callback(self.postgres.stop)
+            last_things.callback(self.redis.stop)
             super().stop()
-        finally:
-            self.redis.stop()
-            self.postgres.stop()
-            shutil.rmtree(self.servers, ignore_errors=True)
 
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Read from Airflow's database, by a statement as SQLite has it."""

@@ -45,8 +45,8 @@ class Story:
         self.tasks = Tasks(cluster)
         self.before_top_up: dict[TaskKey, str] = {}
         self.topped_up_at = 0.0
-        #: The triggerer that was killed, and how many gates it had then.
-        self.victim, self.orphans = "", 0
+        #: How many gates were deferred in the triggerer that was killed.
+        self.orphans = 0
         #: Everything anybody could read, by the moment and the place.
         self.traces: Traces = {}
         #: Seconds, by the name of the chapter.
@@ -99,13 +99,7 @@ class Story:
             and are_all(gates_that(AFTER_TOP_UP, mode=POKE), "running")
             and are_all(gates_that(AFTER_TOP_UP, mode=DEFERRABLE), "deferred")
             and are_all(gates_that(NEVER, mode=DEFERRABLE), "deferred", "failed", "skipped")
-            and all(gate.key in self._looked() for gate in gates_that(AFTER_TOP_UP, NEVER, mode=RESCHEDULE))
-        )
-
-    def _looked(self) -> set[TaskKey]:
-        """Name the gates that were rescheduled at least once."""
-        return set(
-            self.cluster.query("SELECT dag_id, task_id FROM task_reschedule JOIN task_instance ti ON ti.id = ti_id")
+            and {gate.key for gate in gates_that(AFTER_TOP_UP, NEVER, mode=RESCHEDULE)} <= self.tasks.rescheduled()
         )
 
     def _kill_a_worker(self) -> None:
@@ -127,18 +121,15 @@ class Story:
 
     def _kill_a_triggerer(self) -> None:
         # Who is first takes all that is there: the other one may have had nothing to do so far.
-        self.victim = max(TRIGGERERS, key=lambda name: len(self.accounts.looks(name)))
+        victim = max(TRIGGERERS, key=lambda name: len(self.accounts.looks(name)))
         before = self.tasks.deferred_by_triggerer()
-        self.cluster.kill_component(self.victim)
+        self.cluster.kill_component(victim)
         self._until(self._one_triggerer_has_all, RECOVERY_LIMIT, "the other triggerer to take over")
-        [survivor] = self.tasks.living_triggerers()
+        [(survivor, _)] = self.tasks.deferred_by_triggerer().most_common(1)
         self.orphans = before.total() - before[survivor]
-        self._await_looks(self._survivor())
-        self.cluster.start_component(self.victim)
+        self._await_looks(*TRIGGERERS)
+        self.cluster.start_component(victim)
         self._until(lambda: len(self.tasks.living_triggerers()) == 2, RECOVERY_LIMIT, "the new triggerer")
-
-    def _survivor(self) -> str:
-        return next(name for name in TRIGGERERS if name != self.victim)
 
     def _one_triggerer_has_all(self) -> bool:
         living = self.tasks.living_triggerers()
@@ -151,7 +142,7 @@ class Story:
     def _restart_postgres(self) -> None:
         self.cluster.postgres.restart()
         self._await_new_rounds()
-        self._await_looks(self._survivor())
+        self._await_looks(*TRIGGERERS)  # of either: who is silent for a while loses its gates to the other one
 
     def _break_leadmagic(self) -> None:
         began = time.time()
@@ -159,7 +150,7 @@ class Story:
         self._until(lambda: time.time() >= began + OUTAGE, OUTAGE + 10, "the outage to have lasted")
         self.accounts.recover()
         self._await_looks(POKE)
-        self._await_looks(self._survivor())
+        self._await_looks(*TRIGGERERS)
 
     def _top_up(self) -> None:
         self.before_top_up = self.tasks.states()
@@ -178,10 +169,11 @@ class Story:
         since = datetime.now(UTC)
         self._until(lambda: self.tasks.rescheduled_since(since) >= 2, RECOVERY_LIMIT, "gates that look once more")
 
-    def _await_looks(self, name: str) -> None:
-        """Wait until somebody has looked once more, with success."""
+    def _await_looks(self, *names: str) -> None:
+        """Wait until somebody has looked once more, with success, at one of these addresses."""
         since, looks = time.time(), self.accounts.looks
-        self._until(lambda: bool(looks(name, since, 200)), RECOVERY_LIMIT, f"a look at the account of {name}")
+        what = f"a look at the account of {' or '.join(names)}"
+        self._until(lambda: any(looks(name, since, 200) for name in names), RECOVERY_LIMIT, what)
 
     def _until(self, condition: Callable[[], bool], limit: float, what: str) -> None:
         wait_until(condition, limit, what, self.cluster.supervise)

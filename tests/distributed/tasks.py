@@ -56,6 +56,10 @@ class Tasks:
             row[0] for row in self._query("SELECT try_number FROM task_instance WHERE task_id LIKE ?", f"{task_id}%")
         ]
 
+    def rescheduled(self) -> set[TaskKey]:
+        """Name those that were rescheduled at least once."""
+        return set(self._query("SELECT dag_id, task_id FROM task_reschedule JOIN task_instance ti ON ti.id = ti_id"))
+
     def rescheduled_since(self, moment: datetime) -> int:
         """Count those that were queued after a moment, have looked, and wait for their next turn."""
         chosen = "SELECT 1 FROM task_instance WHERE state = 'up_for_reschedule' AND queued_dttm > ?"

@@ -127,6 +127,10 @@ def test_no_task_logs_a_secret_but_the_one_that_does_so_on_purpose(story: Story,
     assert [line for line in lines if any(secret in line for secret in [*secrets, STORED_CANARY])] == []
 
 
+def test_a_key_in_a_log_would_be_seen_through_the_api(story: Story) -> None:
+    assert SPOKEN_CANARY in story.traces["at the end", "api task log"]
+
+
 def test_no_secret_ever_went_through_redis(story: Story, secrets: list[str]) -> None:
     text = laid_open(story.cluster.redis.record.read_text(errors="replace"))
     # Only in what Celery sends, which is encoded: the search has to have seen into it.

@@ -164,7 +164,7 @@ def rows_with(airflow: LocalAirflow, text: str) -> list[str]:
     """Name the tables in which a text stands; all are searched, from rendered templates to serialized DAGs."""
     found = []
     for (table,) in airflow.query("SELECT name FROM sqlite_master WHERE type = 'table'"):
-        for row in airflow.query(f'SELECT * FROM "{table}"'):
+        for row in airflow.query(f'SELECT * FROM main."{table}"'):
             if any(text in (value.decode("latin-1") if isinstance(value, bytes) else str(value)) for value in row):
                 found.append(table)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# The scheduler looks for the word "dag" and the word "airflow" to tell DAG files from others.
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 LeadMagicHook("echo").read_balance()
