@@ -26,10 +26,10 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicError,
     LeadMagicResponseError,
 )
+from airflow_provider_leadmagic.wording import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-from airflow_provider_leadmagic.wording import clean
 
 log = logging.getLogger(__name__)
 

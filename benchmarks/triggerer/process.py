@@ -23,6 +23,7 @@ import psutil
 from benchmarks.triggerer.lone_runner import HAS_SUPERVISOR, LoneRunner
 from benchmarks.triggerer.loop_lag import PROBED_EVERY, LoopLag, probed_lag
 from benchmarks.triggerer.order import Order
+from demo.local_airflow import AIRFLOW_SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +89,8 @@ def _log_as_to_a_supervisor() -> None:
     """Log as in a triggerer, which costs less than what people read: its supervisor gets JSON."""
     from airflow.sdk.log import configure_logging
 
-    configure_logging(json_output=True, output=sys.stderr.buffer, sending_to_supervisor=True)
+    as_json = {"json_output": True} if AIRFLOW_SERIES >= (3, 1) else {"enable_pretty_log": False}
+    configure_logging(**as_json, output=sys.stderr.buffer, sending_to_supervisor=True)
 
 
 if __name__ == "__main__":

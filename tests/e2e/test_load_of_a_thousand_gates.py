@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.triggers import base as triggers_of_airflow
 
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from benchmarks.triggerer.order import Order
@@ -25,10 +24,8 @@ pytestmark = pytest.mark.e2e
 GATES, INTERVAL = 1000, 60.0
 #: Seconds in which there is a look for certain: the longest wait between two, and a moment for the look itself.
 WINDOW = INTERVAL + 4.0
-#: Percent of a core, in the first interval. Before Airflow 3.3 each gate wakes by itself, and the aim of 2 % is missed:
-#: 2.4 to 2.8 % were measured on 2.11.2 in the first interval, which loads the HTTP client, and 1.8 % in the second.
-HAS_SHARED_STREAMS = hasattr(getattr(triggers_of_airflow, "BaseEventTrigger", None), "shared_stream_key")
-MOST_CPU = 2 if HAS_SHARED_STREAMS else 4
+#: Percent of a core, what Airflow takes for itself included.
+MOST_CPU = 2
 SLEEPER = "benchmarks.triggerer.sleeper.SleepingTrigger"
 
 
