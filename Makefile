@@ -45,8 +45,9 @@ test-fast: $(READY)
 test-hostile: $(READY)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/hostile
 
+# Beside those that share an Airflow, one worker for all others.
 test-e2e: $(READY)
-	$(VENV)/bin/python -m pytest -m e2e
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m e2e
 
 # ONLY: versions or cells; SUITES: of the targets above; AT_ONCE: cells side by side.
 test-matrix:

@@ -121,8 +121,7 @@ class RealRuns:
         """Wait until the gates do nothing but wait, and tell when they looked next."""
         settled = 0.0
         if dag.contender.waits is Waits.IN_THE_TRIGGERER:
-            deferred = ["deferred"] * dag.gates
-            wait_until(lambda: self._states(dag, run_id) == deferred, PATIENCE, f"the deferral of {dag.dag_id}")
+            self._wait_until_all_are(dag, run_id, "deferred", PATIENCE)
             self._wait_until_slots_are_free(dag, run_id)
             settled = time.time()
         return account.next_look(settled, self._interval * 2 + PATIENCE, lambda: self._check(dag, run_id))
@@ -133,16 +132,19 @@ class RealRuns:
         return tasks
 
     def _wait_until_all_are_open(self, dag: WaitingDag, run_id: str) -> list[float]:
-        limit = self._interval * 2 + PATIENCE
-        all_open = ["success"] * dag.gates
-        is_over = lambda: self._states(dag, run_id) == all_open  # noqa: E731
-        wait_until(is_over, limit, f"the end of {dag.dag_id}", lambda: self._check(dag, run_id))
+        self._wait_until_all_are(dag, run_id, "success", self._interval * 2 + PATIENCE)
         chosen = "SELECT end_date FROM task_instance WHERE dag_id = ? AND run_id = ?"
         return [_unix(value) for (value,) in self._airflow.query(chosen, dag.dag_id, run_id)]
 
+    def _wait_until_all_are(self, dag: WaitingDag, run_id: str, state: str, limit: float) -> None:
+        wanted = [state] * dag.gates
+        are_so = lambda: self._states(dag, run_id) == wanted  # noqa: E731
+        wait_until(are_so, limit, f"all gates of {dag.dag_id} to be {state}", lambda: self._check(dag, run_id))
+
     def _check(self, dag: WaitingDag, run_id: str) -> None:
         if "failed" in self._states(dag, run_id):
-            raise LocalAirflowError(f"a gate of {dag.dag_id} failed; its log is in {self._airflow.home}")
+            logs = "\n".join(text for path, text in self._airflow.logs() if f"dag_id={dag.dag_id}" in str(path))
+            raise LocalAirflowError(f"a gate of {dag.dag_id} failed:\n{logs[-3000:]}")
 
     def _states(self, dag: WaitingDag, run_id: str) -> list[str]:
         return [state for states in self._airflow.task_states(dag.dag_id, run_id).values() for state in states]
@@ -177,6 +179,10 @@ def _settings(plan: Plan, dags: list[WaitingDag], accounts: dict[str, BenchmarkA
         **connections,
         "AIRFLOW__CORE__PARALLELISM": str(SLOTS),
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(plan.many),
+        # A task that Airflow keeps waiting for a locked SQLite is not to fail for it.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        # Parsing again what does not change would take time from the tasks now and then.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
         "AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE": "False",  # it looks for words that these files need not have
         "PYTHONPATH": str(HERE.parent),  # for the trigger of the sensor that is written by hand
         SETTING: json.dumps({"interval": plan.interval, "gates": {dag.dag_id: dag.gates for dag in dags}}),

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares an Airflow, and the tests of each other file: ``--dist loadgroup`` goes by it."""
+    for item in items:
+        shares = "airflow" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("one Airflow" if shares else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def airflow_database() -> Path:
     """A migrated metadata database, for tests in which Airflow keeps something."""

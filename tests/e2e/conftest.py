@@ -59,6 +59,9 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "2",
         # A task that Airflow keeps waiting for a locked SQLite is not to be started again for it (3.1+).
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        # Parsing again what does not change takes time from the tasks: Airflow 2, Airflow 3.
+        "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "100",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "100",
         # How soon the scheduler notices that a worker was killed: Airflow 2, Airflow 3.
         "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",
         "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",
