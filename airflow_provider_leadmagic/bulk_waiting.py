@@ -130,7 +130,9 @@ class TriggererWait:
 
     def to_order(self, minimum_credits: Decimal) -> NoReturn:
         """Wait for the credits to order a job."""
-        trigger = SufficientCreditsTrigger(self._conn_id, str(minimum_credits), self._interval)
+        trigger = SufficientCreditsTrigger(
+            self._conn_id, str(minimum_credits), self._interval, waiting_since=time.time()
+        )
         self._defer(trigger, "credits_to_order")
 
     def to_resume(self, minimum_credits: Decimal, record: JobRecord) -> NoReturn:
@@ -139,6 +141,7 @@ class TriggererWait:
             self._conn_id,
             str(minimum_credits),
             self._interval,
+            waiting_since=time.time(),
             job_id=record.job_id,
             deadline=self._deadline,
         )

@@ -20,6 +20,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
     LeadMagicServerError,
 )
+from airflow_provider_leadmagic.models import is_finite
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.transport import Answer
@@ -126,5 +127,6 @@ def _extras(error_class: type[LeadMagicError], answer: Answer, problem: dict[str
 
 
 def _amount(value: object) -> Decimal | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return Decimal(str(value)) if is_number else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    amount = Decimal(str(value)) if is_number else None
+    return amount if amount is not None and is_finite(amount) else None

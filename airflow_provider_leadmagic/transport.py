@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import ssl
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 10.0
 #: Largest body that is read. A balance has some 200 bytes, an enriched company some 20 kB.
 MAX_BODY_BYTES = 10 * 1024 * 1024
+#: Longest number that is taken for one: the largest float has 309 digits, and may be written with decimals.
+MOST_DIGITS = 1000
 #: Most bytes of a download that are in memory at once, and the fewest that have to come within the timeout: by default
 #: some 2 kB a second, which no line is too slow for.
 DOWNLOAD_PIECE = 64 * 1024
@@ -94,8 +97,13 @@ class Answer:
         return body
 
 
-@lru_cache(1024)  # a body of five million ones must not become five million objects
 def _exact_number(digits: str) -> Decimal:
+    # No number is as long as that, and none that is should stay in the cache.
+    return _decimal(digits) if len(digits) <= MOST_DIGITS else Decimal("NaN")
+
+
+@lru_cache(1024)  # a body of five million ones must not become five million objects
+def _decimal(digits: str) -> Decimal:
     try:
         return Decimal(digits)
     except InvalidOperation:
@@ -242,12 +250,14 @@ class Transport:
 
     @contextmanager
     def _failures_explained(self, call: str, slow: str = "") -> Iterator[None]:
+        # Whatever the caller is handling just now is the context of our failure to Python, but no cause of it.
+        unrelated = sys.exception()
         try:
             yield
         except requests.exceptions.InvalidURL:
             raise LeadMagicConfigurationError(f"{call} cannot be sent: there can be no such host") from None
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise _no_answer(call, error, self.timeout, slow) from None
+            raise _no_answer(call, _causes(error, unrelated), self.timeout, slow) from None
 
     def _answer(self, call: str, response: requests.Response, text: str) -> Answer:
         return Answer(call, response.status_code, response.headers, text, self._clean)
@@ -281,7 +291,10 @@ def _is_cut_short(response: requests.Response) -> bool:
     # urllib3 sees to this by itself from 2.0 on, and to chunked answers in every version.
     announced = response.headers.get("Content-Length", "")
     is_chunked = "Transfer-Encoding" in response.headers
-    return announced.isdecimal() and not is_chunked and response.raw.tell() < int(announced)
+    if is_chunked or not announced.isdecimal():
+        return False
+    # Python makes no number of thousands of digits, and http.client none of such a length: it reads what there is.
+    return len(announced) > 18 or response.raw.tell() < int(announced)
 
 
 def _refuse_other_answers(call: str, response: requests.Response) -> None:
@@ -304,8 +317,7 @@ def _refuse_other_answers(call: str, response: requests.Response) -> None:
     )
 
 
-def _no_answer(call: str, error: Exception, timeout: float, slow: str) -> LeadMagicError:
-    chain = _causes(error)
+def _no_answer(call: str, chain: list[BaseException], timeout: float, slow: str) -> LeadMagicError:
     if unconnected := _unconnected(chain, min(CONNECT_TIMEOUT, timeout)):
         return LeadMagicConnectionError(f"{call} got no answer: {unconnected}", request_sent=False)
     if any(map(_is_oversized, chain)):
@@ -339,10 +351,10 @@ def _last_words(chain: list[BaseException]) -> str:
     return next((e.strerror for e in chain if isinstance(e, OSError) and e.strerror), type(chain[-1]).__name__)
 
 
-def _causes(error: BaseException | None) -> list[BaseException]:
+def _causes(error: BaseException | None, unrelated: BaseException | None) -> list[BaseException]:
     """Follow an error down to its root, through the wrappers of requests and urllib3."""
     chain: list[BaseException] = []
-    while error is not None and error not in chain:
+    while error is not None and error is not unrelated and error not in chain:
         chain.append(error)
         wrapped = (each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException))
         error = next(wrapped, None) or error.__cause__ or error.__context__

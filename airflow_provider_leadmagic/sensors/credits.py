@@ -164,12 +164,14 @@ class SufficientCreditsSensor(BaseSensorOperator):
         first_look = self.poke(context)
         if first_look.is_done:
             return first_look.xcom_value
+        now = time.time()
         trigger = SufficientCreditsTrigger(
             leadmagic_conn_id=self.leadmagic_conn_id,
             minimum_credits=str(self.minimum_credits),
             poke_interval=self.poke_interval,
             refresh=self.refresh,
-            not_before=time.time() + self._requested_wait if self._requested_wait else 0.0,
+            not_before=now + self._requested_wait if self._requested_wait else 0.0,
+            waiting_since=now,
         )
         # Airflow keeps this deadline in its database, so it survives a restart of the triggerer.
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))

@@ -61,7 +61,7 @@ class Look:
 
 
 async def watch_balance(
-    conn_id: str, interval: float, *, refresh: bool = False, not_before: float = 0.0
+    conn_id: str, interval: float, *, refresh: bool = False, not_before: float = 0.0, waiting_since: float = 0.0
 ) -> AsyncGenerator[Look, None]:
     """
     Look at a balance again and again; never returns.
@@ -73,9 +73,10 @@ async def watch_balance(
     :param interval: Seconds from one look to the next, plus a moment so that many processes do not fall into step.
     :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
     :param not_before: Unix time before which not to look.
+    :param waiting_since: Unix time of the look before the first one; 0 if there was none.
     """
     requested = min(not_before - time.time(), LONGEST_REQUESTED_WAIT)
-    await asyncio.sleep(max(interval + _jitter(interval), requested))
+    await asyncio.sleep(max(_left_of(interval, waiting_since) + _jitter(interval), requested))
     while True:
         look = await take_look(conn_id, interval, refresh=refresh)
         yield look
@@ -92,6 +93,12 @@ async def take_look(conn_id: str, max_age: float, *, refresh: bool = False) -> L
     """
     looks = _looks_of_loop.setdefault(asyncio.get_running_loop(), {})
     return await looks.setdefault(conn_id, SharedLooks(conn_id)).take(max_age, refresh)
+
+
+def _left_of(interval: float, waiting_since: float) -> float:
+    """Tell what is left of an interval, lest a triggerer that starts anew begin a new one each time."""
+    left = waiting_since + interval - time.time() if waiting_since else interval
+    return min(max(left, 0.0), interval)  # the worker's clock may differ
 
 
 def _jitter(interval: float) -> float:

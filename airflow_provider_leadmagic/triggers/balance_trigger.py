@@ -51,7 +51,8 @@ class BalanceTrigger(BaseEventTrigger):
         from airflow_provider_leadmagic.triggers.balance_poll import watch_balance
 
         conn_id, interval = kwargs["leadmagic_conn_id"], kwargs["poke_interval"]
-        looks = watch_balance(conn_id, interval, refresh=kwargs["refresh"], not_before=kwargs.get("not_before", 0.0))
+        times = {name: kwargs.get(name, 0.0) for name in ("not_before", "waiting_since")}
+        looks = watch_balance(conn_id, interval, refresh=kwargs["refresh"], **times)
         async with aclosing(looks):
             async for look in looks:
                 yield look

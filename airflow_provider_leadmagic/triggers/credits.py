@@ -38,6 +38,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
     :param poke_interval: Seconds between two looks.
     :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
     :param not_before: Unix time before which not to look, because LeadMagic said so.
+    :param waiting_since: Unix time of the look that the worker took before it deferred.
     """
 
     # Event triggers are kept off named triggerer queues as they belong to no task. This one does belong to a task.
@@ -50,9 +51,11 @@ class SufficientCreditsTrigger(BalanceTrigger):
         poke_interval: float,
         refresh: bool = False,
         not_before: float = 0.0,
+        waiting_since: float = 0.0,
     ) -> None:
         super().__init__(leadmagic_conn_id, poke_interval, refresh, not_before)
         self.minimum_credits = minimum_credits
+        self.waiting_since = waiting_since
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Describe the trigger for the database: names and numbers, nothing secret."""
@@ -62,6 +65,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
             "poke_interval": self.poke_interval,
             "refresh": self.refresh,
             "not_before": self.not_before,
+            "waiting_since": self.waiting_since,
         }
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:

@@ -189,7 +189,7 @@ def test_the_request_id_in_the_body_wins(error_of, body):
     assert error_of(status=400, body=body, headers={"X-Request-Id": "req-1"}).request_id == "req-2"
 
 
-@pytest.mark.parametrize("amount", ["NaN", "1e400", '"5"', "true"])
+@pytest.mark.parametrize("amount", ["NaN", "1e400", '"5"', "true", "9" * 400, "9" * 4000])
 def test_missing_credits_that_are_no_number_are_left_out(error_of, amount):
     error = error_of(status=402, body=f'{{"title": "t", "context": {{"credits_required": {amount}}}}}')
     assert (error.required, error.available) == (None, None)

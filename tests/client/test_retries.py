@@ -147,6 +147,19 @@ class TestPaidCalls:
         assert caught.value.request_sent
         assert len(leadmagic_sandbox.requests) == 1
 
+    def test_an_earlier_failure_that_the_caller_is_handling_does_not_count(
+        self, client, leadmagic_sandbox, sleeps, closed_port
+    ):
+        leadmagic_sandbox.fail_next(EMAIL_FINDER, drop=True, times=None)
+        with LeadMagicClient("lm_a_key_nobody_issued", f"http://127.0.0.1:{closed_port}", max_tries=1) as unreachable:
+            try:
+                unreachable.get_credits()
+            except LeadMagicConnectionError:
+                with pytest.raises(LeadMagicConnectionError) as caught:
+                    client.enrich("email_finder", **LEAD)
+        assert caught.value.request_sent
+        assert len(leadmagic_sandbox.requests) == 1
+
     def test_a_503_with_retry_after_is_no_invitation(self, client, leadmagic_sandbox, sleeps):
         leadmagic_sandbox.fail_next(EMAIL_FINDER, status=503, retry_after=1)
         with pytest.raises(LeadMagicServerError):

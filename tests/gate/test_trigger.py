@@ -33,11 +33,13 @@ ARGUMENTS: dict[str, Any] = {
     "poke_interval": 0.1,
     "refresh": True,
     "not_before": 1.5,
+    "waiting_since": 0.5,
 }
 
 
 def make(**changes: Any) -> SufficientCreditsTrigger:
-    return SufficientCreditsTrigger(**{**ARGUMENTS, "refresh": False, "not_before": 0.0, **changes})
+    plain = {"refresh": False, "not_before": 0.0, "waiting_since": 0.0}
+    return SufficientCreditsTrigger(**{**ARGUMENTS, **plain, **changes})
 
 
 async def event_of(trigger: SufficientCreditsTrigger, patience: float = 10) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def test_its_event_is_plain_json(leadmagic_sandbox: Sandbox) -> None:
     ("changes", "shared"),
     [
         ({"minimum_credits": "5"}, True),
+        ({"waiting_since": 99.0}, True),
         ({"not_before": 99.0}, False),
         ({"leadmagic_conn_id": "other"}, False),
         ({"poke_interval": 60.0}, False),
@@ -89,10 +92,31 @@ def test_it_may_run_on_a_named_triggerer_queue_like_any_trigger_of_a_task() -> N
     assert SufficientCreditsTrigger.supports_triggerer_queue is True
 
 
-@pytest.mark.parametrize(("not_before", "sleeps"), [(1042.0, 42.0), (999.0, 0.1), (1e12, 86_400.0)])
+@pytest.mark.parametrize(("not_before", "sleeps"), [(1042.0, 42.0), (999.0, 8.0), (1e12, 86_400.0)])
 def test_it_does_not_look_before_the_time_it_was_given(
     leadmagic_sandbox: Sandbox, mocker: MockerFixture, not_before: float, sleeps: float
 ) -> None:
+    assert slept_before_the_first_look(mocker, not_before=not_before) == sleeps
+
+
+@pytest.mark.parametrize(
+    ("waiting_since", "sleeps"),
+    [
+        pytest.param(0.0, 8.0, id="nobody has looked"),
+        pytest.param(1000.0, 8.0, id="just deferred"),
+        pytest.param(995.0, 3.0, id="restarted within the interval"),
+        pytest.param(500.0, 0.0, id="restarted after it"),
+        pytest.param(2000.0, 8.0, id="the worker's clock is fast"),
+    ],
+)
+def test_a_restart_does_not_begin_the_interval_anew(
+    leadmagic_sandbox: Sandbox, mocker: MockerFixture, waiting_since: float, sleeps: float
+) -> None:
+    assert slept_before_the_first_look(mocker, waiting_since=waiting_since) == sleeps
+
+
+def slept_before_the_first_look(mocker: MockerFixture, **changes: float) -> float:
+    """Open a gate at the time 1000, with looks 8 s apart."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -103,9 +127,10 @@ def test_it_does_not_look_before_the_time_it_was_given(
     mocker.patch.object(balance_poll, "time", mocker.Mock(wraps=time, time=lambda: 1000.0))
     mocker.patch.object(balance_poll, "_jitter", return_value=0.0)
 
-    asyncio.run(event_of(make(not_before=not_before)))
+    asyncio.run(event_of(make(poke_interval=8.0, **changes)))
 
-    assert slept == [sleeps]
+    [before_the_only_look] = slept
+    return before_the_only_look
 
 
 def test_one_hundred_gates_in_one_event_loop_cost_at_most_two_requests_an_interval(leadmagic_sandbox: Sandbox) -> None:

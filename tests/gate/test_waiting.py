@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -168,7 +169,9 @@ def test_the_deferral_carries_the_timeout_of_the_sensor_and_nothing_secret(
         gate(deferrable=True, timeout=3600).execute({"ti": TaskInstance()})
 
     assert deferral.value.timeout.total_seconds() == 3600
-    assert deferral.value.trigger.serialize()[1] == {
+    kwargs = deferral.value.trigger.serialize()[1]
+    assert kwargs.pop("waiting_since") == pytest.approx(time.time(), abs=60)
+    assert kwargs == {
         "leadmagic_conn_id": "leadmagic_default",
         "minimum_credits": "100",
         "poke_interval": 0.02,

@@ -42,6 +42,7 @@ CLOSED = {
     "after the headers": saying(JSON + b"Content-Length: 14\r\n\r\n"),
     "within the body": saying(sized(BALANCE)[:-3]),
     "one byte before the end": saying(JSON + b"Content-Length: 15\r\n\r\n" + BALANCE),
+    "before a length of 5,000 digits": saying(JSON + b"Content-Length: %b\r\n\r\n" % (b"9" * 5000) + BALANCE),
     "before the first chunk": saying(JSON + CHUNKED),
     "within a chunk": saying(JSON + CHUNKED + chunk(BALANCE)[:-5]),
     "before the last chunk": saying(JSON + CHUNKED + chunk(BALANCE)),
