@@ -13,7 +13,6 @@ import platform
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmarks.contenders import CONTENDERS
+from benchmarks.impatient import impatient_threads, leave
 from benchmarks.import_cost import measure_import
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.real_runs import RealRuns, Waited, crowded_dags, lonely_dags, real_airflow
@@ -66,7 +66,7 @@ def _measure(plan: Plan, versions: str) -> Results:
         os.environ["AIRFLOW_HOME"] = str(folder)  # for the imports; everything else has one of its own
         imports = _measure_imports(plan)
         say("Starting a real Airflow ...")
-        with real_airflow(plan, folder) as runs, ThreadPoolExecutor(1) as background:
+        with real_airflow(plan, folder) as runs, impatient_threads(1) as background:
             say(f"Gates that wait alone, and triggerers with {' and '.join(f'{n:,}' for n in plan.sizes)} triggers ...")
             triggerers = background.submit(measure_triggerers, plan, folder / "triggerers")
             alone = _measure_alone(runs, plan)
@@ -116,4 +116,10 @@ def _fail(reason: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code: object = main()
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    except SystemExit as end:
+        code = end.code
+    leave(code if isinstance(code, int) else 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from uuid import UUID
 
 from benchmarks.accounts import BenchmarkAccount
 from benchmarks.contenders import CONTENDERS, Contender, Waits
+from benchmarks.impatient import impatient_threads
 from benchmarks.plan import SETTING, SLOTS, Plan
 from benchmarks.slots import SlotLog, watched_slots
 from demo.local_airflow import LocalAirflow, LocalAirflowError, wait_until
@@ -96,7 +96,7 @@ class RealRuns:
 
     def measure_together(self, dags: list[WaitingDag]) -> list[Waited]:
         """Measure some DAGs at the same time."""
-        with ThreadPoolExecutor(len(dags)) as pool:
+        with impatient_threads(len(dags)) as pool:
             return list(pool.map(self.measure, dags))
 
     def measure(self, dag: WaitingDag) -> Waited:

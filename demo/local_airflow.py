@@ -109,7 +109,8 @@ class LocalAirflow:
         """End every process that was started here, gently first."""
         with _no_interruption():
             processes = self._all_processes()
-            for number, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
+            # Together less than the ten seconds that pytest-xdist gives a worker which was interrupted.
+            for number, patience in ((signal.SIGTERM, 6), (signal.SIGKILL, 2)):
                 for process in processes:
                     _signal(process, number)
                 _, processes = psutil.wait_procs(processes, timeout=patience)
@@ -228,7 +229,8 @@ class LocalAirflow:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
+            # By default whoever finds SQLite locked gives up after five seconds, and a scheduler ends for it.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}?timeout=60",
             "NO_PROXY": "127.0.0.1,localhost",
             _MARK: self.mark,
         }

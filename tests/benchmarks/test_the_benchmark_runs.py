@@ -24,9 +24,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run it, and return the folder with what it wrote."""
     folder = tmp_path_factory.mktemp("bench")
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks", "--quick", "--into", str(folder)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip() == (folder / "bench.md").read_text().strip()
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        printed, progress = process.communicate(timeout=1200)
+    finally:
+        process.terminate()  # not killed: it has an Airflow to stop
+        process.wait(timeout=60)
+    assert process.returncode == 0, progress[-3000:]
+    assert printed.strip() == (folder / "bench.md").read_text().strip()
     return folder
 
 

@@ -26,7 +26,7 @@ BEFORE, AFTER = 100, 1000
 AT_ONCE, AFTER_TOP_UP, NEVER = FATES = ("at_once", "after_top_up", "never")
 INTERVALS = {POKE: 10, RESCHEDULE: 90, DEFERRABLE: 10}
 PATIENCE = int(os.environ.get("LEADMAGIC_TEST_PATIENCE", "540"))
-"""Seconds that a gate waits which never opens: it should see all faults."""
+"""Seconds that a gate waits which never opens, unless it pokes; those that wait for the top-up see all faults."""
 
 POKING_FATES = [AFTER_TOP_UP, *[AT_ONCE] * 4, *[NEVER] * 5]
 """Of the one gate that pokes, in ten DAGs; the last three are soft."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.distributed.cluster import TRIGGERERS
-from tests.distributed.gates import AFTER_TOP_UP, AT_ONCE, BEFORE, DEFERRABLE, FATES, INTERVALS, MODES, POKE
+from tests.distributed.gates import AFTER_TOP_UP, AT_ONCE, BEFORE, DEFERRABLE, FATES, INTERVALS, MODES, POKE, RESCHEDULE
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.request_log import LoggedRequest
@@ -61,6 +61,7 @@ def test_the_gates_saw_all_that_happened(story: Story) -> None:
     assert story.orphans > 0
     assert max(story.tasks.tries(f"{POKE}_{AFTER_TOP_UP}")) > 1
     assert story.accounts.looks(POKE, status=500)
+    assert story.accounts.looks(RESCHEDULE, status=500)
     assert any(story.accounts.looks(name, status=500) for name in TRIGGERERS)
 
 

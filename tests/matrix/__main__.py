@@ -7,13 +7,14 @@ It needs nothing but Python and make; each cell of the matrix sets up an environ
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tests.matrix.cells import all_cells, choose, shortcomings
 from tests.matrix.pythons import find_python
-from tests.matrix.run_cell import REPOSITORY, log_of, run_cell
+from tests.matrix.run_cell import REPOSITORY, interrupt_all, log_of, run_cell
 from tests.matrix.table import table
 from tests.matrix.versions import MATRIX
 
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None, build: Path = REPOSITORY / ".bu
         cells = choose(all_cells(MATRIX, find_python), options.names)
     except ValueError as error:
         parser.error(str(error))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # whoever ends us leaves nothing running
+        signal.signal(number, signal.default_int_handler)
     build.mkdir(exist_ok=True)
     results = run_all(cells, options.suites, options.at_once, build)
     print("", table(results), sep="\n", flush=True)
@@ -53,7 +56,12 @@ def run_all(cells: Sequence[Cell], suites: Sequence[str], at_once: int, build: P
         return result
 
     with ThreadPoolExecutor(at_once) as threads:
-        return list(threads.map(run, cells))
+        try:
+            return list(threads.map(run, cells))
+        except KeyboardInterrupt:
+            threads.shutdown(wait=False, cancel_futures=True)
+            interrupt_all()
+            raise
 
 
 def _told(result: Result) -> str:
@@ -85,4 +93,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("Interrupted: what was running has been told as well.")
+        sys.exit("Interrupted: all that was running has ended.")

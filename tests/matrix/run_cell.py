@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.matrix.cells import Cell
+
+#: Seconds that a target may take: far more than any does, so that one which hangs costs its cell only.
+PATIENCE = 3600.0
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _WHAT_IS_INSTALLED = """
@@ -40,6 +46,13 @@ def run_cell(cell: Cell, targets: Sequence[str], build: Path) -> Result:
     with log.open("w") as output:
         is_well = _installs(cell, build, output) and _make(cell, targets, build, output)
     return _judged(cell, is_well, log.read_text(errors="replace"), (time.monotonic() - began) / 60)
+
+
+def interrupt_all() -> None:
+    """Have every cell that runs end what it has started."""
+    _is_over.set()
+    for process in list(_running):
+        _interrupt(process)
 
 
 def log_of(cell: Cell, build: Path) -> Path:
@@ -75,6 +88,8 @@ def _installs(cell: Cell, build: Path, output: IO[str]) -> bool:
 
 
 def _make(cell: Cell, targets: Sequence[str], build: Path, output: IO[str]) -> bool:
+    if _is_over.is_set():
+        return False
     command = [
         "make",
         "--keep-going",  # one suite that fails says nothing about the next
@@ -84,10 +99,33 @@ def _make(cell: Cell, targets: Sequence[str], build: Path, output: IO[str]) -> b
         f"VENV={_environment_of(cell, build)}",
         *targets,
     ]
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=_variables(), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=_variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        process_group=0,  # so that it can be interrupted with all that it runs
     )
-    return done.returncode == 0
+    _running.add(process)
+    try:
+        return process.wait(PATIENCE) == 0
+    except subprocess.TimeoutExpired:
+        output.write(f"make {' '.join(targets)} took over {PATIENCE:g} s.\n")
+        _interrupt(process)
+        return process.wait() == 0
+    finally:
+        _running.discard(process)
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)  # what a person would do, and what pytest takes time to tidy up for
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+_is_over = threading.Event()
 
 
 def _environment_of(cell: Cell, build: Path) -> Path:

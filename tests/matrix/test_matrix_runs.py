@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.local_airflow import wait_until
+from tests.airflow_home import REPOSITORY
 from tests.matrix import __main__ as matrix
+from tests.matrix import run_cell
 from tests.matrix.versions import Version
 
 if TYPE_CHECKING:
@@ -31,6 +37,11 @@ case "$*" in
     chmod +x "$venv/bin/python" ;;
 *)
     echo "$*; MAKEFLAGS=$MAKEFLAGS"
+    if [ -e "$STORIES/hangs" ]; then
+        trap 'touch "$STORIES/interrupted"; exit 1' INT
+        touch "$STORIES/waiting"
+        while :; do sleep 0.1; done
+    fi
     cat "$STORIES/log-$airflow"
     exit "$(cat "$STORIES/exit-$airflow")" ;;
 esac
@@ -142,6 +153,37 @@ def test_the_suites_and_nothing_of_the_make_that_started_it_reach_make(
         "--keep-going AIRFLOW=3.3.2 REQUIREMENTS=requirements/airflow-3.3.2.txt PYTHON=/usr/bin/python3.11"
         f" VENV={tmp_path}/build/venv-3.3.2-python3.11 test-fast test-e2e; MAKEFLAGS="
     )
+
+
+def test_a_target_that_hangs_is_interrupted_and_costs_its_cell_only(
+    story: Story, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_cell, "PATIENCE", 0.5)
+    (tmp_path / "hangs").touch()
+
+    code, printed = run("3.3.2", "--suites", "test-fast")
+
+    assert code == 1
+    assert "    make test-fast took over 0.5 s.\n" in printed
+    assert (tmp_path / "interrupted").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_whoever_ends_it_ends_all_that_it_runs_in_order(story: Story, tmp_path: Path, number: signal.Signals) -> None:
+    python = "{}.{}".format(*sys.version_info)
+    story(NEW, installed=f"Airflow 3.3.2 on Python {python}")
+    (tmp_path / "hangs").touch()
+    program = (
+        "import sys, pathlib; from tests.matrix.__main__ import main; main(sys.argv[2:], pathlib.Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", program, tmp_path / "build", f"3.3.2-python{python}", "--suites", "test-fast"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until((tmp_path / "waiting").exists, 30, "the cell to wait")
+
+    process.send_signal(number)
+    process.communicate(timeout=30)
+
+    assert (tmp_path / "interrupted").exists()
 
 
 @pytest.mark.parametrize("arguments", [["1.10"], ["--suites", ""], ["--suites", "demo"], ["--at-once", "0"]], ids=str)
