@@ -2,10 +2,10 @@
 #
 #   make demo                    watch a real Airflow hold an enrichment DAG until the credits cover it
 #   make ui                      the same Airflow, left up for browsing
-#   make test                    all tests, end to end included     (make test AIRFLOW=2.11.2)
+#   make test                    unit, hostile-server and end-to-end tests     (make test AIRFLOW=2.11.2)
 #   make test-fast               the tests that take under a minute
 #   make test-hostile            a server that does what no web framework can
-#   make test-matrix             all tests on every supported Airflow and Python   (ONLY="3.1.8 oldest")
+#   make test-matrix             these tests on every supported Airflow and Python   (ONLY="3.1.8 oldest")
 #   make test-distributed        PostgreSQL, Redis, Celery, and everything killed once (needs both; takes long)
 #   make check                   ruff, mypy --strict, and what is in the wheel
 #   make test-browser            the connection form in a real browser (needs Chromium)
@@ -49,9 +49,10 @@ test-hostile: $(READY)
 test-e2e: $(READY)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m e2e
 
-# ONLY: versions or cells; SUITES: of the targets above; AT_ONCE: cells side by side.
+# ONLY: versions or cells; SUITES: of the targets above; AT_ONCE: cells side by side; EVERYWHERE=1: all on every Python.
 test-matrix:
-	@$(PYTHON) -m tests.matrix $(ONLY) $(if $(SUITES),--suites "$(SUITES)") $(if $(AT_ONCE),--at-once $(AT_ONCE))
+	@$(PYTHON) -m tests.matrix $(ONLY) $(if $(SUITES),--suites "$(SUITES)") $(if $(AT_ONCE),--at-once $(AT_ONCE)) \
+	  $(if $(EVERYWHERE),--everywhere)
 
 test-browser: $(READY)
 	$(VENV)/bin/python -m pytest -m browser

@@ -13,6 +13,7 @@ import platform
 import signal
 import sys
 import time
+import traceback
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -122,4 +123,7 @@ if __name__ == "__main__":
         code = 128 + signal.SIGINT
     except SystemExit as end:
         code = end.code
+    except Exception:
+        traceback.print_exc()
+        code = 1
     leave(code if isinstance(code, int) else 1)

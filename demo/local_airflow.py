@@ -109,7 +109,7 @@ class LocalAirflow:
         """End every process that was started here, gently first."""
         with _no_interruption():
             processes = self._all_processes()
-            # Together less than the ten seconds that pytest-xdist gives a worker which was interrupted.
+            # Together less than the ten seconds that an interrupted worker of pytest-xdist has.
             for number, patience in ((signal.SIGTERM, 6), (signal.SIGKILL, 2)):
                 for process in processes:
                     _signal(process, number)
@@ -229,8 +229,7 @@ class LocalAirflow:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
-            # By default whoever finds SQLite locked gives up after five seconds, and a scheduler ends for it.
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}?timeout=60",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
             "NO_PROXY": "127.0.0.1,localhost",
             _MARK: self.mark,
         }

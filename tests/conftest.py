@@ -6,10 +6,10 @@ import logging
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from xdist.workermanage import NodeManager
 
 from demo.local_airflow import AIRFLOW_SERIES
 from tests.airflow_home import HOME
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Leave nothing running, whoever ends the tests: by default SIGTERM would end us at once."""
-    with suppress(ValueError):  # only a main thread can, and has to
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Leave nothing running, whoever ends the tests: SIGTERM would end us at once, and xdist its workers too soon."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    NodeManager.EXIT_TIMEOUT = 30
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups

@@ -52,6 +52,7 @@ class Result:
     """
     What became of a cell.
 
+    :param suites: What was run in it.
     :param details: For whoever has to mend it: the names of the failed tests, or the last lines of the log.
     """
 
@@ -61,6 +62,7 @@ class Result:
     failed: int = 0
     skipped: int = 0
     minutes: float = 0.0
+    suites: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
 
     @property
@@ -87,6 +89,11 @@ def choose(cells: Sequence[Cell], wanted: Sequence[str]) -> list[Cell]:
         known = f"{', '.join(versions)}, and cells such as {cells[0].name}"
         raise ValueError(f"there is no {', '.join(unknown)} in the matrix; known are {known}")
     return [cell for cell in cells if not wanted or cell.version.name in wanted or cell.name in wanted]
+
+
+def newest(cells: Iterable[Cell]) -> set[Cell]:
+    """Choose of each version the cell with the newest Python that can be run."""
+    return set({cell.version: cell for cell in cells if cell.is_supported and cell.interpreter}.values())
 
 
 def shortcomings(results: Sequence[Result]) -> list[str]:

@@ -45,7 +45,7 @@ def run_cell(cell: Cell, targets: Sequence[str], build: Path) -> Result:
     log = log_of(cell, build)
     with log.open("w") as output:
         is_well = _installs(cell, build, output) and _make(cell, targets, build, output)
-    return _judged(cell, is_well, log.read_text(errors="replace"), (time.monotonic() - began) / 60)
+    return _judged(cell, targets, is_well, log.read_text(errors="replace"), (time.monotonic() - began) / 60)
 
 
 def interrupt_all() -> None:
@@ -60,7 +60,7 @@ def log_of(cell: Cell, build: Path) -> Path:
     return build / f"matrix-{cell.name}.log"
 
 
-def _judged(cell: Cell, is_well: bool, log: str, minutes: float) -> Result:
+def _judged(cell: Cell, targets: Sequence[str], is_well: bool, log: str, minutes: float) -> Result:
     counts = pytest_log.counts(log)
     is_pass = is_well and counts["passed"] > 0  # not by the exit code alone: who runs no test fails none
     failure = Outcome.WARNING if cell.version.may_fail else Outcome.FAILED
@@ -71,6 +71,7 @@ def _judged(cell: Cell, is_well: bool, log: str, minutes: float) -> Result:
         counts["failed"],
         counts["skipped"],
         minutes,
+        tuple(targets),
         () if is_pass else pytest_log.complaints(log),
     )
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from tests.matrix.cells import Result
 
-_HEAD = ("Airflow", "Python", "outcome", "passed", "failed", "skipped", "minutes")
+_HEAD = ("Airflow", "Python", "suites", "outcome", "passed", "failed", "skipped", "minutes")
 
 
 def table(results: Iterable[Result]) -> str:
@@ -23,7 +23,8 @@ def table(results: Iterable[Result]) -> str:
 def _row(result: Result) -> tuple[str, ...]:
     version = result.cell.version
     airflow = f"{version.airflow}, {version.pins}" if version.pins else version.airflow
-    start = (airflow, result.cell.python, result.outcome.value)
+    suites = ", ".join(suite.removeprefix("test-") for suite in result.suites)
+    start = (airflow, result.cell.python, suites, result.outcome.value)
     if not result.was_run:
         return (*start, "", "", "", "")
     return (*start, str(result.passed), str(result.failed), str(result.skipped), f"{result.minutes:.1f}")

@@ -24,6 +24,7 @@ Story = Callable[..., None]
 Run = Callable[..., tuple[int, str]]
 
 OLD, NEW, BETA = Version("2.11.2", ("3.11",)), Version("3.3.2", ("3.11",)), Version("3.4.0b2", ("3.11",), may_fail=True)
+ALL = "fast, hostile, e2e"
 GOOD = "===== 7 passed, 2 skipped in 1.50s ====="
 BAD = """FAILED tests/gate/test_waiting.py::test_that - AssertionError: it did not
 ERROR tests/e2e/test_gates.py::test_this[a b]
@@ -86,11 +87,11 @@ def test_a_pass_is_a_table_and_exit_code_0(story: Story, run: Run, at_once: str)
 
     assert code == 0
     assert printed.split("\n\n")[1].splitlines() == [
-        "| Airflow | Python | outcome     | passed | failed | skipped | minutes |",
-        "| ------- | ------ | ----------- | ------ | ------ | ------- | ------- |",
-        "| 3.3.2   | 3.11   | passed      | 7      | 0      | 2       | 0.0     |",
-        "| 3.3.2   | 3.12   | unsupported |        |        |         |         |",
-        "| 3.3.2   | 3.13   | unsupported |        |        |         |         |",
+        "| Airflow | Python | suites | outcome     | passed | failed | skipped | minutes |",
+        "| ------- | ------ | ------ | ----------- | ------ | ------ | ------- | ------- |",
+        "| 3.3.2   | 3.11   | fast   | passed      | 7      | 0      | 2       | 0.0     |",
+        "| 3.3.2   | 3.12   |        | unsupported |        |        |         |         |",
+        "| 3.3.2   | 3.13   |        | unsupported |        |        |         |         |",
     ]
 
 
@@ -100,8 +101,8 @@ def test_a_failure_is_exit_code_1_names_its_tests_and_stops_no_other(story: Stor
     code, printed = run()
 
     assert code == 1
-    assert "| 2.11.2  | 3.11   | FAILED      | 6      | 2      | 0 " in printed
-    assert "| 3.3.2   | 3.11   | passed " in printed
+    assert f"| 2.11.2  | 3.11   | {ALL} | FAILED      | 6      | 2      | 0 " in printed
+    assert f"| 3.3.2   | 3.11   | {ALL} | passed " in printed
     assert "\n    tests/gate/test_waiting.py::test_that\n    tests/e2e/test_gates.py::test_this[a b]\n" in printed
     assert printed.endswith("\n\n2.11.2-python3.11 failed\n")
 
@@ -112,7 +113,7 @@ def test_a_failure_of_the_pre_release_is_a_warning(story: Story, run: Run) -> No
     code, printed = run()
 
     assert code == 0
-    assert "| 3.4.0b2 | 3.11   | failed (allowed) |" in printed
+    assert f"| 3.4.0b2 | 3.11   | {ALL} | failed (allowed) |" in printed
     assert "tests/gate/test_waiting.py::test_that" in printed
 
 
@@ -123,7 +124,7 @@ def test_another_airflow_than_the_one_asked_for_is_a_failure_without_a_single_te
 
     assert code == 1
     assert "should have Airflow 3.3.2 on Python 3.11, but has Airflow 3.3.1 on Python 3.11\n" in printed
-    assert "| 3.3.2   | 3.11   | FAILED      | 0      | 0 " in printed
+    assert f"| 3.3.2   | 3.11   | {ALL} | FAILED      | 0      | 0 " in printed
 
 
 def test_tests_that_did_not_run_have_not_passed(story: Story, run: Run) -> None:
@@ -139,6 +140,22 @@ def test_the_counts_of_all_suites_are_added_up(story: Story, run: Run) -> None:
     story(NEW, f"{GOOD}\n== 3 passed, 1 skipped, 2 xfailed, 5 warnings in 700.00s (0:11:40) ==")
 
     assert "| passed      | 10     | 0      | 3 " in run("3.3.2")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suites"),
+    [((), ["fast, hostile", "fast, hostile, e2e"]), (("--everywhere",), ["fast, hostile, e2e"] * 2)],
+    ids=["by default", "everywhere"],
+)
+def test_end_to_end_tests_run_on_the_newest_python_of_a_version(
+    story: Story, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], suites: list[str]
+) -> None:
+    monkeypatch.setattr(matrix, "MATRIX", (Version("3.3.2", ("3.11", "3.12")),))
+    monkeypatch.setattr(matrix, "find_python", lambda python: f"/usr/bin/python{python}" if python < "3.13" else None)
+
+    _, printed = run(*arguments)
+
+    assert [line.split(" | ")[2].rstrip() for line in printed.splitlines() if line.startswith("| 3.3.2")][:2] == suites
 
 
 def test_the_suites_and_nothing_of_the_make_that_started_it_reach_make(
