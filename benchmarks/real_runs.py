@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -35,14 +34,12 @@ class Waited:
 
     :param looks: Requests in an interval.
     :param slot_seconds: Seconds for which they occupy worker slots, in an hour.
-    :param slot_seconds_per_look: Median of how long one look occupies a slot.
     :param first_open: Seconds from the top-up to the end of the first gate.
     :param last_open: Seconds from the top-up to the end of the last gate.
     """
 
     looks: float
     slot_seconds: float
-    slot_seconds_per_look: float
     first_open: float
     last_open: float
 
@@ -116,7 +113,6 @@ class RealRuns:
         return Waited(
             looks=account.looks_within(began, ended) * self._interval / (ended - began),
             slot_seconds=self._slots.seconds(tasks, began, ended) * 3600 / (ended - began),
-            slot_seconds_per_look=statistics.median(self._slots.visits(tasks)),
             first_open=min(opened) - topped_up,
             last_open=max(opened) - topped_up,
         )

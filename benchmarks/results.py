@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders import CONTENDERS, Contender, Waits
+from benchmarks.contenders import Contender, Waits
 from benchmarks.triggerer_runs import SLEEPING
 
 if TYPE_CHECKING:
@@ -83,22 +83,10 @@ class Results:
         costs = self.imports[contender.name]
         return statistics.median(milliseconds for milliseconds, _ in costs), costs[0][1]
 
-    def slot_seconds_per_look(self) -> dict[str, float]:
-        """Tell how long one look occupies a slot, of those whose looks are tasks."""
-        return {
-            contender.name: self._largest(contender).slot_seconds_per_look
-            for contender in CONTENDERS
-            if contender.waits is Waits.RESCHEDULED
-        }
-
     def _computed(self, contender: Contender, gates: int) -> Row:
-        per_look = self._largest(contender).slot_seconds_per_look
-        on_worker = contender.waits is Waits.ON_A_WORKER
-        per_hour = SECONDS_OF_AN_HOUR if on_worker else per_look * SECONDS_OF_AN_HOUR / self.plan.interval
-        return Row(looks=gates, slot_seconds=gates * per_hour, computed=frozenset({"looks", "slot_seconds"}))
-
-    def _largest(self, contender: Contender) -> Waited:
-        return self.many.get(contender.name, self.alone[contender.name][0])
+        is_on_worker = contender.waits is Waits.ON_A_WORKER
+        each = SECONDS_OF_AN_HOUR if is_on_worker else self.many[contender.name].slot_seconds / self.plan.many
+        return Row(looks=gates, slot_seconds=gates * each, computed=frozenset({"looks", "slot_seconds"}))
 
 
 def _measured(real: list[Waited], triggered: Triggered | None) -> Row:

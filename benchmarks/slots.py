@@ -66,11 +66,6 @@ class SlotLog:
         unended = [Visit(task, since, end) for task, since in list(self._occupied.values())]
         return sum(visit.seconds_within(begin, end) for visit in [*self._visits, *unended] if visit.task in chosen)
 
-    def visits(self, tasks: Iterable[UUID]) -> list[float]:
-        """List how long each visit of some tasks took that has come to its end."""
-        chosen = set(tasks)
-        return [visit.end - visit.begin for visit in list(self._visits) if visit.task in chosen]
-
     def is_free_of(self, tasks: Iterable[UUID]) -> bool:
         """Tell whether none of some tasks occupies a slot now."""
         return not set(tasks) & {task for task, _ in list(self._occupied.values())}

@@ -29,9 +29,8 @@ run here.
 mode `poke`, and the gate sits in its worker slot until it opens. (Without a `response_check` it would defer, and open
 at any answer but an error.) Where it is computed: a slot for each gate, all the time.
 
-² Computed. Of rescheduled gates: gates × {looks_per_hour:g} looks an hour × the median time that a look occupied a slot
-when {many} gates waited, {per_look}. So many looks take more slots, and more cores, than this machine has.
-Of deferred gates: they occupy none.
+² Computed. Of rescheduled gates: what {many} of them took, in proportion; so many looks take more slots, and more
+cores, than this machine has. Of deferred gates: they occupy none.
 
 ³ Until the trigger fires. Airflow then starts each task once more, which took about {start:.1f} s for each gate when
 {many} opened.
@@ -92,10 +91,7 @@ def _imports(results: Results) -> str:
 
 def _notes(results: Results) -> str:
     many = results.many[OURS.name]
-    per_look = ", ".join(f"{seconds:.2f} s (`{name}`)" for name, seconds in results.slot_seconds_per_look().items())
     return NOTES.format(
-        looks_per_hour=3600 / results.plan.interval,
         many=results.plan.many,
-        per_look=per_look,
         start=(many.last_open - many.first_open) / max(results.plan.many - 1, 1),
     )

@@ -40,7 +40,7 @@ def test_visits_follow_from_the_titles_of_a_slot() -> None:
     for now, work in enumerate([IDLE, first, first, second, IDLE]):
         log.note(1, f"{TITLE}{work}", float(now))
 
-    assert (log.visits([first]), log.visits([second])) == ([2.0], [1.0])
+    assert (log.seconds([first], 0.0, 10.0), log.seconds([second], 0.0, 10.0)) == (2, 1)
     assert log.seconds([first, second], 0.0, 10.0) == 3
     assert log.is_free_of([first, second])
 
@@ -50,5 +50,4 @@ def test_a_visit_that_has_not_ended_counts_up_to_the_end_of_the_period() -> None
     log.note(1, f"{TITLE}{task}", 4.0)
 
     assert log.seconds([task], 0.0, 10.0) == 6
-    assert log.visits([task]) == []
     assert not log.is_free_of([task])
