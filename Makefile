@@ -47,7 +47,7 @@ test-hostile: $(READY)
 
 # Beside those that share an Airflow, one worker for all others.
 test-e2e: $(READY)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m e2e
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m e2e
 
 # ONLY: versions or cells; SUITES: of the targets above; AT_ONCE: cells side by side; EVERYWHERE=1: all on every Python.
 test-matrix:

@@ -6,9 +6,10 @@ import logging
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import NodeManager
 
 from demo.local_airflow import AIRFLOW_SERIES
@@ -25,12 +26,17 @@ def pytest_configure() -> None:
     NodeManager.EXIT_TIMEOUT = 30
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares an Airflow, and the tests of each other file: ``--dist loadgroup`` goes by it."""
-    for item in items:
-        shares = "airflow" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("one Airflow" if shares else item.path.name))
+class FileByFile(LoadFileScheduling):
+    """Keeps the tests of a file together, and the files that share one Airflow."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "one Airflow" if file.startswith("tests/e2e/") and file.endswith("_for_real.py") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile | None:
+    """Have ``--dist loadfile`` start one Airflow rather than one for each worker."""
+    return FileByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.matrix.cells import all_cells, choose, newest, shortcomings
 from tests.matrix.pythons import find_python
-from tests.matrix.run_cell import REPOSITORY, interrupt_all, log_of, run_cell
+from tests.matrix.run_cell import REPOSITORY, end_all, log_of, run_cell
 from tests.matrix.table import table
 from tests.matrix.versions import MATRIX
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, build: Path = REPOSITORY / ".bu
         cells = choose(all_cells(MATRIX, find_python), options.names)
     except ValueError as error:
         parser.error(str(error))
-    for number in (signal.SIGTERM, signal.SIGHUP):  # whoever ends us leaves nothing running
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # whoever ends us leaves nothing running
         signal.signal(number, signal.default_int_handler)
     build.mkdir(exist_ok=True)
     in_full = set(cells) if options.everywhere else newest(cells)
@@ -64,7 +64,7 @@ def run_all(suites: Mapping[Cell, Sequence[str]], at_once: int, build: Path) -> 
             return list(threads.map(run, suites))
         except KeyboardInterrupt:
             threads.shutdown(wait=False, cancel_futures=True)
-            interrupt_all()
+            end_all()
             raise
 
 

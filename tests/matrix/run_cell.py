@@ -48,11 +48,11 @@ def run_cell(cell: Cell, targets: Sequence[str], build: Path) -> Result:
     return _judged(cell, targets, is_well, log.read_text(errors="replace"), (time.monotonic() - began) / 60)
 
 
-def interrupt_all() -> None:
+def end_all() -> None:
     """Have every cell that runs end what it has started."""
     _is_over.set()
     for process in list(_running):
-        _interrupt(process)
+        _end(process)
 
 
 def log_of(cell: Cell, build: Path) -> Path:
@@ -107,22 +107,22 @@ def _make(cell: Cell, targets: Sequence[str], build: Path, output: IO[str]) -> b
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        process_group=0,  # so that it can be interrupted with all that it runs
+        process_group=0,  # so that it can be ended with all that it runs
     )
     _running.add(process)
     try:
         return process.wait(PATIENCE) == 0
     except subprocess.TimeoutExpired:
         output.write(f"make {' '.join(targets)} took over {PATIENCE:g} s.\n")
-        _interrupt(process)
+        _end(process)
         return process.wait() == 0
     finally:
         _running.discard(process)
 
 
-def _interrupt(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)  # what a person would do, and what pytest takes time to tidy up for
+        os.killpg(process.pid, signal.SIGTERM)  # not SIGINT, to which all that runs in the background is deaf
 
 
 _running: set[subprocess.Popen[bytes]] = set()

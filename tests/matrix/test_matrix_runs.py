@@ -39,7 +39,7 @@ case "$*" in
 *)
     echo "$*; MAKEFLAGS=$MAKEFLAGS"
     if [ -e "$STORIES/hangs" ]; then
-        trap 'touch "$STORIES/interrupted"; exit 1' INT
+        trap 'touch "$STORIES/ended"; exit 1' TERM
         touch "$STORIES/waiting"
         while :; do sleep 0.1; done
     fi
@@ -172,7 +172,7 @@ def test_the_suites_and_nothing_of_the_make_that_started_it_reach_make(
     )
 
 
-def test_a_target_that_hangs_is_interrupted_and_costs_its_cell_only(
+def test_a_target_that_hangs_is_ended_and_costs_its_cell_only(
     story: Story, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_cell, "PATIENCE", 0.5)
@@ -182,7 +182,7 @@ def test_a_target_that_hangs_is_interrupted_and_costs_its_cell_only(
 
     assert code == 1
     assert "    make test-fast took over 0.5 s.\n" in printed
-    assert (tmp_path / "interrupted").exists()
+    assert (tmp_path / "ended").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
@@ -195,12 +195,14 @@ def test_whoever_ends_it_ends_all_that_it_runs_in_order(story: Story, tmp_path: 
     )
     command = [sys.executable, "-c", program, tmp_path / "build", f"3.3.2-python{python}", "--suites", "test-fast"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_until((tmp_path / "waiting").exists, 30, "the cell to wait")
+    try:
+        wait_until((tmp_path / "waiting").exists, 30, "the cell to wait")
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
 
-    process.send_signal(number)
-    process.communicate(timeout=30)
-
-    assert (tmp_path / "interrupted").exists()
+    assert (tmp_path / "ended").exists()
 
 
 @pytest.mark.parametrize("arguments", [["1.10"], ["--suites", ""], ["--suites", "demo"], ["--at-once", "0"]], ids=str)
