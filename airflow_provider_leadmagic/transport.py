@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import ssl
 import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from http.client import HTTPException, LineTooLong
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
 from airflow_provider_leadmagic import __version__
 from airflow_provider_leadmagic.base_url import is_loopback
@@ -24,9 +22,9 @@ from airflow_provider_leadmagic.bounded_answers import BoundedAdapter, deadline_
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicConnectionError,
-    LeadMagicError,
     LeadMagicResponseError,
 )
+from airflow_provider_leadmagic.failed_exchange import explain
 from airflow_provider_leadmagic.wording import clean
 
 if TYPE_CHECKING:
@@ -143,6 +141,7 @@ class Transport:
     def __init__(self, api_key: str, base_url: str, timeout: float) -> None:
         self.base_url = base_url
         self.timeout = timeout
+        self._timeouts = (min(CONNECT_TIMEOUT, timeout), timeout)
         self._api_key = _checked_key(api_key)
         self._session = _Session()
         for scheme in ("https://", "http://"):
@@ -211,7 +210,7 @@ class Transport:
             response = self._session.request(
                 method,
                 f"{self.base_url}{path}",
-                timeout=(min(CONNECT_TIMEOUT, self.timeout), self.timeout),
+                timeout=self._timeouts,
                 allow_redirects=False,  # requests would replay X-API-Key to whatever host the redirect names
                 stream=True,
                 **request,
@@ -250,14 +249,13 @@ class Transport:
 
     @contextmanager
     def _failures_explained(self, call: str, slow: str = "") -> Iterator[None]:
-        # Whatever the caller is handling just now is the context of our failure to Python, but no cause of it.
         unrelated = sys.exception()
         try:
             yield
         except requests.exceptions.InvalidURL:
             raise LeadMagicConfigurationError(f"{call} cannot be sent: there can be no such host") from None
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise _no_answer(call, _causes(error, unrelated), self.timeout, slow) from None
+            raise explain(call, error, unrelated, self._timeouts, slow) from None
 
     def _answer(self, call: str, response: requests.Response, text: str) -> Answer:
         return Answer(call, response.status_code, response.headers, text, self._clean)
@@ -315,47 +313,3 @@ def _refuse_other_answers(call: str, response: requests.Response) -> None:
         "hand the API key to another address; correct the base URL",
         status=status,
     )
-
-
-def _no_answer(call: str, chain: list[BaseException], timeout: float, slow: str) -> LeadMagicError:
-    if unconnected := _unconnected(chain, min(CONNECT_TIMEOUT, timeout)):
-        return LeadMagicConnectionError(f"{call} got no answer: {unconnected}", request_sent=False)
-    if any(map(_is_oversized, chain)):
-        return LeadMagicResponseError(f"{call} was answered with headers that are too long or too many", transient=True)
-    if any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in chain):
-        reason = f"complete answer: {slow}" if slow else f"answer: none within {timeout:g} s"
-        return LeadMagicConnectionError(f"{call} got no {reason}")
-    return LeadMagicConnectionError(f"{call} got no answer: {_last_words(chain)}")
-
-
-def _is_oversized(cause: BaseException) -> bool:
-    # The plain exception is how http.client refuses more than a hundred headers.
-    return isinstance(cause, LineTooLong) or type(cause) is HTTPException
-
-
-def _unconnected(chain: list[BaseException], timeout: float) -> str | None:
-    """Say why there was no connection that a request could have been sent by; None if there was one."""
-    for cause in chain:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate cannot be trusted ({cause.verify_message.rstrip('.')})"
-        # There is no class for this one; unrecognized, it counts as any other timeout.
-        is_handshake = isinstance(cause, TimeoutError) and "handshake" in str(cause)
-        if is_handshake or isinstance(cause, requests.ConnectTimeout):
-            return f"no connection within {timeout:g} s"
-        if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
-            return "the proxy does not connect to it"
-    return _last_words(chain) if any(isinstance(cause, NewConnectionError) for cause in chain) else None
-
-
-def _last_words(chain: list[BaseException]) -> str:
-    return next((e.strerror for e in chain if isinstance(e, OSError) and e.strerror), type(chain[-1]).__name__)
-
-
-def _causes(error: BaseException | None, unrelated: BaseException | None) -> list[BaseException]:
-    """Follow an error down to its root, through the wrappers of requests and urllib3."""
-    chain: list[BaseException] = []
-    while error is not None and error is not unrelated and error not in chain:
-        chain.append(error)
-        wrapped = (each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException))
-        error = next(wrapped, None) or error.__cause__ or error.__context__
-    return chain

@@ -89,8 +89,6 @@ def _installs(cell: Cell, build: Path, output: IO[str]) -> bool:
 
 
 def _make(cell: Cell, targets: Sequence[str], build: Path, output: IO[str]) -> bool:
-    if _is_over.is_set():
-        return False
     command = [
         "make",
         "--keep-going",  # one suite that fails says nothing about the next
@@ -100,6 +98,10 @@ def _make(cell: Cell, targets: Sequence[str], build: Path, output: IO[str]) -> b
         f"VENV={_environment_of(cell, build)}",
         *targets,
     ]
+    return not _is_over.is_set() and _run(command, output)
+
+
+def _run(command: Sequence[str], output: IO[str]) -> bool:
     process = subprocess.Popen(
         command,
         cwd=REPOSITORY,
@@ -113,7 +115,7 @@ def _make(cell: Cell, targets: Sequence[str], build: Path, output: IO[str]) -> b
     try:
         return process.wait(PATIENCE) == 0
     except subprocess.TimeoutExpired:
-        output.write(f"make {' '.join(targets)} took over {PATIENCE:g} s.\n")
+        output.write(f"{' '.join(command)} took over {PATIENCE:g} s.\n")
         _end(process)
         return process.wait() == 0
     finally:
