@@ -27,9 +27,13 @@ leave(3)
 def test_after_an_exception_nobody_waits_for_the_threads() -> None:
     over, began = threading.Event(), time.monotonic()
 
-    with pytest.raises(RuntimeError), impatient_threads(1) as threads:
-        threads.submit(over.wait, 60)
-        raise RuntimeError
+    def come_to_nothing() -> None:
+        with impatient_threads(1) as threads:
+            threads.submit(over.wait, 60)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        come_to_nothing()
     took = time.monotonic() - began
     over.set()
 
