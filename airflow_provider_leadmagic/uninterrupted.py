@@ -20,12 +20,12 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     :raises asyncio.CancelledError: When the work is done, if this was cancelled before.
     """
     task = asyncio.create_task(work)
-    was_cancelled = False
+    cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.wait({task})
-        except asyncio.CancelledError:
-            was_cancelled = True
-    if was_cancelled:
-        raise asyncio.CancelledError from task.exception()
+        except asyncio.CancelledError as error:
+            cancelled = cancelled or error  # the first one, with its reason: Airflow 3.3 goes by it
+    if cancelled:
+        raise cancelled from task.exception()
     return task.result()

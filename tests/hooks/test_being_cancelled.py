@@ -53,6 +53,23 @@ def test_it_waits_for_its_connection_before_it_ends(mocker: MockerFixture) -> No
     assert asyncio.run(run()) == (True, True)
 
 
+def test_the_reason_for_being_cancelled_is_passed_on() -> None:
+    """By it Airflow 3.3 tells a person who ended the task from a triggerer that ends."""
+
+    async def run() -> tuple[object, ...]:
+        question = Question()
+        asker = asyncio.create_task(to_the_end(question.ask()))
+        await question.asked.wait()
+        asker.cancel("a person")
+        await asyncio.sleep(0)
+        question.answered.set()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await asker
+        return caught.value.args
+
+    assert asyncio.run(run()) == ("a person",)
+
+
 def test_work_that_nobody_cancels_gives_its_result() -> None:
     assert asyncio.run(to_the_end(asyncio.sleep(0, "done"))) == "done"
 
