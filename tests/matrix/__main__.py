@@ -102,4 +102,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("Interrupted: all that was running has ended.")
+        sys.exit("Interrupted: all that was running has been told to end.")
