@@ -49,10 +49,9 @@ test-hostile: $(READY)
 test-e2e: $(READY)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m e2e
 
-# ONLY: versions or cells; SUITES: of the targets above; AT_ONCE: cells side by side; EVERYWHERE=1: all on every Python.
+# ONLY: versions or cells; SUITES: of the targets above; AT_ONCE: cells side by side.
 test-matrix:
-	@$(PYTHON) -m tests.matrix $(ONLY) $(if $(SUITES),--suites "$(SUITES)") $(if $(AT_ONCE),--at-once $(AT_ONCE)) \
-	  $(if $(EVERYWHERE),--everywhere)
+	@$(PYTHON) -m tests.matrix $(ONLY) $(if $(SUITES),--suites "$(SUITES)") $(if $(AT_ONCE),--at-once $(AT_ONCE))
 
 test-browser: $(READY)
 	$(VENV)/bin/python -m pytest -m browser

@@ -12,21 +12,19 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.matrix.cells import all_cells, choose, newest, shortcomings
+from tests.matrix.cells import all_cells, choose, shortcomings
 from tests.matrix.pythons import find_python
 from tests.matrix.run_cell import REPOSITORY, end_all, log_of, run_cell
 from tests.matrix.table import table
 from tests.matrix.versions import MATRIX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.matrix.cells import Cell, Result
 
-#: About Airflow's processes, rather than about what Python makes of our code.
-END_TO_END = "test-e2e"
-SUITES = ("test-fast", "test-hostile", END_TO_END)
+SUITES = ("test-fast", "test-hostile", "test-e2e")
 
 
 def main(arguments: Sequence[str] | None = None, build: Path = REPOSITORY / ".build") -> int:
@@ -40,28 +38,26 @@ def main(arguments: Sequence[str] | None = None, build: Path = REPOSITORY / ".bu
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # whoever ends us leaves nothing running
         signal.signal(number, signal.default_int_handler)
     build.mkdir(exist_ok=True)
-    in_full = set(cells) if options.everywhere else newest(cells)
-    suites = {cell: [suite for suite in options.suites if suite != END_TO_END or cell in in_full] for cell in cells}
-    results = run_all(suites, options.at_once, build)
+    results = run_all(cells, options.suites, options.at_once, build)
     print("", table(results), sep="\n", flush=True)
     problems = shortcomings(results)
     print("", *problems or ["All that must pass passed."], sep="\n")
     return 1 if problems else 0
 
 
-def run_all(suites: Mapping[Cell, Sequence[str]], at_once: int, build: Path) -> list[Result]:
-    """Run all cells, each with its suites, whatever becomes of any of them, and say how it goes."""
+def run_all(cells: Sequence[Cell], suites: Sequence[str], at_once: int, build: Path) -> list[Result]:
+    """Run all cells, whatever becomes of any of them, and say how it goes."""
 
     def run(cell: Cell) -> Result:
         if cell.is_supported and cell.interpreter:
-            print(f"{cell.name}: {', '.join(suites[cell])}; see {log_of(cell, build)}", flush=True)
-        result = run_cell(cell, suites[cell], build)
+            print(f"{cell.name}: {', '.join(suites)}; see {log_of(cell, build)}", flush=True)
+        result = run_cell(cell, suites, build)
         print(_told(result), flush=True)
         return result
 
     with ThreadPoolExecutor(at_once) as threads:
         try:
-            return list(threads.map(run, suites))
+            return list(threads.map(run, cells))
         except KeyboardInterrupt:
             threads.shutdown(wait=False, cancel_futures=True)
             end_all()
@@ -80,11 +76,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make test-matrix", description=__doc__)
     parser.add_argument("names", nargs="*", help="what to run, such as 3.1.8, oldest or 3.1.8-python3.12 (all)")
     parser.add_argument("--suites", type=_suites, default=SUITES, help=f"which of {', '.join(SUITES)} (all)")
-    parser.add_argument(
-        "--everywhere",
-        action="store_true",
-        help=f"{END_TO_END} on every Python, not on the newest only",
-    )
     parser.add_argument(
         "--at-once", type=int, default=1, choices=range(1, 9), help="how many cells run at once (%(default)s)"
     )

@@ -91,11 +91,6 @@ def choose(cells: Sequence[Cell], wanted: Sequence[str]) -> list[Cell]:
     return [cell for cell in cells if not wanted or cell.version.name in wanted or cell.name in wanted]
 
 
-def newest(cells: Iterable[Cell]) -> set[Cell]:
-    """Choose of each version the cell with the newest Python that can be run."""
-    return set({cell.version: cell for cell in cells if cell.is_supported and cell.interpreter}.values())
-
-
 def shortcomings(results: Sequence[Result]) -> list[str]:
     """Tell why this is not a pass: cells that failed, and versions that ran on no Python at all."""
     failed = [f"{result.cell.name} failed" for result in results if result.outcome is Outcome.FAILED]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.matrix.cells import Cell, Outcome, Result, all_cells, choose, newest, shortcomings
+from tests.matrix.cells import Cell, Outcome, Result, all_cells, choose, shortcomings
 from tests.matrix.versions import MATRIX, PYTHONS, Version
 
 OLD, NEW, BETA = Version("2.11.2", ("3.11", "3.12")), Version("3.3.2"), Version("3.4.0b2", may_fail=True)
@@ -43,13 +43,6 @@ def test_every_version_stands_on_every_python_that_there_is() -> None:
 )
 def test_a_version_and_a_cell_can_be_chosen(wanted: list[str], chosen: int) -> None:
     assert len(choose(all_cells([OLD, NEW], paths), wanted)) == chosen
-
-
-def test_the_newest_python_of_a_version_is_the_newest_that_is_there_and_supported() -> None:
-    cells = all_cells([OLD, NEW], paths)
-
-    assert {cell.name for cell in newest(cells)} == {"2.11.2-python3.12", "3.3.2-python3.12"}
-    assert {cell.name for cell in newest(choose(cells, ["3.3.2-python3.11"]))} == {"3.3.2-python3.11"}
 
 
 def test_what_is_not_in_the_matrix_is_refused_with_what_is() -> None:
