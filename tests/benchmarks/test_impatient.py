@@ -19,7 +19,7 @@ import subprocess, threading
 from benchmarks.impatient import leave
 child = subprocess.Popen(["sleep", "600"])
 threading.Thread(target=threading.Event().wait).start()
-print(child.pid, flush=True)
+print(child.pid)
 leave(3)
 """
 
@@ -47,7 +47,7 @@ def test_without_one_all_that_was_submitted_is_done_at_the_end() -> None:
     assert all(future.done() for future in done)
 
 
-def test_leaving_waits_for_no_thread_and_leaves_no_process() -> None:
+def test_leaving_waits_for_no_thread_leaves_no_process_and_loses_no_word() -> None:
     left = subprocess.run([sys.executable, "-c", PROGRAM], cwd=REPOSITORY, capture_output=True, text=True, timeout=30)
 
     assert left.returncode == 3, left.stderr

@@ -29,7 +29,7 @@ def _candidates(version: str) -> Iterator[str]:
         yield on_the_path
     # What pyenv puts on the path runs only where it was chosen for this folder; those beneath always do.
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    yield from map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"), reverse=True))
+    yield from map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}")))
 
 
 def _runs_as(path: str, version: str) -> bool:

@@ -37,7 +37,7 @@ case "$*" in
     printf '#!/bin/sh\\ncat "%s/installed-%s"\\n' "$STORIES" "$airflow" >"$venv/bin/python"
     chmod +x "$venv/bin/python" ;;
 *)
-    echo "$*; MAKEFLAGS=$MAKEFLAGS"
+    echo "$*; MAKEFLAGS=$MAKEFLAGS PY_COLORS=$PY_COLORS"
     if [ -e "$STORIES/hangs" ]; then
         trap 'touch "$STORIES/ended"; exit 1' TERM
         touch "$STORIES/waiting"
@@ -117,14 +117,26 @@ def test_a_failure_of_the_pre_release_is_a_warning(story: Story, run: Run) -> No
     assert "tests/gate/test_waiting.py::test_that" in printed
 
 
-def test_another_airflow_than_the_one_asked_for_is_a_failure_without_a_single_test(story: Story, run: Run) -> None:
-    story(NEW, installed="Airflow 3.3.1 on Python 3.11")
+@pytest.mark.parametrize("installed", ["Airflow 3.3.1 on Python 3.11", "Airflow 3.3.2 on Python 3.12"])
+def test_another_airflow_or_python_than_asked_for_is_a_failure_without_a_single_test(
+    story: Story, run: Run, installed: str
+) -> None:
+    story(NEW, installed=installed)
 
     code, printed = run("3.3.2")
 
     assert code == 1
-    assert "should have Airflow 3.3.2 on Python 3.11, but has Airflow 3.3.1 on Python 3.11\n" in printed
+    assert f"should have Airflow 3.3.2 on Python 3.11, but has {installed}\n" in printed
     assert f"| 3.3.2   | 3.11   | {ALL} | FAILED      | 0      | 0 " in printed
+
+
+def test_where_no_test_is_named_the_last_lines_of_the_log_say_what_failed(story: Story, run: Run) -> None:
+    story(NEW, "\n".join(f"line {number}." for number in range(40)), exit_code=2)
+
+    printed = run("3.3.2")[1]
+
+    assert "\n    line 39.\n" in printed
+    assert "line 0." not in printed
 
 
 def test_tests_that_did_not_run_have_not_passed(story: Story, run: Run) -> None:
@@ -158,13 +170,14 @@ def test_the_suites_and_nothing_of_the_make_that_started_it_reach_make(
     story: Story, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAKEFLAGS", "-j2 AIRFLOW=1.10")
+    monkeypatch.setenv("PY_COLORS", "1")  # no line of pytest could be read
 
     run("3.3.2", "--suites", "test-fast test-e2e")
 
     first = (tmp_path / "build" / "matrix-3.3.2-python3.11.log").read_text().splitlines()[0]
     assert first == (
         "--keep-going AIRFLOW=3.3.2 REQUIREMENTS=requirements/airflow-3.3.2.txt PYTHON=/usr/bin/python3.11"
-        f" VENV={tmp_path}/build/venv-3.3.2-python3.11 test-fast test-e2e; MAKEFLAGS="
+        f" VENV={tmp_path}/build/venv-3.3.2-python3.11 test-fast test-e2e; MAKEFLAGS= PY_COLORS=0"
     )
 
 
@@ -182,14 +195,17 @@ def test_a_target_that_hangs_is_ended_and_costs_its_cell_only(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_whoever_ends_it_ends_all_that_it_runs_in_order(story: Story, tmp_path: Path, number: signal.Signals) -> None:
+def test_whoever_ends_it_ends_all_that_it_runs_in_order_and_begins_no_more(
+    story: Story, tmp_path: Path, number: signal.Signals
+) -> None:
     python = "{}.{}".format(*sys.version_info)
     story(NEW, installed=f"Airflow 3.3.2 on Python {python}")
     (tmp_path / "hangs").touch()
     program = (
         "import sys, pathlib; from tests.matrix.__main__ import main; main(sys.argv[2:], pathlib.Path(sys.argv[1]))"
     )
-    command = [sys.executable, "-c", program, tmp_path / "build", f"3.3.2-python{python}", "--suites", "test-fast"]
+    cells = [f"{version}-python{python}" for version in ("3.3.2", "3.4.0b2")]
+    command = [sys.executable, "-c", program, tmp_path / "build", *cells, "--suites", "test-fast"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         wait_until((tmp_path / "waiting").exists, 30, "the cell to wait")
@@ -199,6 +215,7 @@ def test_whoever_ends_it_ends_all_that_it_runs_in_order(story: Story, tmp_path: 
         process.kill()
 
     assert (tmp_path / "ended").exists()
+    assert [log.stem for log in (tmp_path / "build").glob("*.log")] == [f"matrix-{cells[0]}"]
 
 
 @pytest.mark.parametrize("arguments", [["1.10"], ["--suites", ""], ["--suites", "demo"], ["--at-once", "0"]], ids=str)
