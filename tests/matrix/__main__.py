@@ -59,7 +59,6 @@ def run_all(cells: Sequence[Cell], suites: Sequence[str], at_once: int, build: P
         try:
             return list(threads.map(run, cells))
         except KeyboardInterrupt:
-            threads.shutdown(wait=False, cancel_futures=True)
             end_all()
             raise
 
