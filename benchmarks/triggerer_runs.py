@@ -104,5 +104,6 @@ def _order(kind: str, number: int, plan: Plan, folder: Path) -> Order:
 
 def _arguments(kind: str, interval: float) -> dict[str, Any]:
     if kind == OURS.name:
-        return {"leadmagic_conn_id": CONN_ID, "minimum_credits": str(NEEDED), "poke_interval": interval}
+        known = {"leadmagic_conn_id": CONN_ID, "minimum_credits": str(NEEDED), "poke_interval": interval}
+        return {**known, "waiting_since": time.time()}  # as the sensor has it, which looks before it defers
     return {"conn_id": CONN_ID, "minimum_credits": NEEDED, "poke_interval": interval} if kind != SLEEPING else {}

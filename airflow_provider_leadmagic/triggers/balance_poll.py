@@ -73,7 +73,7 @@ async def watch_balance(
     :param interval: Seconds from one look to the next, plus a moment so that many processes do not fall into step.
     :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
     :param not_before: Unix time before which not to look.
-    :param waiting_since: Unix time of the look before the first one; 0 if there was none.
+    :param waiting_since: Unix time of the look before the first one; 0 if there was none, and the first one is due.
     """
     requested = min(not_before - time.time(), LONGEST_REQUESTED_WAIT)
     await asyncio.sleep(max(_left_of(interval, waiting_since) + _jitter(interval), requested))
@@ -97,8 +97,7 @@ async def take_look(conn_id: str, max_age: float, *, refresh: bool = False) -> L
 
 def _left_of(interval: float, waiting_since: float) -> float:
     """Tell what is left of an interval, lest a triggerer that starts anew begin a new one each time."""
-    left = waiting_since + interval - time.time() if waiting_since else interval
-    return min(max(left, 0.0), interval)  # the worker's clock may differ
+    return min(max(waiting_since + interval - time.time(), 0.0), interval)  # the worker's clock may differ
 
 
 def _jitter(interval: float) -> float:

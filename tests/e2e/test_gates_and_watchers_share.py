@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import time
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from airflow.triggers import base as triggers_of_airflow
 from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger, SufficientCreditsTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.e2e
 
 INTERVAL, INTERVALS = 2.0, 10
 HAS_SHARED_STREAMS = hasattr(getattr(triggers_of_airflow, "BaseEventTrigger", None), "shared_stream_key")
+with_shared_streams = pytest.mark.skipif(not HAS_SHARED_STREAMS, reason="this Airflow has no shared streams")
 
 
 def triggers() -> list[Any]:
@@ -42,32 +44,55 @@ async def cost_of_waiting(sandbox: Sandbox) -> int:
     return len(sandbox.requests) - before
 
 
-@pytest.mark.skipif(not HAS_SHARED_STREAMS, reason="this Airflow has no shared streams")
-def test_they_share_one_poll_in_a_triggerer_that_offers_it(leadmagic_sandbox: Sandbox) -> None:
+@asynccontextmanager
+async def triggerer_with(triggers: list[Any]) -> AsyncGenerator[Any, None]:
+    """Have Airflow's own TriggerRunner run some triggers, and see them cancelled at the end."""
     from airflow.executors.workloads import RunTrigger
     from airflow.jobs.triggerer_job_runner import TriggerRunner
     from airflow.models.trigger import Trigger
 
+    runner = TriggerRunner()
+    for number, trigger in enumerate(triggers):
+        classpath, kwargs = trigger.serialize()
+        stored = Trigger.encrypt_kwargs(kwargs)
+        runner.to_create.append(RunTrigger(id=number, ti=None, classpath=classpath, encrypted_kwargs=stored))
+    await runner.create_triggers()
+    yield runner
+    for details in runner.triggers.values():
+        details["task"].cancel()
+
+
+@with_shared_streams
+def test_they_share_one_poll_in_a_triggerer_that_offers_it(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits(1)
 
     async def run() -> int:
-        runner = TriggerRunner()
-        for number, trigger in enumerate(triggers()):
-            classpath, kwargs = trigger.serialize()
-            stored = Trigger.encrypt_kwargs(kwargs)
-            runner.to_create.append(RunTrigger(id=number, ti=None, classpath=classpath, encrypted_kwargs=stored))
-        await runner.create_triggers()
-        cost = await cost_of_waiting(leadmagic_sandbox)
-        leadmagic_sandbox.set_credits(1000)
-        await until(lambda: len(runner.events) == 110, INTERVAL * 3)
-        for details in runner.triggers.values():
-            details["task"].cancel()
+        async with triggerer_with(triggers()) as runner:
+            cost = await cost_of_waiting(leadmagic_sandbox)
+            leadmagic_sandbox.set_credits(1000)
+            await until(lambda: len(runner.events) == 110, INTERVAL * 3)
         return cost
 
     cost = asyncio.run(run())
 
     print(f"100 gates and 10 watchers: {cost} requests in {INTERVALS} intervals")
     assert cost <= INTERVALS * 1.2
+
+
+@with_shared_streams
+def test_a_gate_whose_interval_is_over_does_not_begin_a_new_one_because_a_watcher_starts_the_poll(
+    leadmagic_sandbox: Sandbox,
+) -> None:
+    watcher = CreditsCrossingTrigger("rises_to", 100, poke_interval=60)
+    gate = SufficientCreditsTrigger("leadmagic_default", "100", 60.0, waiting_since=time.time() - 300)
+
+    async def run() -> None:
+        async with triggerer_with([watcher, gate]) as runner:
+            await until(lambda: len(runner.events) == 1, 15)
+
+    asyncio.run(run())
+
+    assert len(leadmagic_sandbox.requests) == 1
 
 
 def test_they_share_their_looks_where_each_runs_by_itself(leadmagic_sandbox: Sandbox) -> None:

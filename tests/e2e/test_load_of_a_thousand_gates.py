@@ -50,9 +50,10 @@ def order_of(name: str, folder: Path) -> Order:
     if name == "sleeping":
         return Order(SLEEPER, [{}] * GATES, report, windows=1, window=WINDOW)
     classpath, _ = SufficientCreditsTrigger("leadmagic_default", "1", INTERVAL).serialize()
+    lines = [str(100 + number % 7) for number in range(GATES)]
     arguments = [
-        SufficientCreditsTrigger("leadmagic_default", str(100 + number % 7), INTERVAL).serialize()[1]
-        for number in range(GATES)
+        SufficientCreditsTrigger("leadmagic_default", line, INTERVAL, waiting_since=time.time()).serialize()[1]
+        for line in lines
     ]
     return Order(classpath, arguments, report, 1, WINDOW, GATES, aftermath=2.0, probed=name == "probed")
 

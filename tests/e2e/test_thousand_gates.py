@@ -40,7 +40,7 @@ def workload(number: int) -> Any:
     from airflow.executors.workloads import RunTrigger
     from airflow.models.trigger import Trigger
 
-    trigger = SufficientCreditsTrigger("leadmagic_default", str(100 + number % 7), INTERVAL)
+    trigger = SufficientCreditsTrigger("leadmagic_default", str(100 + number % 7), INTERVAL, waiting_since=time.time())
     classpath, kwargs = trigger.serialize()
     return RunTrigger(id=number, ti=None, classpath=classpath, encrypted_kwargs=Trigger.encrypt_kwargs(kwargs))
 

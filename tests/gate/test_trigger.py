@@ -96,13 +96,13 @@ def test_it_may_run_on_a_named_triggerer_queue_like_any_trigger_of_a_task() -> N
 def test_it_does_not_look_before_the_time_it_was_given(
     leadmagic_sandbox: Sandbox, mocker: MockerFixture, not_before: float, sleeps: float
 ) -> None:
-    assert slept_before_the_first_look(mocker, not_before=not_before) == sleeps
+    assert slept_before_the_first_look(mocker, not_before=not_before, waiting_since=1000.0) == sleeps
 
 
 @pytest.mark.parametrize(
     ("waiting_since", "sleeps"),
     [
-        pytest.param(0.0, 8.0, id="nobody has looked"),
+        pytest.param(0.0, 0.0, id="nobody has looked"),
         pytest.param(1000.0, 8.0, id="just deferred"),
         pytest.param(995.0, 3.0, id="restarted within the interval"),
         pytest.param(500.0, 0.0, id="restarted after it"),
@@ -194,7 +194,7 @@ def test_an_old_look_is_renewed_before_a_gate_opens_by_it(leadmagic_sandbox: San
     mocker.patch.object(balance_poll, "OLDEST_TO_OPEN", 0.1)
 
     async def run() -> dict[str, Any]:
-        gate = asyncio.create_task(event_of(make(poke_interval=1)))
+        gate = asyncio.create_task(event_of(make(poke_interval=1, waiting_since=time.time())))
         await asyncio.sleep(0.5)
         await balance_poll.take_look("leadmagic_default", 60)
         leadmagic_sandbox.set_credits(1)  # spent by somebody else between that look and the gate's
@@ -209,7 +209,7 @@ def test_gates_with_and_without_refresh_hold_back_together(leadmagic_sandbox: Sa
     leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="0.8")
 
     async def run() -> None:
-        plain, refreshing = make(poke_interval=0.05), make(poke_interval=0.2, refresh=True)
+        plain, refreshing = make(poke_interval=0.05), make(poke_interval=0.2, refresh=True, waiting_since=time.time())
         await asyncio.gather(event_of(plain), event_of(refreshing))
 
     asyncio.run(run())
