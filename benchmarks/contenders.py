@@ -37,13 +37,14 @@ OURS = Contender(
     Waits.IN_THE_TRIGGERER,
     "airflow_provider_leadmagic.triggers.credits.SufficientCreditsTrigger",
 )
+OURS_RESCHEDULED = Contender("ours_reschedule", "`SufficientCreditsSensor`, reschedule", Waits.RESCHEDULED)
 OWN_TRIGGER = Contender(
     "own_trigger", "deferrable sensor written by hand", Waits.IN_THE_TRIGGERER, "benchmarks.own_trigger.BalanceTrigger"
 )
 HTTP_DEFERRABLE = Contender("http_deferrable", "`HttpSensor`, deferrable ¹", Waits.ON_A_WORKER)
 CONTENDERS = (
     OURS,
-    Contender("ours_reschedule", "`SufficientCreditsSensor`, reschedule", Waits.RESCHEDULED),
+    OURS_RESCHEDULED,
     OWN_TRIGGER,
     Contender("http_reschedule", "`HttpSensor`, reschedule", Waits.RESCHEDULED),
     HTTP_DEFERRABLE,

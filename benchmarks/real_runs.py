@@ -119,12 +119,15 @@ class RealRuns:
 
     def _wait_until_all_wait(self, dag: WaitingDag, run_id: str, account: BenchmarkAccount) -> float:
         """Wait until the gates do nothing but wait, and tell when they looked next."""
-        settled = 0.0
+        limit, check = self._interval * 2 + PATIENCE, lambda: self._check(dag, run_id)
         if dag.contender.waits is Waits.IN_THE_TRIGGERER:
             self._wait_until_all_are(dag, run_id, "deferred", PATIENCE)
             self._wait_until_slots_are_free(dag, run_id)
             settled = time.time()
-        return account.next_look(settled, self._interval * 2 + PATIENCE, lambda: self._check(dag, run_id))
+        else:
+            # In the interval after the first look of all, the others start.
+            settled = account.next_look(0.0, limit, check) + self._interval
+        return account.next_look(settled, limit, check)
 
     def _wait_until_slots_are_free(self, dag: WaitingDag, run_id: str) -> list[UUID]:
         tasks = self._tasks(dag, run_id)

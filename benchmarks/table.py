@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders import CONTENDERS, OURS, Contender
+from benchmarks.contenders import CONTENDERS, OURS, OURS_RESCHEDULED, Contender
 
 if TYPE_CHECKING:
     from benchmarks.results import Results, Row
@@ -22,15 +23,15 @@ IMPORTS = """\
 |---|--:|--:|"""
 
 NOTES = """\
-In brackets: how many times ours. *Italic with ≈*: computed, not measured. –: there is no such thing, or it cannot be
-run here.
+In brackets: how many times ours; of slot seconds, of which our deferrable gate takes none, our rescheduled one.
+*Italic with ≈*: computed, not measured. –: there is no such thing, or it cannot be run here.
 
 ¹ With a `response_check`, `HttpSensor(deferrable=True)` does not defer: its `execute` goes to the base class, as in the
 mode `poke`, and the gate sits in its worker slot until it opens. (Without a `response_check` it would defer, and open
 at any answer but an error.) Where it is computed: a slot for each gate, all the time.
 
-² Computed. Of rescheduled gates: what {many} of them took, in proportion; so many looks take more slots, and more
-cores, than this machine has. Of deferred gates: they occupy none.
+² Computed. Of rescheduled gates: a look of each, and the slot seconds of {many} of them in proportion; so many looks
+take more slots, and more cores, than this machine has. Of deferred gates: they occupy none.
 
 ³ Until the trigger fires. Airflow then starts each task once more, which took about {start:.1f} s for each gate when
 {many} opened.
@@ -44,7 +45,7 @@ def markdown(results: Results) -> str:
 
 
 def _waiting(results: Results, gates: int) -> str:
-    ours = results.row(OURS, gates)
+    ours = replace(results.row(OURS, gates), slot_seconds=results.row(OURS_RESCHEDULED, gates).slot_seconds)
     lines = [_line(contender, results.row(contender, gates), ours) for contender in CONTENDERS]
     lines.append(_cells("triggers that only sleep", results.sleeping(gates), ours))
     return "\n".join([HEAD.format(gates=f"{gates:,} gate{'s' * (gates > 1)} waiting"), *lines])
@@ -68,7 +69,7 @@ def _note(row: Row, name: str) -> str:
 def _cell(value: float | None, ours: float | None, note: str = "") -> str:
     if value is None:
         return "–"
-    ratio = f" (×{_number(value / ours)})" if ours and value != ours else ""
+    ratio = f" (×{_number(value / ours)})" if ours and value and value != ours else ""
     text = f"{_number(value)}{ratio}"
     return f"*≈ {text}*{note}" if note == COMPUTED else f"{text}{note}"
 
