@@ -6,7 +6,7 @@
 #   make test-fast               the tests that take under a minute
 #   make test-hostile            a server that does what no web framework can
 #   make test-matrix             these tests on every supported Airflow and Python   (ONLY="3.1.8 oldest")
-#   make test-distributed        PostgreSQL, Redis, Celery, and everything killed once (needs both; takes long)
+#   make test-distributed        PostgreSQL, Redis, Celery, and what fails of them (needs both; takes long)
 #   make check                   ruff, mypy --strict, and what is in the wheel
 #   make test-browser            the connection form in a real browser (needs Chromium)
 #   make bench                   what a waiting gate costs, against what people use today    (make bench QUICK=1)

@@ -72,7 +72,8 @@ class Cluster(LocalAirflow):
         except BaseException:
             shutil.rmtree(self.servers)
             raise
-        self.restarts: list[str] = []
+        #: Names of components that ended by themselves, each time they did.
+        self.ended: list[str] = []
         self._settings_of = settings_of or {}
         super().__init__(home, dags_folder, settings)
 
@@ -98,7 +99,11 @@ class Cluster(LocalAirflow):
         """Start what ended by itself, as systemd or Kubernetes would."""
         for name, process in list(self._processes.items()):
             if process.poll() is not None:
-                self.restarts.append(f"{name} (exit code {process.returncode}, {time.strftime('%H:%M:%S')})")
+                self.ended.append(name)
+                print(
+                    f"[{time.strftime('%H:%M:%S')}] {name} ended by itself, with exit code {process.returncode}.",
+                    flush=True,
+                )
                 self.start_component(name)
 
     def _check_components(self) -> None:

@@ -1,4 +1,4 @@
-"""Redis for one run of Airflow, with a record of all that ever went through it."""
+"""Redis for one run of Airflow, with a record of what goes through it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class RedisServer(SystemServer):
 
     @property
     def record(self) -> Path:
-        """Every command that any client ever sent."""
+        """Every command that any client sent, but for those of the first moment after a restart."""
         return self.folder.with_suffix(".commands")
 
     def start(self) -> None:
-        """Start, and begin to write down all commands before anybody else is there."""
+        """Start, and begin to write down all commands: the first time before anybody else is there."""
         give_to_unprivileged(self.folder)
         super().start()
         command = [str(self._client), "-p", str(self.port), "MONITOR"]

@@ -64,7 +64,6 @@ class Story:
         self._chapter("credits arrive", self._top_up)
         self._chapter("all gates end", self._await_the_end)
         self._chapter("traces are collected again", lambda: self._collect("at the end"))
-        say(f"Ended by themselves, and were started again: {', '.join(self.cluster.restarts) or 'none'}.")
         say(self._summary())
 
     def gates_that(self, *fates: str, mode: str | None = None) -> list[Gate]:

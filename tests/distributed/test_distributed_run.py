@@ -1,4 +1,4 @@
-"""Gates in a cluster in which everything fails once: a worker, a triggerer, Redis, PostgreSQL, and LeadMagic."""
+"""Gates in a cluster in which what they depend on fails once: a worker, a triggerer, Redis, PostgreSQL, LeadMagic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.distributed.cluster import TRIGGERERS
+from tests.distributed.cluster import TRIGGERERS, WORKERS
 from tests.distributed.gates import AFTER_TOP_UP, AT_ONCE, BEFORE, DEFERRABLE, FATES, INTERVALS, MODES, POKE, RESCHEDULE
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ def test_no_gate_is_lost(story: Story) -> None:
     assert story.tasks.unfinished() == []
     assert len([key for key in story.tasks.states() if key[0].startswith("gates_")]) == len(story.gates)
     assert story.tasks.triggers_left() == []
+
+
+def test_no_worker_and_no_triggerer_ended_by_itself(story: Story) -> None:
+    assert {*WORKERS, *TRIGGERERS} & set(story.cluster.ended) == set()
 
 
 def test_the_gates_saw_all_that_happened(story: Story) -> None:

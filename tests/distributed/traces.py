@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.distributed.cluster import Cluster
 
@@ -60,11 +62,17 @@ def collect_traces(cluster: Cluster, moment: str) -> Traces:
 
 
 def log_traces(cluster: Cluster) -> dict[str, str]:
-    """Copy all logs: those of each component, and those of all tasks as one."""
-    logs = dict(cluster.logs())
-    of_components = {path.stem: text for path, text in logs.items() if path.parent == cluster.home}
-    of_tasks = "\n".join(text for path, text in logs.items() if "task_id=" in str(path))
-    return {**{f"log of {name}": text for name, text in of_components.items()}, "logs of tasks": of_tasks}
+    """Copy all logs: one for each component, one for all tasks, and one for all DAG files that were parsed."""
+    traces: defaultdict[str, str] = defaultdict(str)
+    for path, text in cluster.logs():
+        traces[f"log of {_writer(cluster, path)}"] += text
+    return traces
+
+
+def _writer(cluster: Cluster, path: Path) -> str:
+    if path.parent == cluster.home:
+        return path.stem
+    return "tasks" if "task_id=" in str(path) else "DAG files"
 
 
 def _stores(cluster: Cluster) -> Iterator[tuple[str, str]]:

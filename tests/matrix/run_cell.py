@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from tests.matrix.cells import Cell
 
-#: Seconds that a target may take: far more than any does, so that one which hangs costs its cell only.
+#: Seconds that the suites of a cell may take: far more than any do, so that one which hangs costs its cell only.
 PATIENCE = 3600.0
+#: Seconds to end in order, before it is by force.
+LAST_SECONDS = 60.0
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _WHAT_IS_INSTALLED = """
@@ -49,10 +51,8 @@ def run_cell(cell: Cell, targets: Sequence[str], build: Path) -> Result:
 
 
 def end_all() -> None:
-    """Have every cell that runs end what it has started."""
+    """Have every cell that runs end what it has started, and begin no more."""
     _is_over.set()
-    for process in list(_running):
-        _end(process)
 
 
 def log_of(cell: Cell, build: Path) -> Path:
@@ -111,23 +111,23 @@ def _run(command: Sequence[str], output: IO[str]) -> bool:
         stderr=subprocess.STDOUT,
         process_group=0,  # so that it can be ended with all that it runs
     )
-    _running.add(process)
-    try:
-        return process.wait(PATIENCE) == 0
-    except subprocess.TimeoutExpired:
-        output.write(f"{' '.join(command)} took over {PATIENCE:g} s.\n")
-        _end(process)
-        return process.wait() == 0
-    finally:
-        _running.discard(process)
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None:
+        if _is_over.wait(0.1) or time.monotonic() > deadline:
+            output.write(f"{' '.join(command)} was told to end after {PATIENCE:g} s, or by whoever runs it.\n")
+            _end(process)
+    return process.returncode == 0
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)  # not SIGINT, to which all that runs in the background is deaf
+    for number in (signal.SIGTERM, signal.SIGKILL):  # not SIGINT, to which all that runs in the background is deaf
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LAST_SECONDS)
+            return
 
 
-_running: set[subprocess.Popen[bytes]] = set()
 _is_over = threading.Event()
 
 
