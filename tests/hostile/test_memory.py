@@ -14,6 +14,7 @@ from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 from airflow_provider_leadmagic.transport import Answer
 from tests.airflow_home import REPOSITORY
 from tests.hostile.answers import CHUNKED, CSV, JSON, OK, bomb, sized
+from tests.hostile.measured_call import TIMEOUT
 from tests.hostile.raw_server import endless, saying
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux' /proc")
@@ -74,10 +75,11 @@ def test_of_numbers_that_are_too_long_to_be_any_nothing_is_kept():
 
 
 @pytest.mark.parametrize(("call", "script", "megabytes", "outcome"), CASES)
-def test_a_call_holds_no_more_than(serve, call, script, megabytes, outcome):
+def test_a_call_ends_in_time_and_holds_no_more_than(serve, call, script, megabytes, outcome):
     command = [sys.executable, "-m", "tests.hostile.measured_call", serve(script).url, call]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
     assert measured["outcome"].startswith(outcome), measured
     assert measured["memory"] < megabytes * MEGABYTE, measured
+    assert measured["seconds"] < TIMEOUT, measured
