@@ -24,6 +24,9 @@ pytestmark = [
 STARTED, ALERTED = "example_leadmagic_start_when_topped_up", "example_leadmagic_low_credits_alert"
 INTERVAL = 2.0
 LOOK = "/v1/credits"
+#: Seconds. If Airflow parses a file in the moment in which a run of its DAG ends, it takes the run for active until it
+#: parses the file again (by tests/e2e/conftest.py every 100 s), and starts no other as these DAGs run one at a time.
+START_LIMIT = 150
 
 
 @pytest.fixture
@@ -69,7 +72,9 @@ def test_each_level_is_told_once(airflow: LocalAirflow, account: Sandbox) -> Non
     told = []
     for balance in (900, 50):
         account.set_credits(balance)
-        wait_until(lambda: len(runs(airflow, ALERTED)) == len(earlier) + len(told) + 1, 60, f"an alert for {balance}")
+        wait_until(
+            lambda: len(runs(airflow, ALERTED)) == len(earlier) + len(told) + 1, START_LIMIT, f"an alert for {balance}"
+        )
         run_id = runs(airflow, ALERTED)[-1]
         assert run_to_the_end(airflow, ALERTED, run_id, 90) == "success"
         await_looks(account, 3)
@@ -99,7 +104,7 @@ def run_for_a_rise_to(credits_: int, airflow: LocalAirflow, account: Sandbox) ->
     """Top the account up, and return the run that this starts once it has ended well."""
     earlier = runs(airflow, STARTED)
     account.set_credits(credits_)
-    wait_until(lambda: len(runs(airflow, STARTED)) > len(earlier), 60, f"a run for the rise to {credits_}")
+    wait_until(lambda: len(runs(airflow, STARTED)) > len(earlier), START_LIMIT, f"a run for the rise to {credits_}")
     run_id = runs(airflow, STARTED)[-1]
     assert run_to_the_end(airflow, STARTED, run_id, 90) == "success"
     return run_id
