@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.local_airflow import LocalAirflow
 from tests.distributed.postgres import PostgresServer
+from tests.distributed.progress import say
 from tests.distributed.redis_server import RedisServer
 from tests.distributed.system_server import give_to_unprivileged
 
@@ -100,10 +100,7 @@ class Cluster(LocalAirflow):
         for name, process in list(self._processes.items()):
             if process.poll() is not None:
                 self.ended.append(name)
-                print(
-                    f"[{time.strftime('%H:%M:%S')}] {name} ended by itself, with exit code {process.returncode}.",
-                    flush=True,
-                )
+                say(f"{name} ended by itself, with exit code {process.returncode}.")
                 self.start_component(name)
 
     def _check_components(self) -> None:

@@ -56,7 +56,8 @@ def begin(stack: ExitStack) -> Story:
     """Start everything, to be ended with a stack."""
     from tests.distributed.accounts import Accounts
     from tests.distributed.cluster import Cluster
-    from tests.distributed.story import Story, say
+    from tests.distributed.progress import say
+    from tests.distributed.story import Story
 
     gates = all_gates()
     write_plan(PLAN, gates)

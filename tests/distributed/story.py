@@ -16,6 +16,7 @@ import psutil
 from demo.local_airflow import wait_until
 from tests.distributed.cluster import TRIGGERERS, WORKERS
 from tests.distributed.gates import AFTER_TOP_UP, AT_ONCE, DEFERRABLE, NEVER, POKE, RESCHEDULE, Gate
+from tests.distributed.progress import say
 from tests.distributed.tasks import TaskKey, Tasks
 from tests.distributed.traces import Traces, collect_traces
 
@@ -176,8 +177,3 @@ class Story:
 
     def _until(self, condition: Callable[[], bool], limit: float, what: str) -> None:
         wait_until(condition, limit, what, self.cluster.supervise)
-
-
-def say(line: str) -> None:
-    """Print a line of progress."""
-    print(f"[{time.strftime('%H:%M:%S')}] {line}", flush=True)

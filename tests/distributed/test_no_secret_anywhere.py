@@ -76,6 +76,12 @@ def secrets(story: Story) -> list[str]:
     return [CANARY, WRONG_CANARY, *tokens]
 
 
+@pytest.fixture(scope="session")
+def logs(story: Story) -> dict[str, str]:
+    """All logs, read once: they are long."""
+    return log_traces(story.cluster)
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("place", PLACES)
 def test_nothing_that_airflow_shows_or_stores_holds_a_secret(
@@ -111,15 +117,15 @@ def test_the_search_sees_triggers_and_rendered_templates_in_the_api(story: Story
 
 
 @pytest.mark.parametrize("writer", LOGS)
-def test_no_log_but_those_of_tasks_holds_a_secret(story: Story, secrets: list[str], writer: str) -> None:
-    text = laid_open(log_traces(story.cluster)[f"log of {writer}"])
+def test_no_log_but_those_of_tasks_holds_a_secret(logs: dict[str, str], secrets: list[str], writer: str) -> None:
+    text = laid_open(logs[f"log of {writer}"])
     assert LOGS[writer] in text
 
     assert [secret for secret in [*secrets, STORED_CANARY, SPOKEN_CANARY] if secret in text] == []
 
 
-def test_no_task_logs_a_secret_but_the_one_that_does_so_on_purpose(story: Story, secrets: list[str]) -> None:
-    lines = log_traces(story.cluster)["log of tasks"].splitlines()
+def test_no_task_logs_a_secret_but_the_one_that_does_so_on_purpose(logs: dict[str, str], secrets: list[str]) -> None:
+    lines = logs["log of tasks"].splitlines()
 
     spoken = [line for line in lines if SPOKEN_CANARY in line]
 
