@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from tests.distributed.accounts import Accounts
     from tests.distributed.cluster import Cluster
 
-#: Seconds.
+BULK_JOB: TaskKey = ("traces", "bulk")
+
+#: Seconds; the outage may take longer, until gates of every mode have seen it.
 OUTAGE = 60
 RECOVERY_LIMIT = 240
 START_LIMIT, END_LIMIT = 1200, 1200
@@ -89,13 +91,14 @@ class Story:
     def _start_runs(self) -> None:
         for dag_id in ["traces", *sorted({gate.dag_id for gate in self.gates})]:
             self.cluster.trigger(dag_id)
-        self._until(self._all_wait, START_LIMIT, "all gates to wait or to be open")
+        self._until(self._all_wait, START_LIMIT, "the bulk job and all gates to wait, or to be open")
         self._until(lambda: None not in self.tasks.deferred_by_triggerer(), 60, "a triggerer for every gate")
 
     def _all_wait(self) -> bool:
         are_all, gates_that = self.tasks.are_all, self.gates_that
         return (
-            are_all(gates_that(AT_ONCE), "success")
+            self.tasks.states().get(BULK_JOB) == "deferred"
+            and are_all(gates_that(AT_ONCE), "success")
             and are_all(gates_that(AFTER_TOP_UP, mode=POKE), "running")
             and are_all(gates_that(AFTER_TOP_UP, mode=DEFERRABLE), "deferred")
             and are_all(gates_that(NEVER, mode=DEFERRABLE), "deferred", "failed", "skipped")
@@ -145,12 +148,17 @@ class Story:
         self._await_looks(*TRIGGERERS)  # of either: who is silent for a while loses its gates to the other one
 
     def _break_leadmagic(self) -> None:
-        began = time.time()
+        end = time.time() + OUTAGE
         self.accounts.break_down()
-        self._until(lambda: time.time() >= began + OUTAGE, OUTAGE + 10, "the outage to have lasted")
+        seen_by_all = "the outage to have lasted, and gates of every mode to have seen it"
+        self._until(lambda: time.time() >= end and self._every_mode_sees_it(), OUTAGE + RECOVERY_LIMIT, seen_by_all)
         self.accounts.recover()
         self._await_looks(POKE)
         self._await_looks(*TRIGGERERS)
+
+    def _every_mode_sees_it(self) -> bool:
+        failed = {name for name in (POKE, RESCHEDULE, *TRIGGERERS) if self.accounts.looks(name, status=500)}
+        return failed.issuperset((POKE, RESCHEDULE)) and not failed.isdisjoint(TRIGGERERS)
 
     def _top_up(self) -> None:
         self.before_top_up = self.tasks.states()
