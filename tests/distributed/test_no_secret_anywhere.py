@@ -63,7 +63,7 @@ LOGS = {
     "dag-processor": "dag_gates.py",
     "api-server": "/api/v2/",
     **dict.fromkeys(WORKERS, "gates_0"),
-    **dict.fromkeys(TRIGGERERS, "/v1/credits"),
+    **dict.fromkeys(TRIGGERERS, "triggers currently running"),
     "DAG files": "dag_that_cannot_be_imported.py",
 }
 
@@ -122,6 +122,11 @@ def test_no_log_but_those_of_tasks_holds_a_secret(logs: dict[str, str], secrets:
     assert LOGS[writer] in text
 
     assert [secret for secret in [*secrets, STORED_CANARY, SPOKEN_CANARY] if secret in text] == []
+
+
+def test_the_search_sees_what_a_triggerer_asks_of_leadmagic(logs: dict[str, str]) -> None:
+    # Airflow writes it to the log of the task that began the poll; of the one that has the watcher, to its own.
+    assert any("/v1/credits" in logs[f"log of {triggerer}"] for triggerer in TRIGGERERS)
 
 
 def test_no_task_logs_a_secret_but_the_one_that_does_so_on_purpose(logs: dict[str, str], secrets: list[str]) -> None:
