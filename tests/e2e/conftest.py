@@ -59,7 +59,7 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "2",
         # A task that Airflow keeps waiting for a locked SQLite is not to be started again for it (3.1+).
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
-        # SQLite has one writer. Airflow before 3.3 gives up what waits long for it, and may leave it locked for good.
+        # SQLite has one writer: before 3.3 tasks that start together wait for it, and on 3.0.6 it once stayed locked.
         "LEADMAGIC_TEST_GATES_AT_ONCE": "4" if AIRFLOW_SERIES < (3, 3) else "8",
         # Parsing again what does not change takes time from the tasks: Airflow 2, Airflow 3.
         "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "100",
