@@ -5,8 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from airflow_provider_leadmagic.bulk.files import ResultFiles
 from airflow_provider_leadmagic.bulk.joining import EarlierTries
 from airflow_provider_leadmagic.bulk.order import BulkOrder
@@ -15,6 +13,8 @@ from airflow_provider_leadmagic.bulk.results import write_results
 from airflow_provider_leadmagic.bulk.row_checks import check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from
+from airflow_provider_leadmagic.compat.imports import AirflowFailException
+from airflow_provider_leadmagic.compat.task_state import task_state_store
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError, LeadMagicError
 from airflow_provider_leadmagic.gate import gate_opens
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
@@ -22,11 +22,10 @@ from airflow_provider_leadmagic.models import json_number, parse_credits
 from airflow_provider_leadmagic.products import find_bulk_product
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_leadmagic.bulk_job import BulkJob
     from airflow_provider_leadmagic.bulk_waiting import Wait
     from airflow_provider_leadmagic.client import LeadMagicClient
+    from airflow_provider_leadmagic.compat.imports import Context
     from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
 
@@ -98,7 +97,7 @@ class BulkRun:
         return BulkOrder(product.name, source, rows.count, rows.digest, self._minimum_balance_after(), limit)
 
     def _order_once(self, client: LeadMagicClient, order: BulkOrder) -> JobRecord:
-        ti, store = self._context["ti"], self._context.get("task_state_store")
+        ti, store = self._context["ti"], task_state_store(self._context)
         tries = EarlierTries(client, store, ti)
         record = tries.find(order) if ti.try_number > 1 else None
         if record is None:

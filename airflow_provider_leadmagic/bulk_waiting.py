@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_leadmagic.bulk.record import JobRecord
     from airflow_provider_leadmagic.bulk_job import BulkJob
-    from airflow_provider_leadmagic.gate import Log
+    from airflow_provider_leadmagic.compat.imports import Log
 
 
 class Wait(Protocol):

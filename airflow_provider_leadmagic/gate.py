@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic import exceptions
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.models import CreditBalance, format_credits
 from airflow_provider_leadmagic.wording import shown
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.compat.imports import Log
 
 #: Longest ``Retry-After`` a gate honours, in seconds. LeadMagic has daily limits, so a day makes sense; a year would
 #: be a gate that never opens again.
@@ -17,14 +20,6 @@ LONGEST_REQUESTED_WAIT = 86_400.0
 
 #: Seconds. LeadMagic asks its clients to cache a balance for one to five minutes.
 POLITE_INTERVAL = 10.0
-
-
-class Log(Protocol):
-    """What gates and watchers need of a logger; Airflow's tasks have one of their own kind."""
-
-    def info(self, message: str, /, *args: object) -> object: ...
-    def warning(self, message: str, /, *args: object) -> object: ...
-    def error(self, message: str, /, *args: object) -> object: ...
 
 
 def warn_of_short_interval(log: Log, poke_interval: float) -> None:

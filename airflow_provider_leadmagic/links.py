@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink
+from airflow_provider_leadmagic.compat.imports import BaseOperatorLink
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
+    from airflow_provider_leadmagic.compat.imports import BaseOperator, TaskInstanceKey
 
 
 class LeadMagicBillingLink(BaseOperatorLink):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import Stats
+from airflow_provider_leadmagic.compat.imports import Stats
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.exceptions import LeadMagicError

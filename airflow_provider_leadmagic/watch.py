@@ -8,9 +8,9 @@ from airflow_provider_leadmagic.models import format_credits, json_number
 from airflow_provider_leadmagic.wording import clean
 
 if TYPE_CHECKING:
+    from airflow_provider_leadmagic.compat.imports import Log
     from airflow_provider_leadmagic.crossing import Crossing
     from airflow_provider_leadmagic.exceptions import LeadMagicError
-    from airflow_provider_leadmagic.gate import Log
     from airflow_provider_leadmagic.models import CreditBalance
 
 

@@ -6,8 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from airflow.providers.common.compat.connection import get_async_connection
-from airflow.sdk import BaseSensorOperator
+from airflow.sdk import BaseHook, BaseSensorOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class BalanceTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask, and sleep."""
-        connection = await get_async_connection(self.conn_id)
+        connection = await BaseHook.aget_connection(self.conn_id)
         headers = {"X-API-Key": connection.extra_dejson["X-API-Key"]}
         async with httpx.AsyncClient(base_url=connection.host, headers=headers, timeout=30) as client:
             while (await client.get("/v1/credits")).raise_for_status().json()["credits"] < self.minimum_credits:

@@ -11,7 +11,10 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import dag, task
+try:
+    from airflow.sdk import dag, task
+except ModuleNotFoundError:  # Airflow 2.11
+    from airflow.decorators import dag, task
 
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 

@@ -16,7 +16,10 @@ import os
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.notifier import BaseNotifier
+try:
+    from airflow.sdk import BaseNotifier
+except ModuleNotFoundError:  # Airflow 2.11
+    from airflow.notifications.basenotifier import BaseNotifier
 from airflow.sdk import Asset, AssetWatcher, dag, get_current_context, task  # Airflow 3.0+
 
 from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger

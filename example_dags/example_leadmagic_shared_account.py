@@ -22,7 +22,10 @@ import os
 import tempfile
 from datetime import datetime, timedelta
 
-from airflow.providers.common.compat.sdk import dag, task
+try:
+    from airflow.sdk import dag, task
+except ModuleNotFoundError:  # Airflow 2.11
+    from airflow.decorators import dag, task
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 

@@ -51,11 +51,10 @@ def test_it_holds_the_licence(wheel: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in files(wheel))
 
 
-def test_it_needs_four_packages_and_names_the_extra(wheel: Path) -> None:
+def test_it_needs_three_packages_and_names_the_extra(wheel: Path) -> None:
     needs = [line.removeprefix("Requires-Dist: ") for line in metadata(wheel).splitlines() if "Requires-Dist" in line]
 
     assert [need for need in needs if "extra ==" not in need] == [
-        "apache-airflow-providers-common-compat>=1.21",
         "apache-airflow>=2.11",
         "requests>=2.32.2",
         "tenacity>=8.3",

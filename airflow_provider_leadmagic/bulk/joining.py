@@ -12,9 +12,9 @@ from airflow_provider_leadmagic.bulk.record import JobRecord
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.bulk.order import BulkOrder
-    from airflow_provider_leadmagic.bulk.record import TaskStateStore
     from airflow_provider_leadmagic.bulk_job import BulkJob
     from airflow_provider_leadmagic.client import LeadMagicClient
+    from airflow_provider_leadmagic.compat.task_state import TaskStateStore
 
 log = logging.getLogger(__name__)
 

@@ -167,7 +167,7 @@ def find_place(argument: str, value: object) -> Place:
     """
     if isinstance(value, str) and "://" not in value:
         return LocalFile(Path(_not_blank(argument, value)))
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from airflow_provider_leadmagic.compat.imports import ObjectStoragePath
 
     if isinstance(value, str):
         with storage_errors_as(f"{argument} {clean(value)} cannot be used"):

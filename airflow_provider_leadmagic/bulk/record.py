@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_leadmagic.compat.task_state import TaskStateStore
+
 #: Renaming it would make tries that are under way forget their job.
 _STORE_KEY = "leadmagic_bulk_job"
-
-
-class TaskStateStore(Protocol):
-    """What Airflow 3.3+ has in a task's context as ``task_state_store``: it outlives a try, and also a clear."""
-
-    def get(self, key: str) -> Any: ...
-    def set(self, key: str, value: Any) -> None: ...
 
 
 @dataclass(frozen=True)

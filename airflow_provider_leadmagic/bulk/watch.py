@@ -10,7 +10,7 @@ from airflow_provider_leadmagic.gate import error_event, error_from_event, reque
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient
-    from airflow_provider_leadmagic.gate import Log
+    from airflow_provider_leadmagic.compat.imports import Log
 
 
 #: How many looks in a row may find no job before there is none.

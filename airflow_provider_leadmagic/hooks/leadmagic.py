@@ -7,9 +7,6 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-
 from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
 from airflow_provider_leadmagic.bulk_calls import BulkCalls
 from airflow_provider_leadmagic.client import (
@@ -18,6 +15,8 @@ from airflow_provider_leadmagic.client import (
     LeadMagicClient,
     parse_timeout,
 )
+from airflow_provider_leadmagic.compat.deferral import finish_even_if_cancelled
+from airflow_provider_leadmagic.compat.imports import AirflowNotFoundException, BaseHook, get_async_connection
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicAuthenticationError,
     LeadMagicConfigurationError,
@@ -30,15 +29,13 @@ from airflow_provider_leadmagic.exceptions import (
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
 from airflow_provider_leadmagic.metrics import BalanceMetrics
 from airflow_provider_leadmagic.models import format_credits
-from airflow_provider_leadmagic.uninterrupted import to_the_end
 from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow.providers.common.compat.sdk import Connection
-
     from airflow_provider_leadmagic.analytics import Analytics
+    from airflow_provider_leadmagic.compat.imports import Connection
     from airflow_provider_leadmagic.models import CreditBalance
     from airflow_provider_leadmagic.runway import CreditsRunway
 
@@ -91,9 +88,8 @@ class LeadMagicHook(BulkCalls, BaseHook):
         if self._client is None:
             with self._failures_counted():
                 with self._explain_missing_connection():
-                    # A trigger that is cancelled while it waits for Airflow's answer leaves that to the next who asks:
-                    # on Airflow 3.0 and 3.1 the whole triggerer ends by it.
-                    connection = await to_the_end(get_async_connection(self._checked_conn_id(), hook=type(self)))
+                    question = get_async_connection(type(self), self._checked_conn_id())
+                    connection = await finish_even_if_cancelled(question)
                 self._client = self._build_client(connection, max_tries=self.max_tries)
         return self._client
 

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
-
-from airflow_provider_leadmagic import deferrals
 from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.compat import deferral
+from airflow_provider_leadmagic.compat.imports import BaseOperator, conf, path_text
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.gate import report_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
-
-    from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
     from airflow_provider_leadmagic.bulk.record import JobRecord
     from airflow_provider_leadmagic.bulk_run import BulkRun
     from airflow_provider_leadmagic.bulk_waiting import Wait
     from airflow_provider_leadmagic.client import LeadMagicClient
+    from airflow_provider_leadmagic.compat.imports import Context, ObjectStoragePath
 
 OnInsufficient = Literal["wait", "fail"]
 #: Seconds.
@@ -115,8 +113,8 @@ class BulkEnrichmentOperator(BaseOperator):
         check_seconds("timeout", timeout, above_zero=True)
         self.product = product
         self.rows = rows
-        self.input_path = _path_text(input_path)
-        self.output_path = _path_text(output_path)
+        self.input_path = path_text(input_path)
+        self.output_path = path_text(output_path)
         self.minimum_balance_after = minimum_balance_after
         self.max_credits = max_credits
         self.on_insufficient = on_insufficient
@@ -182,11 +180,11 @@ class BulkEnrichmentOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from a deferral; the end of its time is ours, whatever Airflow makes of it."""
-        if next_method == deferrals.FAILED:
+        if next_method == deferral.FAILED:
             from airflow_provider_leadmagic.bulk.watch import timed_out
 
             failure = next_kwargs or {}
-            raise timed_out() if deferrals.is_timeout(failure) else deferrals.trigger_error(self.log, failure)
+            raise timed_out() if deferral.is_timeout(failure) else deferral.trigger_error(self.log, failure)
         return super().resume_execution(next_method, next_kwargs, context)
 
     def announce_order(self, context: Context, idempotency_key: str) -> None:
@@ -223,8 +221,8 @@ class BulkEnrichmentOperator(BaseOperator):
         canceling.join(timeout=ON_KILL_PATIENCE)
 
     def _cancel_if_task_is_over(self) -> None:
-        from airflow_provider_leadmagic.bulk.task_state import OVER, state_of
         from airflow_provider_leadmagic.bulk.watch import cancel
+        from airflow_provider_leadmagic.compat.task_state import OVER, state_of
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         try:
@@ -260,12 +258,6 @@ class BulkEnrichmentOperator(BaseOperator):
         report = report_from(event)
         conn_id, spendable, needed = self.leadmagic_conn_id, report["spendable"], report["minimum_credits"]
         self.log.info("Gate open: connection %r can spend %s credits, %s are needed.", conn_id, spendable, needed)
-
-
-def _path_text(path: Any) -> Any:
-    # Airflow 3.0 and 3.1 take a path object in a template field for the output of a task, as it has a method `resolve`.
-    is_path = isinstance(path, os.PathLike) or hasattr(path, "storage_options")
-    return str(path) if is_path else path
 
 
 def _seconds(length: timedelta | float) -> float:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, AirflowSkipException, BaseOperator, context_merge
-
 from airflow_provider_leadmagic.arguments import check_choice, check_flag
+from airflow_provider_leadmagic.compat.imports import XCOM_RETURN_KEY, AirflowSkipException, BaseOperator, context_merge
 from airflow_provider_leadmagic.credit_check import CreditCheck
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
 from airflow_provider_leadmagic.links import CREDITS_LINKS
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from decimal import Decimal
 
-    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_leadmagic.compat.imports import Context
 
 OnInsufficient = Literal["fail", "skip", "continue"]
 

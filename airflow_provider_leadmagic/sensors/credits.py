@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from airflow.exceptions import AirflowRescheduleException
-from airflow.providers.common.compat.sdk import (
+from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.compat import deferral
+from airflow_provider_leadmagic.compat.imports import (
+    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
-
-from airflow_provider_leadmagic import deferrals
-from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.compat.task_state import first_reschedule
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.gate import (
     gate_opens,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from decimal import Decimal
 
-    from airflow.providers.common.compat.sdk import Context
+    from airflow_provider_leadmagic.compat.imports import Context
 
 #: Seconds from one look of a rescheduled sensor to its end, where its deadline would have it sooner.
 SHORTEST_RESCHEDULE = 5.0
@@ -136,12 +136,12 @@ class SufficientCreditsSensor(BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from a deferral; the end of its time is the end of the sensor's, on every Airflow."""
         with self._never_failing():
-            if next_method == deferrals.FAILED:
+            if next_method == deferral.FAILED:
                 raise self._failed_deferral(next_kwargs or {})
             return super().resume_execution(next_method, next_kwargs, context)
 
     def _failed_deferral(self, failure: dict[str, Any]) -> Exception:
-        return self._timed_out() if deferrals.is_timeout(failure) else deferrals.trigger_error(self.log, failure)
+        return self._timed_out() if deferral.is_timeout(failure) else deferral.trigger_error(self.log, failure)
 
     def _timed_out(self) -> Exception:
         message = f"The gate did not open in time: its timeout is {self.timeout} seconds."
@@ -149,7 +149,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
     def _is_past_deadline(self, context: Context) -> bool:
         """Tell whether a rescheduled look comes too late; the base class would look once more and might open."""
-        first_look = _first_reschedule(context["ti"], self.retries or 0, context)
+        first_look = first_reschedule(context["ti"], self.retries or 0, context)
         return first_look is not None and (datetime.now(UTC) - first_look).total_seconds() >= self.timeout
 
     def _look(self) -> CreditBalance:
@@ -207,13 +207,3 @@ class SufficientCreditsSensor(BaseSensorOperator):
         without_effect = [name for name in ("exponential_backoff", "max_wait") if getattr(self, name)]
         if self.deferrable and without_effect:
             self.log.warning("Without effect when deferrable: %s.", ", ".join(without_effect))
-
-
-def _first_reschedule(task_instance: Any, retries: int, context: Context) -> datetime | None:
-    """Ask when a rescheduled sensor first looked: Airflow 3 knows by the task instance, Airflow 2 by its database."""
-    if hasattr(task_instance, "get_first_reschedule_date"):
-        return cast("datetime | None", task_instance.get_first_reschedule_date(context))
-    from airflow.sensors.base import _orig_start_date
-
-    ids = {name: getattr(task_instance, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
-    return cast("datetime | None", _orig_start_date(**ids, try_number=(task_instance.max_tries or 0) - retries + 1))

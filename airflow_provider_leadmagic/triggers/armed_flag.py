@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.compat.task_state import AssetStateStore
 
 log = logging.getLogger(__name__)
 
 _ARMED, _DISARMED = "armed", "disarmed"
-
-
-class AssetStateStore(Protocol):
-    """What Airflow 3.3+ gives to the trigger of a watcher: it keeps values with the asset, across restarts."""
-
-    async def aget(self, key: str) -> Any: ...
-    async def aset(self, key: str, value: Any) -> None: ...
 
 
 class ArmedFlag:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_leadmagic.compat.deferral import airflow_calls_on_kill, finish_even_if_cancelled
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
-from airflow_provider_leadmagic.uninterrupted import to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -47,14 +47,14 @@ class _HoldsJob(BaseTrigger):
         try:
             yield
         except asyncio.CancelledError:
-            if not hasattr(BaseTrigger, "on_kill"):
-                await to_the_end(self.on_kill())
+            if not airflow_calls_on_kill():
+                await finish_even_if_cancelled(self.on_kill())
             raise
 
     async def _is_task_over(self) -> bool:
         if self.task_instance is None or time.time() >= self.deadline:
             return False  # in dag.test(), or the deferral ran out of time: the next try joins the job
-        from airflow_provider_leadmagic.bulk.task_state import OVER, astate_of
+        from airflow_provider_leadmagic.compat.task_state import OVER, astate_of
 
         try:
             return await astate_of(self.task_instance) in {*OVER, None}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_leadmagic.arguments import check_flag, check_seconds, check_text
+from airflow_provider_leadmagic.compat.task_state import asset_state_store
 from airflow_provider_leadmagic.crossing import Crossing, Direction
 from airflow_provider_leadmagic.gate import (
     error_event,
@@ -192,7 +193,7 @@ class CreditsCrossingTrigger(BalanceTrigger):
         line = self.crossing
         numbers = f"{float(line.minimum_credits)} {float(line.hysteresis)}"
         key = f"leadmagic {self.leadmagic_conn_id} {line.direction} {numbers}"
-        return ArmedFlag(getattr(self, "asset_state_store", None), key)
+        return ArmedFlag(asset_state_store(self), key)
 
     async def _crosses(self, flag: ArmedFlag, balance: CreditBalance) -> bool:
         try:

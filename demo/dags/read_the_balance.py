@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from airflow.providers.common.compat.sdk import DAG
+try:
+    from airflow.sdk import DAG
+except ModuleNotFoundError:  # Airflow 2.11
+    from airflow import DAG
 
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 

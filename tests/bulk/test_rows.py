@@ -8,9 +8,9 @@ from collections import UserList
 from pathlib import PurePosixPath
 
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_leadmagic.bulk.rows import row_source
+from airflow_provider_leadmagic.compat.imports import ObjectStoragePath
 
 ROWS = [{"email": "jane@acme.example", "note": "a, b"}, {"email": "jörg@acme.example", "note": ""}]
 CSV = 'email,note\njane@acme.example,"a, b"\njörg@acme.example,\n'

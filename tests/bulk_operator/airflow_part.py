@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import Any
 
-from airflow.providers.common.compat.sdk import TaskDeferred
-
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
+from tests.airflow_names import TaskDeferred
 from tests.gate.airflow_part import DEFERRAL_TIMEOUT, first_event
 
 

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_leadmagic.bulk.record import JobRecord
 from airflow_provider_leadmagic.bulk.watch import JobWatch
 from airflow_provider_leadmagic.bulk_job import BulkJob
 from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.operators.bulk import ON_KILL_PATIENCE
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
@@ -50,7 +50,7 @@ def task_state(mocker: MockerFixture) -> Callable[[Any], None]:
     def set_state(state: Any) -> None:
         answer = {"side_effect": state} if isinstance(state, Exception) else {"return_value": state}
         for question in ("state_of", "astate_of"):
-            mocker.patch(f"airflow_provider_leadmagic.bulk.task_state.{question}", **answer)
+            mocker.patch(f"airflow_provider_leadmagic.compat.task_state.{question}", **answer)
 
     return set_state
 
@@ -120,7 +120,7 @@ def test_a_signal_that_interrupts_a_talk_with_airflow_still_ends_the_job(
         with talk:
             return "failed"
 
-    mocker.patch("airflow_provider_leadmagic.bulk.task_state.state_of", side_effect=ask_airflow)
+    mocker.patch("airflow_provider_leadmagic.compat.task_state.state_of", side_effect=ask_airflow)
     mocker.patch("airflow_provider_leadmagic.operators.bulk.ON_KILL_PATIENCE", 0.02)
     operator = task().operator
     operator.hold({"ti": TASK_INSTANCE}, job_id)

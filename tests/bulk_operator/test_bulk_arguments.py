@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_leadmagic.compat.imports import ObjectStoragePath
 from airflow_provider_leadmagic.operators import bulk
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.exceptions import LeadMagicNotFoundError, LeadMagicTimeoutError
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 

@@ -18,10 +18,11 @@ from operator import methodcaller
 from typing import Any
 
 from airflow.exceptions import AirflowRescheduleException
-from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
+from airflow_provider_leadmagic.compat.imports import AirflowSkipException
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 from demo.local_airflow import IS_AIRFLOW_3
+from tests.airflow_names import TaskDeferred
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke", "deferrable": False},

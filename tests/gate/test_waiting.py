@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.models import CreditBalance
+from tests.airflow_names import TaskDeferred
 from tests.gate.airflow_part import MODES, TaskInstance, first_event, run_to_the_end
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_leadmagic.compat.deferral import finish_even_if_cancelled
 from airflow_provider_leadmagic.hooks import leadmagic
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.uninterrupted import to_the_end
 
 if TYPE_CHECKING:
     from pytest_mock import MockerFixture
@@ -58,7 +58,7 @@ def test_the_reason_for_being_cancelled_is_passed_on() -> None:
 
     async def run() -> tuple[object, ...]:
         question = Question()
-        asker = asyncio.create_task(to_the_end(question.ask()))
+        asker = asyncio.create_task(finish_even_if_cancelled(question.ask()))
         await question.asked.wait()
         asker.cancel("a person")
         await asyncio.sleep(0)
@@ -71,7 +71,7 @@ def test_the_reason_for_being_cancelled_is_passed_on() -> None:
 
 
 def test_work_that_nobody_cancels_gives_its_result() -> None:
-    assert asyncio.run(to_the_end(asyncio.sleep(0, "done"))) == "done"
+    assert asyncio.run(finish_even_if_cancelled(asyncio.sleep(0, "done"))) == "done"
 
 
 def test_work_that_fails_says_so() -> None:
@@ -79,7 +79,7 @@ def test_work_that_fails_says_so() -> None:
         raise LookupError("nothing there")
 
     with pytest.raises(LookupError, match="nothing there"):
-        asyncio.run(to_the_end(fail()))
+        asyncio.run(finish_even_if_cancelled(fail()))
 
 
 def test_who_was_cancelled_ends_so_also_where_the_work_failed() -> None:
@@ -90,7 +90,7 @@ def test_who_was_cancelled_ends_so_also_where_the_work_failed() -> None:
             await question.ask()
             raise LookupError("nothing there")
 
-        asker = asyncio.create_task(to_the_end(fail()))
+        asker = asyncio.create_task(finish_even_if_cancelled(fail()))
         await question.cancel_meanwhile(asker)
         with pytest.raises(asyncio.CancelledError) as caught:
             await asker

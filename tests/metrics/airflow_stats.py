@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow.providers.common.compat.sdk import Stats
+from airflow_provider_leadmagic.compat.imports import Stats
 
 
 def configure_stats() -> None:

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from airflow_provider_leadmagic.compat.imports import AirflowSkipException
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError, LeadMagicAuthenticationError
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from tests.gate.airflow_part import TaskInstance

@@ -7,14 +7,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, BaseOperator
 
+from airflow_provider_leadmagic.compat.imports import AirflowSkipException, BaseOperator
 from airflow_provider_leadmagic.exceptions import (
     InsufficientCreditsError,
     LeadMagicNotFoundError,
     LeadMagicResponseError,
 )
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
+from tests.airflow_names import DAG
 from tests.gate.airflow_part import TaskInstance
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseOperatorLink
 
+from airflow_provider_leadmagic.compat.imports import BaseOperatorLink
 from airflow_provider_leadmagic.get_provider_info import get_provider_info
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 from demo.local_airflow import IS_AIRFLOW_3
+from tests.airflow_names import DAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseNotifier, dag, task
+try:
+    from airflow.sdk import BaseNotifier, dag, task
+except ModuleNotFoundError:  # Airflow 2.11
+    from airflow.decorators import dag, task
+    from airflow.notifications.basenotifier import BaseNotifier
 
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor

@@ -6,7 +6,10 @@ import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from airflow.providers.common.compat.sdk import DAG
+try:
+    from airflow.sdk import DAG
+except ModuleNotFoundError:  # Airflow 2.11
+    from airflow import DAG
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 

@@ -6,7 +6,10 @@ import logging
 import os
 from datetime import datetime, timedelta
 
-from airflow.providers.common.compat.sdk import dag, task
+try:
+    from airflow.sdk import dag, task
+except ModuleNotFoundError:  # Airflow 2.11
+    from airflow.decorators import dag, task
 
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from airflow.providers.common.compat.sdk import dag
+try:
+    from airflow.sdk import dag
+except ModuleNotFoundError:  # Airflow 2.11
+    from airflow.decorators import dag
 
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 

@@ -1,11 +1,14 @@
-"""Whether Airflow still waits for a task, or somebody ended it."""
+"""What Airflow knows of a task beyond its context: its state, its first reschedule, and values kept across attempts."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from airflow.sdk.execution_time.comms import GetTaskStates
 
 #: States of a task that ran and shall not go on. The others are those of one that goes on, here or in another process.
@@ -64,3 +67,51 @@ def _question(task_instance: Any) -> GetTaskStates:
 
 def _only(states: dict[str, dict[str, Any]]) -> str | None:
     return next((state for of_a_run in states.values() for state in of_a_run.values()), None)
+
+
+def first_reschedule(task_instance: Any, retries: int, context: Any) -> datetime | None:
+    """
+    Return when a rescheduled sensor poked first: Airflow 3 knows by the task instance, Airflow 2 by its database.
+
+    :param task_instance: The task instance.
+    :param retries: The task's ``retries``.
+    :param context: The task's context.
+    """
+    if hasattr(task_instance, "get_first_reschedule_date"):
+        return cast("datetime | None", task_instance.get_first_reschedule_date(context))
+    from airflow.sensors.base import _orig_start_date
+
+    ids = {name: getattr(task_instance, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+    return cast("datetime | None", _orig_start_date(**ids, try_number=(task_instance.max_tries or 0) - retries + 1))
+
+
+class TaskStateStore(Protocol):
+    """Airflow 3.3+: keeps values with a task. They outlive an attempt, and also a clear."""
+
+    def get(self, key: str) -> Any: ...
+    def set(self, key: str, value: Any) -> None: ...
+
+
+class AssetStateStore(Protocol):
+    """Airflow 3.3+: keeps values with an asset, for the triggers of its watchers, across restarts."""
+
+    async def aget(self, key: str) -> Any: ...
+    async def aset(self, key: str, value: Any) -> None: ...
+
+
+def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
+    """
+    Return the state store of a task; None before Airflow 3.3.
+
+    :param context: The task's context.
+    """
+    return cast("TaskStateStore | None", context.get("task_state_store"))
+
+
+def asset_state_store(trigger: object) -> AssetStateStore | None:
+    """
+    Return the state store of a watcher's asset; None before Airflow 3.3.
+
+    :param trigger: The watcher's trigger.
+    """
+    return cast("AssetStateStore | None", getattr(trigger, "asset_state_store", None))

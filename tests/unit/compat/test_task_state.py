@@ -11,7 +11,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from airflow_provider_leadmagic.bulk.task_state import OVER, astate_of, state_of
+from airflow_provider_leadmagic.compat.task_state import OVER, astate_of, state_of
 from demo.local_airflow import IS_AIRFLOW_3
 from tests.bulk_operator.airflow_part import TaskInstance
 
