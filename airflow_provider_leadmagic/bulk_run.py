@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.api.models import json_number, parse_credits
+from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.bulk.files import ResultFiles
 from airflow_provider_leadmagic.bulk.joining import EarlierTries
 from airflow_provider_leadmagic.bulk.order import BulkOrder
@@ -18,11 +20,9 @@ from airflow_provider_leadmagic.compat.task_state import task_state_store
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError, LeadMagicError
 from airflow_provider_leadmagic.gate import gate_opens
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.models import json_number, parse_credits
-from airflow_provider_leadmagic.products import find_bulk_product
 
 if TYPE_CHECKING:
-    from airflow_provider_leadmagic.bulk_job import BulkJob
+    from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk_waiting import Wait
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Context

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from airflow.triggers.base import BaseTrigger
 
+    from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.record import JobRecord
-    from airflow_provider_leadmagic.bulk_job import BulkJob
     from airflow_provider_leadmagic.compat.imports import Log
 
 

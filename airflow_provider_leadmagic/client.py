@@ -10,25 +10,26 @@ from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
-from airflow_provider_leadmagic import retry_policy
-from airflow_provider_leadmagic.analytics import Analytics, checked_days
-from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
-from airflow_provider_leadmagic.bulk_calls import BulkCalls
-from airflow_provider_leadmagic.error_answers import error_from
+from airflow_provider_leadmagic.api import retry
+from airflow_provider_leadmagic.api.analytics import Analytics, checked_days
+from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.api.bulk import BulkCalls
+from airflow_provider_leadmagic.api.errors import error_from
+from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway, is_finite
+from airflow_provider_leadmagic.api.products import find_product
+from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.transport import Transport
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicError,
     LeadMagicResponseError,
 )
-from airflow_provider_leadmagic.models import CreditBalance, is_finite
-from airflow_provider_leadmagic.products import find_product
-from airflow_provider_leadmagic.runway import CreditsRunway
-from airflow_provider_leadmagic.transport import Answer, Transport
-from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
+
+    from airflow_provider_leadmagic.api.response import Answer
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,8 @@ class LeadMagicClient(BulkCalls):
         self._transport = Transport(api_key, normalize_base_url(base_url), parse_timeout("timeout", timeout))
         self._owner = owner
         self._observer = observer
-        self._free = retry_policy.free_calls(max_tries)
-        self._paid = retry_policy.paid_calls(max_tries)
+        self._free = retry.free_calls(max_tries)
+        self._paid = retry.paid_calls(max_tries)
         self._balance: CreditBalance | None = None
         self._balance_read_at = 0.0
         self._credits_remaining: Decimal | None = None
@@ -161,7 +162,7 @@ class LeadMagicClient(BulkCalls):
 
         Repeated only when the request certainly was not carried out: it never reached LeadMagic, or was told 429.
 
-        :param product: One of :data:`~airflow_provider_leadmagic.products.PRODUCTS`, ``email_finder`` for example.
+        :param product: One of :data:`~airflow_provider_leadmagic.api.products.PRODUCTS`, ``email_finder`` for example.
         :param fields: What is known of the record, under LeadMagic's field names.
         :return: LeadMagic's answer; ``credits_consumed`` in it is the price paid.
         :raises InsufficientCreditsError: If the balance does not cover the lookup.

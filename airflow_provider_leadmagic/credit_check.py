@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.models import format_credits, json_number
-from airflow_provider_leadmagic.runway import rounded_down
+from airflow_provider_leadmagic.api.models import format_credits, json_number, rounded_down
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from airflow_provider_leadmagic.models import CreditBalance
-    from airflow_provider_leadmagic.runway import CreditsRunway
+    from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_leadmagic.arguments import check_choice
-from airflow_provider_leadmagic.models import parse_credits
-from airflow_provider_leadmagic.wording import shown
+from airflow_provider_leadmagic.api.models import parse_credits
+from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.validation import check_choice
 
 if TYPE_CHECKING:
-    from airflow_provider_leadmagic.models import CreditBalance
+    from airflow_provider_leadmagic.api.models import CreditBalance
 
 Direction = Literal["rises_to", "falls_below"]
 

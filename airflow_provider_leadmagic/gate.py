@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic import exceptions
+from airflow_provider_leadmagic.api.models import CreditBalance, format_credits
+from airflow_provider_leadmagic.api.text import shown
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.models import CreditBalance, format_credits
-from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.imports import Log

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_leadmagic.compat.imports import Stats
 
 if TYPE_CHECKING:
+    from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.exceptions import LeadMagicError
-    from airflow_provider_leadmagic.models import CreditBalance
 
 
 class BalanceMetrics:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.models import format_credits, json_number
-from airflow_provider_leadmagic.wording import clean
+from airflow_provider_leadmagic.api.models import format_credits, json_number
+from airflow_provider_leadmagic.api.text import clean
 
 if TYPE_CHECKING:
+    from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.imports import Log
     from airflow_provider_leadmagic.crossing import Crossing
     from airflow_provider_leadmagic.exceptions import LeadMagicError
-    from airflow_provider_leadmagic.models import CreditBalance
 
 
 def crossing_event(balance: CreditBalance, crossing: Crossing, conn_id: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_leadmagic.api.products import PRODUCTS
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
-from airflow_provider_leadmagic.products import PRODUCTS
 from airflow_provider_leadmagic.sandbox.products import PRODUCTS as SOLD_BY_THE_SANDBOX
 from tests.airflow_home import REPOSITORY
 

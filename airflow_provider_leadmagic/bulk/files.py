@@ -9,10 +9,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from airflow_provider_leadmagic.api.text import clean
 from airflow_provider_leadmagic.bulk.formats import format_of
 from airflow_provider_leadmagic.bulk.places import find_place, storage_errors_as
 from airflow_provider_leadmagic.bulk.row_writers import WRITERS
-from airflow_provider_leadmagic.wording import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

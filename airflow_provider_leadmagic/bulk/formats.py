@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_leadmagic.wording import clean
+from airflow_provider_leadmagic.api.text import clean
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.bulk.places import Place

@@ -11,8 +11,8 @@ from airflow_provider_leadmagic.bulk.job_name import is_order
 from airflow_provider_leadmagic.bulk.record import JobRecord
 
 if TYPE_CHECKING:
+    from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.order import BulkOrder
-    from airflow_provider_leadmagic.bulk_job import BulkJob
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.task_state import TaskStateStore
 

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_leadmagic.api.models import format_credits
 from airflow_provider_leadmagic.bulk.job_name import job_name
 from airflow_provider_leadmagic.exceptions import (
     CreditsLimitError,
@@ -13,13 +14,12 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicRequestError,
     LeadMagicResponseError,
 )
-from airflow_provider_leadmagic.models import format_credits
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.rows import RowSource
-    from airflow_provider_leadmagic.bulk_job import BulkJob
     from airflow_provider_leadmagic.client import LeadMagicClient
 
 log = logging.getLogger(__name__)

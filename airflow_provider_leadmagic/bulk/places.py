@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
-from airflow_provider_leadmagic.wording import clean, shown
+from airflow_provider_leadmagic.api.text import clean, shown
 
 if TYPE_CHECKING:
     import re

@@ -16,10 +16,10 @@ from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicRespo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from airflow_provider_leadmagic.api.bulk import BulkCalls
+    from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.row_results import RowResult
     from airflow_provider_leadmagic.bulk.spool import Spool
-    from airflow_provider_leadmagic.bulk_calls import BulkCalls
-    from airflow_provider_leadmagic.bulk_job import BulkJob
 
     Watch = Callable[[Iterator[RowResult]], Iterator[RowResult]]
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.api.text import clean
 from airflow_provider_leadmagic.bulk.agreement import agree
 from airflow_provider_leadmagic.bulk.digest import RowsDigest
 from airflow_provider_leadmagic.bulk.job_name import digest_in
@@ -15,17 +16,16 @@ from airflow_provider_leadmagic.bulk.result_reads import read_results
 from airflow_provider_leadmagic.bulk.row_results import FAILED, SKIPPED, SUCCESS
 from airflow_provider_leadmagic.bulk.spool import Spool
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
-from airflow_provider_leadmagic.wording import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provider_leadmagic.api.bulk import BulkCalls
+    from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.files import ResultFiles
     from airflow_provider_leadmagic.bulk.row_results import RowResult
     from airflow_provider_leadmagic.bulk.row_writers import RowWriter
     from airflow_provider_leadmagic.bulk.rows import RowSource
-    from airflow_provider_leadmagic.bulk_calls import BulkCalls
-    from airflow_provider_leadmagic.bulk_job import BulkJob
 
 log = logging.getLogger(__name__)
 

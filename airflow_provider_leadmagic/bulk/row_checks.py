@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.api.text import shown
 from airflow_provider_leadmagic.bulk.digest import RowsDigest
-from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
+    from airflow_provider_leadmagic.api.products import Product
     from airflow_provider_leadmagic.bulk.rows import RowSource
-    from airflow_provider_leadmagic.products import Product
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.api.text import clean, shown
 from airflow_provider_leadmagic.bulk.formats import format_of
 from airflow_provider_leadmagic.bulk.places import find_place, storage_errors_as
-from airflow_provider_leadmagic.wording import clean, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from airflow_provider_leadmagic.models import is_finite, json_number
-from airflow_provider_leadmagic.wording import clean
+from airflow_provider_leadmagic.api.models import is_finite, json_number
+from airflow_provider_leadmagic.api.text import clean
 
 SUCCESS = "success"
 FAILED = "failed"

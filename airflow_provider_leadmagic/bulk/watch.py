@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.bulk_job import BulkJob
+from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicNotFoundError, LeadMagicTimeoutError
 from airflow_provider_leadmagic.gate import error_event, error_from_event, requested_wait
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from airflow_provider_leadmagic.api.models import format_credits, parse_credits
 from airflow_provider_leadmagic.cli.command import MAX_TRIES, command
 from airflow_provider_leadmagic.cli.errors import complain, fail
 from airflow_provider_leadmagic.cli.output import write, write_json
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.models import format_credits, parse_credits
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from decimal import Decimal
 
-    from airflow_provider_leadmagic.models import CreditBalance
+    from airflow_provider_leadmagic.api.models import CreditBalance
 
 EXIT_INSUFFICIENT = 1
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.analytics import MAX_DAYS, checked_days
+from airflow_provider_leadmagic.api.analytics import MAX_DAYS, checked_days
+from airflow_provider_leadmagic.api.models import format_credits, rounded_down
+from airflow_provider_leadmagic.api.text import shown
 from airflow_provider_leadmagic.cli.command import MAX_TRIES, command
 from airflow_provider_leadmagic.cli.errors import fail
 from airflow_provider_leadmagic.cli.output import write, write_json
 from airflow_provider_leadmagic.cli.usage_table import usage_table
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.models import format_credits
-from airflow_provider_leadmagic.runway import rounded_down
-from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
     from argparse import Namespace

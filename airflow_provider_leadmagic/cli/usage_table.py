@@ -9,8 +9,8 @@ from rich import box
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from airflow_provider_leadmagic.models import format_credits, is_finite
-from airflow_provider_leadmagic.wording import clean
+from airflow_provider_leadmagic.api.models import format_credits, is_finite
+from airflow_provider_leadmagic.api.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

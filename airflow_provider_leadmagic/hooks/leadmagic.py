@@ -7,8 +7,10 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
-from airflow_provider_leadmagic.bulk_calls import BulkCalls
+from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.api.bulk import BulkCalls
+from airflow_provider_leadmagic.api.models import format_credits
+from airflow_provider_leadmagic.api.text import shown
 from airflow_provider_leadmagic.client import (
     DEFAULT_MAX_TRIES,
     DEFAULT_TIMEOUT,
@@ -28,16 +30,13 @@ from airflow_provider_leadmagic.exceptions import (
 )
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
 from airflow_provider_leadmagic.metrics import BalanceMetrics
-from airflow_provider_leadmagic.models import format_credits
-from airflow_provider_leadmagic.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_leadmagic.analytics import Analytics
+    from airflow_provider_leadmagic.api.analytics import Analytics
+    from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
     from airflow_provider_leadmagic.compat.imports import Connection
-    from airflow_provider_leadmagic.models import CreditBalance
-    from airflow_provider_leadmagic.runway import CreditsRunway
 
 #: Longest wait of ``test_connection``, in seconds: somebody is looking at a button.
 TEST_TIMEOUT = 10.0

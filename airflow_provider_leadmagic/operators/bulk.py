@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.api.validation import check_choice, check_flag, check_seconds
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import BaseOperator, conf, path_text
 from airflow_provider_leadmagic.exceptions import LeadMagicError

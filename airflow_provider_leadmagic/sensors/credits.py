@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.arguments import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.api.models import CreditBalance, parse_credits
+from airflow_provider_leadmagic.api.validation import check_choice, check_flag, check_seconds
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import (
     AirflowRescheduleException,
@@ -27,7 +28,6 @@ from airflow_provider_leadmagic.gate import (
     warn_of_short_interval,
 )
 from airflow_provider_leadmagic.links import CREDITS_LINKS
-from airflow_provider_leadmagic.models import CreditBalance, parse_credits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,8 +45,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
     The mode decides what waiting costs, never how it ends: poke, reschedule and deferrable have the same outcome and
     return the same value, the balance that opened the gate (see
-    :meth:`~airflow_provider_leadmagic.models.CreditBalance.report`). A balance that suffices on the first look opens
-    the gate with one request and without deferring.
+    :meth:`~airflow_provider_leadmagic.api.models.CreditBalance.report`). A balance that suffices on the first look
+    opens the gate with one request and without deferring.
 
     What does not answer (429, 5xx, no connection, an unreadable body) counts as "not yet", however often. What waiting
     cannot mend (a wrong key, a missing permission, a redirect, a balance that is no number) fails at once, also

@@ -17,7 +17,7 @@ from airflow_provider_leadmagic.triggers.look_client import client_for_one_look
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from airflow_provider_leadmagic.models import CreditBalance
+    from airflow_provider_leadmagic.api.models import CreditBalance
 
 log = logging.getLogger(__name__)
 

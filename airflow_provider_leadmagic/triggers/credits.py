@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_leadmagic.arguments import check_flag, check_seconds, check_text
+from airflow_provider_leadmagic.api.models import parse_credits
+from airflow_provider_leadmagic.api.validation import check_flag, check_seconds, check_text
 from airflow_provider_leadmagic.compat.task_state import asset_state_store
 from airflow_provider_leadmagic.crossing import Crossing, Direction
 from airflow_provider_leadmagic.gate import (
@@ -17,7 +18,6 @@ from airflow_provider_leadmagic.gate import (
     tolerate_failed_look,
     warn_of_short_interval,
 )
-from airflow_provider_leadmagic.models import parse_credits
 from airflow_provider_leadmagic.triggers.balance_trigger import BalanceTrigger
 from airflow_provider_leadmagic.watch import crossing_event, tell_change, tell_failed_look, tell_lost_memory
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from decimal import Decimal
 
-    from airflow_provider_leadmagic.models import CreditBalance
+    from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.triggers.armed_flag import ArmedFlag
     from airflow_provider_leadmagic.triggers.balance_poll import Look
 
@@ -120,7 +120,7 @@ class CreditsCrossingTrigger(BalanceTrigger):
     A failed look fires nothing and ends nothing: it is in the triggerer's log, and the next look tries again.
 
     The payload of the event is what a gate returns (see
-    :meth:`~airflow_provider_leadmagic.models.CreditBalance.report`), and ``direction``, ``hysteresis`` and
+    :meth:`~airflow_provider_leadmagic.api.models.CreditBalance.report`), and ``direction``, ``hysteresis`` and
     ``leadmagic_conn_id``.
 
     :param direction: ``rises_to`` or ``falls_below``.

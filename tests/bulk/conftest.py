@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_leadmagic.bulk_job import BulkJob
+from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.client import LeadMagicClient
 
 NOBODY = 65534

@@ -6,9 +6,9 @@ from datetime import date
 
 import pytest
 
+from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.bulk.row_checks import RowSummary, check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
-from airflow_provider_leadmagic.products import find_bulk_product
 
 FINDER = find_bulk_product("email_finder")
 JANE = {"full_name": "Jane Doe", "domain": "acme.example"}

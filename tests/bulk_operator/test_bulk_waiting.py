@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_leadmagic import bulk_waiting
+from airflow_provider_leadmagic.api.jobs import BulkJob
+from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.bulk.record import JobRecord
 from airflow_provider_leadmagic.bulk.watch import JobWatch
-from airflow_provider_leadmagic.bulk_job import BulkJob
 from airflow_provider_leadmagic.bulk_waiting import TriggererWait, WorkerWait
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicTimeoutError
 from airflow_provider_leadmagic.gate import open_event
-from airflow_provider_leadmagic.models import CreditBalance
 from tests.bulk_operator.airflow_part import TaskInstance
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_leadmagic.models import CreditBalance
+from airflow_provider_leadmagic.api.models import CreditBalance
 
 
 def rows(outcome):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_leadmagic.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_leadmagic.bulk_job import BulkJob, CostPreview, check_job_id
+from airflow_provider_leadmagic.api.jobs import BulkJob, CostPreview, check_job_id
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
 STATUS = {

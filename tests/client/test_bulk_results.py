@@ -11,7 +11,8 @@ from decimal import Decimal
 import pytest
 from urllib3 import HTTPResponse
 
-from airflow_provider_leadmagic import bulk_calls, transport
+from airflow_provider_leadmagic.api import bulk as bulk_calls
+from airflow_provider_leadmagic.api import transport
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicAuthenticationError,

@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from airflow_provider_leadmagic import bulk_calls
+from airflow_provider_leadmagic.api import bulk as bulk_calls
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import (
     InsufficientCreditsError,
@@ -86,7 +86,7 @@ def temporary_files(monkeypatch) -> list[object]:
         made.append(make(*args, **options))
         return made[-1]
 
-    monkeypatch.setattr("airflow_provider_leadmagic.bulk_body.tempfile.TemporaryFile", remember)
+    monkeypatch.setattr("airflow_provider_leadmagic.api.bulk.tempfile.TemporaryFile", remember)
     return made
 
 

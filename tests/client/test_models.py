@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pytest
 
+from airflow_provider_leadmagic.api.models import CreditBalance, format_credits, json_number, parse_credits
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
-from airflow_provider_leadmagic.models import CreditBalance, format_credits, json_number, parse_credits
 
 NOW = datetime(2026, 11, 5, 3, 0, tzinfo=UTC)
 

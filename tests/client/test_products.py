@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_leadmagic.products import PRODUCTS, Product, find_bulk_product, find_product
+from airflow_provider_leadmagic.api.products import PRODUCTS, Product, find_bulk_product, find_product
 
 BULK = {
     "email_finder": "/v1/people/email-finder",

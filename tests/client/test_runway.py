@@ -9,14 +9,13 @@ from decimal import Decimal
 
 import pytest
 
+from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway, rounded_down
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicAuthenticationError,
     LeadMagicNotFoundError,
     LeadMagicResponseError,
 )
-from airflow_provider_leadmagic.models import CreditBalance
-from airflow_provider_leadmagic.runway import CreditsRunway, rounded_down
 
 USAGE, CREDITS, REFRESH = "/v1/analytics/credits", "/v1/credits", "/v1/credits/refresh"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from airflow_provider_leadmagic import transport
+from airflow_provider_leadmagic.api import transport
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.models.trigger import Trigger
 
+from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.models import CreditBalance
 from airflow_provider_leadmagic.triggers import balance_poll
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from demo.local_airflow import IS_AIRFLOW_3

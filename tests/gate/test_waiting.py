@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.models import CreditBalance
 from tests.airflow_names import TaskDeferred
 from tests.gate.airflow_part import MODES, TaskInstance, first_event, run_to_the_end
 

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from airflow_provider_leadmagic.bulk_calls import BulkCalls
+from airflow_provider_leadmagic.api.bulk import BulkCalls
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicAuthenticationError,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from airflow_provider_leadmagic import transport
+from airflow_provider_leadmagic.api import transport
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
 from tests.hostile.answers import CHUNKED, CSV, FOREVER, bomb, chunk, sized
 from tests.hostile.conftest import SOON, TIMEOUT

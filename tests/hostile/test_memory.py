@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_leadmagic.api.response import Answer
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
-from airflow_provider_leadmagic.transport import Answer
 from tests.airflow_home import REPOSITORY
 from tests.hostile.answers import CHUNKED, CSV, JSON, OK, bomb, sized
 from tests.hostile.measured_call import TIMEOUT

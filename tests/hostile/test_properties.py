@@ -11,19 +11,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_leadmagic.base_url import is_loopback, normalize_base_url
-from airflow_provider_leadmagic.bulk_job import BulkJob
+from airflow_provider_leadmagic.api.base_url import is_loopback, normalize_base_url
+from airflow_provider_leadmagic.api.errors import error_from, parse_retry_after
+from airflow_provider_leadmagic.api.jobs import BulkJob
+from airflow_provider_leadmagic.api.models import (
+    CreditBalance,
+    format_credits,
+    json_number,
+    parse_amount,
+    parse_credits,
+)
+from airflow_provider_leadmagic.api.response import Answer
+from airflow_provider_leadmagic.api.text import clean
 from airflow_provider_leadmagic.client import LeadMagicClient
-from airflow_provider_leadmagic.error_answers import error_from, parse_retry_after
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicError,
     LeadMagicResponseError,
 )
 from airflow_provider_leadmagic.gate import error_event, error_from_event
-from airflow_provider_leadmagic.models import CreditBalance, format_credits, json_number, parse_amount, parse_credits
-from airflow_provider_leadmagic.transport import Answer
-from airflow_provider_leadmagic.wording import clean
 from tests.hostile.answers import JSON, WHOLE, sized
 from tests.hostile.raw_server import RawServer
 

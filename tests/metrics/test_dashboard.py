@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.exceptions import LeadMagicServerError
 from airflow_provider_leadmagic.metrics import BalanceMetrics
-from airflow_provider_leadmagic.models import CreditBalance
 from tests.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:

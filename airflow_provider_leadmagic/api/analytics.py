@@ -6,12 +6,12 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from airflow_provider_leadmagic.wording import shown
+from airflow_provider_leadmagic.api.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_leadmagic.transport import Answer
+    from airflow_provider_leadmagic.api.response import Answer
 
 #: Longest window LeadMagic looks back over, in days.
 MAX_DAYS = 90

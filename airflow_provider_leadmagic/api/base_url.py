@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
+from airflow_provider_leadmagic.api.text import shown
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
-from airflow_provider_leadmagic.wording import shown
 
 DEFAULT_BASE_URL = "https://api.leadmagic.io"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.wording import shown
+from airflow_provider_leadmagic.api.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

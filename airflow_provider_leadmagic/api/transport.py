@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import requests
@@ -17,18 +13,19 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_leadmagic import __version__
-from airflow_provider_leadmagic.base_url import is_loopback
-from airflow_provider_leadmagic.bounded_answers import BoundedAdapter, deadline_of
+from airflow_provider_leadmagic.api.base_url import is_loopback
+from airflow_provider_leadmagic.api.deadlines import BoundedAdapter, deadline_of
+from airflow_provider_leadmagic.api.errors import explain
+from airflow_provider_leadmagic.api.response import Answer
+from airflow_provider_leadmagic.api.text import clean
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicConnectionError,
     LeadMagicResponseError,
 )
-from airflow_provider_leadmagic.failed_exchange import explain
-from airflow_provider_leadmagic.wording import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +33,6 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 10.0
 #: Largest body that is read. A balance has some 200 bytes, an enriched company some 20 kB.
 MAX_BODY_BYTES = 10 * 1024 * 1024
-#: Longest number that is taken for one: the largest float has 309 digits, and may be written with decimals.
-MOST_DIGITS = 1000
 #: Most bytes of a download that are in memory at once, and the fewest that have to come within the timeout: by default
 #: some 2 kB a second, which no line is too slow for.
 DOWNLOAD_PIECE = 64 * 1024
@@ -45,67 +40,6 @@ DOWNLOAD_PIECE = 64 * 1024
 MAX_DOWNLOAD_BYTES = 32 * 1024**3
 #: What is unpacked: a thousandfold at most, while newer encodings, and layers of them, make terabytes of a packet.
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back: status, headers and body, before anyone judged it."""
-
-    call: str
-    status: int
-    headers: Mapping[str, str]
-    text: str
-    clean: Callable[[object], str | None] = field(repr=False)
-    """Makes text out of it fit for a message."""
-
-    def json(self, *, exact_numbers: bool = False) -> Any:
-        """
-        Parse the body.
-
-        :param exact_numbers: Read every number as Decimal, and refuse an object that has two values for one name:
-            what decides about money must not depend on which of them is read.
-        :raises LeadMagicResponseError: If the body is not JSON. Transient, as it is usually a proxy's error page.
-        """
-        number, fields = (_exact_number, self._unambiguous) if exact_numbers else (None, None)
-        try:
-            return json.loads(self.text, parse_float=number, parse_int=number, object_pairs_hook=fields)
-        except (ValueError, RecursionError):
-            kind = self.clean(self.headers.get("Content-Type")) or "no content type"
-            raise LeadMagicResponseError(
-                f"{self.call} was answered {self.status} with a body that is not JSON ({kind})",
-                status=self.status,
-                transient=True,
-            ) from None
-
-    def _unambiguous(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            raise LeadMagicResponseError(f"{self.call} was answered with JSON that has two values for one name")
-        return fields
-
-    def json_object(self) -> dict[str, Any]:
-        """
-        Parse the body, which has to be an object.
-
-        :raises LeadMagicResponseError: If it is anything else.
-        """
-        body = self.json()
-        if not isinstance(body, dict):
-            raise LeadMagicResponseError(f"{self.call} was answered with JSON that is no object", status=self.status)
-        return body
-
-
-def _exact_number(digits: str) -> Decimal:
-    # No number is as long as that, and none that is should stay in the cache.
-    return _decimal(digits) if len(digits) <= MOST_DIGITS else Decimal("NaN")
-
-
-@lru_cache(1024)  # a body of five million ones must not become five million objects
-def _decimal(digits: str) -> Decimal:
-    try:
-        return Decimal(digits)
-    except InvalidOperation:
-        return Decimal("NaN")  # an exponent beyond all reason, which no check of ours lets pass
 
 
 class ApiKeyAuth(AuthBase):

@@ -8,9 +8,9 @@ from dataclasses import fields as dataclass_fields
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.api.models import format_credits, is_finite
+from airflow_provider_leadmagic.api.text import clean, shown
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
-from airflow_provider_leadmagic.models import format_credits, is_finite
-from airflow_provider_leadmagic.wording import clean, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
