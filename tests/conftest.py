@@ -13,7 +13,7 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import NodeManager
 
 from demo.local_airflow import AIRFLOW_SERIES
-from tests.airflow_home import HOME
+from tests.support.airflow_home import HOME
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.impatient import impatient_threads
 from demo.local_airflow import wait_until
-from tests.airflow_home import REPOSITORY
+from tests.support.airflow_home import REPOSITORY
 
 PROGRAM = """
 import subprocess, threading

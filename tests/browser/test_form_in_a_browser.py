@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.local_airflow import AIRFLOW_SERIES, LocalAirflow
-from tests.airflow_home import HOME, REPOSITORY
+from tests.support.airflow_home import HOME, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

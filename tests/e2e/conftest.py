@@ -10,8 +10,8 @@ import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from demo.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
-from tests.airflow_home import HOME, IGNORED, REPOSITORY
 from tests.e2e.bulk_accounts import IN_THE_TRIGGERER, ON_THE_WORKER, ROWS, STORIES
+from tests.support.airflow_home import HOME, IGNORED, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

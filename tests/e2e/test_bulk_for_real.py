@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.local_airflow import IS_AIRFLOW_3, wait_until
-from tests.airflow_home import HOME
 from tests.e2e.bulk_accounts import ROWS, STORIES
 from tests.e2e.conftest import CANARY, run_to_the_end
 from tests.e2e.person import kill_whoever_talks_to, mark_failed
+from tests.support.airflow_home import HOME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from airflow_provider_leadmagic.client import LeadMagicClient
-from tests.hostile.raw_server import RawServer
+from tests.support.raw_server import RawServer
 
 # The same examples each time, as a build must not fail by chance; HYPOTHESIS_PROFILE=explore looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100, database=None)

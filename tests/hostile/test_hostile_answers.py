@@ -16,7 +16,7 @@ from airflow_provider_leadmagic.exceptions import (
 )
 from tests.hostile.answers import BALANCE, CHUNKED, FOREVER, JSON, OK, WHOLE, bomb, chunk, sized
 from tests.hostile.conftest import API_KEY, SLACK
-from tests.hostile.raw_server import SILENCE, endless, saying, trickling
+from tests.support.raw_server import SILENCE, endless, saying, trickling
 
 GZIP = JSON + b"Content-Encoding: gzip\r\n"
 

@@ -11,7 +11,7 @@ from airflow_provider_leadmagic import transport
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
 from tests.hostile.answers import CHUNKED, CSV, FOREVER, bomb, chunk, sized
 from tests.hostile.conftest import SOON, TIMEOUT
-from tests.hostile.raw_server import SILENCE, endless, saying, trickling
+from tests.support.raw_server import SILENCE, endless, saying, trickling
 
 ROWS = b"row_index,status\r\n" + b"0,success\r\n" * 10
 PIECE = b"x" * transport.DOWNLOAD_PIECE

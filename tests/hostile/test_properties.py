@@ -25,7 +25,7 @@ from airflow_provider_leadmagic.models import CreditBalance, format_credits, jso
 from airflow_provider_leadmagic.transport import Answer
 from airflow_provider_leadmagic.wording import clean
 from tests.hostile.answers import JSON, WHOLE, sized
-from tests.hostile.raw_server import RawServer
+from tests.support.raw_server import RawServer
 
 KEY = "lm_0123456789abcdef"
 JSON_VALUES = st.recursive(
