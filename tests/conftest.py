@@ -12,7 +12,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import NodeManager
 
-from demo.local_airflow import AIRFLOW_SERIES
+from dev.local_airflow import AIRFLOW_SERIES
 from tests.support.airflow_home import HOME
 
 if TYPE_CHECKING:

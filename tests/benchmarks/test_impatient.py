@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from benchmarks.impatient import impatient_threads
-from demo.local_airflow import wait_until
+from dev.local_airflow import wait_until
 from tests.support.airflow_home import REPOSITORY
 
 PROGRAM = """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import AIRFLOW_SERIES, LocalAirflow
+from dev.local_airflow import AIRFLOW_SERIES, LocalAirflow
 from tests.support.airflow_home import HOME, REPOSITORY
 
 if TYPE_CHECKING:

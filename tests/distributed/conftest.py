@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import LocalAirflowError, wait_until
+from dev.local_airflow import LocalAirflowError, wait_until
 from tests.distributed.gates import DAGS, POKING_POOL, POKING_SLOTS, all_gates, write_plan
 from tests.support.airflow_home import HOME, REPOSITORY
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-from demo.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
+from dev.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
 from tests.e2e.bulk_accounts import IN_THE_TRIGGERER, ON_THE_WORKER, ROWS, STORIES
 from tests.support.airflow_home import HOME, IGNORED, REPOSITORY
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import IS_AIRFLOW_3, wait_until
+from dev.local_airflow import IS_AIRFLOW_3, wait_until
 from tests.e2e.bulk_accounts import ROWS, STORIES
 from tests.e2e.conftest import CANARY, run_to_the_end
 from tests.e2e.person import kill_whoever_talks_to, mark_failed
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from demo.local_airflow import LocalAirflow
+    from dev.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.e2e
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
-from demo.local_airflow import AIRFLOW_SERIES
+from dev.local_airflow import AIRFLOW_SERIES
 from tests.support.airflow_home import REPOSITORY
 
 pytestmark = pytest.mark.e2e

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.local_airflow import AIRFLOW_SERIES, IS_AIRFLOW_3, wait_until
+from dev.local_airflow import AIRFLOW_SERIES, IS_AIRFLOW_3, wait_until
 from tests.e2e.conftest import CANARY, WRONG_CANARY, run_to_the_end
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from demo.local_airflow import LocalAirflow
+    from dev.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.e2e
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-from demo.local_airflow import LocalAirflow, wait_until
+from dev.local_airflow import LocalAirflow, wait_until
 from tests.support.airflow_home import HOME, REPOSITORY
 from tests.support.listeners import Statsd
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import IS_AIRFLOW_3, wait_until
+from dev.local_airflow import IS_AIRFLOW_3, wait_until
 from tests.e2e.conftest import run_to_the_end
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from demo.local_airflow import LocalAirflow
+    from dev.local_airflow import LocalAirflow
 
 pytestmark = [
     pytest.mark.e2e,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import wait_until
+from dev.local_airflow import wait_until
 from tests.matrix import __main__ as matrix
 from tests.matrix import run_cell
 from tests.matrix.versions import Version

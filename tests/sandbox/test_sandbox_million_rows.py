@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 from tests.sandbox.running_command import running
 
 pytestmark = [

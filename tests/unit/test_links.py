@@ -18,7 +18,7 @@ from airflow_provider_leadmagic.get_provider_info import get_provider_info
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.airflow_home import DAGS
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from airflow_provider_leadmagic.cli import credits, definition, sandbox, usage
 from airflow_provider_leadmagic.get_provider_info import get_provider_info
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.sandbox import command as console_script
-from demo.local_airflow import AIRFLOW_SERIES
+from dev.local_airflow import AIRFLOW_SERIES
 from tests.support.airflow_home import REPOSITORY
 
 TAKES_COMMANDS = AIRFLOW_SERIES >= (3, 2)

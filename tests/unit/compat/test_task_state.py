@@ -12,7 +12,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from airflow_provider_leadmagic.bulk.task_state import OVER, astate_of, state_of
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.bulk_task_runner import TaskInstance
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE, get_provider_info
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from demo.local_airflow import AIRFLOW_SERIES
+from dev.local_airflow import AIRFLOW_SERIES
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from demo.local_airflow import AIRFLOW_SERIES
+from dev.local_airflow import AIRFLOW_SERIES
 
 CANARY = "lm_canary_5f0c9b7e2d1a4c83"
 #: Airflow 3.0 and 3.1 keep a connection with such an extra to themselves, and call it undefined.

@@ -20,7 +20,7 @@ from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.operators.bulk import ON_KILL_PATIENCE
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
-from demo.local_airflow import wait_until
+from dev.local_airflow import wait_until
 from tests.support.bulk_task_runner import Killed
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.sensor_runner import running
 
 if TYPE_CHECKING:

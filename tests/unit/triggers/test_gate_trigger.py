@@ -18,7 +18,7 @@ from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.models import CreditBalance
 from airflow_provider_leadmagic.triggers import balance_poll
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -14,7 +14,7 @@ from airflow.models.trigger import Trigger
 
 from airflow_provider_leadmagic.triggers import balance_poll
 from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger, SufficientCreditsTrigger
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 from tests.unit.triggers.test_armed_flag import Store
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-from demo.local_airflow import AIRFLOW_SERIES
+from dev.local_airflow import AIRFLOW_SERIES
 from tests.support.airflow_home import REPOSITORY
 from tests.support.listeners import Collector, Point
 

@@ -1,5 +1,5 @@
 """
-A real Airflow on this machine, for the demo and the end-to-end tests.
+A real Airflow on this machine, for the demo, the end-to-end tests and the benchmark.
 
 It has a home folder of its own, listens on loopback only, and takes every process it started down with it. The
 components are started one by one because ``airflow standalone`` listens on all interfaces and leaves children behind.
