@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dev.local_airflow import IS_AIRFLOW_3, wait_until
-from tests.e2e.conftest import run_to_the_end
+from tests.e2e.conftest import wait_for_run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def test_a_gate_leads_to_leadmagic_while_it_waits_and_after_it_opened(airflow: L
     assert state_of(airflow, WAITING, run_id, "gate") == "deferred"
 
     account.add_credits(100)
-    assert run_to_the_end(airflow, WAITING, run_id, 90) == "success"
+    assert wait_for_run_to_end(airflow, WAITING, run_id, 90) == "success"
     assert links(airflow, WAITING, run_id, "gate") == ADDRESSES
 
 

@@ -24,8 +24,8 @@ from airflow_provider_leadmagic.gate import error_event, error_from_event
 from airflow_provider_leadmagic.models import CreditBalance, format_credits, json_number, parse_amount, parse_credits
 from airflow_provider_leadmagic.transport import Answer
 from airflow_provider_leadmagic.wording import clean
-from tests.hostile.answers import JSON, WHOLE, sized
 from tests.support.raw_server import RawServer
+from tests.support.responses import JSON, WHOLE, sized
 
 KEY = "lm_0123456789abcdef"
 JSON_VALUES = st.recursive(

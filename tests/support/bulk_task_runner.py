@@ -6,7 +6,6 @@ What this one does is checked by the end-to-end tests against a running Airflow.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
-from tests.support.sensor_runner import DEFERRAL_TIMEOUT, first_event
+from tests.support.sensor_runner import wait_for_event
 
 
 class Killed(BaseException):
@@ -74,7 +73,7 @@ class Task:
                 return json.loads(json.dumps(step(copy.copy(self.operator))))
             except TaskDeferred as deferral:
                 self.deferrals.append(type(deferral.trigger).__name__)
-                step = methodcaller("resume_execution", *self._wait_for(deferral), context)
+                step = methodcaller("resume_execution", *wait_for_event(deferral), context)
 
     def retry(self) -> dict[str, Any]:
         """Run the next try, as Airflow does after a failure and after a lost worker."""
@@ -84,13 +83,3 @@ class Task:
     def clear(self, retries: int = 2) -> None:
         """Do what Airflow does when a person clears a task that does not run."""
         self.ti.max_tries = self.ti.try_number + retries
-
-    @staticmethod
-    def _wait_for(deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:
-        assert deferral.timeout is not None
-        kwargs = json.loads(json.dumps(deferral.kwargs))
-        try:
-            event = asyncio.run(asyncio.wait_for(first_event(deferral.trigger), deferral.timeout.total_seconds()))
-        except TimeoutError:
-            return "__fail__", {"error": DEFERRAL_TIMEOUT}
-        return deferral.method_name, {**kwargs, "event": event}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 import threading
 import time
@@ -27,17 +28,18 @@ class RawServer:
     """
     Answer each connection with the next script, and all further ones with the last.
 
-    :param scripts: Functions that give the steps of one connection.
+    :param scripts: Functions that give the steps of one connection, or the bytes that are its only step.
     :param tls: Makes it speak TLS; its scripts then begin after the handshake.
     :param hear_request: Whether to wait for the request before the first step.
     """
 
     def __init__(
-        self, *scripts: Callable[[], Steps], tls: ssl.SSLContext | None = None, hear_request: bool = True
+        self, *scripts: Callable[[], Steps] | bytes, tls: ssl.SSLContext | None = None, hear_request: bool = True
     ) -> None:
         self.asked_at: list[float] = []
         self.requests: list[bytes] = []
-        self._scripts = itertools.chain(scripts, itertools.repeat(scripts[-1]))
+        plays = [saying(script) if isinstance(script, bytes) else script for script in scripts]
+        self._scripts = itertools.chain(plays, itertools.repeat(plays[-1]))
         self._tls = tls
         self._hear_request = hear_request
         self._over = threading.Event()
@@ -73,7 +75,7 @@ class RawServer:
         if self._tls:
             connection = self._tls.wrap_socket(connection, server_side=True)
         if self._hear_request:
-            self.requests.append(connection.recv(65536))
+            self.requests.append(_request_from(connection))
         for step in next(self._scripts)():
             if isinstance(step, bytes):
                 connection.sendall(step)
@@ -97,6 +99,18 @@ def endless(head: bytes, piece: bytes) -> Callable[[], Steps]:
 def trickling(head: bytes, rest: Iterable[bytes]) -> Callable[[], Steps]:
     """Make a script that says something, and the rest at a pace that no timeout of a single read can notice."""
     return lambda: itertools.chain([head], _drops(rest))
+
+
+def _request_from(connection: socket.socket) -> bytes:
+    """Read a request with all of its body, or what comes instead of one."""
+    request = connection.recv(65536)
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\ncontent-length: (\d+)", head)
+    missing = int(length[1]) - len(body) if length else 0
+    while missing > 0 and (piece := connection.recv(65536)):
+        request += piece
+        missing -= len(piece)
+    return request
 
 
 def _drops(rest: Iterable[bytes]) -> Iterator[bytes | float]:

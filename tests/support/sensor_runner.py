@@ -89,17 +89,18 @@ def _finish(sensor: SufficientCreditsSensor, ti: TaskInstance) -> Any:
             ti.first_reschedule = ti.first_reschedule or began
             time.sleep(max(0.0, (later.reschedule_date - datetime.now(UTC)).total_seconds()))
         except TaskDeferred as deferral:
-            method, kwargs = _wait_for(deferral)
-            step = methodcaller("resume_execution", method, kwargs, context)
+            step = methodcaller("resume_execution", *wait_for_event(deferral), context)
 
 
-def _wait_for(deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:
+def wait_for_event(deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:
+    """Run the trigger of a deferral, and return the method with which the task resumes, and its arguments."""
     assert deferral.timeout is not None
+    kwargs = json.loads(json.dumps(deferral.kwargs or {}))
     try:
         event = asyncio.run(asyncio.wait_for(first_event(deferral.trigger), deferral.timeout.total_seconds()))
     except TimeoutError:
         return "__fail__", {"error": DEFERRAL_TIMEOUT}
-    return deferral.method_name, {"event": event}
+    return deferral.method_name, {**kwargs, "event": event}
 
 
 async def first_event(trigger: Any) -> Any:

@@ -1,67 +1,19 @@
-"""What the tests of the client share: a client, a clock that does not tick, and a server that says what it is told."""
+"""What unit tests share: a client, retries that wait no time, and a connection."""
 
 from __future__ import annotations
 
-import socket
-import threading
+import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-
-class ScriptedServer:
-    """
-    Say scripted bytes on a loopback socket, whatever is asked.
-
-    :param answers: What to send, one per connection. The connection is closed after it, unless it ends in ``...``.
-    """
-
-    def __init__(self, *answers: bytes) -> None:
-        self.requests: list[bytes] = []
-        self._answers = answers
-        self._over = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        host, port = self._listener.getsockname()
-        return f"http://{host}:{port}"
-
-    def stop(self) -> None:
-        self._over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
-
-    def _serve(self) -> None:
-        with suppress(OSError):  # the client hung up, or the test is over
-            for answer in self._answers:
-                connection, _ = self._listener.accept()
-                with connection:
-                    self.requests.append(connection.recv(65536))
-                    connection.sendall(answer.removesuffix(b"..."))
-                    if answer.endswith(b"..."):
-                        self._over.wait(5)
-
-
-@pytest.fixture
-def scripted_server() -> Iterator[Callable[..., ScriptedServer]]:
-    """Give a function that starts a server which says scripted bytes."""
-    servers: list[ScriptedServer] = []
-
-    def start(*answers: bytes) -> ScriptedServer:
-        servers.append(ScriptedServer(*answers))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
+#: An API key that no message may show.
+CANARY = "lm_canary_5f0c9b7e2d1a4c83"
 
 
 @pytest.fixture
@@ -79,7 +31,16 @@ def client(leadmagic_sandbox) -> Iterator[LeadMagicClient]:
 
 
 @pytest.fixture
-def closed_port() -> int:
-    """Find a port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., LeadMagicHook]:
+    """
+    Give a function that defines the connection ``lead``, as a URI or as the fields of its JSON form.
+
+    No sandbox accepts its key, unless a test gives another.
+    """
+
+    def define(uri: str | None = None, **fields: Any) -> LeadMagicHook:
+        value = uri or json.dumps({"conn_type": "leadmagic", "password": CANARY, **fields})
+        monkeypatch.setenv("AIRFLOW_CONN_LEAD", value)
+        return LeadMagicHook("lead")
+
+    return define

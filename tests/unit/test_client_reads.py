@@ -17,14 +17,11 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicRequestError,
     LeadMagicResponseError,
 )
+from tests.support.sandbox_requests import calls
 
 CREDITS, REFRESH, HEALTH = "/v1/credits", "/v1/credits/refresh", "/v1/credits/health"
 EMAIL_FINDER = "/v1/people/email-finder"
 LEAD = {"full_name": "Ada Lovelace", "domain": "example.com"}
-
-
-def calls(sandbox):
-    return [(request.method, request.path) for request in sandbox.requests]
 
 
 class TestBalance:

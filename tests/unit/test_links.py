@@ -50,7 +50,7 @@ def read_from_the_database() -> Any:
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+def written(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """Collect what Airflow writes, wherever its version does."""
     caplog.set_level(logging.INFO)
     return lambda: "".join([caplog.text, *capsys.readouterr()])
@@ -68,10 +68,10 @@ def test_the_web_server_knows_them_by_the_dag_in_the_database(task_id: str) -> N
     assert sorted(read_from_the_database().get_task(task_id).extra_links) == sorted(ADDRESSES)
 
 
-def test_airflow_misses_none_of_them(said: Callable[[], str]) -> None:
+def test_airflow_misses_none_of_them(written: Callable[[], str]) -> None:
     read_from_the_database()
 
-    assert "not registered" not in said()
+    assert "not registered" not in written()
 
 
 @pytest.mark.skipif(IS_AIRFLOW_3, reason="Airflow 3 shows what the task left as XCom: see the end-to-end tests")

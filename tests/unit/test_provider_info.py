@@ -23,14 +23,6 @@ SECTIONS = ("hooks", "operators", "sensors", "triggers")
 MODULES = [name for key in SECTIONS for part in get_provider_info()[key] for name in part["python-modules"]]
 
 
-def is_installed() -> bool:
-    try:
-        importlib.metadata.distribution(PROJECT["name"])
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_every_entry_point_leads_somewhere(entry_point):
     group, value = entry_point.split(": ")
@@ -102,7 +94,6 @@ def test_the_client_works_without_airflow():
     assert result.stdout.strip() == "<LeadMagicClient https://api.leadmagic.io>"
 
 
-@pytest.mark.skipif(not is_installed(), reason="Airflow finds providers among installed distributions only")
 def test_airflow_finds_the_hook():
     from airflow.providers_manager import ProvidersManager
 
@@ -112,7 +103,6 @@ def test_airflow_finds_the_hook():
     assert hook.connection_testable
 
 
-@pytest.mark.skipif(not is_installed(), reason="Airflow finds providers among installed distributions only")
 def test_the_test_button_of_airflow_reaches_the_hook(leadmagic_sandbox):
     from airflow.models import Connection
 
@@ -128,7 +118,6 @@ def test_the_test_button_of_airflow_reaches_the_hook(leadmagic_sandbox):
     )
 
 
-@pytest.mark.skipif(not is_installed(), reason="Airflow finds providers among installed distributions only")
 def test_airflow_knows_the_provider_and_its_version():
     from airflow.providers_manager import ProvidersManager
 

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError, LeadMagicResponseError
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+from tests.support.responses import WHOLE
 
 CANARY = "lm_canary/5f0c9b7e2d1a4c83"
 LEAD = {"full_name": "Ada Lovelace", "domain": "example.com"}
@@ -180,18 +181,18 @@ class TestOtherHosts:
             holder.get_credits()
         assert [request for request in leadmagic_sandbox.requests if request.api_key_sent] == []
 
-    def test_a_netrc_file_adds_no_password_of_its_own(self, scripted_server, tmp_path, monkeypatch):
+    def test_a_netrc_file_adds_no_password_of_its_own(self, serve, tmp_path, monkeypatch):
         netrc = tmp_path / "netrc"
         netrc.write_text("machine 127.0.0.1 login somebody password else\n")
         monkeypatch.setenv("NETRC", str(netrc))
-        server = scripted_server(b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n" + b'{"credits": 5}')
+        server = serve(WHOLE)
         with LeadMagicClient(CANARY, server.url) as client:
             client.get_credits()
         [request] = server.requests
         assert b"Authorization" not in request
 
-    def test_the_key_travels_in_its_header_and_nowhere_else(self, scripted_server):
-        server = scripted_server(b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n" + b'{"credits": 5}')
+    def test_the_key_travels_in_its_header_and_nowhere_else(self, serve):
+        server = serve(WHOLE)
         with LeadMagicClient(CANARY, server.url) as client:
             client.get_credits()
         [request] = server.requests

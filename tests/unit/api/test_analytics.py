@@ -16,6 +16,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
     LeadMagicServerError,
 )
+from tests.support.responses import sized
 
 ROOT = "/v1/analytics"
 DASHBOARD = f"{ROOT}/dashboard"
@@ -45,11 +46,11 @@ CALIFORNIA = timezone(timedelta(hours=-8))
 
 
 @pytest.fixture
-def arriving(scripted_server):
+def arriving(serve):
     """Give a function that has a client read something, and tells the target of the request that arrived."""
 
     def read(name, *args, **kwargs):
-        server = scripted_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        server = serve(sized(b"{}"))
         with LeadMagicClient("lm_a_key_nobody_issued", server.url) as client:
             assert getattr(client.analytics, name)(*args, **kwargs) == {}
         [request] = server.requests

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
 
@@ -21,6 +19,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
     LeadMagicServerError,
 )
+from tests.support.responses import sized
 
 PREVIEW, VALIDATE, SUBMIT = "/v1/batch/preview-cost", "/bulk/validate", "/bulk/submit"
 JOB = {"jobId": "j1", "status": "uploaded", "totalRows": 2}
@@ -30,48 +29,17 @@ def leads(count: int) -> list[dict[str, object]]:
     return [{"full_name": f"Lead {number}", "domain": "example.com"} for number in range(count)]
 
 
-class Recorder(HTTPServer):
-    """Keep each request's headers and body, and answer all of them alike."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _RecordingHandler)
-        self.headers: list[dict[str, str]] = []
-        self.bodies: list[bytes] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class _RecordingHandler(BaseHTTPRequestHandler):
-    server: Recorder
-
-    def do_POST(self) -> None:
-        self.server.headers.append(dict(self.headers))
-        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(202)
-        self.end_headers()
-        self.wfile.write(json.dumps(JOB).encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    with Recorder() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def submitted(serve) -> Callable[..., tuple[bytes, bytes]]:
+    """Give a function that submits something, and returns the head and the body that arrived."""
 
-
-@pytest.fixture
-def recorded(recorder) -> Callable[..., dict[str, object]]:
-    """Give a function that submits something, and tells the body that arrived."""
-
-    def submit(*args: object, **options: object) -> dict[str, object]:
-        with LeadMagicClient("lm_a_key_nobody_issued", recorder.url) as client:
+    def submit(*args: object, **options: object) -> tuple[bytes, bytes]:
+        server = serve(sized(json.dumps(JOB).encode(), b"HTTP/1.1 202 Accepted\r\n"))
+        with LeadMagicClient("lm_a_key_nobody_issued", server.url) as client:
             client.submit_bulk(*args, **options)
-        return json.loads(recorder.bodies[-1])
+        [request] = server.requests
+        head, _, body = request.partition(b"\r\n\r\n")
+        return head, body
 
     return submit
 
@@ -169,19 +137,21 @@ class TestSubmit:
         assert client.submit_bulk("email_finder", rows, idempotency_key="k1").total_rows == 4
         assert next(rows, "nothing") == "nothing"
 
-    def test_the_body_says_no_more_than_it_was_told(self, recorded):
-        assert recorded("email_finder", leads(2), idempotency_key='k"1') == {
+    def test_the_body_says_no_more_than_it_was_told(self, submitted):
+        _, body = submitted("email_finder", leads(2), idempotency_key='k"1')
+        assert json.loads(body) == {
             "product": "email_finder",
             "idempotencyKey": 'k"1',
             "rows": leads(2),
         }
 
-    def test_the_job_can_be_named(self, recorded):
-        assert recorded("email_finder", leads(1), idempotency_key="k1", file_name="a.csv")["fileName"] == "a.csv"
+    def test_the_job_can_be_named(self, submitted):
+        _, body = submitted("email_finder", leads(1), idempotency_key="k1", file_name="a.csv")
+        assert json.loads(body)["fileName"] == "a.csv"
 
-    def test_the_length_is_announced_and_the_key_is_in_its_header_only(self, recorder, recorded):
-        recorded("email_finder", leads(20_000), idempotency_key="k1")  # many times what a socket takes at once
-        [headers], [body] = recorder.headers, recorder.bodies
+    def test_the_length_is_announced_and_the_key_is_in_its_header_only(self, submitted):
+        head, body = submitted("email_finder", leads(20_000), idempotency_key="k1")  # many times what a socket takes
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
         assert int(headers["Content-Length"]) == len(body) > 1_000_000
         assert "Transfer-Encoding" not in headers
         assert (headers["Content-Type"], headers["X-API-Key"]) == ("application/json", "lm_a_key_nobody_issued")

@@ -12,7 +12,6 @@ from airflow_provider_leadmagic.exceptions import (
     InsufficientCreditsError,
     LeadMagicAuthenticationError,
     LeadMagicConfigurationError,
-    LeadMagicConnectionError,
     LeadMagicError,
     LeadMagicNotFoundError,
     LeadMagicPermissionError,
@@ -152,21 +151,11 @@ def test_a_body_without_explanation_leaves_the_status(error_of, body):
     assert "was answered 502: no explanation given." in str(error)
 
 
-def test_an_answer_that_is_not_text_leaves_the_status(scripted_server):
-    server = scripted_server(b"HTTP/1.1 400 \xff\xfe\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x80")
+def test_an_answer_that_is_not_text_leaves_the_status(serve):
+    server = serve(b"HTTP/1.1 400 \xff\xfe\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x80")
     with (
         LeadMagicClient("lm_a_key_nobody_issued", server.url, max_tries=1) as client,
         pytest.raises(LeadMagicRequestError, match="was answered 400: no explanation given"),
-    ):
-        client.get_credits()
-
-
-@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x16\x03\x01", b"", b"HTTP/1.1 banana\r\n\r\n"])
-def test_a_server_that_does_not_speak_http_gave_no_answer(scripted_server, answer):
-    server = scripted_server(answer)
-    with (
-        LeadMagicClient("lm_a_key_nobody_issued", server.url, max_tries=1) as client,
-        pytest.raises(LeadMagicConnectionError, match="got no answer"),
     ):
         client.get_credits()
 
@@ -205,11 +194,6 @@ def test_a_context_that_is_no_object_is_passed_over(error_of, context):
 def test_a_time_to_wait_that_is_no_number_is_passed_over(error_of, seconds):
     error = error_of(status=429, body=f'{{"title": "t", "context": {{"retry_after_seconds": {seconds}}}}}')
     assert error.retry_after is None
-
-
-@pytest.mark.parametrize("header", ["-30", "Wed, 21 Oct 2015 07:28:00 GMT"], ids=["negative", "date long gone"])
-def test_a_time_to_wait_that_is_over_is_zero(error_of, header):
-    assert error_of(retry_after=header).retry_after == 0
 
 
 class TestText:

@@ -17,6 +17,7 @@ from airflow_provider_leadmagic.exceptions import (
 )
 from airflow_provider_leadmagic.models import CreditBalance
 from airflow_provider_leadmagic.runway import CreditsRunway, rounded_down
+from tests.support.sandbox_requests import calls
 
 USAGE, CREDITS, REFRESH = "/v1/analytics/credits", "/v1/credits", "/v1/credits/refresh"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -31,10 +32,6 @@ def _noon(monkeypatch):
 def runway(credits, spent, days=7):
     """Reckon with a balance seen at noon."""
     return CreditsRunway(CreditBalance(Decimal(credits), NOON), Decimal(spent), days)
-
-
-def calls(sandbox):
-    return [(request.method, request.path) for request in sandbox.requests]
 
 
 class TestReading:

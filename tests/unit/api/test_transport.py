@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import socket
-import time
 
 import pytest
 
@@ -13,20 +11,6 @@ from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
 
 API_KEY = "lm_a_key_nobody_issued"
-
-
-@pytest.fixture
-def impatient():
-    """Give a function that builds clients which wait 0.1 s and try once."""
-    clients = []
-
-    def build(url):
-        clients.append(LeadMagicClient(API_KEY, url, timeout=0.1, max_tries=1))
-        return clients[-1]
-
-    yield build
-    for client in clients:
-        client.close()
 
 
 @pytest.fixture
@@ -45,29 +29,12 @@ def full_queue():
 
 
 class TestTime:
-    def test_a_server_that_stays_silent_is_left(self, impatient, scripted_server):
-        started = time.monotonic()
-        with pytest.raises(LeadMagicConnectionError, match=r"got no answer: none within 0\.1 s$") as caught:
-            impatient(scripted_server(b"...").url).get_credits()
-        assert caught.value.request_sent
-        assert time.monotonic() - started < 1
-
-    def test_an_answer_that_stops_half_way_is_left(self, impatient, scripted_server):
-        server = scripted_server(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"credits": ...')
-        started = time.monotonic()
-        with pytest.raises(LeadMagicConnectionError) as caught:
-            impatient(server.url).get_credits()
-        assert caught.value.request_sent
-        assert time.monotonic() - started < 1
-
-    def test_an_answer_that_stops_half_way_is_called_a_matter_of_time(self, impatient, scripted_server):
-        server = scripted_server(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"credits": ...')
-        with pytest.raises(LeadMagicConnectionError, match=r"0\.1 s"):
-            impatient(server.url).get_credits()
-
-    def test_a_host_that_does_not_take_the_connection_is_left_and_nothing_was_sent(self, impatient, full_queue):
-        with pytest.raises(LeadMagicConnectionError, match=r"no connection within 0\.1 s$") as caught:
-            impatient(full_queue).enrich("email_finder")
+    def test_a_host_that_does_not_take_the_connection_is_left_and_nothing_was_sent(self, full_queue):
+        with (
+            LeadMagicClient(API_KEY, full_queue, timeout=0.1, max_tries=1) as client,
+            pytest.raises(LeadMagicConnectionError, match=r"no connection within 0\.1 s$") as caught,
+        ):
+            client.enrich("email_finder")
         assert not caught.value.request_sent
 
     @pytest.mark.parametrize(
@@ -92,26 +59,6 @@ class TestSize:
         with pytest.raises(LeadMagicResponseError, match="was answered with over 1,000 bytes") as caught:
             client.get_credits()
         assert caught.value.transient
-
-    def test_a_body_that_unpacks_to_more_is_refused(self, scripted_server):
-        bomb = gzip.compress(bytes(30_000_000))
-        server = scripted_server(
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb
-        )
-        with (
-            LeadMagicClient(API_KEY, server.url, max_tries=1) as client,
-            pytest.raises(LeadMagicResponseError, match="over 10,485,760 bytes"),
-        ):
-            client.get_credits()
-
-    def test_an_endless_body_is_refused_before_its_end(self, scripted_server):
-        piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-        server = scripted_server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + piece * 162 + b"...")
-        with (
-            LeadMagicClient(API_KEY, server.url, max_tries=1) as client,
-            pytest.raises(LeadMagicResponseError, match="over 10,485,760 bytes"),
-        ):
-            client.get_credits()
 
     def test_an_error_body_is_limited_too(self, client, leadmagic_sandbox, monkeypatch):
         monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)

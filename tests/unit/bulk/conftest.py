@@ -1,4 +1,4 @@
-"""What the tests of bulk files share: a client, finished jobs, an object storage, and a user without privileges."""
+"""What the tests of bulk files share: finished jobs, an object storage, and a user without privileges."""
 
 from __future__ import annotations
 
@@ -14,15 +14,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_leadmagic.bulk_job import BulkJob
-from airflow_provider_leadmagic.client import LeadMagicClient
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def client(leadmagic_sandbox) -> Iterator[LeadMagicClient]:
-    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from airflow_provider_leadmagic.__main__ import main
+from tests.unit.conftest import CANARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-KEY = "lm_canary_5f0c9b7e2d1a4c83"
 
 
 class Outcome(NamedTuple):
@@ -49,18 +47,7 @@ def run(
         captured = capsys.readouterr()
         outcome = Outcome(ended.value.code, output.read() + captured.out, captured.err)
         assert leadmagic_sandbox.api_key not in outcome.out + outcome.err
-        assert KEY not in outcome.out + outcome.err
+        assert CANARY not in outcome.out + outcome.err
         return outcome
 
     return run
-
-
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Give a function that defines the connection ``lead``, whose key no sandbox accepts."""
-
-    def define(**fields: Any) -> None:
-        value = json.dumps({"conn_type": "leadmagic", "password": KEY, **fields})
-        monkeypatch.setenv("AIRFLOW_CONN_LEAD", value)
-
-    return define

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
@@ -127,12 +125,10 @@ class TestLeadMagic:
         assert "was answered 401" in complaint
         assert complaint.endswith("Check the API key of connection 'lead'.")
 
-    def test_a_host_nobody_answers_at_is_named(self, complaint_of, connect, command):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        connect(host="127.0.0.1", port=port)
+    def test_a_host_nobody_answers_at_is_named(self, complaint_of, connect, closed_port, command):
+        connect(host="127.0.0.1", port=closed_port)
         complaint = complaint_of(command, "--conn-id", "lead")
-        assert complaint.startswith(f"GET http://127.0.0.1:{port}/v1/")
+        assert complaint.startswith(f"GET http://127.0.0.1:{closed_port}/v1/")
         assert complaint.endswith(
             "got no answer: Connection refused. Check the host of connection 'lead' or try again later."
         )

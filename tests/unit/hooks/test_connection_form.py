@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,14 +20,6 @@ needs_a_form_of_airflow_3 = pytest.mark.skipif(
     AIRFLOW_SERIES == (3, 0) and not find_spec("flask_appbuilder"),
     reason="Airflow 3.0 draws forms of providers only where Flask AppBuilder is installed",
 )
-
-
-def is_installed() -> bool:
-    try:
-        importlib.metadata.distribution("airflow-provider-leadmagic")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def airflow_schema(name):
@@ -124,7 +115,6 @@ class TestWidgets:
 
 
 @needs_a_form_of_airflow_3
-@pytest.mark.skipif(not is_installed(), reason="Airflow finds providers among installed distributions only")
 def test_the_form_of_airflow_3_shows_our_labels():
     connections = pytest.importorskip("airflow.api_fastapi.core_api.services.ui.connections")
     [form] = [hook for hook in connections.HookMetaService.hook_meta_data() if hook.connection_type == "leadmagic"]
@@ -136,7 +126,6 @@ def test_the_form_of_airflow_3_shows_our_labels():
 
 
 @needs_a_form_of_airflow_3
-@pytest.mark.skipif(not is_installed(), reason="Airflow finds providers among installed distributions only")
 def test_the_form_of_airflow_3_has_our_timeout():
     connections = pytest.importorskip("airflow.api_fastapi.core_api.services.ui.connections")
     [form] = [hook for hook in connections.HookMetaService.hook_meta_data() if hook.connection_type == "leadmagic"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import socket
 
@@ -12,26 +11,14 @@ import pytest
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from dev.local_airflow import AIRFLOW_SERIES
+from tests.unit.conftest import CANARY
 
-CANARY = "lm_canary_5f0c9b7e2d1a4c83"
 #: Airflow 3.0 and 3.1 keep a connection with such an extra to themselves, and call it undefined.
 REFUSAL_OF_THE_EXTRA = (
     r"Connection 'lead' does not exist: .* What cannot be parsed counts as missing\."
     if (3, 0) <= AIRFLOW_SERIES <= (3, 1)
     else r"Connection 'lead' cannot be used: extra must be a JSON object\."
 )
-
-
-@pytest.fixture
-def connect(monkeypatch):
-    """Give a function that defines the connection ``lead``, as a URI or as the fields of its JSON form."""
-
-    def define(uri=None, **fields):
-        value = uri or json.dumps({"conn_type": "leadmagic", "password": CANARY, **fields})
-        monkeypatch.setenv("AIRFLOW_CONN_LEAD", value)
-        return LeadMagicHook("lead")
-
-    return define
 
 
 def clients_of(hook):
@@ -119,8 +106,6 @@ class TestAddress:
         "host",
         [
             pytest.param(f"https://user:{CANARY}@api.leadmagic.io", id="password"),
-            pytest.param(f"https://{CANARY}@api.leadmagic.io", id="user"),
-            pytest.param(f"https://:{CANARY}@api.leadmagic.io:99999", id="password and a bad port"),
             pytest.param(f"https://api.leadmagic.io?api_key={CANARY}", id="query"),
         ],
     )
@@ -297,12 +282,13 @@ class TestTestConnection:
         connect(extra={"timeout": timeout}).test_connection()
         assert request.call_args.kwargs["timeout"] == (waited, waited)
 
-    def test_a_refused_connection_says_so(self, connect):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        works, message = connect(host="127.0.0.1", port=port).test_connection()
+    def test_a_refused_connection_says_so(self, connect, closed_port):
+        works, message = connect(host="127.0.0.1", port=closed_port).test_connection()
         assert not works
-        assert message == f"Host unreachable: GET http://127.0.0.1:{port}/v1/credits got no answer: Connection refused"
+        assert (
+            message
+            == f"Host unreachable: GET http://127.0.0.1:{closed_port}/v1/credits got no answer: Connection refused"
+        )
 
     @pytest.mark.parametrize(
         ("fields", "message"),

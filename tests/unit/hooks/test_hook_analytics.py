@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from airflow_provider_leadmagic.client import LeadMagicClient
@@ -15,10 +13,11 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicServerError,
 )
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from tests.support.sandbox_requests import paths
+from tests.unit.conftest import CANARY
 
 ROOT = "/v1/analytics"
 USAGE, CREDITS, REFRESH = f"{ROOT}/credits", "/v1/credits", "/v1/credits/refresh"
-CANARY = "lm_canary_5f0c9b7e2d1a4c83"
 READS = {
     "dashboard": [],
     "usage": [7],
@@ -28,18 +27,6 @@ READS = {
     "daily": [7],
     "day": ["2026-01-31"],
 }
-
-
-@pytest.fixture
-def wrong_key(leadmagic_sandbox, monkeypatch):
-    """Give a hook whose connection ``lead`` has a key that nobody issued."""
-    fields = {"conn_type": "leadmagic", "password": CANARY, "host": leadmagic_sandbox.url}
-    monkeypatch.setenv("AIRFLOW_CONN_LEAD", json.dumps(fields))
-    return LeadMagicHook("lead")
-
-
-def paths(sandbox):
-    return [request.path for request in sandbox.requests]
 
 
 class TestAnalytics:

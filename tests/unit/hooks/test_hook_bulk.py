@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import json
 
 import pytest
 
@@ -16,8 +15,8 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicServerError,
 )
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from tests.unit.conftest import CANARY
 
-CANARY = "lm_canary_5f0c9b7e2d1a4c83"
 LEADS = [{"full_name": f"Lead {number}", "domain": "example.com"} for number in range(3)]
 #: Each call with something it can be called with.
 CALLS = {
@@ -32,14 +31,6 @@ CALLS = {
     "resume_bulk_job": lambda hook: hook.resume_bulk_job("j1"),
     "restart_bulk_job": lambda hook: hook.restart_bulk_job("j1"),
 }
-
-
-@pytest.fixture
-def wrong_key(leadmagic_sandbox, monkeypatch):
-    """Give a hook whose connection ``lead`` has a key that nobody issued."""
-    fields = {"conn_type": "leadmagic", "password": CANARY, "host": leadmagic_sandbox.url}
-    monkeypatch.setenv("AIRFLOW_CONN_LEAD", json.dumps(fields))
-    return LeadMagicHook("lead")
 
 
 def public_calls(owner):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import threading
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -55,14 +54,6 @@ def task(leadmagic_sandbox: Sandbox, output: Path) -> MakeTask:
         return Task(operator, StateStore() if store else None)
 
     return make
-
-
-@pytest.fixture
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let the client's retries wait no time at all, and list how long each would have waited."""
-    waits: list[float] = []
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waits.append))
-    return waits
 
 
 @pytest.fixture

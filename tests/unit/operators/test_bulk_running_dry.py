@@ -39,6 +39,13 @@ def paused(sandbox: Sandbox) -> bool:
     return [job.status for job in sandbox.bulk_jobs] == ["paused"]
 
 
+def resume_by_hand(sandbox: Sandbox) -> None:
+    """Resume the job outside of its task, with credits for the rows that are left."""
+    sandbox.set_credits(3)
+    with LeadMagicClient(sandbox.api_key, sandbox.url) as client:
+        client.resume_bulk_job(sandbox.bulk_jobs[0].job_id)
+
+
 def looks_while_paused(sandbox: Sandbox, path: str, number: int) -> Callable[[], bool]:
     counted: list[int] = []
 
@@ -119,13 +126,11 @@ def test_one_that_somebody_else_resumed_meanwhile_is_not_resumed_again(
 ) -> None:
     runs_dry_after(leadmagic_sandbox, when, 2)
 
-    def resume_by_hand() -> None:
-        leadmagic_sandbox.set_credits(3)
-        with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
-            client.resume_bulk_job(leadmagic_sandbox.bulk_jobs[0].job_id)
+    def resume_by_hand_and_top_up() -> None:
+        resume_by_hand(leadmagic_sandbox)
         leadmagic_sandbox.set_credits(100)
 
-    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), resume_by_hand)
+    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), resume_by_hand_and_top_up)
 
     assert task(deferrable=deferrable).run()["credits_consumed"] == 5
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
@@ -167,12 +172,7 @@ def test_it_leaves_a_paused_job_to_people_when_told_to(
 ) -> None:
     runs_dry_after(leadmagic_sandbox, when, 2)
 
-    def resume_by_hand() -> None:
-        leadmagic_sandbox.set_credits(3)
-        with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
-            client.resume_bulk_job(leadmagic_sandbox.bulk_jobs[0].job_id)
-
-    when(looks_while_paused(leadmagic_sandbox, JOB, 3), resume_by_hand)
+    when(looks_while_paused(leadmagic_sandbox, JOB, 3), lambda: resume_by_hand(leadmagic_sandbox))
 
     assert task(resume_when_paused=False, deferrable=deferrable).run()["credits_consumed"] == 5
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1

@@ -15,6 +15,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
 )
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
+from tests.support.sandbox_requests import paths
 from tests.support.sensor_runner import TaskInstance
 
 if TYPE_CHECKING:
@@ -59,10 +60,6 @@ def account(leadmagic_sandbox: Sandbox) -> Sandbox:
 def check(context: dict[str, Any] | None = None, **arguments: Any) -> Any:
     operator = CheckCreditsOperator(task_id="check", **arguments)
     return operator.execute({"ti": TaskInstance()} if context is None else context)
-
-
-def paths(sandbox: Sandbox) -> list[str]:
-    return [request.path for request in sandbox.requests]
 
 
 def test_it_returns_the_runway_beside_the_balance(account: Sandbox) -> None:

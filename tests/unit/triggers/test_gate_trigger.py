@@ -19,9 +19,10 @@ from airflow_provider_leadmagic.models import CreditBalance
 from airflow_provider_leadmagic.triggers import balance_poll
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from dev.local_airflow import IS_AIRFLOW_3
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from pytest_mock import MockerFixture
 
@@ -47,12 +48,6 @@ async def event_of(trigger: SufficientCreditsTrigger, patience: float = 10) -> d
         async for event in events:
             return event.payload
     raise AssertionError("the trigger ended without an event")
-
-
-async def until(condition: Callable[[], bool], patience: float = 10) -> None:
-    async with asyncio.timeout(patience):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def test_airflow_stores_it_and_builds_the_same_one_again() -> None:

@@ -15,6 +15,7 @@ from airflow.models.trigger import Trigger
 from airflow_provider_leadmagic.triggers import balance_poll
 from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger, SufficientCreditsTrigger
 from dev.local_airflow import IS_AIRFLOW_3
+from tests.support.waiting import until
 from tests.unit.triggers.test_armed_flag import Store
 
 if TYPE_CHECKING:
@@ -43,12 +44,6 @@ class Watch:
         async with aclosing(trigger.run()) as events:
             async for event in events:
                 self.events.append(event.payload)
-
-
-async def until(condition: Callable[[], bool], patience: float = 10) -> None:
-    async with asyncio.timeout(patience):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def looks(sandbox: Sandbox, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Answers that are whole, to be broken by tests."""
+"""Parts of HTTP responses as bytes, for tests to send whole or broken."""
 
 from __future__ import annotations
 
