@@ -30,7 +30,7 @@ from benchmarks.real_runs import RealRuns, Waited, crowded_dags, lonely_dags, re
 from benchmarks.results import Results
 from benchmarks.table import markdown
 from benchmarks.triggerer_runs import measure_triggerers
-from demo.local_airflow import AIRFLOW_VERSION, LocalAirflowError
+from dev.local_airflow import AIRFLOW_VERSION, LocalAirflowError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from benchmarks.plan import ENOUGH, TOO_FEW
-from demo.local_airflow import wait_until
+from dev.local_airflow import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from benchmarks.contenders import CONTENDERS, Contender, Waits
 from benchmarks.impatient import impatient_threads
 from benchmarks.plan import SETTING, SLOTS, Plan
 from benchmarks.slots import SlotLog, watched_slots
-from demo.local_airflow import LocalAirflow, LocalAirflowError, wait_until
+from dev.local_airflow import LocalAirflow, LocalAirflowError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import psutil
 
-from demo.local_airflow import wait_until
+from dev.local_airflow import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

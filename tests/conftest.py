@@ -12,11 +12,12 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import NodeManager
 
-from demo.local_airflow import AIRFLOW_SERIES
-from tests.airflow_home import HOME
+from dev.local_airflow import AIRFLOW_SERIES, free_port
+from tests.support.airflow_home import HOME
+from tests.support.raw_server import RawServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -53,3 +54,23 @@ def said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -
     caplog.set_level(logging.INFO)
     caplog.set_level(logging.INFO, logger="airflow.task")
     return lambda: caplog.text + (capsys.readouterr().out if AIRFLOW_SERIES >= (3, 1) else "")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., RawServer]]:
+    """Give a function that starts a server which plays scripts."""
+    servers: list[RawServer] = []
+
+    def start(*scripts: Any, **options: Any) -> RawServer:
+        servers.append(RawServer(*scripts, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """Find a port where nobody listens."""
+    return free_port()

@@ -23,7 +23,7 @@ import psutil
 from benchmarks.triggerer.lone_runner import HAS_SUPERVISOR, LoneRunner
 from benchmarks.triggerer.loop_lag import PROBED_EVERY, LoopLag, probed_lag
 from benchmarks.triggerer.order import Order
-from demo.local_airflow import AIRFLOW_SERIES
+from dev.local_airflow import AIRFLOW_SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

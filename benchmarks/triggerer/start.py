@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from demo.local_airflow import LocalAirflowError, wait_until
+from dev.local_airflow import LocalAirflowError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from benchmarks.impatient import impatient_threads
-from demo.local_airflow import wait_until
-from tests.airflow_home import REPOSITORY
+from dev.local_airflow import wait_until
+from tests.support.airflow_home import REPOSITORY
 
 PROGRAM = """
 import subprocess, threading

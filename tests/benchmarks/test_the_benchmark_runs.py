@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.airflow_home import REPOSITORY
+from tests.support.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path

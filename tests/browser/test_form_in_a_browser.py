@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import AIRFLOW_SERIES, LocalAirflow
-from tests.airflow_home import HOME, REPOSITORY
+from dev.local_airflow import AIRFLOW_SERIES, LocalAirflow
+from tests.support.airflow_home import HOME, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demo.local_airflow import LocalAirflow
+from dev.local_airflow import LocalAirflow
 from tests.distributed.postgres import PostgresServer
 from tests.distributed.progress import say
 from tests.distributed.redis_server import RedisServer

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import LocalAirflowError, wait_until
-from tests.airflow_home import HOME, REPOSITORY
+from dev.local_airflow import LocalAirflowError, wait_until
 from tests.distributed.gates import DAGS, POKING_POOL, POKING_SLOTS, all_gates, write_plan
+from tests.support.airflow_home import HOME, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

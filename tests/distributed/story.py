@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from demo.local_airflow import wait_until
+from dev.local_airflow import wait_until
 from tests.distributed.cluster import TRIGGERERS, WORKERS
 from tests.distributed.gates import AFTER_TOP_UP, AT_ONCE, DEFERRABLE, NEVER, POKE, RESCHEDULE, Gate
 from tests.distributed.progress import say

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from demo.local_airflow import LocalAirflowError, free_port, wait_until
+from dev.local_airflow import LocalAirflowError, free_port, wait_until
 
 HOW_TO_INSTALL = "apt-get install -y --no-install-recommends postgresql redis-server"
 #: Where Debian keeps what is not on the PATH.

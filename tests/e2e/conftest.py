@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-from demo.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
-from tests.airflow_home import HOME, IGNORED, REPOSITORY
+from dev.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
 from tests.e2e.bulk_accounts import IN_THE_TRIGGERER, ON_THE_WORKER, ROWS, STORIES
+from tests.support.airflow_home import HOME, IGNORED, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def _patient(sandbox: Sandbox) -> str:
     return json.dumps({**json.loads(sandbox.connection_json), "extra": {"timeout": 600}})
 
 
-def run_to_the_end(airflow: LocalAirflow, dag_id: str, run_id: str, timeout: float) -> str:
+def wait_for_run_to_end(airflow: LocalAirflow, dag_id: str, run_id: str, timeout: float) -> str:
     """Wait for a run to end, and tell its state."""
     ended = ("success", "failed")
     wait_until(lambda: airflow.run_state(dag_id, run_id) in ended, timeout, f"the end of {dag_id}")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from demo.local_airflow import IS_AIRFLOW_3, wait_until
+from dev.local_airflow import IS_AIRFLOW_3, wait_until
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from demo.local_airflow import LocalAirflow
+    from dev.local_airflow import LocalAirflow
 
 #: What the web interface of Airflow 2 calls when somebody marks a task as failed.
 MARK_FAILED = """

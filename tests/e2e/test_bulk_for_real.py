@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import IS_AIRFLOW_3, wait_until
-from tests.airflow_home import HOME
+from dev.local_airflow import IS_AIRFLOW_3, wait_until
 from tests.e2e.bulk_accounts import ROWS, STORIES
-from tests.e2e.conftest import CANARY, run_to_the_end
+from tests.e2e.conftest import CANARY, wait_for_run_to_end
 from tests.e2e.person import kill_whoever_talks_to, mark_failed
+from tests.support.airflow_home import HOME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from demo.local_airflow import LocalAirflow
+    from dev.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.e2e
 
@@ -111,7 +111,7 @@ def test_a_worker_that_is_killed_pays_nothing_twice(
 ) -> None:
     story = f"bulk_killed_{moment}"
 
-    assert run_to_the_end(airflow, story, runs[story], 240) == "success"
+    assert wait_for_run_to_end(airflow, story, runs[story], 240) == "success"
 
     assert tries(airflow, story, runs[story]) == 2
     assert_all_paid_once(accounts[story], story)
@@ -123,7 +123,7 @@ def test_a_triggerer_that_is_killed_pays_nothing_twice_and_cancels_nothing(
 ) -> None:
     story = f"bulk_triggerer_killed_{moment}"
 
-    assert run_to_the_end(airflow, story, runs[story], 120) == "success"
+    assert wait_for_run_to_end(airflow, story, runs[story], 120) == "success"
 
     assert tries(airflow, story, runs[story]) == 1
     assert accounts[story].requests_to(f"{BULK}/review") == []
@@ -144,7 +144,7 @@ def test_a_job_whose_credits_run_out_half_way_waits_for_more_and_goes_on(
 
     account.add_credits(100)
 
-    assert run_to_the_end(airflow, story, run_id, 120) == "success"
+    assert wait_for_run_to_end(airflow, story, run_id, 120) == "success"
     assert account.credits == 100 - (ROWS - 8)
     assert_all_paid_once(account, story)
     told = log_of(airflow, story)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.triggers import base as triggers_of_airflow
 
 from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger, SufficientCreditsTrigger
+from tests.support.trigger_runner import triggerer_with, with_shared_streams
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
 pytestmark = pytest.mark.e2e
 
 INTERVAL, INTERVALS = 2.0, 10
-HAS_SHARED_STREAMS = hasattr(getattr(triggers_of_airflow, "BaseEventTrigger", None), "shared_stream_key")
-with_shared_streams = pytest.mark.skipif(not HAS_SHARED_STREAMS, reason="this Airflow has no shared streams")
 
 
 def triggers() -> list[Any]:
@@ -30,36 +27,12 @@ def triggers() -> list[Any]:
     return [*gates, *watchers]
 
 
-async def until(condition: Callable[[], bool], patience: float) -> None:
-    async with asyncio.timeout(patience):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def cost_of_waiting(sandbox: Sandbox) -> int:
     """Count the requests of ten intervals, once everybody is under way."""
     await until(lambda: len(sandbox.requests) >= 2, INTERVAL * 3)
     before = len(sandbox.requests)
     await asyncio.sleep(INTERVAL * INTERVALS)
     return len(sandbox.requests) - before
-
-
-@asynccontextmanager
-async def triggerer_with(triggers: list[Any]) -> AsyncGenerator[Any, None]:
-    """Have Airflow's own TriggerRunner run some triggers, and see them cancelled at the end."""
-    from airflow.executors.workloads import RunTrigger
-    from airflow.jobs.triggerer_job_runner import TriggerRunner
-    from airflow.models.trigger import Trigger
-
-    runner = TriggerRunner()
-    for number, trigger in enumerate(triggers):
-        classpath, kwargs = trigger.serialize()
-        stored = Trigger.encrypt_kwargs(kwargs)
-        runner.to_create.append(RunTrigger(id=number, ti=None, classpath=classpath, encrypted_kwargs=stored))
-    await runner.create_triggers()
-    yield runner
-    for details in runner.triggers.values():
-        details["task"].cancel()
 
 
 @with_shared_streams

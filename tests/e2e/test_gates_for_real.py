@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.local_airflow import AIRFLOW_SERIES, IS_AIRFLOW_3, wait_until
-from tests.e2e.conftest import CANARY, WRONG_CANARY, run_to_the_end
+from dev.local_airflow import AIRFLOW_SERIES, IS_AIRFLOW_3, wait_until
+from tests.e2e.conftest import CANARY, WRONG_CANARY, wait_for_run_to_end
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from demo.local_airflow import LocalAirflow
+    from dev.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.e2e
 
@@ -30,7 +30,7 @@ STATES = {
 def finished_run(airflow: LocalAirflow) -> str:
     airflow.wait_for_dag("gates_for_real")
     run_id = airflow.trigger("gates_for_real")
-    run_to_the_end(airflow, "gates_for_real", run_id, 480)
+    wait_for_run_to_end(airflow, "gates_for_real", run_id, 480)
     return run_id
 
 
@@ -75,7 +75,7 @@ def test_a_gate_waits_in_the_triggerer_and_opens_after_a_top_up(
 
     account.add_credits(100)
 
-    assert run_to_the_end(airflow, dag_id, run_id, 90) == "success"
+    assert wait_for_run_to_end(airflow, dag_id, run_id, 90) == "success"
     assert account.credits == 97
 
 
@@ -94,7 +94,7 @@ def test_a_gate_survives_the_sudden_death_of_the_triggerer(airflow: LocalAirflow
     assert airflow.query(deadline, run_id) == before
     accounts["waiting"].add_credits(100)
 
-    assert run_to_the_end(airflow, "waiting_gate", run_id, 60) == "success"
+    assert wait_for_run_to_end(airflow, "waiting_gate", run_id, 60) == "success"
 
 
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="a scheduler of Airflow 2 with SQLite takes minutes to defer sixty tasks")

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 
 pytestmark = pytest.mark.e2e
 

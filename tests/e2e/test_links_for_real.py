@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.local_airflow import IS_AIRFLOW_3, wait_until
-from tests.e2e.conftest import run_to_the_end
+from dev.local_airflow import IS_AIRFLOW_3, wait_until
+from tests.e2e.conftest import wait_for_run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from demo.local_airflow import LocalAirflow
+    from dev.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.e2e
 
@@ -65,7 +65,7 @@ def test_a_gate_leads_to_leadmagic_while_it_waits_and_after_it_opened(airflow: L
     assert state_of(airflow, WAITING, run_id, "gate") == "deferred"
 
     account.add_credits(100)
-    assert run_to_the_end(airflow, WAITING, run_id, 90) == "success"
+    assert wait_for_run_to_end(airflow, WAITING, run_id, 90) == "success"
     assert links(airflow, WAITING, run_id, "gate") == ADDRESSES
 
 

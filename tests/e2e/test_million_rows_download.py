@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 from tests.sandbox.running_command import CHECKOUT, running
 
 pytestmark = [
@@ -28,17 +28,15 @@ MILLION = 1_000_000
 ROUNDS = 3
 KEY = "sandbox-key-for-tests"
 DOWNLOAD = r"""
-import re, sys, time
-from pathlib import Path
+import sys, time
 from airflow_provider_leadmagic.client import LeadMagicClient
 url, key, job_id, path = sys.argv[1:]
-# Not getrusage(): its peak is inherited from whoever started the process.
-memory = lambda: int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+from tests.support.memory import peak_memory
 with LeadMagicClient(key, url) as client, open(path, "wb") as file:
     client.get_credits()
-    before, started = memory(), time.monotonic()
+    before, started = peak_memory(), time.monotonic()
     client.download_bulk_results(job_id, file)
-    print(time.monotonic() - started, memory() - before)
+    print(time.monotonic() - started, peak_memory() - before)
 """
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 import requests
 
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 from tests.sandbox.running_command import CHECKOUT, running
 
 pytestmark = [

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import IS_AIRFLOW_3, wait_until
-from tests.e2e.conftest import run_to_the_end
+from dev.local_airflow import IS_AIRFLOW_3, wait_until
+from tests.e2e.conftest import wait_for_run_to_end
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from demo.local_airflow import LocalAirflow
+    from dev.local_airflow import LocalAirflow
 
 pytestmark = [
     pytest.mark.e2e,
@@ -76,7 +76,7 @@ def test_each_level_is_told_once(airflow: LocalAirflow, account: Sandbox) -> Non
             lambda: len(runs(airflow, ALERTED)) == len(earlier) + len(told) + 1, START_LIMIT, f"an alert for {balance}"
         )
         run_id = runs(airflow, ALERTED)[-1]
-        assert run_to_the_end(airflow, ALERTED, run_id, 90) == "success"
+        assert wait_for_run_to_end(airflow, ALERTED, run_id, 90) == "success"
         await_looks(account, 3)
         told.append(xcom(airflow, run_id, "tell_the_team"))
 
@@ -106,7 +106,7 @@ def run_for_a_rise_to(credits_: int, airflow: LocalAirflow, account: Sandbox) ->
     account.set_credits(credits_)
     wait_until(lambda: len(runs(airflow, STARTED)) > len(earlier), START_LIMIT, f"a run for the rise to {credits_}")
     run_id = runs(airflow, STARTED)[-1]
-    assert run_to_the_end(airflow, STARTED, run_id, 90) == "success"
+    assert wait_for_run_to_end(airflow, STARTED, run_id, 90) == "success"
     return run_id
 
 

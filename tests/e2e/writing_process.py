@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
-from pathlib import Path
 
 from airflow_provider_leadmagic.bulk.files import ResultFiles
 from airflow_provider_leadmagic.bulk.results import write_results
 from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.client import LeadMagicClient
-
-
-def memory(field: str) -> int:
-    return int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+from tests.support.memory import memory, peak_memory
 
 
 def main(url: str, api_key: str, job_id: str, input_path: str, output_path: str) -> None:
     source, files = row_source(input_path=input_path), ResultFiles(output_path)
     with LeadMagicClient(api_key, url) as client:
         job = client.get_bulk_job(job_id)
-        before, started, cpu = memory("VmRSS"), time.monotonic(), time.process_time()
+        before, started, cpu = memory(), time.monotonic(), time.process_time()
         written = write_results(client, job, "email_finder", source, files)
         seconds, cpu = time.monotonic() - started, time.process_time() - cpu
-    grown = memory("VmHWM") - before
+    grown = peak_memory() - before
     print(json.dumps({"succeeded": written.succeeded, "grown": grown, "seconds": seconds, "cpu": cpu}))
 
 

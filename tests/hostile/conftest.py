@@ -10,7 +10,6 @@ import pytest
 from hypothesis import settings
 
 from airflow_provider_leadmagic.client import LeadMagicClient
-from tests.hostile.raw_server import RawServer
 
 # The same examples each time, as a build must not fail by chance; HYPOTHESIS_PROFILE=explore looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100, database=None)
@@ -23,20 +22,6 @@ TIMEOUT = 0.3
 #: Seconds that a busy machine may take to notice that the time is up.
 SLACK = 1.2
 SOON = TIMEOUT + SLACK
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., RawServer]]:
-    """Give a function that starts a server which plays scripts."""
-    servers: list[RawServer] = []
-
-    def start(*scripts: Any, **options: Any) -> RawServer:
-        servers.append(RawServer(*scripts, **options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 @pytest.fixture

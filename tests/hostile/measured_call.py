@@ -7,7 +7,6 @@ Run as ``python -m tests.hostile.measured_call URL CALL``; writes JSON.
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from pathlib import Path
@@ -15,15 +14,10 @@ from typing import Any
 
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicError
+from tests.support.memory import peak_memory
 
 #: Seconds: enough for what ends by its size, and a bound for what would never end.
 TIMEOUT = 5.0
-
-
-def peak() -> int:
-    """Read the most memory this process ever had, in bytes. Not by getrusage(), whose peak is inherited."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
 
 
 def call(client: LeadMagicClient, name: str) -> str:
@@ -38,9 +32,9 @@ def call(client: LeadMagicClient, name: str) -> str:
 
 def measure(url: str, name: str) -> dict[str, Any]:
     with LeadMagicClient("k", url, timeout=TIMEOUT, max_tries=1) as client:
-        before, started = peak(), time.monotonic()
+        before, started = peak_memory(), time.monotonic()
         outcome = call(client, name)
-        return {"outcome": outcome, "seconds": time.monotonic() - started, "memory": peak() - before}
+        return {"outcome": outcome, "seconds": time.monotonic() - started, "memory": peak_memory() - before}
 
 
 if __name__ == "__main__":

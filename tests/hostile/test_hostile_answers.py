@@ -14,9 +14,9 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
     LeadMagicServerError,
 )
-from tests.hostile.answers import BALANCE, CHUNKED, FOREVER, JSON, OK, WHOLE, bomb, chunk, sized
 from tests.hostile.conftest import API_KEY, SLACK
-from tests.hostile.raw_server import SILENCE, endless, saying, trickling
+from tests.support.raw_server import SILENCE, endless, saying, trickling
+from tests.support.responses import BALANCE, CHUNKED, FOREVER, JSON, OK, WHOLE, bomb, chunk, sized
 
 GZIP = JSON + b"Content-Encoding: gzip\r\n"
 
@@ -68,6 +68,8 @@ SLOW = {
 }
 NOT_HTTP = {
     "another protocol": saying(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "the start of a TLS record": saying(b"\x16\x03\x01"),
+    "a status that is none": saying(b"HTTP/1.1 banana\r\n\r\n"),
     "101 and another protocol": saying(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n\x81\x05hello"),
     "a chunk size that is none": saying(JSON + CHUNKED + b"five\r\n" + BALANCE),
     "a chunk of less than nothing": saying(JSON + CHUNKED + b"-5\r\n" + BALANCE),
@@ -145,6 +147,7 @@ def check(serve, client_of, script, ends, timeout):
     assert len(str(caught.value).splitlines()) == 1
     assert API_KEY not in repr(caught.value)
     assert len(server.requests) == 1
+    return caught.value
 
 
 @pytest.mark.parametrize(("script", "ends"), [pytest.param(*row, id=name) for name, *row in TABLE])
@@ -154,14 +157,25 @@ def test_an_answer_ends_in_the_exception_that_stands_for_it(serve, client_of, sc
 
 @pytest.mark.parametrize("script", SLOW.values(), ids=SLOW)
 def test_an_answer_that_never_ends_is_left_in_time(serve, client_of, script):
-    check(serve, client_of, script, NO_ANSWER, timeout=0.15)
+    assert check(serve, client_of, script, NO_ANSWER, timeout=0.15).request_sent
 
 
-def test_what_the_time_was_for_is_said(serve, client_of):
-    with pytest.raises(LeadMagicConnectionError, match=r"got no complete answer: it did not end within 0\.3 s$"):
-        client_of(serve(trickling(JSON + b"\r\n", FOREVER)).url).get_credits()
-
-
-def test_what_was_too_large_is_said(serve, client_of):
-    with pytest.raises(LeadMagicResponseError, match=r"was answered with headers that are too long or too many$"):
-        client_of(serve(endless(OK, b"X-Header: 1\r\n")).url).get_credits()
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        pytest.param(saying(*SILENCE), r"got no answer: none within 0\.3 s", id="silence"),
+        pytest.param(saying(WHOLE[:-3], *SILENCE), r"got no complete answer: .*0\.3 s", id="stops half way"),
+        pytest.param(
+            trickling(JSON + b"\r\n", FOREVER), r"got no complete answer: it did not end within 0\.3 s", id="trickles"
+        ),
+        pytest.param(NOT_HTTP["another protocol"], r"got no answer: .*", id="another protocol"),
+        pytest.param(
+            endless(OK, b"X-Header: 1\r\n"), r"was answered with headers that are too long or too many", id="headers"
+        ),
+        pytest.param(TOO_LARGE["a bomb"], r"was answered with over 10,485,760 bytes", id="a bomb"),
+        pytest.param(TOO_LARGE["chunks without end"], r"was answered with over 10,485,760 bytes", id="without end"),
+    ],
+)
+def test_what_was_wrong_is_said(serve, client_of, script, message):
+    with pytest.raises(LeadMagicError, match=rf"{message}$"):
+        client_of(serve(script).url).get_credits()

@@ -9,15 +9,18 @@ import pytest
 
 from airflow_provider_leadmagic.api import transport
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
-from tests.hostile.answers import CHUNKED, CSV, FOREVER, bomb, chunk, sized
 from tests.hostile.conftest import SOON, TIMEOUT
-from tests.hostile.raw_server import SILENCE, endless, saying, trickling
+from tests.support.raw_server import SILENCE, endless, saying, trickling
+from tests.support.responses import CHUNKED, CSV, FOREVER, bomb, chunk, sized
 
 ROWS = b"row_index,status\r\n" + b"0,success\r\n" * 10
 PIECE = b"x" * transport.DOWNLOAD_PIECE
 
 NOT_THE_WHOLE = {
     "closed within the headers": saying(CSV),
+    "closed before the body": saying(CSV + b"Content-Length: 31\r\n\r\n"),
+    "closed before the first chunk": saying(CSV + CHUNKED),
+    "closed within a chunk": saying(CSV + CHUNKED + chunk(ROWS)[:-5]),
     "closed within a header": saying(CSV + b"Content-Len"),
     "closed within the body": saying(sized(ROWS, CSV)[:-1]),
     "closed before the last chunk": saying(CSV + CHUNKED + chunk(ROWS)),
@@ -29,6 +32,7 @@ NOT_THE_WHOLE = {
     "rows that trickle after many": trickling(CSV + b"\r\n" + PIECE * 3, FOREVER),
     "rows that trickle chunk by chunk": trickling(CSV + CHUNKED, [chunk(b" ")] * 1000),
     "trailers without end": endless(CSV + CHUNKED + chunk(ROWS) + b"0\r\n", b"X-More: 1\r\n" * 100),
+    "broken compression": saying(sized(b"not gzip!", CSV + b"Content-Encoding: gzip\r\n")),
     "a chunk of less than nothing": endless(CSV + CHUNKED + b"-1\r\n", b" " * 65536),
 }
 NO_RESULTS = {
@@ -99,6 +103,13 @@ def test_its_error_is_no_download_and_has_to_come_in_time(serve, client_of):
     assert isinstance(error, LeadMagicConnectionError)
 
 
-def test_what_was_too_slow_is_said(serve, client_of):
-    error = outcome_of(client_of(serve(trickling(CSV + b"\r\n", FOREVER)).url))
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(trickling(CSV + b"\r\n", FOREVER), id="trickles"),
+        pytest.param(saying(CSV + b"Content-Length: 99\r\n\r\n" + ROWS[:50], *SILENCE), id="stops half way"),
+    ],
+)
+def test_what_was_too_slow_is_said(serve, client_of, script):
+    error = outcome_of(client_of(serve(script).url))
     assert str(error).endswith("got no complete answer: less than 65,536 bytes came within 0.3 s")

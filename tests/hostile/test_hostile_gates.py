@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from tests.gate.airflow_part import MODES, run_to_the_end
-from tests.gate.conftest import gate  # noqa: F401 - a fixture
-from tests.hostile.answers import FOREVER, JSON, WHOLE
 from tests.hostile.conftest import API_KEY
-from tests.hostile.raw_server import saying, trickling
+from tests.support.raw_server import saying, trickling
+from tests.support.responses import FOREVER, JSON, WHOLE
+from tests.support.sensor_runner import MODES, run_to_the_end
+from tests.unit.sensors.conftest import gate  # noqa: F401 - a fixture
 
 INTERVAL = 0.2
 

@@ -9,8 +9,8 @@ import pytest
 
 from airflow_provider_leadmagic.exceptions import LeadMagicRateLimitError, LeadMagicServerError
 from airflow_provider_leadmagic.gate import LONGEST_REQUESTED_WAIT, requested_wait
-from tests.hostile.answers import sized
-from tests.hostile.raw_server import saying
+from tests.support.raw_server import saying
+from tests.support.responses import sized
 
 YEAR = 31_536_000
 STATUSES = [

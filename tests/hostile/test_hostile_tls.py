@@ -10,10 +10,10 @@ import pytest
 import urllib3
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
-from tests.hostile.answers import FOREVER, JSON, WHOLE
 from tests.hostile.certificates import self_signed, speaking_tls
 from tests.hostile.conftest import API_KEY, SOON
-from tests.hostile.raw_server import SILENCE, endless, saying, trickling
+from tests.support.raw_server import SILENCE, endless, saying, trickling
+from tests.support.responses import FOREVER, JSON, WHOLE
 
 #: A record of TLS that announces 16 kB.
 RECORD = b"\x16\x03\x03\x40\x00"

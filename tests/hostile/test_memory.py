@@ -12,10 +12,10 @@ import pytest
 
 from airflow_provider_leadmagic.api.response import Answer
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
-from tests.airflow_home import REPOSITORY
-from tests.hostile.answers import CHUNKED, CSV, JSON, OK, bomb, sized
 from tests.hostile.measured_call import TIMEOUT
-from tests.hostile.raw_server import endless, saying
+from tests.support.airflow_home import REPOSITORY
+from tests.support.raw_server import endless, saying
+from tests.support.responses import CHUNKED, CSV, JSON, OK, bomb, sized
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux' /proc")
 

@@ -7,9 +7,9 @@ import gzip
 import pytest
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
-from tests.hostile.answers import BALANCE, CHUNKED, FOREVER, JSON, WHOLE, chunk, sized
 from tests.hostile.conftest import TIMEOUT
-from tests.hostile.raw_server import saying, trickling
+from tests.support.raw_server import saying, trickling
+from tests.support.responses import BALANCE, CHUNKED, FOREVER, JSON, WHOLE, chunk, sized
 
 EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

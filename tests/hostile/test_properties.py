@@ -30,8 +30,8 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
 )
 from airflow_provider_leadmagic.gate import error_event, error_from_event
-from tests.hostile.answers import JSON, WHOLE, sized
-from tests.hostile.raw_server import RawServer
+from tests.support.raw_server import RawServer
+from tests.support.responses import JSON, WHOLE, sized
 
 KEY = "lm_0123456789abcdef"
 JSON_VALUES = st.recursive(

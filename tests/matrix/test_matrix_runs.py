@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.local_airflow import wait_until
-from tests.airflow_home import REPOSITORY
+from dev.local_airflow import wait_until
 from tests.matrix import __main__ as matrix
 from tests.matrix import run_cell
 from tests.matrix.versions import Version
+from tests.support.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ Run = Callable[..., tuple[int, str]]
 OLD, NEW, BETA = Version("2.11.2", ("3.11",)), Version("3.3.2", ("3.11",)), Version("3.4.0b2", ("3.11",), may_fail=True)
 ALL = "fast, hostile, e2e"
 GOOD = "===== 7 passed, 2 skipped in 1.50s ====="
-BAD = """FAILED tests/gate/test_waiting.py::test_that - AssertionError: it did not
+BAD = """FAILED tests/unit/sensors/test_waiting.py::test_that - AssertionError: it did not
 ERROR tests/e2e/test_gates.py::test_this[a b]
 ===== 1 failed, 6 passed, 1 error in 61.10s (0:01:01) ====="""
 MAKE = """#!/bin/sh
@@ -103,7 +103,9 @@ def test_a_failure_is_exit_code_1_names_its_tests_and_stops_no_other(story: Stor
     assert code == 1
     assert f"| 2.11.2  | 3.11   | {ALL} | FAILED      | 6      | 2      | 0 " in printed
     assert f"| 3.3.2   | 3.11   | {ALL} | passed " in printed
-    assert "\n    tests/gate/test_waiting.py::test_that\n    tests/e2e/test_gates.py::test_this[a b]\n" in printed
+    assert (
+        "\n    tests/unit/sensors/test_waiting.py::test_that\n    tests/e2e/test_gates.py::test_this[a b]\n" in printed
+    )
     assert printed.endswith("\n\n2.11.2-python3.11 failed\n")
 
 
@@ -114,7 +116,7 @@ def test_a_failure_of_the_pre_release_is_a_warning(story: Story, run: Run) -> No
 
     assert code == 0
     assert f"| 3.4.0b2 | 3.11   | {ALL} | failed (allowed) |" in printed
-    assert "tests/gate/test_waiting.py::test_that" in printed
+    assert "tests/unit/sensors/test_waiting.py::test_that" in printed
 
 
 @pytest.mark.parametrize("installed", ["Airflow 3.3.1 on Python 3.11", "Airflow 3.3.2 on Python 3.12"])

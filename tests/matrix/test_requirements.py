@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 
-from tests.airflow_home import REPOSITORY
 from tests.matrix.versions import MATRIX, Version
+from tests.support.airflow_home import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 BOUNDS = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["sandbox"]]

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-from demo.local_airflow import IS_AIRFLOW_3
+from dev.local_airflow import IS_AIRFLOW_3
 from tests.sandbox.running_command import running
+from tests.support.memory import peak_memory
 
 pytestmark = [
     pytest.mark.e2e,  # it takes seconds, and a process whose memory is nobody else's
@@ -17,20 +17,16 @@ MILLION = 1_000_000
 KEY = {"X-API-Key": "sandbox-key-for-tests"}
 
 
-def largest_memory(pid: int) -> int:
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
-
-
 def test_a_million_rows_are_read_from_a_sandbox_that_never_holds_them(session):
     with running("--port", 0) as process:
         url = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
         job_id = session.post(f"{url}/_sandbox/bulk/jobs", json={"rows": MILLION}, timeout=5).json()["job_id"]
-        before = largest_memory(process.pid)
+        before = peak_memory(process.pid)
         with session.get(f"{url}/bulk/jobs/{job_id}/download", headers=KEY, stream=True, timeout=30) as answer:
             lines = sum(piece.count(b"\n") for piece in answer.iter_content(1 << 20))
         last = {"limit": 1000, "offset": MILLION - 1000}
         page = session.get(f"{url}/bulk/jobs/{job_id}/results", headers=KEY, params=last, timeout=5).json()["rows"]
-        grown = largest_memory(process.pid) - before
+        grown = peak_memory(process.pid) - before
     assert lines == 1 + MILLION
     assert {row["row_index"] for row in page} == set(range(MILLION - 1000, MILLION))
     assert grown < 50_000_000

@@ -12,8 +12,8 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from airflow_provider_leadmagic.compat.task_state import OVER, astate_of, state_of
-from demo.local_airflow import IS_AIRFLOW_3
-from tests.bulk_operator.airflow_part import TaskInstance
+from dev.local_airflow import IS_AIRFLOW_3
+from tests.support.bulk_task_runner import TaskInstance
 
 if TYPE_CHECKING:
     from pytest_mock import MockerFixture

@@ -1,0 +1,119 @@
+"""The examples import, are well-behaved, and run."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dev.local_airflow import IS_AIRFLOW_3
+from tests.e2e.in_process.conftest import run_dag
+from tests.support.airflow_home import HOME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+pytestmark = pytest.mark.e2e
+
+BULK, GATED = "example_leadmagic_bulk_enrichment", "example_leadmagic_gated_enrichment"
+SHARED = ["example_leadmagic_shared_account_marketing", "example_leadmagic_shared_account_sales"]
+EXAMPLES = [BULK, "example_leadmagic_check_credits", GATED, *SHARED]
+if IS_AIRFLOW_3:
+    EXAMPLES += ["example_leadmagic_low_credits_alert", "example_leadmagic_start_when_topped_up"]
+
+# Here, and not in a fixture: whichever test comes first has the examples read for all of them.
+os.environ["LEADMAGIC_EXAMPLE_FOLDER"] = str(HOME)
+
+
+def test_every_dag_file_imports(dag_bag: Any) -> None:
+    assert dag_bag.import_errors == {}
+    assert sorted(dag_id for dag_id in dag_bag.dags if dag_id.startswith("example_")) == sorted(EXAMPLES)
+
+
+@pytest.mark.parametrize("dag_id", EXAMPLES)
+def test_an_example_has_sane_settings_and_says_what_it_is(dag_bag: Any, dag_id: str) -> None:
+    dag = dag_bag.dags[dag_id]
+
+    assert "leadmagic" in dag.tags
+    assert dag.doc_md
+    assert dag.max_active_runs == 1
+    assert dag.default_args["retries"] == 2
+
+
+def test_the_check_passes_the_balance_on(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
+    run = run_dag(dag_bag.dags["example_leadmagic_check_credits"])
+
+    assert run.state == "success"
+    assert run.xcom_of("plan_the_night") == 1000
+
+
+def test_the_gated_enrichment_spends_what_it_says(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits("5.5")
+
+    run = run_dag(dag_bag.dags[GATED])
+
+    assert run.state == "success"
+    assert run.xcom_of("enrich_leads") == {"leads": 5, "found": 5, "spent": 5, "left": "0.50"}
+    assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"] + ["/v1/people/email-finder"] * 5
+
+
+def test_a_task_that_spends_is_not_repeated_blindly(dag_bag: Any) -> None:
+    assert dag_bag.dags[GATED].get_task("enrich_leads").retries == 0
+
+
+def test_the_bulk_enrichment_spends_what_it_says_and_leaves_a_file(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits("5.5")
+
+    run = run_dag(dag_bag.dags[BULK])
+
+    assert run.state == "success"
+    job = run.xcom_of("enrich_leads")
+    assert (job["succeeded"], job["failed"], job["skipped"]) == (5, 0, 0)
+    assert (job["credits_estimated"], job["credits_consumed"]) == (5, 4)
+    assert leadmagic_sandbox.credits == 1.5
+    with open(job["output_path"], newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["crm_id"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [bool(row["lm_email"]) for row in rows] == [True, True, True, True, False]
+
+
+def test_a_bulk_job_is_joined_by_retries_so_its_task_keeps_them(dag_bag: Any) -> None:
+    assert dag_bag.dags[BULK].get_task("enrich_leads").retries == 2
+
+
+def test_teams_that_share_an_account_spend_in_one_pool(dag_bag: Any) -> None:
+    assert {dag_bag.dags[dag_id].get_task("enrich_leads").pool for dag_id in SHARED} == {"leadmagic_account"}
+
+
+@pytest.mark.parametrize("dag_id", SHARED)
+def test_each_team_gets_a_file_of_its_own(dag_bag: Any, leadmagic_sandbox: Sandbox, dag_id: str) -> None:
+    run = run_dag(dag_bag.dags[dag_id])
+
+    assert run.state == "success"
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert run.xcom_of("enrich_leads")["job_id"] == job.job_id
+    assert run.xcom_of("enrich_leads")["succeeded"] == 2
+    assert dag_id.rpartition("_")[2] in run.xcom_of("enrich_leads")["output_path"]
+
+
+def test_the_pool_of_the_shared_account_can_be_made_with_the_command_that_is_shown(
+    dag_bag: Any, airflow_database: Path
+) -> None:
+    [command] = re.findall(r"^airflow (pools set .*)$", dag_bag.dags[SHARED[0]].doc_md, re.MULTILINE)
+
+    done = subprocess.run([sys.executable, "-m", "airflow", *shlex.split(command)], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    with closing(sqlite3.connect(airflow_database)) as database:
+        made = database.execute("SELECT slots, include_deferred FROM slot_pool WHERE pool = 'leadmagic_account'")
+        assert made.fetchall() == [(1, 1)]

@@ -1,0 +1,113 @@
+"""Every exchange ends: in time, within a size, and at the address it was meant for."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from airflow_provider_leadmagic.api import transport
+from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
+
+API_KEY = "lm_a_key_nobody_issued"
+
+
+@pytest.fixture
+def full_queue():
+    """Listen on a port whose queue of connections is full, so that connecting to it hangs."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for connection in waiting:
+            connection.setblocking(False)
+            connection.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for connection in waiting:
+            connection.close()
+
+
+class TestTime:
+    def test_a_host_that_does_not_take_the_connection_is_left_and_nothing_was_sent(self, full_queue):
+        with (
+            LeadMagicClient(API_KEY, full_queue, timeout=0.1, max_tries=1) as client,
+            pytest.raises(LeadMagicConnectionError, match=r"no connection within 0\.1 s$") as caught,
+        ):
+            client.enrich("email_finder")
+        assert not caught.value.request_sent
+
+    @pytest.mark.parametrize(
+        ("timeout", "limits"), [(30, (10, 30)), (4, (4, 4)), (300, (10, 300))], ids=["default", "short", "long"]
+    )
+    def test_connecting_gets_ten_seconds_at_most(self, mocker, timeout, limits):
+        request = mocker.patch("requests.Session.request", side_effect=OSError)
+        with LeadMagicClient(API_KEY, timeout=timeout, max_tries=1) as client, pytest.raises(LeadMagicConnectionError):
+            client.get_credits()
+        assert request.call_args.kwargs["timeout"] == limits
+
+
+class TestSize:
+    def test_a_body_of_the_largest_size_is_read(self, client, leadmagic_sandbox, monkeypatch):
+        monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
+        leadmagic_sandbox.fail_next(body='{"credits": 5}'.ljust(1000))
+        assert client.get_credits().credits == 5
+
+    def test_one_byte_more_is_refused(self, client, leadmagic_sandbox, monkeypatch):
+        monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
+        leadmagic_sandbox.fail_next(body='{"credits": 5}'.ljust(1001))
+        with pytest.raises(LeadMagicResponseError, match="was answered with over 1,000 bytes") as caught:
+            client.get_credits()
+        assert caught.value.transient
+
+    def test_an_error_body_is_limited_too(self, client, leadmagic_sandbox, monkeypatch):
+        monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
+        leadmagic_sandbox.fail_next(status=400, body=" " * 1001)
+        with pytest.raises(LeadMagicResponseError, match="over 1,000 bytes"):
+            client.get_credits()
+
+    def test_the_connection_works_on_after_a_body_that_was_refused(self, client, leadmagic_sandbox, monkeypatch):
+        monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
+        leadmagic_sandbox.fail_next(body=" " * 100_000)
+        with pytest.raises(LeadMagicResponseError):
+            client.get_credits()
+        assert client.get_credits().credits == 1000
+
+
+@pytest.mark.parametrize("status", [301, 302, 304, 307, 308])
+def test_a_redirect_is_not_followed(client, leadmagic_sandbox, status):
+    leadmagic_sandbox.fail_next(status=status, redirect_to=f"{leadmagic_sandbox.url}/v1/credits/health")
+    with pytest.raises(LeadMagicResponseError, match=rf"redirect \({status}\), which is not followed"):
+        client.get_credits()
+    assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"]
+
+
+def test_a_lookup_is_not_redirected_either(client, leadmagic_sandbox):
+    leadmagic_sandbox.fail_next("/v1/people/email-finder", status=307, redirect_to="/v1/companies/company-search")
+    with pytest.raises(LeadMagicResponseError, match="redirect"):
+        client.enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
+    assert leadmagic_sandbox.credits == 1000
+
+
+def test_the_provider_and_its_version_are_named_to_the_server(client, leadmagic_sandbox):
+    client.get_credits()
+    assert leadmagic_sandbox.requests[0].user_agent.startswith("airflow-provider-leadmagic/")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("*.leadmagic.io", id="wildcard"),
+        pytest.param(".", id="dot"),
+        pytest.param("api..leadmagic.io", id="empty label"),
+        pytest.param(f"{'x' * 64}.io", id="label too long"),
+    ],
+)
+def test_a_host_name_that_cannot_exist_is_not_worth_waiting_for(host):
+    def ask():
+        with LeadMagicClient(API_KEY, f"https://{host}", max_tries=1) as client:
+            client.get_credits()
+
+    with pytest.raises(LeadMagicError) as caught:
+        ask()
+    assert not caught.value.transient

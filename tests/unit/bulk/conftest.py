@@ -1,0 +1,84 @@
+"""What the tests of bulk files share: finished jobs, an object storage, and a user without privileges."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import ClassVar
+from uuid import uuid4
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from airflow_provider_leadmagic.api.jobs import BulkJob
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def finished(client, leadmagic_sandbox) -> Callable[..., BulkJob]:
+    """Give a function that submits rows and returns the job they became, which the sandbox has done by then."""
+    leadmagic_sandbox.set_credits(1000)
+
+    def submit(rows, product="email_finder"):
+        job = client.submit_bulk(product, rows, idempotency_key=uuid4().hex)
+        return client.get_bulk_job(job.job_id)
+
+    return submit
+
+
+class Storage(MemoryFileSystem):
+    """An object storage whose objects are found only by who asks Airflow for it."""
+
+    store: ClassVar = {}
+    cachable = False
+    url = "memory://bucket"
+
+    def put_text(self, name, text):
+        self.pipe_file(f"/bucket/{name}", text.encode())
+
+    def texts(self):
+        return {name.removeprefix("/bucket/"): self.cat_file(name).decode() for name in sorted(self.store)}
+
+
+@pytest.fixture
+def storage() -> Storage:
+    """An empty object storage that Airflow knows."""
+    storage = Storage()
+    storage.store.clear()
+    storage.pseudo_dirs[:] = [""]
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:  # Airflow 2
+        from airflow.io.store import attach
+    attach("memory", fs=storage)
+    return storage
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that every user can look into; pytest's own ones are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def without_privileges() -> Callable[[], AbstractContextManager[None]]:
+    """Give a context in which permissions count, also where tests are run by root."""
+
+    @contextmanager
+    def nobody():
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return nobody

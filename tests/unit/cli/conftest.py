@@ -1,0 +1,53 @@
+"""What the tests of the commands share."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from airflow_provider_leadmagic.__main__ import main
+from tests.unit.conftest import CANARY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Outcome(NamedTuple):
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """What stands in the one line on standard error."""
+        [line] = self.err.splitlines()
+        return line.removeprefix("leadmagic: ")
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, leadmagic_sandbox: Any
+) -> Callable[..., Outcome]:
+    """Give a function that runs a command, which never shows a key."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # so that what a command sets is gone after the test
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+    def run(*arguments: object, encoding: str = "utf-8") -> Outcome:
+        output = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True)
+        monkeypatch.setattr(sys, "stdout", output)  # here, as pytest sets its own after the fixtures
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        output.seek(0)
+        captured = capsys.readouterr()
+        outcome = Outcome(ended.value.code, output.read() + captured.out, captured.err)
+        assert leadmagic_sandbox.api_key not in outcome.out + outcome.err
+        assert CANARY not in outcome.out + outcome.err
+        return outcome
+
+    return run

@@ -1,0 +1,89 @@
+"""The commands are defined once, for Airflow's command line and our own."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from airflow_provider_leadmagic.__main__ import main
+from airflow_provider_leadmagic.cli import credits, definition, sandbox, usage
+from airflow_provider_leadmagic.get_provider_info import get_provider_info
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.sandbox import command as console_script
+from dev.local_airflow import AIRFLOW_SERIES
+from tests.support.airflow_home import REPOSITORY
+
+TAKES_COMMANDS = AIRFLOW_SERIES >= (3, 2)
+LINES = [
+    ["credits"],
+    ["credits", "--conn-id", "other", "--minimum", "5", "--refresh", "-o", "json"],
+    ["usage"],
+    ["usage", "--days", "7", "--output", "json"],
+    ["sandbox"],
+    ["sandbox", "--port", "0", "--credits", "12.5", "--api-key", "k", "--host", "::1"],
+]
+
+
+@pytest.fixture
+def options_of(mocker):
+    """Give a function that tells what a command is called with on our command line."""
+
+    def options_of(line):
+        module = {"credits": credits, "usage": usage, "sandbox": sandbox}[line[0]]
+        called = mocker.patch.object(module, line[0])
+        main(line)
+        return {name: value for name, value in vars(called.call_args.args[0]).items() if name != "func"}
+
+    return options_of
+
+
+@pytest.mark.skipif(not TAKES_COMMANDS, reason="Airflow takes commands from providers since 3.2")
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+def test_airflow_reads_a_line_as_we_do(options_of, line):
+    from airflow.cli.cli_parser import get_parser
+
+    parsed = vars(get_parser().parse_args(["leadmagic", *line]))
+    assert {name: value for name, value in parsed.items() if name not in ("func", "subcommand")} == options_of(line)
+
+
+def test_without_arguments_it_is_the_default_connection_in_a_table(options_of):
+    defaults = {"conn_id": LeadMagicHook.default_conn_name, "output": "table"}
+    assert options_of(["credits"]) == {**defaults, "minimum": None, "refresh": False}
+    assert options_of(["usage"]) == {**defaults, "days": "30"}
+
+
+@pytest.mark.parametrize("line", LINES[-2:], ids=" ".join)
+def test_the_sandbox_takes_what_its_console_script_takes(options_of, mocker, line):
+    serve = mocker.patch.object(console_script, "serve")
+    console_script.main(line[1:])
+    assert serve.call_args.args[0] == argparse.Namespace(**options_of(line))
+
+
+def test_airflow_is_told_where_the_commands_are():
+    [path] = get_provider_info()["cli"]
+    assert path == f"{definition.__name__}.{definition.get_leadmagic_cli_commands.__name__}"
+    [group] = definition.get_leadmagic_cli_commands()
+    assert (group.name, [command.name for command in group.subcommands]) == (
+        "leadmagic",
+        ["credits", "usage", "sandbox"],
+    )
+
+
+@pytest.mark.e2e
+def test_the_definition_loads_nothing_of_what_the_commands_need():
+    """Airflow imports it each time ``airflow`` is called."""
+    code = (
+        "import sys; from airflow.cli import cli_config; before = set(sys.modules); "
+        "import airflow_provider_leadmagic.cli.definition; "
+        "print(*sorted(name for name in set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    added = {name for name in done.stdout.split() if name.split(".")[0] not in sys.stdlib_module_names}
+    assert added <= {
+        "airflow_provider_leadmagic",
+        *(f"airflow_provider_leadmagic.cli{name}" for name in ("", ".definition")),
+        *(f"airflow_provider_leadmagic.sandbox{name}" for name in ("", ".command", ".account", ".extra")),
+    }

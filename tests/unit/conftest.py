@@ -1,0 +1,46 @@
+"""What unit tests share: a client, retries that wait no time, and a connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+
+#: An API key that no message may show.
+CANARY = "lm_canary_5f0c9b7e2d1a4c83"
+
+
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let retries wait no time at all, and list how long each would have waited."""
+    waits: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waits.append))
+    return waits
+
+
+@pytest.fixture
+def client(leadmagic_sandbox) -> Iterator[LeadMagicClient]:
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
+        yield client
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., LeadMagicHook]:
+    """
+    Give a function that defines the connection ``lead``, as a URI or as the fields of its JSON form.
+
+    No sandbox accepts its key, unless a test gives another.
+    """
+
+    def define(uri: str | None = None, **fields: Any) -> LeadMagicHook:
+        value = uri or json.dumps({"conn_type": "leadmagic", "password": CANARY, **fields})
+        monkeypatch.setenv("AIRFLOW_CONN_LEAD", value)
+        return LeadMagicHook("lead")
+
+    return define

@@ -1,0 +1,23 @@
+"""
+Looks at three balances and ends, in a process as short as that of a task.
+
+With ``--flush`` it has OpenTelemetry send what it holds, which Airflow from 3.1 on does by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from tests.unit.hooks.metrics.airflow_stats import configure_stats
+
+configure_stats()
+for conn_id in ("frozen", "wrong_key", "wrong_key", "nobody_made_this"):
+    with suppress(LeadMagicError):
+        LeadMagicHook(conn_id, max_tries=1).read_balance()
+if "--flush" in sys.argv:
+    from opentelemetry import metrics
+
+    metrics.get_meter_provider().force_flush()

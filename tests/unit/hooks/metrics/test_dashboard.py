@@ -1,0 +1,142 @@
+"""The dashboard and the page about metrics name what is sent, and can be imported anywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_leadmagic.api.models import CreditBalance
+from airflow_provider_leadmagic.exceptions import LeadMagicServerError
+from airflow_provider_leadmagic.metrics import BalanceMetrics
+from tests.support.airflow_home import REPOSITORY
+
+if TYPE_CHECKING:
+    from pytest_mock import MockerFixture
+
+PAGE = (REPOSITORY / "docs" / "metrics.md").read_text()
+DASHBOARD: dict[str, Any] = json.loads((REPOSITORY / "docs" / "grafana-dashboard.json").read_text())
+PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
+VARIABLES: list[dict[str, Any]] = DASHBOARD["templating"]["list"]
+QUERIES: list[str] = [target["expr"] for panel in PANELS for target in panel["targets"]]
+
+
+@pytest.fixture
+def sent(mocker: MockerFixture) -> dict[str, set[str]]:
+    """Give the tags of every metric by its name in Prometheus; a counter has two names."""
+    stats = mocker.patch("airflow_provider_leadmagic.metrics.Stats")
+    metrics = BalanceMetrics("main")
+    metrics.seen(CreditBalance(credits=Decimal(1000), observed_at=datetime.now(UTC)))
+    metrics.failed(LeadMagicServerError("LeadMagic answered 503"))
+    calls = {call.args[0].replace(".", "_"): set(call.kwargs["tags"]) for call in stats.gauge.call_args_list}
+    for call in stats.incr.call_args_list:
+        name = call.args[0].replace(".", "_")
+        calls |= {name: set(call.kwargs["tags"]), f"{name}_total": set(call.kwargs["tags"])}
+    return calls
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Give every object of the dashboard, however deep."""
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(child)
+
+
+def selectors(query: str) -> list[str]:
+    return re.findall(r"([\w:${}]+)\{(?=\w+\s*[=!])", query)
+
+
+def test_its_queries_select_the_metrics_that_are_sent_and_no_others(sent: dict[str, set[str]]) -> None:
+    selected = {name for query in QUERIES for name in selectors(query)}
+
+    assert selected == {f"${{prefix}}_{name}" for name in sent}
+
+
+def test_its_queries_name_no_metric_without_choosing_the_connection() -> None:
+    for query in QUERIES:
+        assert len(re.findall("_leadmagic_", query)) == query.count('{conn_id=~"$conn_id"}') > 0
+
+
+def test_it_groups_by_tags_that_are_sent(sent: dict[str, set[str]]) -> None:
+    for query in QUERIES:
+        common = set.intersection(*(sent[name.removeprefix("${prefix}_")] for name in selectors(query)))
+        groups = {label.strip() for labels in re.findall(r"by \(([^)]*)\)", query) for label in labels.split(",")}
+
+        assert groups
+        assert groups <= common
+
+
+def test_its_legends_show_labels_that_the_query_keeps() -> None:
+    for panel in PANELS:
+        for target in panel["targets"]:
+            kept = {label for labels in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in labels.split(", ")}
+
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) == kept
+
+
+def test_its_brackets_match() -> None:
+    for query in QUERIES:
+        assert [query.count(bracket) for bracket in "([{"] == [query.count(bracket) for bracket in ")]}"]
+
+
+def test_its_queries_use_no_variable_that_is_not_there() -> None:
+    there = {variable["name"] for variable in VARIABLES} | {"__rate_interval"}
+
+    assert set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD))) - {"__all"} == there
+
+
+def test_its_connections_are_those_of_the_gauge(sent: dict[str, set[str]]) -> None:
+    (query,) = [variable["query"]["query"] for variable in VARIABLES if variable["name"] == "conn_id"]
+
+    assert "leadmagic_credits" in sent
+    assert query == "label_values(${prefix}_leadmagic_credits, conn_id)"
+
+
+def test_its_panels_do_not_overlap_and_fit_the_width() -> None:
+    places = [panel["gridPos"] for panel in PANELS]
+
+    assert all(place["x"] >= 0 and place["x"] + place["w"] <= 24 for place in places)
+    for one, other in combinations(places, 2):
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert beside or below
+
+
+def test_its_panels_and_their_queries_can_be_told_apart() -> None:
+    assert len({panel["id"] for panel in PANELS}) == len({panel["title"] for panel in PANELS}) == len(PANELS)
+    for panel in PANELS:
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+def test_it_takes_its_data_from_the_source_that_is_chosen() -> None:
+    sources = [found["datasource"] for found in objects(DASHBOARD) if "datasource" in found]
+
+    assert len(sources) == len(PANELS) + len(QUERIES) + 1
+    assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
+
+
+def test_it_belongs_to_no_grafana_yet() -> None:
+    assert DASHBOARD["id"] is None
+
+
+def test_the_balance_turns_yellow_and_red_where_the_alerts_are() -> None:
+    (now,) = [panel for panel in PANELS if panel["title"] == "Spendable credits now"]
+    steps = [step["value"] for step in now["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+
+    assert steps == [None, *sorted(map(int, re.findall(r"credits_spendable\) < (\d+)", PAGE)))]
+
+
+def test_the_page_lists_the_metrics_that_are_sent_with_their_names_in_prometheus(sent: dict[str, set[str]]) -> None:
+    rows = re.findall(r"^\| `leadmagic\.(\w+)` \| (\w+) \| \w+ \| (.*?) \|", PAGE, re.MULTILINE)
+
+    assert {f"leadmagic_{name}": set(re.findall(r"`(\w+)`", tags)) for name, _, tags in rows} == {
+        name: tags for name, tags in sent.items() if not name.endswith("_total")
+    }
+    assert set(re.findall(r"airflow_(leadmagic_\w+)", PAGE)) == set(sent)

@@ -1,0 +1,69 @@
+"""What an OpenTelemetry collector hears of a balance, from a process as short as that of a task."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+from dev.local_airflow import AIRFLOW_SERIES
+from tests.support.airflow_home import REPOSITORY
+from tests.support.listeners import Collector, Point
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def points() -> Iterator[list[Point]]:
+    """Give what arrived from a process that is over; Airflow before 3.1 has to be told to send it in time."""
+    with Sandbox(credits="1979.15") as sandbox, Collector() as collector:
+        sandbox.freeze(liquid=40)
+        connections = {
+            "AIRFLOW_CONN_FROZEN": sandbox.connection_json,
+            "AIRFLOW_CONN_WRONG_KEY": sandbox.connection_json.replace(sandbox.api_key, "another"),
+        }
+        command = [sys.executable, "-W", "ignore", "-m", "tests.unit.hooks.metrics.short_process"]
+        done = subprocess.run(
+            command if AIRFLOW_SERIES >= (3, 1) else [*command, "--flush"],
+            env=os.environ | connections | collector.settings,
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        yield collector.points
+
+
+def test_both_gauges_arrive_with_the_connection_before_the_process_is_over(points: list[Point]) -> None:
+    gauges = {(point.name, point.value, *point.tags.items()) for point in points if point.kind == "gauge"}
+
+    assert gauges == {
+        ("airflow.leadmagic.credits", 1979.15, ("conn_id", "frozen")),
+        ("airflow.leadmagic.credits_spendable", 40.0, ("conn_id", "frozen")),
+    }
+
+
+def test_failed_looks_arrive_counted_by_connection_and_error(points: list[Point]) -> None:
+    counted = {
+        (point.tags["conn_id"], point.tags["error"]): point.value
+        for point in points
+        if point.name == "airflow.leadmagic.failed_looks"
+    }
+
+    assert counted == {
+        ("wrong_key", "LeadMagicAuthenticationError"): 2,
+        ("nobody_made_this", "LeadMagicConfigurationError"): 1,
+    }
+
+
+def test_the_count_only_grows_so_a_collector_gives_it_the_name_of_a_counter(points: list[Point]) -> None:
+    counts = [point for point in points if point.kind == "sum"]
+
+    assert counts
+    assert all(point.is_monotonic for point in counts)

@@ -1,0 +1,224 @@
+"""What StatsD hears of a balance, from everything that reads one."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
+from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
+from airflow_provider_leadmagic.triggers.balance_poll import take_look
+from tests.support.sensor_runner import TaskInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from tests.support.listeners import Statsd
+
+
+def by_hook() -> None:
+    LeadMagicHook().read_balance()
+
+
+def by_refreshing_hook() -> None:
+    LeadMagicHook().read_balance(refresh=True)
+
+
+def by_client() -> None:
+    with LeadMagicHook().get_conn() as client:
+        client.get_credits()
+
+
+def by_test_button() -> None:
+    LeadMagicHook().test_connection()
+
+
+def by_operator() -> None:
+    CheckCreditsOperator(task_id="check").execute({"ti": TaskInstance()})
+
+
+def by_poke() -> None:
+    SufficientCreditsSensor(task_id="gate", minimum_credits=1).poke({"ti": TaskInstance()})
+
+
+def by_trigger() -> None:
+    asyncio.run(take_look("leadmagic_default", 60))
+
+
+# Airflow 2 announces here what Airflow 3 does.
+pytestmark = pytest.mark.filterwarnings("ignore:The basic metric validator")
+
+READERS = [by_hook, by_refreshing_hook, by_client, by_test_button, by_operator, by_poke, by_trigger]
+
+
+def fail_to_look(conn_id: str = "leadmagic_default") -> None:
+    with pytest.raises(LeadMagicError):
+        LeadMagicHook(conn_id, max_tries=1).read_balance()
+
+
+def gauges(credits: float, spendable: float, conn_id: str = "leadmagic_default") -> list[str]:
+    return [
+        f"airflow.leadmagic.credits,conn_id={conn_id}:{credits}|g",
+        f"airflow.leadmagic.credits_spendable,conn_id={conn_id}:{spendable}|g",
+    ]
+
+
+def failures(*errors: str, conn_id: str = "leadmagic_default") -> list[str]:
+    return [f"airflow.leadmagic.failed_looks,conn_id={conn_id},error={error}:1|c" for error in errors]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_every_reader_of_the_balance_sets_both_gauges_once(
+    leadmagic_sandbox: Sandbox, statsd: Statsd, read: Callable[[], None]
+) -> None:
+    leadmagic_sandbox.set_credits("1979.15")
+
+    read()
+
+    assert statsd.lines == gauges(1979.15, 1979.15)
+
+
+def test_a_frozen_balance_is_there_but_not_spendable(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+    leadmagic_sandbox.freeze(liquid=40)
+
+    by_hook()
+
+    assert statsd.lines == gauges(1000.0, 40.0)
+
+
+def test_each_look_is_reported_anew(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+    by_hook()
+    leadmagic_sandbox.set_credits(7)
+    by_hook()
+
+    assert statsd.lines == gauges(1000.0, 1000.0) + gauges(7.0, 7.0)
+
+
+def test_a_balance_that_was_not_asked_for_again_is_not_reported_again(
+    leadmagic_sandbox: Sandbox, statsd: Statsd
+) -> None:
+    with LeadMagicHook().get_conn() as client:
+        client.get_credits()
+        client.get_credits(max_age=60)
+
+    assert statsd.lines == gauges(1000.0, 1000.0)
+
+
+def test_each_connection_has_a_tag_of_its_own(
+    leadmagic_sandbox: Sandbox, statsd: Statsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SALES", leadmagic_sandbox.connection_json)
+
+    LeadMagicHook("sales").read_balance()
+
+    assert statsd.lines == gauges(1000.0, 1000.0, conn_id="sales")
+
+
+@pytest.mark.parametrize(
+    ("conn_id", "tag"),
+    [("crm/lead-magic.eu", "crm/lead-magic.eu"), ("crm:eu", "crm_eu"), ("a,b c", "a_b_c"), ("grün", "gr_n")],
+)
+def test_an_id_that_statsd_would_not_take_is_spelled_with_underscores(
+    leadmagic_sandbox: Sandbox, statsd: Statsd, monkeypatch: pytest.MonkeyPatch, conn_id: str, tag: str
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", leadmagic_sandbox.connection_json)
+
+    LeadMagicHook(conn_id).read_balance()
+
+    assert statsd.lines == gauges(1000.0, 1000.0, conn_id=tag)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"status": 401}, "LeadMagicAuthenticationError"),
+        ({"status": 403}, "LeadMagicPermissionError"),
+        ({"retry_after": 5}, "LeadMagicRateLimitError"),
+        ({"status": 503}, "LeadMagicServerError"),
+        ({"drop": True}, "LeadMagicConnectionError"),
+        ({"body": "<html>"}, "LeadMagicResponseError"),
+    ],
+    ids=str,
+)
+def test_a_failed_look_is_counted_by_the_class_of_its_error(
+    leadmagic_sandbox: Sandbox, statsd: Statsd, fault: dict[str, Any], error: str
+) -> None:
+    leadmagic_sandbox.fail_next(**fault)
+
+    fail_to_look()
+
+    assert statsd.lines == failures(error)
+
+
+def test_a_failed_look_of_a_trigger_is_counted(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+    leadmagic_sandbox.fail_next(status=503)
+
+    by_trigger()
+
+    assert statsd.lines == failures("LeadMagicServerError")
+
+
+def test_a_failed_refresh_is_one_failed_look(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits/refresh", status=401)
+
+    with pytest.raises(LeadMagicError):
+        by_refreshing_hook()
+
+    assert statsd.lines == failures("LeadMagicAuthenticationError")
+
+
+def test_a_look_that_succeeds_when_it_is_tried_again_has_not_failed(
+    leadmagic_sandbox: Sandbox, statsd: Statsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda _: None))
+    leadmagic_sandbox.fail_next(status=503, times=2)
+
+    by_hook()
+
+    assert statsd.lines == gauges(1000.0, 1000.0)
+
+
+def test_a_connection_that_does_not_exist_is_a_failed_look(statsd: Statsd) -> None:
+    fail_to_look("nobody_made_this")
+
+    assert statsd.lines == failures("LeadMagicConfigurationError", conn_id="nobody_made_this")
+
+
+def test_a_connection_that_a_trigger_does_not_find_is_a_failed_look(statsd: Statsd) -> None:
+    asyncio.run(take_look("nobody_made_this", 60))
+
+    assert statsd.lines == failures("LeadMagicConfigurationError", conn_id="nobody_made_this")
+
+
+def test_an_enrichment_is_no_look(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+    with LeadMagicHook().get_conn() as client:
+        client.enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
+
+    assert statsd.lines == []
+
+
+@pytest.mark.parametrize("statsd", [{"AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "False"}], indirect=True, ids=["off"])
+def test_without_the_setting_for_tags_there_are_none(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+    by_hook()
+    leadmagic_sandbox.fail_next(status=401)
+    fail_to_look()
+
+    assert statsd.lines == [
+        "airflow.leadmagic.credits:1000.0|g",
+        "airflow.leadmagic.credits_spendable:1000.0|g",
+        "airflow.leadmagic.failed_looks:1|c",
+    ]
+
+
+@pytest.mark.parametrize("statsd", [{"AIRFLOW__METRICS__STATSD_ON": "False"}], indirect=True, ids=["off"])
+def test_nothing_is_sent_when_metrics_are_off(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+    by_hook()
+    fail_to_look("nobody_made_this")
+
+    assert statsd.lines == []

@@ -1,0 +1,287 @@
+"""What ever happens to a try, the next one joins the job that exists; only a person who clears the task orders anew."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_leadmagic.bulk.idempotency import idempotency_key
+from airflow_provider_leadmagic.bulk.order import BulkOrder
+from airflow_provider_leadmagic.bulk.record import JobRecord
+from airflow_provider_leadmagic.bulk.watch import JobWatch
+from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.exceptions import (
+    LeadMagicConnectionError,
+    LeadMagicRequestError,
+)
+from tests.support.bulk_task_runner import Killed, TaskInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_mock import MockerFixture
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from tests.support.bulk_task_runner import Task
+    from tests.unit.operators.conftest import MakeTask
+
+MOMENTS: dict[str, tuple[type, str]] = {
+    "before the order": (BulkOrder, "submit"),
+    "after the order": (JobRecord, "save"),
+    "while waiting": (JobWatch, "look"),
+    "while downloading": (LeadMagicClient, "download_bulk_results"),
+}
+
+
+@pytest.fixture(params=["with a state store", "without one"])
+def store(request: pytest.FixtureRequest) -> bool:
+    """With the state store of Airflow 3.3+, and as before: a test that asks for this holds for both."""
+    return request.param == "with a state store"
+
+
+def die(enrich: Task, mocker: MockerFixture, moment: str) -> None:
+    patch = mocker.patch.object(*MOMENTS[moment], side_effect=Killed)
+    with pytest.raises(Killed):
+        enrich.run()
+    mocker.stop(patch)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_try_after_a_death_pays_nothing_twice(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    written: Callable[[], list[dict[str, str]]],
+    moment: str,
+    store: bool,
+    deferrable: bool,
+) -> None:
+    enrich = task(store=store, deferrable=deferrable)
+    die(enrich, mocker, moment)
+
+    xcom = enrich.retry()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert xcom["job_id"] == job.job_id
+    assert leadmagic_sandbox.charges_per_row(job.job_id) == Counter(range(5))
+    assert [row["crm_id"] for row in written()] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("moment", ["after the order", "while waiting", "while downloading"])
+def test_a_job_that_spent_what_it_was_ordered_for_is_joined_all_the_same(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, moment: str, store: bool
+) -> None:
+    leadmagic_sandbox.set_credits(5)
+    enrich = task(store=store)
+    die(enrich, mocker, moment)
+    assert leadmagic_sandbox.bulk_jobs[0].processed == 5
+    assert leadmagic_sandbox.credits == 0
+
+    assert enrich.retry()["credits_estimated"] == 5
+
+
+@pytest.mark.usefixtures("sleeps")
+def test_an_order_whose_answer_is_lost_is_joined_within_the_try(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_answer=True)
+
+    task().run()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert leadmagic_sandbox.submits_of(job.idempotency_key or "") == 2
+
+
+@pytest.mark.usefixtures("sleeps")
+def test_an_order_of_which_no_answer_ever_comes_is_joined_by_the_next_try(
+    task: MakeTask, leadmagic_sandbox: Sandbox, store: bool
+) -> None:
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_answer=True, times=4)
+    enrich = task(store=store)
+    with pytest.raises(LeadMagicConnectionError):
+        enrich.run()
+
+    enrich.retry()
+
+    assert len(leadmagic_sandbox.bulk_jobs) == 1
+
+
+def test_with_a_state_store_the_list_of_jobs_is_not_needed(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    enrich = task(store=True)
+    die(enrich, mocker, "while waiting")
+
+    enrich.retry()
+
+    assert leadmagic_sandbox.requests_to("/bulk/jobs") == []
+    assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
+
+
+@pytest.mark.parametrize(("store", "prices_asked"), [(True, 1), (False, 2)])
+def test_with_a_state_store_the_price_of_the_order_is_remembered(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, prices_asked: int
+) -> None:
+    enrich = task(store=store)
+    die(enrich, mocker, "while waiting")
+
+    assert enrich.retry()["credits_estimated"] == 5
+    assert len(leadmagic_sandbox.requests_to("/v1/batch/preview-cost")) == prices_asked
+
+
+def test_what_was_found_in_the_list_of_jobs_is_remembered(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    enrich = task(store=True)
+    die(enrich, mocker, "after the order")
+    enrich.ti.try_number += 1
+    die(enrich, mocker, "while waiting")
+
+    enrich.retry()
+
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
+
+
+def test_it_is_found_behind_a_thousand_newer_jobs(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits(5)
+    enrich = task(store=False, on_insufficient="fail")
+    first = enrich.run()
+    for _ in range(1001):
+        leadmagic_sandbox.make_up_job(1)
+
+    assert enrich.retry()["job_id"] == first["job_id"]
+
+
+def test_a_first_try_looks_for_no_earlier_job(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+    task().run()
+
+    assert leadmagic_sandbox.requests_to("/bulk/jobs") == []
+
+
+def test_a_task_that_was_cleared_orders_a_new_job(task: MakeTask, leadmagic_sandbox: Sandbox, store: bool) -> None:
+    enrich = task(store=store)
+    first = enrich.run()
+
+    enrich.clear()
+    second = enrich.retry()
+
+    assert second["job_id"] != first["job_id"]
+    assert len(leadmagic_sandbox.bulk_jobs) == 2
+
+
+def test_tries_after_a_clear_join_the_new_job(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
+) -> None:
+    enrich = task(store=store)
+    enrich.run()
+    enrich.clear()
+    enrich.ti.try_number += 1
+    die(enrich, mocker, "while downloading")
+
+    xcom = enrich.retry()
+
+    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[1].job_id
+    assert len(leadmagic_sandbox.bulk_jobs) == 2
+
+
+def test_a_job_that_is_still_going_is_canceled_when_a_clear_replaces_it(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    other = task(store=store)
+    other.ti.task_id = "another"
+    die(other, mocker, "while waiting")
+    enrich = task(store=store)
+    die(enrich, mocker, "while waiting")
+    enrich.clear()
+    leadmagic_sandbox.fail_next("/bulk/submit", status=400)
+    with pytest.raises(LeadMagicRequestError):
+        enrich.retry()
+
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded", "canceled"]
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_an_order_that_was_taken_is_joined_though_leadmagic_says_402_to_its_repetition(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, tries: int
+) -> None:
+    enrich = task(on_insufficient="fail")
+    if tries == 2:
+        die(enrich, mocker, "before the order")
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_answer=True)
+    leadmagic_sandbox.fail_next("/bulk/submit", status=402)
+
+    xcom = enrich.run() if tries == 1 else enrich.retry()
+
+    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
+
+
+def test_a_task_that_was_cleared_while_it_ran_replaces_the_job_that_was_canceled_for_it(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store)
+    die(enrich, mocker, "while waiting")
+    cancel(leadmagic_sandbox)  # as on_kill does; Airflow may leave max_tries alone here
+    leadmagic_sandbox.bulk_speed()
+
+    die_again = task(store=store)
+    die_again.store, die_again.ti = enrich.store, enrich.ti
+    die_again.ti.try_number += 1
+    die(die_again, mocker, "while downloading")
+    xcom = enrich.retry()
+
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "completed"]
+    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[1].job_id
+
+
+@pytest.mark.parametrize("canceled", [1, 2])
+def test_the_job_that_replaced_canceled_ones_is_joined_without_ordering_again(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, canceled: int, store: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store)
+    die(enrich, mocker, "while waiting")
+    for _ in range(canceled):
+        cancel(leadmagic_sandbox)
+        enrich.ti.try_number += 1
+        die(enrich, mocker, "while waiting")
+    leadmagic_sandbox.bulk_speed()
+
+    xcom = enrich.retry()
+
+    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[canceled].job_id
+    assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == canceled + 1
+
+
+def cancel(sandbox: Sandbox) -> None:
+    with LeadMagicClient(sandbox.api_key, sandbox.url) as client:
+        client.cancel_bulk_job(sandbox.bulk_jobs[-1].job_id)
+
+
+SAME = {"a retry": {"try_number": 2}}
+OTHER: dict[str, dict[str, Any]] = {
+    "another DAG": {"dag_id": "day"},
+    "another task": {"task_id": "enrich_more"},
+    "another run": {"run_id": "run2"},
+    "another mapped task": {"map_index": 0},
+    "a clear": {"max_tries": 3},
+    "names that run together": {"dag_id": "nig", "run_id": "htrun"},
+}
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_one_order_has_one_key(change: str) -> None:
+    assert idempotency_key(TaskInstance(**SAME[change])) == idempotency_key(TaskInstance())
+
+
+@pytest.mark.parametrize("change", OTHER)
+def test_another_order_has_another_key(change: str) -> None:
+    assert idempotency_key(TaskInstance(**OTHER[change])) != idempotency_key(TaskInstance())
+
+
+def test_the_key_does_not_tell_leadmagic_how_dags_are_called() -> None:
+    key = idempotency_key(TaskInstance(dag_id="secret_project"))
+
+    assert key.startswith("airflow-")
+    assert "secret" not in key

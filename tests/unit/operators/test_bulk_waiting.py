@@ -1,0 +1,323 @@
+"""How long each way to wait waits, whom it asks, and what it hands to whoever goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_leadmagic import bulk_waiting
+from airflow_provider_leadmagic.api.jobs import BulkJob
+from airflow_provider_leadmagic.api.models import CreditBalance
+from airflow_provider_leadmagic.bulk.record import JobRecord
+from airflow_provider_leadmagic.bulk.watch import JobWatch
+from airflow_provider_leadmagic.bulk_waiting import TriggererWait, WorkerWait
+from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError
+from airflow_provider_leadmagic.gate import open_event
+from tests.support.bulk_task_runner import TaskInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from tests.unit.operators.conftest import MakeTask, When
+
+CREDITS, JOB = "/v1/credits", "/bulk/jobs/*"
+NOW = 1000.0
+RECORD = JobRecord("job-1", "airflow-key", Decimal("12.5"))
+
+
+@dataclass
+class Clock:
+    """Stands still unless somebody sleeps, which takes no time; it goes no more backwards than a real one."""
+
+    now: float = NOW
+    sleeps: list[float] = field(default_factory=list)
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(bulk_waiting, "time", clock := Clock())
+    return clock
+
+
+@pytest.fixture
+def record(leadmagic_sandbox: Sandbox) -> JobRecord:
+    """A job that is done as soon as somebody looks."""
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
+        rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
+        job = client.submit_bulk("email_finder", rows, idempotency_key="airflow-key")
+    return JobRecord(job.job_id, "airflow-key", Decimal(1))
+
+
+@pytest.fixture(params=[CREDITS, JOB])
+def path(request: pytest.FixtureRequest) -> str:
+    """What is looked at: a test that asks for this holds for both."""
+    return request.param
+
+
+@pytest.fixture
+def wait_for(log: Any, record: JobRecord, clock: Clock) -> Callable[..., None]:
+    """Wait on the worker for credits or for the job."""
+
+    def start(path: str, interval: float = 60, deadline: float = 1e12) -> None:
+        wait = WorkerWait(log, "leadmagic_default", interval, deadline)
+        if path == CREDITS:
+            wait.to_order(Decimal(5))
+        else:
+            wait.for_job(record, report_pause=True)
+
+    return start
+
+
+@pytest.fixture
+def log(task: MakeTask) -> Any:
+    return task().operator.log
+
+
+def nothing_yet(path: str, record: JobRecord) -> str:
+    return '{"credits": 1}' if path == CREDITS else job_body(record, "processing")
+
+
+def job_body(record: JobRecord, status: str) -> str:
+    return json.dumps({"job_id": record.job_id, "status": status})
+
+
+class TestOnTheWorker:
+    def test_it_waits_an_interval_before_each_look(
+        self, leadmagic_sandbox: Sandbox, wait_for: Callable[..., None], clock: Clock, path: str
+    ) -> None:
+        leadmagic_sandbox.fail_next(path, status=503, times=2)
+
+        wait_for(path)
+
+        assert clock.sleeps == [60, 60, 60]
+
+    def test_it_waits_once_as_long_as_leadmagic_asks_for(
+        self, leadmagic_sandbox: Sandbox, wait_for: Callable[..., None], clock: Clock, path: str, record: JobRecord
+    ) -> None:
+        leadmagic_sandbox.fail_next(path, retry_after=300)
+        leadmagic_sandbox.fail_next(path, body=nothing_yet(path, record))
+
+        wait_for(path)
+
+        assert clock.sleeps == [60, 300, 60]
+
+    def test_it_does_not_look_at_a_job_before_it_may(self, log: Any, record: JobRecord, clock: Clock) -> None:
+        WorkerWait(log, "leadmagic_default", 60, 1e12).for_job(record, report_pause=True, requested_wait=90)
+
+        assert clock.sleeps == [90]
+
+    @pytest.mark.parametrize(("report_pause", "ended_as"), [(True, "paused"), (False, "completed")])
+    def test_a_pause_ends_the_wait_only_if_somebody_is_to_resume_the_job(
+        self,
+        leadmagic_sandbox: Sandbox,
+        log: Any,
+        record: JobRecord,
+        clock: Clock,
+        report_pause: bool,
+        ended_as: str,
+    ) -> None:
+        leadmagic_sandbox.fail_next(JOB, body=job_body(record, "paused"))
+
+        job = WorkerWait(log, "leadmagic_default", 60, 1e12).for_job(record, report_pause=report_pause)
+
+        assert job.status == ended_as
+
+    def test_it_ends_at_its_deadline(
+        self, leadmagic_sandbox: Sandbox, wait_for: Callable[..., None], clock: Clock, path: str
+    ) -> None:
+        leadmagic_sandbox.fail_next(path, retry_after=300, times=None)
+
+        with pytest.raises(LeadMagicTimeoutError):
+            wait_for(path, deadline=NOW + 100)
+
+        assert clock.sleeps == [60, 40]
+
+    def test_each_look_is_one_request(
+        self, leadmagic_sandbox: Sandbox, wait_for: Callable[..., None], path: str
+    ) -> None:
+        leadmagic_sandbox.fail_next(path, status=500, times=3)
+
+        wait_for(path)
+
+        assert len(leadmagic_sandbox.requests_to(path)) == 4
+
+    def test_failed_looks_are_counted_anew_after_one_that_succeeded(
+        self,
+        leadmagic_sandbox: Sandbox,
+        wait_for: Callable[..., None],
+        said: Callable[[], str],
+        path: str,
+        record: JobRecord,
+    ) -> None:
+        leadmagic_sandbox.fail_next(path, status=503)
+        leadmagic_sandbox.fail_next(path, body=nothing_yet(path, record))
+        leadmagic_sandbox.fail_next(path, status=503, times=2)
+
+        wait_for(path)
+
+        told = said()
+        assert [told.count(f"failed look {number} in a row") for number in (1, 2, 3)] == [2, 1, 0]
+
+
+DEFERRALS: dict[str, tuple[Callable[[TriggererWait], object], str, dict[str, Any], dict[str, Any]]] = {
+    "credits to order": (
+        lambda wait: wait.to_order(Decimal("12.5")),
+        "credits_to_order",
+        {"minimum_credits": "12.5", "poke_interval": 60},
+        {},
+    ),
+    "credits to resume": (
+        lambda wait: wait.to_resume(Decimal("12.5"), RECORD),
+        "credits_to_resume",
+        {"minimum_credits": "12.5", "poke_interval": 60, "job_id": "job-1", "deadline": NOW + 500},
+        {"record": RECORD.to_json()},
+    ),
+    "the job": (
+        lambda wait: wait.for_job(RECORD, report_pause=True),
+        "job_seen",
+        {"job_id": "job-1", "poll_interval": 60, "deadline": NOW + 500, "report_pause": True, "not_before": 0},
+        {"record": RECORD.to_json()},
+    ),
+    "the job, later": (
+        lambda wait: wait.for_job(RECORD, report_pause=False, requested_wait=90),
+        "job_seen",
+        {"job_id": "job-1", "report_pause": False, "not_before": NOW + 90},
+        {"record": RECORD.to_json()},
+    ),
+}
+
+
+class DeferredError(Exception):
+    """Airflow's ``defer`` never returns."""
+
+
+def deferral_by(start: Callable[[TriggererWait], object], deadline: float) -> dict[str, Any]:
+    def defer(**arguments: Any) -> None:
+        raise DeferredError(arguments)
+
+    with pytest.raises(DeferredError) as deferred:
+        start(TriggererWait(defer, "other", 60, deadline))
+    return deferred.value.args[0]
+
+
+@pytest.mark.usefixtures("clock")
+class TestInTheTriggerer:
+    @pytest.mark.parametrize("waiting_for", DEFERRALS)
+    def test_the_trigger_knows_what_to_wait_for_and_the_task_what_to_go_on_with(self, waiting_for: str) -> None:
+        start, method_name, of_the_trigger, of_the_task = DEFERRALS[waiting_for]
+
+        deferral = deferral_by(start, NOW + 500)
+
+        _, known = deferral["trigger"].serialize()
+        assert {name: known[name] for name in of_the_trigger} == of_the_trigger
+        assert known["leadmagic_conn_id"] == "other"
+        assert deferral["method_name"] == method_name
+        assert deferral["kwargs"] == {"deadline": NOW + 500, **of_the_task}
+        assert deferral["timeout"] == timedelta(seconds=500)
+
+    @pytest.mark.parametrize("waiting_for", DEFERRALS)
+    def test_no_task_is_deferred_when_its_time_is_over(self, waiting_for: str) -> None:
+        with pytest.raises(LeadMagicTimeoutError):
+            DEFERRALS[waiting_for][0](TriggererWait(pytest.fail, "other", 60, NOW))
+
+
+def test_a_retry_after_of_the_look_at_once_holds_back_the_wait_as_well(
+    task: MakeTask, leadmagic_sandbox: Sandbox, clock: Clock
+) -> None:
+    leadmagic_sandbox.fail_next(JOB, retry_after=0.3)
+
+    task(deferrable=False).run()
+
+    assert clock.sleeps == [0.3]
+
+
+def test_a_look_that_succeeds_ends_what_leadmagic_asked_for(
+    leadmagic_sandbox: Sandbox, record: JobRecord, log: Any
+) -> None:
+    leadmagic_sandbox.fail_next(JOB, retry_after=300)
+    watch = JobWatch(log, record.job_id)
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_tries=1) as client:
+        watch.look(client)
+        assert watch.requested_wait == 300
+
+        watch.look(client)
+
+    assert watch.requested_wait == 0
+
+
+def test_every_call_is_made_by_the_connection_of_the_task(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", leadmagic_sandbox.connection_json)
+    monkeypatch.delenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT")
+    leadmagic_sandbox.set_credits(4)
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    when(lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 2, lambda: leadmagic_sandbox.set_credits(5))
+    when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), lambda: run_dry(leadmagic_sandbox))
+    when(lambda: is_paused(leadmagic_sandbox), lambda: leadmagic_sandbox.set_credits(3))
+
+    assert task(leadmagic_conn_id="other", deferrable=deferrable).run()["succeeded"] == 5
+
+
+def run_dry(sandbox: Sandbox) -> None:
+    sandbox.set_credits(2)
+    sandbox.advance_bulk(1000)
+    sandbox.bulk_speed()
+
+
+def is_paused(sandbox: Sandbox) -> bool:
+    return [job.status for job in sandbox.bulk_jobs] == ["paused"]
+
+
+GATE_OPENED = open_event(CreditBalance.from_api({"credits": Decimal(5)}), Decimal(5))
+BACK_FROM: dict[str, dict[str, Any]] = {
+    "credits_to_order": {"event": GATE_OPENED},
+    "credits_to_resume": {"event": GATE_OPENED, "record": RECORD.to_json()},
+    "job_seen": {
+        "event": {"status": "seen", "job": BulkJob("job-1", "paused", total_rows=50).to_json()},
+        "record": RECORD.to_json(),
+    },
+}
+
+
+@pytest.mark.parametrize("method_name", BACK_FROM)
+def test_time_that_went_by_in_the_triggerer_counts(
+    task: MakeTask, leadmagic_sandbox: Sandbox, method_name: str
+) -> None:
+    leadmagic_sandbox.set_credits(4)  # somebody else spent the rest meanwhile
+    leadmagic_sandbox.fail_next(JOB, body='{"job_id": "job-1", "status": "processing"}', times=None)
+    goes_on = getattr(task(deferrable=True, timeout=3600).operator, method_name)
+
+    with pytest.raises(LeadMagicTimeoutError):
+        goes_on({"ti": TaskInstance()}, **BACK_FROM[method_name], deadline=NOW)
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        ({"error": "Trigger failure", "traceback": ["a bug"]}, r"^The trigger failed \(Trigger failure\)"),
+        (None, r"^The trigger failed"),
+    ],
+)
+def test_a_trigger_that_crashes_does_not_pass_for_a_timeout(
+    task: MakeTask, failure: dict[str, Any] | None, message: str
+) -> None:
+    with pytest.raises(LeadMagicError, match=message) as raised:
+        task().operator.resume_execution("__fail__", failure, {})
+
+    assert not isinstance(raised.value, LeadMagicTimeoutError)

@@ -1,0 +1,209 @@
+"""How a gate waits: how often it looks, what it says, how long it holds back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_leadmagic.api.models import CreditBalance
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from tests.support.airflow_names import TaskDeferred
+from tests.support.sensor_runner import MODES, TaskInstance, first_event, run_to_the_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from tests.unit.sensors.conftest import MakeGate
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_balance_that_is_enough_opens_the_gate_with_exactly_one_request(
+    gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str
+) -> None:
+    assert run_to_the_end(gate(**MODES[mode])).state == "success"
+    assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"]
+
+
+def test_a_balance_that_is_enough_opens_the_gate_without_deferring(gate: MakeGate) -> None:
+    report = gate(deferrable=True).execute({"ti": TaskInstance()})
+
+    assert report["sufficient"] is True
+
+
+def test_the_threshold_itself_is_enough(gate: MakeGate, leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits("100.05")
+
+    assert run_to_the_end(gate(minimum_credits="100.05")).state == "success"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_credits_that_are_frozen_do_not_count(gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str) -> None:
+    leadmagic_sandbox.freeze(liquid=99)
+
+    assert run_to_the_end(gate(timeout=0.2, **MODES[mode])).error == "AirflowSensorTimeout"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_liquid_part_of_a_frozen_account_counts(gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str) -> None:
+    leadmagic_sandbox.freeze(liquid=100)
+
+    assert run_to_the_end(gate(**MODES[mode])).xcom["spendable"] == 100
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_gate_waits_at_least_as_long_as_it_was_asked_to(
+    gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str
+) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="0.6")
+
+    assert run_to_the_end(gate(**MODES[mode])).state == "success"
+
+    first, second = (request.at for request in leadmagic_sandbox.requests)
+    assert second - first >= 0.6
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_gate_that_is_asked_to_wait_for_ever_still_ends_at_its_own_timeout(
+    gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str
+) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="31536000", times=None)
+
+    assert run_to_the_end(gate(timeout=0.2, **MODES[mode])).error == "AirflowSensorTimeout"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_look_says_what_is_there_and_what_is_missing(
+    gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 40.5}', content_type="application/json", times=2)
+
+    run_to_the_end(gate(minimum_credits=1000, **MODES[mode]))
+
+    line = "connection 'leadmagic_default' can spend 40.5 credits, 1,000 are needed, 959.5 are missing."
+    assert said().count(line) == 2
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])  # each look of a rescheduled sensor is a process of its own
+def test_failed_looks_in_a_row_are_counted_in_the_warning(
+    gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 1}', content_type="application/json")
+    leadmagic_sandbox.fail_next("/v1/credits", status=503, times=2)
+
+    assert run_to_the_end(gate(**MODES[mode])).state == "success"
+
+    text = said()
+    assert text.count("failed look 1 in a row. GET ") == text.count("failed look 2 in a row. GET ") == 1
+    assert "was answered 503" in text
+
+
+def test_a_frozen_account_is_named_with_its_reason(
+    gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str]
+) -> None:
+    leadmagic_sandbox.freeze("payment overdue")
+
+    run_to_the_end(gate(mode="poke", timeout=0.1))
+
+    assert "The account is frozen: payment overdue." in said()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_refresh_has_the_balance_re_read_for_each_look(gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 1}', content_type="application/json")
+
+    run_to_the_end(gate(refresh=True, **MODES[mode]))
+
+    paths = [request.path for request in leadmagic_sandbox.requests]
+    assert paths == ["/v1/credits/refresh", "/v1/credits"] * 2
+
+
+def test_a_poke_interval_below_ten_seconds_is_allowed_and_warned_about(gate: MakeGate, said: Callable[[], str]) -> None:
+    run_to_the_end(gate(poke_interval=9.5))
+
+    assert "poke_interval is 9.5 s" in said()
+
+
+def test_a_poke_interval_of_ten_seconds_is_not_warned_about(gate: MakeGate, said: Callable[[], str]) -> None:
+    run_to_the_end(gate(poke_interval=10))
+
+    assert "poke_interval" not in said()
+
+
+def test_base_arguments_without_effect_on_a_deferrable_gate_are_named(gate: MakeGate, said: Callable[[], str]) -> None:
+    run_to_the_end(gate(deferrable=True, exponential_backoff=True, max_wait=60))
+
+    assert "Without effect when deferrable: exponential_backoff, max_wait." in said()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_silent_fail_has_no_wrong_key_waited_out(
+    gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", status=401, times=None)
+
+    outcome = run_to_the_end(gate(silent_fail=True, **MODES[mode]))
+
+    assert outcome.error == "LeadMagicAuthenticationError"
+    assert "silent_fail has no effect" in said()
+
+
+@pytest.mark.parametrize("flag", [{}, {"soft_fail": True}], ids=["plain", "soft_fail"])
+def test_a_trigger_that_crashed_fails_the_gate_also_under_soft_fail(gate: MakeGate, flag: dict[str, bool]) -> None:
+    with pytest.raises(LeadMagicError, match=r"The trigger failed \(Trigger failure\)"):
+        gate(**flag).resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["line"]}, {})
+
+
+def test_the_deferral_carries_the_timeout_of_the_sensor_and_nothing_secret(
+    gate: MakeGate, leadmagic_sandbox: Sandbox
+) -> None:
+    leadmagic_sandbox.set_credits(1)
+
+    with pytest.raises(TaskDeferred) as deferral:
+        gate(deferrable=True, timeout=3600).execute({"ti": TaskInstance()})
+
+    assert deferral.value.timeout.total_seconds() == 3600
+    kwargs = deferral.value.trigger.serialize()[1]
+    assert kwargs.pop("waiting_since") == pytest.approx(time.time(), abs=60)
+    assert kwargs == {
+        "leadmagic_conn_id": "leadmagic_default",
+        "minimum_credits": "100",
+        "poke_interval": 0.02,
+        "refresh": False,
+        "not_before": 0.0,
+    }
+
+
+def test_a_connection_that_cannot_be_read_while_the_gate_waits_is_waited_for(
+    gate: MakeGate, leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: object
+) -> None:
+    """Airflow says of an outage of its secrets backend that the connection does not exist."""
+    leadmagic_sandbox.set_credits(1)
+    with pytest.raises(TaskDeferred) as deferral:
+        gate(deferrable=True).execute({"ti": TaskInstance()})
+    connection = os.environ["AIRFLOW_CONN_LEADMAGIC_DEFAULT"]
+    monkeypatch.delenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT")
+
+    async def outage() -> Any:
+        waiting = asyncio.create_task(first_event(deferral.value.trigger))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", connection)
+        leadmagic_sandbox.add_credits(1000)
+        return await asyncio.wait_for(waiting, 10)
+
+    assert asyncio.run(outage())["status"] == "open"
+
+
+def test_the_threshold_that_opened_the_gate_is_the_one_that_is_reported(gate: MakeGate) -> None:
+    event = {"status": "open", "balance": CreditBalance(Decimal(150), datetime.now(UTC)).to_json()}
+
+    report = gate(minimum_credits=2000).execute_complete({}, {**event, "minimum_credits": "100"})
+
+    assert (report["minimum_credits"], report["sufficient"]) == (100, True)
