@@ -35,12 +35,11 @@ class Charge:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one lookup cost: the price held for it, the part that was charged, the balance before and after."""
+    """What one lookup cost: its price, the part of it that was charged, and the balance before."""
 
     price: Decimal
     consumed: Decimal
     before: Decimal
-    after: Decimal
 
 
 def to_credits(value: Amount) -> Decimal:
@@ -160,7 +159,7 @@ class Account:
             before = self._credits
             if found:
                 self._deduct(price)
-            receipt = Receipt(price, before - self._credits, before, self._credits)
+            receipt = Receipt(price, before - self._credits, before)
             self.record(Charge(time.time() if at is None else at, product, receipt.consumed))
             return receipt
 

@@ -119,7 +119,7 @@ def test_a_canceled_job_lets_the_next_one_begin(leadmagic_sandbox, submit, chang
         ({}, 0),
         ({"mode": "full"}, 0),
         ({"mode": "from_row", "startRowIndex": 3}, 3),
-        ({"mode": "from_shard", "startShardIndex": 0}, 0),
+        ({"mode": "from_row", "startRowIndex": 2.0}, 2),
     ],
 )
 def test_rows_are_done_again_from_one_on(leadmagic_sandbox, change_job, read_job, job_in, order, skipped):
@@ -170,10 +170,12 @@ def test_a_full_restart_needs_credits_as_a_submit_does(leadmagic_sandbox, change
         ("review", {"action": "cancel"}, "'approve' or 'reject'"),
         ("restart", {"mode": "again"}, "mode: "),
         ("restart", {"mode": "from_row"}, "mode from_row needs startRowIndex"),
-        ("restart", {"mode": "from_shard", "startRowIndex": 1}, "mode from_shard needs startShardIndex"),
+        ("restart", {"mode": "from_shard", "startShardIndex": 0}, "mode: "),
         ("restart", {"mode": "from_row", "startRowIndex": -1}, "startRowIndex: "),
+        ("restart", {"mode": "from_row", "startRowIndex": 1.5}, "startRowIndex: "),
+        ("restart", {"mode": "from_row", "startRowIndex": True}, "startRowIndex: "),
+        ("restart", {"mode": "from_row", "startRowIndex": "1"}, "startRowIndex: "),
         ("restart", {"mode": "from_row", "startRowIndex": 4}, "The job has 4 rows only."),
-        ("restart", {"mode": "from_shard", "startShardIndex": 1}, "The job has 4 rows only."),
     ],
 )
 def test_a_wish_that_makes_no_sense_is_refused(leadmagic_sandbox, change_job, job_in, path, body, complaint):

@@ -50,7 +50,6 @@ def test_it_takes_1_to_10000_items(call, count, status):
         (items("email_finder", "mobile_finder", None), ["product"]),
         (items("email_sender"), ["product"]),
         ({"items": [{"product": "email_finder", "input": []}]}, ["items"]),
-        ({**items("email_finder"), "budget_user_id": 7}, ["budget_user_id"]),
     ],
 )
 def test_a_batch_without_a_price_is_refused(call, body, param):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, model_validator
-from pydantic.alias_generators import to_camel
 
 from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
 from airflow_provider_leadmagic.sandbox.bodies import Body, WholeNumber, check_body, read_json
@@ -16,29 +15,24 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.bulk.jobs import Job
     from airflow_provider_leadmagic.sandbox.state import SandboxState
 
-# How many rows LeadMagic has in a shard is documented nowhere.
-SHARD = 1000
-
 
 class _Review(Body):
     action: Literal["approve", "reject"]
 
 
 class _Restart(Body):
-    mode: Literal["full", "failed_only", "from_row", "from_shard"] = "full"
+    mode: Literal["full", "failed_only", "from_row"] = "full"
     start_row_index: Annotated[WholeNumber, Field(ge=0)] = 0
-    start_shard_index: Annotated[WholeNumber, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _says_where_from(self) -> _Restart:
-        needed = {"from_row": "start_row_index", "from_shard": "start_shard_index"}.get(self.mode)
-        if needed and needed not in self.model_fields_set:
-            raise ValueError(f"mode {self.mode} needs {to_camel(needed)}")
+        if self.mode == "from_row" and "start_row_index" not in self.model_fields_set:
+            raise ValueError("mode from_row needs startRowIndex")
         return self
 
     def first_row(self, rows: int) -> int:
         """Find the first row to do again."""
-        first = {"from_row": self.start_row_index, "from_shard": self.start_shard_index * SHARD}.get(self.mode, 0)
+        first = self.start_row_index if self.mode == "from_row" else 0
         if first >= rows:
             raise ApiError(validation_error(f"The job has {rows} rows only."))
         return first

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
 from airflow_provider_leadmagic.sandbox.bodies import Body, check_body, read_json
@@ -20,23 +20,13 @@ if TYPE_CHECKING:
 USD_PER_CREDIT = Decimal("0.01")
 
 
-class _Client(Body):
-    # Unlike the answer, and the submit, in snake_case.
-    model_config = ConfigDict(alias_generator=None)
-
-    client_id: str = ""
-    client_name: str = ""
-    metadata: dict[str, Any] = Field(default_factory=dict)
-
-
-class _Item(_Client):
+class _Item(Body):
     product: str = ""
     input: dict[str, Any] = Field(default_factory=dict)
 
 
-class _PreviewBody(_Client):
+class _PreviewBody(Body):
     items: Annotated[list[_Item], Field(min_length=1, max_length=10_000)]
-    budget_user_id: str = ""
 
 
 def preview_router(state: SandboxState) -> APIRouter:

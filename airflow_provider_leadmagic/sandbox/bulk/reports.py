@@ -90,9 +90,9 @@ def report_job(job: Job, base_url: str) -> Report:
         "execution_mode": None,
         "skipped_items": job.skipped,
         "total_duration_ms": _duration(job),
-        "callback_url": job.submission.callback_url,
-        "callback_event": job.submission.callback_event,
-        "priority": job.submission.priority,
+        "callback_url": None,
+        "callback_event": None,
+        "priority": 0,
         "output_transform": None,
         "links": report_links(job, base_url),
     }

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from airflow_provider_leadmagic.sandbox.bodies import Body, WholeNumber, check_body
-from airflow_provider_leadmagic.sandbox.bulk.addresses import refuse_private_address
+from airflow_provider_leadmagic.sandbox.bodies import Body, check_body
 from airflow_provider_leadmagic.sandbox.bulk.csv_rows import read_csv
 from airflow_provider_leadmagic.sandbox.errors import ApiError, validation_error
 from airflow_provider_leadmagic.sandbox.products import COMPANY_SEARCH, PRODUCTS, Product
@@ -29,9 +28,9 @@ NOT_IMITATED = {
     "inputMapping": "The sandbox maps no columns: name the fields of the rows as the product does.",
     "outputTransform": "The sandbox transforms no output: leave outputTransform out.",
     "presetId": "The sandbox has no presets: leave presetId out.",
+    "callback": "The sandbox makes no callbacks: leave callback out, and poll the job.",
+    "priority": "The sandbox processes jobs in the order of their submission: leave priority out.",
 }
-
-Event = Literal["completed", "failed", "canceled", "any", "job.completed", "job.failed", "job.canceled"]
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,6 @@ class Submission:
     rows: Sequence[Row]
     idempotency_key: str | None = None
     file_name: str | None = None
-    callback_url: str | None = None
-    callback_event: str | None = None
-    priority: int = 0
 
     @property
     def ceiling(self) -> Decimal:
@@ -58,23 +54,11 @@ class Submission:
         return self.product.price * len(self.rows)
 
 
-class _Callback(Body):
-    url: str = ""
-    events: list[Event] = Field(default_factory=list)
-    inline_results: bool = False
-    secret: str = ""
-    metadata: dict[str, Any] = Field(default_factory=dict)
-
-
 class _SubmitBody(Body):
     product: str
     rows: list[dict[str, Any]] = Field(default_factory=list)
     csv: str = ""
-    format: Literal["csv", "json", "jsonl"] = "csv"
-    callback: _Callback = _Callback()
     idempotency_key: str = ""
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    priority: Annotated[WholeNumber, Field(ge=-1000, le=1000)] = 0
     file_name: str = ""
 
 
@@ -86,19 +70,12 @@ def read_submission(body: object) -> Submission:
     """
     fields = check_body(_SubmitBody, body)
     source = _refuse_what_is_not_imitated(body if isinstance(body, dict) else {})
-    # A callback is noted but never made: what it looks like is documented nowhere.
-    called_back = fields.callback.url
-    if called_back:
-        refuse_private_address("callback.url", called_back)
     return Submission(
         product_name=fields.product,
         product=find_product(fields.product),
         rows=_not_empty(fields.rows if source == "rows" else read_csv(fields.csv), source),
         idempotency_key=fields.idempotency_key or None,
         file_name=fields.file_name or None,
-        callback_url=called_back or None,
-        callback_event=next(iter(fields.callback.events), "completed") if called_back else None,
-        priority=fields.priority,
     )
 
 
@@ -118,8 +95,6 @@ def _refuse_what_is_not_imitated(body: dict[str, Any]) -> str:
     given = [name for name in SOURCES if name in body]
     if len(given) != 1:
         raise ApiError(validation_error(f"Exactly one of {', '.join(SOURCES)} is needed.", *(given or SOURCES)))
-    if "fileUrl" in body:
-        refuse_private_address("fileUrl", body["fileUrl"])
     for name, sentence in NOT_IMITATED.items():
         if name in body:
             raise ApiError(validation_error(sentence, name))
