@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from airflow_provider_leadmagic.sandbox import usage_reports
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
 from airflow_provider_leadmagic.sandbox.dashboard import report_dashboard
-from airflow_provider_leadmagic.sandbox.errors import ApiError, validation_error
+from airflow_provider_leadmagic.sandbox.errors import ApiError, AsciiJsonResponse, validation_error
 from airflow_provider_leadmagic.sandbox.usage import Usage, Window, read_usage, utc_day
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def _usage(state: SandboxState) -> Usage:
 
 
 def _answer(report: usage_reports.Report, state: SandboxState) -> Response:
-    return JsonAnswer({"data": report} if state.wrap_analytics else report)
+    return AsciiJsonResponse({"data": report} if state.wrap_analytics else report)
 
 
 def _days(text: str) -> int:

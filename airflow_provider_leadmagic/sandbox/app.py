@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic import __version__
 from airflow_provider_leadmagic.sandbox.analytics import analytics_router
-from airflow_provider_leadmagic.sandbox.bodies import spell_out
+from airflow_provider_leadmagic.sandbox.bodies import summarize_errors
 from airflow_provider_leadmagic.sandbox.bulk.control import bulk_control_router
 from airflow_provider_leadmagic.sandbox.bulk.moves import moves_router
 from airflow_provider_leadmagic.sandbox.bulk.preview import preview_router
@@ -18,7 +18,7 @@ from airflow_provider_leadmagic.sandbox.bulk.routes import bulk_router
 from airflow_provider_leadmagic.sandbox.control import control_router
 from airflow_provider_leadmagic.sandbox.credits import credits_router
 from airflow_provider_leadmagic.sandbox.enrichment import enrichment_router
-from airflow_provider_leadmagic.sandbox.errors import ApiError, ProblemAnswer, problem_of, validation_error
+from airflow_provider_leadmagic.sandbox.errors import ApiError, ProblemResponse, problem_for_status, validation_error
 from airflow_provider_leadmagic.sandbox.gatekeeper import Gatekeeper
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ def create_app(state: SandboxState) -> FastAPI:
 
 
 async def _answer_api_error(request: Request, error: ApiError) -> Response:
-    return ProblemAnswer(error.problem, request.state.request_id)
+    return ProblemResponse(error.problem, request.state.request_id)
 
 
 async def _answer_http_error(request: Request, error: HTTPException) -> Response:
-    return ProblemAnswer(problem_of(error.status_code), request.state.request_id, headers=error.headers)
+    return ProblemResponse(problem_for_status(error.status_code), request.state.request_id, headers=error.headers)
 
 
 async def _answer_bad_control(request: Request, error: RequestValidationError) -> Response:
     # Only the controls declare their bodies to FastAPI.
-    return ProblemAnswer(validation_error(spell_out(error.errors()), status=422), request.state.request_id)
+    return ProblemResponse(validation_error(summarize_errors(error.errors()), status=422), request.state.request_id)

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from airflow_provider_leadmagic.sandbox.account import DEFAULT_FREEZE_MESSAGE
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
+from airflow_provider_leadmagic.sandbox.errors import AsciiJsonResponse
 from airflow_provider_leadmagic.sandbox.faults import Fault  # noqa: TC001 - FastAPI reads the annotation
-from airflow_provider_leadmagic.sandbox.spending import Credits, Spending  # noqa: TC001 - the same
+from airflow_provider_leadmagic.sandbox.usage import Credits, Spending  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.state import SandboxState
@@ -48,13 +48,13 @@ class AnalyticsChange(BaseModel):
     wrap_analytics: bool
 
 
-def describe(state: SandboxState) -> JsonAnswer:
+def describe(state: SandboxState) -> AsciiJsonResponse:
     """Answer with everything but the log and the key."""
     spent: dict[str, Decimal] = defaultdict(Decimal)
     for charge in state.account.charges:
         if charge.credits:
             spent[charge.product] += charge.credits
-    return JsonAnswer(
+    return AsciiJsonResponse(
         {
             "balance": state.account.balance(),
             "bare_body": state.account.bare_body,
@@ -136,7 +136,7 @@ def _add_fault_controls(router: APIRouter, state: SandboxState) -> None:
 def _add_log_controls(router: APIRouter, state: SandboxState) -> None:
     @router.get("/requests")
     async def read_requests(path: str | None = None) -> Response:
-        return JsonAnswer([asdict(entry) for entry in state.requests.entries(path)])
+        return AsciiJsonResponse([asdict(entry) for entry in state.requests.entries(path)])
 
     @router.delete("/requests")
     async def clear_requests() -> Response:

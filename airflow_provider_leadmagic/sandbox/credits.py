@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Response
 
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
+from airflow_provider_leadmagic.sandbox.errors import AsciiJsonResponse
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.state import SandboxState
@@ -18,14 +18,14 @@ def credits_router(state: SandboxState) -> APIRouter:
 
     @router.get("")
     async def read_balance() -> Response:
-        return JsonAnswer(state.account.balance())
+        return AsciiJsonResponse(state.account.balance())
 
     @router.post("/refresh")
     async def refresh_balance() -> Response:
-        return JsonAnswer({"message": "Balance reloaded."})
+        return AsciiJsonResponse({"message": "Balance reloaded."})
 
     @router.get("/health")
     async def check_key() -> Response:
-        return JsonAnswer({"status": "ok"})
+        return AsciiJsonResponse({"status": "ok"})
 
     return router

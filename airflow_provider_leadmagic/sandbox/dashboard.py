@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.sandbox.errors import REQUESTS_PER_MINUTE
-from airflow_provider_leadmagic.sandbox.headers import DAY, MINUTE, REQUESTS_PER_DAY
+from airflow_provider_leadmagic.sandbox.rate_limits import DAY, MINUTE, REQUESTS_PER_DAY
 from airflow_provider_leadmagic.sandbox.usage import Usage, Window, ratio, utc_day
 from airflow_provider_leadmagic.sandbox.usage_reports import Report, report_stats
 

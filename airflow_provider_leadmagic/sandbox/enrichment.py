@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from airflow_provider_leadmagic.sandbox.account import InsufficientCreditsError, Receipt
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
 from airflow_provider_leadmagic.sandbox.bodies import read_json
-from airflow_provider_leadmagic.sandbox.errors import ApiError, insufficient_credits
-from airflow_provider_leadmagic.sandbox.headers import metered_headers
+from airflow_provider_leadmagic.sandbox.errors import ApiError, AsciiJsonResponse, insufficient_credits
 from airflow_provider_leadmagic.sandbox.products import PRODUCTS, Lookup, Product
+from airflow_provider_leadmagic.sandbox.rate_limits import metered_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,8 +31,8 @@ def _sell(product: Product, state: SandboxState) -> Callable[[Request], Awaitabl
         given = product.check(await read_json(request))
         lookup = product.look_up(given)
         receipt = _settle(product, lookup, state)
-        body = {**lookup.answer, "credits_consumed": receipt.consumed}
-        return JsonAnswer(body, headers=metered_headers(receipt, state.requests))
+        body = {**lookup.result, "credits_consumed": receipt.consumed}
+        return AsciiJsonResponse(body, headers=metered_headers(receipt, state.requests))
 
     return sell
 

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from airflow_provider_leadmagic.sandbox.broken_connections import drop, lose, truncating
 from airflow_provider_leadmagic.sandbox.bulk.tokens import token_admits
 from airflow_provider_leadmagic.sandbox.control import CONTROL_PREFIX
 from airflow_provider_leadmagic.sandbox.errors import (
@@ -17,9 +16,10 @@ from airflow_provider_leadmagic.sandbox.errors import (
     INVALID_API_KEY,
     MISSING_AUTHENTICATION,
     Problem,
-    ProblemAnswer,
+    ProblemResponse,
 )
-from airflow_provider_leadmagic.sandbox.fault_answers import fault_answer
+from airflow_provider_leadmagic.sandbox.faults import response_for_fault
+from airflow_provider_leadmagic.sandbox.server import drop_connection, lose_response, truncating
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -49,11 +49,11 @@ class Gatekeeper:
         entry = self._log(scope)
         fault = self._state.faults.take(scope["path"])
         if fault and await self._breaks_off(fault):
-            await drop(scope, receive)
+            await drop_connection(scope, receive)
             return
         answer = self._choose_answer(scope, fault)
         if fault and fault.lose_answer:
-            await lose(answer, scope, receive)
+            await lose_response(answer, scope, receive)
             return
         if fault and fault.truncate:
             send = truncating(send, scope, receive)
@@ -73,10 +73,10 @@ class Gatekeeper:
 
     def _choose_answer(self, scope: Scope, fault: Fault | None) -> ASGIApp:
         request_id = scope["state"]["request_id"]
-        if fault and (answer := fault_answer(fault, request_id)):
+        if fault and (answer := response_for_fault(fault, request_id)):
             return answer
         if refusal := self._refusal(scope):
-            return ProblemAnswer(refusal, request_id)
+            return ProblemResponse(refusal, request_id)
         return self._serve
 
     def _refusal(self, scope: Scope) -> Problem | None:
@@ -93,7 +93,7 @@ class Gatekeeper:
         except Exception:
             # Here and not in an exception handler: FastAPI runs that one outside of all middleware.
             logger.exception("The sandbox itself failed on %s", scope["path"])
-            await ProblemAnswer(INTERNAL_ERROR, scope["state"]["request_id"])(scope, receive, send)
+            await ProblemResponse(INTERNAL_ERROR, scope["state"]["request_id"])(scope, receive, send)
 
     def _completing(self, send: Send, scope: Scope, entry: LoggedRequest, fault: Fault | None) -> Send:
         async def send_completed(message: Message) -> None:

@@ -17,8 +17,8 @@ from airflow_provider_leadmagic.sandbox.app import create_app
 from airflow_provider_leadmagic.sandbox.bulk.handle import BulkHandle
 from airflow_provider_leadmagic.sandbox.faults import Fault
 from airflow_provider_leadmagic.sandbox.server import LOOPBACK, SandboxServer
-from airflow_provider_leadmagic.sandbox.spending import Spending
 from airflow_provider_leadmagic.sandbox.state import SandboxState
+from airflow_provider_leadmagic.sandbox.usage import Spending
 
 if TYPE_CHECKING:
     from decimal import Decimal

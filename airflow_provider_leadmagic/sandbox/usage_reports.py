@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.sandbox.answers import to_timestamp
+from airflow_provider_leadmagic.sandbox.errors import to_timestamp
 from airflow_provider_leadmagic.sandbox.usage import ratio
 
 if TYPE_CHECKING:

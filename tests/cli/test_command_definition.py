@@ -9,10 +9,11 @@ import sys
 import pytest
 
 from airflow_provider_leadmagic.__main__ import main
-from airflow_provider_leadmagic.cli import credits, definition, sandbox, usage
+from airflow_provider_leadmagic.cli import credits, definition, usage
 from airflow_provider_leadmagic.get_provider_info import get_provider_info
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.sandbox import command as console_script
+from airflow_provider_leadmagic.sandbox import command as sandbox
 from demo.local_airflow import AIRFLOW_SERIES
 from tests.airflow_home import REPOSITORY
 
@@ -85,5 +86,5 @@ def test_the_definition_loads_nothing_of_what_the_commands_need():
     assert added <= {
         "airflow_provider_leadmagic",
         *(f"airflow_provider_leadmagic.cli{name}" for name in ("", ".definition")),
-        *(f"airflow_provider_leadmagic.sandbox{name}" for name in ("", ".command", ".account", ".extra")),
+        *(f"airflow_provider_leadmagic.sandbox{name}" for name in ("", ".command", ".account")),
     }

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
 from airflow_provider_leadmagic.sandbox.bulk.made_up import MadeUpJob
 from airflow_provider_leadmagic.sandbox.bulk.settings import RowsPerSecond, SubmitNeeds  # noqa: TC001 - pydantic reads it
 from airflow_provider_leadmagic.sandbox.bulk.views import view_job
 from airflow_provider_leadmagic.sandbox.control import CONTROL_PREFIX, describe
+from airflow_provider_leadmagic.sandbox.errors import AsciiJsonResponse
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.state import SandboxState
@@ -58,32 +58,32 @@ def _add_time_controls(router: APIRouter, state: SandboxState) -> None:
 
     @router.post("/advance")
     async def advance(rows: Rows) -> Response:
-        return JsonAnswer({"rows": state.bulk.advance(rows.rows)})
+        return AsciiJsonResponse({"rows": state.bulk.advance(rows.rows)})
 
     @router.get("/submits")
     async def count_submits() -> Response:
-        return JsonAnswer(state.bulk.submits)
+        return AsciiJsonResponse(state.bulk.submits)
 
 
 def _add_job_controls(router: APIRouter, state: SandboxState) -> None:
     @router.get("/jobs")
     async def list_jobs() -> Response:
         with state.bulk.all_opened() as jobs:
-            return JsonAnswer([asdict(view_job(job)) for job in jobs])
+            return AsciiJsonResponse([asdict(view_job(job)) for job in jobs])
 
     @router.post("/jobs")
     async def make_up_job(size: SomeRows) -> Response:
         job = MadeUpJob.of_size(size.rows, state.bulk.clock())
         state.bulk.add(job)
-        return JsonAnswer({"job_id": job.job_id})
+        return AsciiJsonResponse({"job_id": job.job_id})
 
     @router.get("/jobs/{job_id}/charges")
     async def count_charges(job_id: str) -> Response:
         with state.bulk.opened(job_id) as job:
-            return JsonAnswer(job.charges)
+            return AsciiJsonResponse(job.charges)
 
     @router.post("/jobs/{job_id}/fail")
     async def fail_job(job_id: str) -> Response:
         with state.bulk.opened(job_id) as job:
             job.fail(state.bulk.clock())
-            return JsonAnswer(asdict(view_job(job)))
+            return AsciiJsonResponse(asdict(view_job(job)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_leadmagic.sandbox.errors import ApiError, validation_error
 
 if TYPE_CHECKING:
-    from airflow_provider_leadmagic.sandbox.bulk.rows import Row
+    from airflow_provider_leadmagic.sandbox.products import Row
 
 
 def read_csv(text: str) -> list[Row]:

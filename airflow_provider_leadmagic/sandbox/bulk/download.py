@@ -12,10 +12,10 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.sandbox.answers import to_timestamp
 from airflow_provider_leadmagic.sandbox.bulk.made_up import DOMAIN, MadeUpJob
 from airflow_provider_leadmagic.sandbox.bulk.order import nth_row
 from airflow_provider_leadmagic.sandbox.bulk.reports import report_row
+from airflow_provider_leadmagic.sandbox.errors import to_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from uuid import uuid4
 
 from airflow_provider_leadmagic.sandbox.account import InsufficientCreditsError
-from airflow_provider_leadmagic.sandbox.bulk.errors import WrongStateError
 from airflow_provider_leadmagic.sandbox.bulk.order import completion_order
-from airflow_provider_leadmagic.sandbox.bulk.rows import RowFailedError, look_up_row
+from airflow_provider_leadmagic.sandbox.errors import WrongStateError
+from airflow_provider_leadmagic.sandbox.products import RowFailedError, look_up_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +125,7 @@ class Job:
         if row.status is RowStatus.FAILED:
             return None
         product = self.submission.product
-        return product.look_up(product.check(self.submission.rows[row.row_index])).answer
+        return product.look_up(product.check(self.submission.rows[row.row_index])).result
 
     def begin(self, at: float) -> None:
         """Take its turn."""

@@ -7,9 +7,8 @@ from typing import overload
 
 from airflow_provider_leadmagic.sandbox.bulk.jobs import DoneRow, Job, JobStatus, RowStatus
 from airflow_provider_leadmagic.sandbox.bulk.order import nth_row
-from airflow_provider_leadmagic.sandbox.bulk.rows import Row
 from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
-from airflow_provider_leadmagic.sandbox.products import EMAIL_FINDER
+from airflow_provider_leadmagic.sandbox.products import EMAIL_FINDER, Row
 
 DOMAIN = "example.com"
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, model_validator
 
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
 from airflow_provider_leadmagic.sandbox.bodies import Body, WholeNumber, check_body, read_json
-from airflow_provider_leadmagic.sandbox.errors import ApiError, validation_error
+from airflow_provider_leadmagic.sandbox.errors import ApiError, AsciiJsonResponse, validation_error
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.bulk.jobs import Job
@@ -52,13 +51,13 @@ def _add_pause(router: APIRouter, state: SandboxState) -> None:
     async def pause(request: Request) -> Response:
         with state.bulk.opened(request.path_params["job_id"]) as job:
             job.pause()
-            return JsonAnswer({"jobId": job.job_id, "status": "paused"})
+            return AsciiJsonResponse({"jobId": job.job_id, "status": "paused"})
 
     @router.post("/resume")
     async def resume(request: Request) -> Response:
         with state.bulk.opened(request.path_params["job_id"]) as job:
             job.resume()
-            return JsonAnswer({"jobId": job.job_id, "status": "running"})
+            return AsciiJsonResponse({"jobId": job.job_id, "status": "running"})
 
 
 def _add_review(router: APIRouter, state: SandboxState) -> None:
@@ -70,7 +69,7 @@ def _add_review(router: APIRouter, state: SandboxState) -> None:
                 job.cancel(state.bulk.clock())
             else:
                 job.resume()
-            return JsonAnswer({"jobId": job.job_id, "status": "canceled" if rejected else "running"})
+            return AsciiJsonResponse({"jobId": job.job_id, "status": "canceled" if rejected else "running"})
 
 
 def _add_restart(router: APIRouter, state: SandboxState) -> None:
@@ -78,7 +77,7 @@ def _add_restart(router: APIRouter, state: SandboxState) -> None:
     async def restart(request: Request) -> Response:
         wanted = check_body(_Restart, await read_json(request) if await request.body() else {})
         with state.bulk.opened(request.path_params["job_id"]) as job:
-            return JsonAnswer(_restart(job, wanted, state))
+            return AsciiJsonResponse(_restart(job, wanted, state))
 
 
 def _restart(job: Job, wanted: _Restart, state: SandboxState) -> dict[str, object]:

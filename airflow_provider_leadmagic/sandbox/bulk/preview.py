@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
 from airflow_provider_leadmagic.sandbox.bodies import Body, check_body, read_json
 from airflow_provider_leadmagic.sandbox.bulk.submission import find_product
-from airflow_provider_leadmagic.sandbox.errors import ApiError, missing_required_field
+from airflow_provider_leadmagic.sandbox.errors import ApiError, AsciiJsonResponse, missing_required_field
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.state import SandboxState
@@ -36,7 +35,7 @@ def preview_router(state: SandboxState) -> APIRouter:
     @router.post("/v1/batch/preview-cost")
     async def preview_cost(request: Request) -> Response:
         body = check_body(_PreviewBody, await read_json(request))
-        return JsonAnswer(_report(_count([item.product for item in body.items])))
+        return AsciiJsonResponse(_report(_count([item.product for item in body.items])))
 
     return router
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.sandbox.answers import to_timestamp
+from airflow_provider_leadmagic.sandbox.errors import to_timestamp
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.bulk.jobs import DoneRow, Job

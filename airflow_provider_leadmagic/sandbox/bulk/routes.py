@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer
-from airflow_provider_leadmagic.sandbox.bodies import read_json
+from airflow_provider_leadmagic.sandbox.bodies import UNBOUNDED, read_json, read_whole_number
 from airflow_provider_leadmagic.sandbox.bulk import reports
 from airflow_provider_leadmagic.sandbox.bulk.download import download
 from airflow_provider_leadmagic.sandbox.bulk.jobs import RowStatus
-from airflow_provider_leadmagic.sandbox.bulk.queries import ENDLESS, whole_number
 from airflow_provider_leadmagic.sandbox.bulk.submission import read_submission
-from airflow_provider_leadmagic.sandbox.errors import ApiError, missing_required_field
+from airflow_provider_leadmagic.sandbox.errors import ApiError, AsciiJsonResponse, missing_required_field
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.bulk.jobs import Job
@@ -37,51 +35,51 @@ def _add_orders(router: APIRouter, state: SandboxState) -> None:
         submission = read_submission(await read_json(request))
         # The body is documented nowhere.
         counted = {"totalRows": len(submission.rows), "maxCredits": submission.ceiling}
-        return JsonAnswer({"valid": True, "product": submission.product_name, **counted})
+        return AsciiJsonResponse({"valid": True, "product": submission.product_name, **counted})
 
     @router.post("/submit")
     async def submit(request: Request) -> Response:
         job = state.bulk.submit(read_submission(await read_json(request)))
         answer = reports.report_submission(job, state.bulk.position(job), _base_url(request))
-        return JsonAnswer(answer, status_code=202)
+        return AsciiJsonResponse(answer, status_code=202)
 
 
 def _add_lists(router: APIRouter, state: SandboxState) -> None:
     @router.get("/jobs")
     async def list_jobs(request: Request) -> Response:
-        limit = whole_number(request, "limit", 50, range(1, 201))
-        offset = whole_number(request, "offset", 0, range(10_001))
+        limit = read_whole_number(request, "limit", 50, range(1, 201))
+        offset = read_whole_number(request, "offset", 0, range(10_001))
         with state.bulk.all_opened() as jobs:
             kept = [job for job in reversed(jobs) if _is_wanted(job, request)]
             page = [reports.report_summary(job) for job in kept[offset : offset + limit]]
-        return JsonAnswer({"jobs": page, "limit": limit, "offset": offset})
+        return AsciiJsonResponse({"jobs": page, "limit": limit, "offset": offset})
 
 
 def _add_reads(router: APIRouter, state: SandboxState) -> None:
     @router.get("/jobs/{job_id}")
     async def read_job(request: Request) -> Response:
         with state.bulk.opened(request.path_params["job_id"]) as job:
-            return JsonAnswer(reports.report_job(job, _base_url(request)))
+            return AsciiJsonResponse(reports.report_job(job, _base_url(request)))
 
     @router.get("/progress")
     async def read_progress(request: Request) -> Response:
         if "jobId" not in request.query_params:
             raise ApiError(missing_required_field(("jobId",)))
         with state.bulk.opened(request.query_params["jobId"]) as job:
-            return JsonAnswer(reports.report_progress(job))
+            return AsciiJsonResponse(reports.report_progress(job))
 
     # What the progressUrl of LeadMagic's samples points to.
     @router.get("/jobs/{job_id}/progress")
     async def follow_progress_link(request: Request) -> Response:
         with state.bulk.opened(request.path_params["job_id"]) as job:
-            return JsonAnswer(reports.report_progress(job))
+            return AsciiJsonResponse(reports.report_progress(job))
 
 
 def _add_rows(router: APIRouter, state: SandboxState) -> None:
     @router.get("/jobs/{job_id}/results")
     async def read_results(request: Request) -> Response:
         with state.bulk.opened(request.path_params["job_id"]) as job:
-            return _page(job, request, request.query_params.get("status"), ENDLESS)
+            return _page(job, request, request.query_params.get("status"), UNBOUNDED)
 
     @router.get("/jobs/{job_id}/errors")
     async def read_errors(request: Request) -> Response:
@@ -97,10 +95,10 @@ def _add_rows(router: APIRouter, state: SandboxState) -> None:
 
 
 def _page(job: Job, request: Request, status: str | None, last_offset: int) -> Response:
-    limit = whole_number(request, "limit", 200, range(1, 1001))
-    offset = whole_number(request, "offset", 0, range(last_offset + 1))
+    limit = read_whole_number(request, "limit", 200, range(1, 1001))
+    offset = read_whole_number(request, "offset", 0, range(last_offset + 1))
     rows = [reports.report_row(job, row) for row in job.done(status)[offset : offset + limit]]
-    return JsonAnswer({"rows": rows, "limit": limit, "offset": offset})
+    return AsciiJsonResponse({"rows": rows, "limit": limit, "offset": offset})
 
 
 def _is_wanted(job: Job, request: Request) -> bool:

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.sandbox.bulk.errors import UnknownJobError
 from airflow_provider_leadmagic.sandbox.bulk.jobs import Job
 from airflow_provider_leadmagic.sandbox.bulk.settings import BulkSettings
-from airflow_provider_leadmagic.sandbox.errors import ApiError, insufficient_credits
+from airflow_provider_leadmagic.sandbox.errors import ApiError, UnknownJobError, insufficient_credits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-    from airflow_provider_leadmagic.sandbox.bulk.rows import Row
+    from airflow_provider_leadmagic.sandbox.products import Row
 
 SOURCES = ("rows", "csv", "fileUrl", "scrape")
 # LeadMagic's OpenAPI file and its skill file have different names for it.
