@@ -10,7 +10,6 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_leadmagic.sandbox.account import Account
-from airflow_provider_leadmagic.sandbox.bulk.settings import BulkSettings
 from airflow_provider_leadmagic.sandbox.bulk.store import BulkJobs
 from airflow_provider_leadmagic.sandbox.bulk.submission import read_submission
 from airflow_provider_leadmagic.sandbox.errors import ApiError
@@ -129,7 +128,7 @@ class Chaos:
         self.account = Account(20)
         self.topped_up = 20
         self.bulk = BulkJobs(self.account)
-        self.bulk.change(BulkSettings(paused_clock=True))
+        self.bulk.change(paused_clock=True)
         names = ["Jane", "notfound", "invalid", "flaky"]
         rows = [lead(self.random.choice(names)) for _ in range(12)]
         self.order = read_submission({"product": "email_finder", "rows": rows, "idempotencyKey": "k"})
@@ -150,7 +149,7 @@ class Chaos:
         self.topped_up += 2
 
     def move(self):
-        with self.bulk.all_opened() as jobs:
+        with self.bulk.locked_jobs() as jobs:
             job = self.random.choice(jobs) if jobs else self.bulk.submit(self.order)
         move = self.random.choice(["pause", "resume", "resume", "retry_failed", "restart", "cancel"])
         if move == "restart":
@@ -164,7 +163,7 @@ def test_whatever_is_done_in_whatever_order_no_job_charges_a_row_twice(seed):
     chaos = Chaos(seed)
     for _ in range(120):
         chaos.step()
-        with chaos.bulk.all_opened() as jobs:
+        with chaos.bulk.locked_jobs() as jobs:
             assert not [job for job in jobs if max(job.charges.values(), default=0) > 1]
             assert sum(job.credits_consumed for job in jobs) == chaos.topped_up - chaos.account.credits
             assert sum(job.charges.total() for job in jobs) == chaos.topped_up - chaos.account.credits

@@ -7,7 +7,6 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_leadmagic.sandbox.account import Account
-from airflow_provider_leadmagic.sandbox.bulk.settings import BulkSettings
 from airflow_provider_leadmagic.sandbox.bulk.store import BulkJobs
 from airflow_provider_leadmagic.sandbox.bulk.submission import read_submission
 from airflow_provider_leadmagic.sandbox.state import SandboxState
@@ -35,7 +34,7 @@ def account():
 def bulk(account, clock):
     """Jobs at ten rows a second."""
     bulk = BulkJobs(account, clock)
-    bulk.change(BulkSettings(rows_per_second=10))
+    bulk.change(rows_per_second=10)
     return bulk
 
 
@@ -49,12 +48,12 @@ def order(rows):
 
 
 def done(bulk, job):
-    with bulk.opened(job.job_id) as opened:
-        return len(opened.done())
+    with bulk.locked_job(job.job_id) as locked:
+        return len(locked.done())
 
 
 def statuses(bulk):
-    with bulk.all_opened() as jobs:
+    with bulk.locked_jobs() as jobs:
         return [str(job.status) for job in jobs]
 
 
@@ -100,7 +99,7 @@ def test_a_row_is_done_when_it_was_due_and_not_when_somebody_looks(bulk, clock, 
 def test_a_change_of_speed_leaves_the_past_alone(bulk, clock):
     job = bulk.submit(order(100))
     clock.now += 1
-    bulk.change(BulkSettings(rows_per_second=2))
+    bulk.change(rows_per_second=2)
     clock.now += 1
     assert done(bulk, job) == 12
 
@@ -116,13 +115,13 @@ def test_a_clock_that_is_set_back_takes_nothing_back(bulk, clock):
 
 
 def test_without_a_speed_everything_is_done_when_somebody_looks(bulk, clock):
-    bulk.change(BulkSettings())
+    bulk.change(rows_per_second=None)
     jobs = [bulk.submit(order(30)), bulk.submit(order(40))]
     assert [done(bulk, job) for job in jobs] == [30, 40]
 
 
 def test_with_a_paused_clock_nothing_is_done_until_it_is_told(bulk, clock):
-    bulk.change(BulkSettings(rows_per_second=10, paused_clock=True))
+    bulk.change(paused_clock=True)
     job = bulk.submit(order(5))
     clock.now += 100
     assert (done(bulk, job), statuses(bulk)) == (0, ["uploaded"])
@@ -130,15 +129,15 @@ def test_with_a_paused_clock_nothing_is_done_until_it_is_told(bulk, clock):
 
 
 def test_time_under_a_paused_clock_is_not_made_up_for(bulk, clock):
-    bulk.change(BulkSettings(paused_clock=True))
+    bulk.change(paused_clock=True)
     job = bulk.submit(order(5))
     clock.now += 100
-    bulk.change(BulkSettings(rows_per_second=10))
+    bulk.change(paused_clock=False)
     assert done(bulk, job) == 0
 
 
 def test_jobs_are_done_one_after_another(bulk):
-    bulk.change(BulkSettings(paused_clock=True))
+    bulk.change(paused_clock=True)
     for _ in range(3):
         bulk.submit(order(2))
     seen = [statuses(bulk)]
@@ -205,7 +204,7 @@ class TestBalance:
         state = SandboxState(account)
         state.bulk.clock = clock
         state.bulk.clear()
-        state.bulk.change(BulkSettings(rows_per_second=10))
+        state.bulk.change(rows_per_second=10)
         return state
 
     @pytest.mark.parametrize("what", ["credits", "spendable"])

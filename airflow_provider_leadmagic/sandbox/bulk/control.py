@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_provider_leadmagic.sandbox.bulk.made_up import MadeUpJob
-from airflow_provider_leadmagic.sandbox.bulk.settings import RowsPerSecond, SubmitNeeds  # noqa: TC001 - pydantic reads it
-from airflow_provider_leadmagic.sandbox.bulk.views import view_job
+from airflow_provider_leadmagic.sandbox.bulk.store import RowsPerSecond, SubmitNeeds  # noqa: TC001 - pydantic reads it
 from airflow_provider_leadmagic.sandbox.control import CONTROL_PREFIX, describe
 from airflow_provider_leadmagic.sandbox.errors import AsciiJsonResponse
 
@@ -53,7 +51,7 @@ def bulk_control_router(state: SandboxState) -> APIRouter:
 def _add_time_controls(router: APIRouter, state: SandboxState) -> None:
     @router.post("")
     async def change_settings(change: SettingsChange) -> Response:
-        state.bulk.change(replace(state.bulk.settings, **change.model_dump(exclude_unset=True)))
+        state.bulk.change(**change.model_dump(exclude_unset=True))
         return describe(state)
 
     @router.post("/advance")
@@ -68,22 +66,16 @@ def _add_time_controls(router: APIRouter, state: SandboxState) -> None:
 def _add_job_controls(router: APIRouter, state: SandboxState) -> None:
     @router.get("/jobs")
     async def list_jobs() -> Response:
-        with state.bulk.all_opened() as jobs:
-            return AsciiJsonResponse([asdict(view_job(job)) for job in jobs])
+        return AsciiJsonResponse([asdict(job) for job in state.bulk.copies()])
 
     @router.post("/jobs")
     async def make_up_job(size: SomeRows) -> Response:
-        job = MadeUpJob.of_size(size.rows, state.bulk.clock())
-        state.bulk.add(job)
-        return AsciiJsonResponse({"job_id": job.job_id})
+        return AsciiJsonResponse({"job_id": state.bulk.make_up(size.rows)})
 
     @router.get("/jobs/{job_id}/charges")
     async def count_charges(job_id: str) -> Response:
-        with state.bulk.opened(job_id) as job:
-            return AsciiJsonResponse(job.charges)
+        return AsciiJsonResponse(state.bulk.charges(job_id))
 
     @router.post("/jobs/{job_id}/fail")
     async def fail_job(job_id: str) -> Response:
-        with state.bulk.opened(job_id) as job:
-            job.fail(state.bulk.clock())
-            return AsciiJsonResponse(asdict(view_job(job)))
+        return AsciiJsonResponse(asdict(state.bulk.fail(job_id)))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.sandbox.bulk.made_up import MadeUpJob
-from airflow_provider_leadmagic.sandbox.bulk.views import BulkJob, view_job
-
 if TYPE_CHECKING:
-    from airflow_provider_leadmagic.sandbox.bulk.settings import SubmitNeeds
+    from collections import Counter
+
+    from airflow_provider_leadmagic.sandbox.bulk.reports import BulkJob
+    from airflow_provider_leadmagic.sandbox.bulk.store import SubmitNeeds
     from airflow_provider_leadmagic.sandbox.state import SandboxState
 
 
@@ -27,8 +25,7 @@ class BulkHandle:
         :param paused_clock: whether jobs go on only through :meth:`advance_bulk`.
         :raises ValueError: if the number is not above 0.
         """
-        bulk = self._state.bulk
-        bulk.change(replace(bulk.settings, rows_per_second=rows_per_second, paused_clock=paused_clock))
+        self._state.bulk.change(rows_per_second=rows_per_second, paused_clock=paused_clock)
 
     def advance_bulk(self, rows: int) -> int:
         """
@@ -46,13 +43,12 @@ class BulkHandle:
 
     @bulk_submit_needs.setter
     def bulk_submit_needs(self, needs: SubmitNeeds) -> None:
-        self._state.bulk.change(replace(self._state.bulk.settings, submit_needs=needs))
+        self._state.bulk.change(submit_needs=needs)
 
     @property
     def bulk_jobs(self) -> list[BulkJob]:
         """All jobs as they are now, oldest first."""
-        with self._state.bulk.all_opened() as jobs:
-            return [view_job(job) for job in jobs]
+        return self._state.bulk.copies()
 
     def charges_per_row(self, job_id: str) -> Counter[int]:
         """
@@ -60,8 +56,7 @@ class BulkHandle:
 
         :raises ApiError: if there is no such job.
         """
-        with self._state.bulk.opened(job_id) as job:
-            return Counter(job.charges)
+        return self._state.bulk.charges(job_id)
 
     def submits_of(self, idempotency_key: str) -> int:
         """Count the submits that arrived under a key, refused ones included."""
@@ -74,9 +69,7 @@ class BulkHandle:
         :param rows: how many rows it has.
         :return: its id.
         """
-        job = MadeUpJob.of_size(rows, self._state.bulk.clock())
-        self._state.bulk.add(job)
-        return job.job_id
+        return self._state.bulk.make_up(rows)
 
     def fail_job(self, job_id: str) -> None:
         """
@@ -84,5 +77,4 @@ class BulkHandle:
 
         :raises ApiError: if there is no such job, or it has ended.
         """
-        with self._state.bulk.opened(job_id) as job:
-            job.fail(self._state.bulk.clock())
+        self._state.bulk.fail(job_id)

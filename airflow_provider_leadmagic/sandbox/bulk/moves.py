@@ -49,13 +49,13 @@ def moves_router(state: SandboxState) -> APIRouter:
 def _add_pause(router: APIRouter, state: SandboxState) -> None:
     @router.post("/pause")
     async def pause(request: Request) -> Response:
-        with state.bulk.opened(request.path_params["job_id"]) as job:
+        with state.bulk.locked_job(request.path_params["job_id"]) as job:
             job.pause()
             return AsciiJsonResponse({"jobId": job.job_id, "status": "paused"})
 
     @router.post("/resume")
     async def resume(request: Request) -> Response:
-        with state.bulk.opened(request.path_params["job_id"]) as job:
+        with state.bulk.locked_job(request.path_params["job_id"]) as job:
             job.resume()
             return AsciiJsonResponse({"jobId": job.job_id, "status": "running"})
 
@@ -64,7 +64,7 @@ def _add_review(router: APIRouter, state: SandboxState) -> None:
     @router.post("/review")
     async def review(request: Request) -> Response:
         rejected = check_body(_Review, await read_json(request)).action == "reject"
-        with state.bulk.opened(request.path_params["job_id"]) as job:
+        with state.bulk.locked_job(request.path_params["job_id"]) as job:
             if rejected:
                 job.cancel(state.bulk.clock())
             else:
@@ -76,7 +76,7 @@ def _add_restart(router: APIRouter, state: SandboxState) -> None:
     @router.post("/restart")
     async def restart(request: Request) -> Response:
         wanted = check_body(_Restart, await read_json(request) if await request.body() else {})
-        with state.bulk.opened(request.path_params["job_id"]) as job:
+        with state.bulk.locked_job(request.path_params["job_id"]) as job:
             return AsciiJsonResponse(_restart(job, wanted, state))
 
 

@@ -9,7 +9,6 @@ from starlette.responses import StreamingResponse
 
 from airflow_provider_leadmagic.sandbox.bodies import UNBOUNDED, read_json, read_whole_number
 from airflow_provider_leadmagic.sandbox.bulk import reports
-from airflow_provider_leadmagic.sandbox.bulk.download import download
 from airflow_provider_leadmagic.sandbox.bulk.jobs import RowStatus
 from airflow_provider_leadmagic.sandbox.bulk.submission import read_submission
 from airflow_provider_leadmagic.sandbox.errors import ApiError, AsciiJsonResponse, missing_required_field
@@ -49,7 +48,7 @@ def _add_lists(router: APIRouter, state: SandboxState) -> None:
     async def list_jobs(request: Request) -> Response:
         limit = read_whole_number(request, "limit", 50, range(1, 201))
         offset = read_whole_number(request, "offset", 0, range(10_001))
-        with state.bulk.all_opened() as jobs:
+        with state.bulk.locked_jobs() as jobs:
             kept = [job for job in reversed(jobs) if _is_wanted(job, request)]
             page = [reports.report_summary(job) for job in kept[offset : offset + limit]]
         return AsciiJsonResponse({"jobs": page, "limit": limit, "offset": offset})
@@ -58,40 +57,40 @@ def _add_lists(router: APIRouter, state: SandboxState) -> None:
 def _add_reads(router: APIRouter, state: SandboxState) -> None:
     @router.get("/jobs/{job_id}")
     async def read_job(request: Request) -> Response:
-        with state.bulk.opened(request.path_params["job_id"]) as job:
+        with state.bulk.locked_job(request.path_params["job_id"]) as job:
             return AsciiJsonResponse(reports.report_job(job, _base_url(request)))
 
     @router.get("/progress")
     async def read_progress(request: Request) -> Response:
         if "jobId" not in request.query_params:
             raise ApiError(missing_required_field(("jobId",)))
-        with state.bulk.opened(request.query_params["jobId"]) as job:
+        with state.bulk.locked_job(request.query_params["jobId"]) as job:
             return AsciiJsonResponse(reports.report_progress(job))
 
     # What the progressUrl of LeadMagic's samples points to.
     @router.get("/jobs/{job_id}/progress")
     async def follow_progress_link(request: Request) -> Response:
-        with state.bulk.opened(request.path_params["job_id"]) as job:
+        with state.bulk.locked_job(request.path_params["job_id"]) as job:
             return AsciiJsonResponse(reports.report_progress(job))
 
 
 def _add_rows(router: APIRouter, state: SandboxState) -> None:
     @router.get("/jobs/{job_id}/results")
     async def read_results(request: Request) -> Response:
-        with state.bulk.opened(request.path_params["job_id"]) as job:
+        with state.bulk.locked_job(request.path_params["job_id"]) as job:
             return _page(job, request, request.query_params.get("status"), UNBOUNDED)
 
     @router.get("/jobs/{job_id}/errors")
     async def read_errors(request: Request) -> Response:
         status = request.query_params.get("status", RowStatus.FAILED)
-        with state.bulk.opened(request.path_params["job_id"]) as job:
+        with state.bulk.locked_job(request.path_params["job_id"]) as job:
             # Only failed rows are here: whoever asks for others gets none.
             return _page(job, request, status if status == RowStatus.FAILED else "", 1_000_000)
 
     @router.get("/jobs/{job_id}/download")
     async def read_download(request: Request) -> Response:
-        with state.bulk.opened(request.path_params["job_id"]) as job:
-            return StreamingResponse(download(job), media_type="text/csv")
+        with state.bulk.locked_job(request.path_params["job_id"]) as job:
+            return StreamingResponse(reports.download(job), media_type="text/csv")
 
 
 def _page(job: Job, request: Request, status: str | None, last_offset: int) -> Response:

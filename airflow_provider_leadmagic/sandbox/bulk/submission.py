@@ -1,27 +1,26 @@
-"""What is ordered with a bulk job."""
+"""What is submitted with a bulk job, as rows or as CSV, and the refusal of what the sandbox does not imitate."""
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from airflow_provider_leadmagic.sandbox.bodies import Body, check_body
-from airflow_provider_leadmagic.sandbox.bulk.csv_rows import read_csv
 from airflow_provider_leadmagic.sandbox.errors import ApiError, validation_error
-from airflow_provider_leadmagic.sandbox.products import COMPANY_SEARCH, PRODUCTS, Product
+from airflow_provider_leadmagic.sandbox.products import COMPANY_SEARCH, PRODUCTS, Product, Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-    from airflow_provider_leadmagic.sandbox.products import Row
-
 SOURCES = ("rows", "csv", "fileUrl", "scrape")
 # LeadMagic's OpenAPI file and its skill file have different names for it.
 BULK_PRODUCTS = {product.name: product for product in PRODUCTS} | {"company_finder": COMPANY_SEARCH}
-# What would change the result and is refused, because to ignore it would be a lie.
+# These would change the result, so ignoring them would give a false one.
 NOT_IMITATED = {
     "fileUrl": "The sandbox fetches no files: send the rows as rows or csv.",
     "scrape": "The sandbox scrapes no pages: send the rows as rows or csv.",
@@ -36,10 +35,10 @@ NOT_IMITATED = {
 @dataclass(frozen=True)
 class Submission:
     """
-    An order.
+    What a client submitted.
 
-    :param product_name: the product by the name it was ordered under.
-    :param idempotency_key: an empty one is none.
+    :param product_name: the name of the product as the client wrote it.
+    :param idempotency_key: ``None`` if it was empty.
     """
 
     product_name: str
@@ -50,7 +49,7 @@ class Submission:
 
     @property
     def ceiling(self) -> Decimal:
-        """What it costs if every row is a hit."""
+        """The price if every row is a hit."""
         return self.product.price * len(self.rows)
 
 
@@ -66,14 +65,14 @@ def read_submission(body: object) -> Submission:
     """
     Read the body of a submit.
 
-    :raises ApiError: if it makes no sense, or asks for what the sandbox does not imitate.
+    :raises ApiError: if it is not valid, or uses what the sandbox does not imitate.
     """
     fields = check_body(_SubmitBody, body)
-    source = _refuse_what_is_not_imitated(body if isinstance(body, dict) else {})
+    source = _choose_source(body if isinstance(body, dict) else {})
     return Submission(
         product_name=fields.product,
         product=find_product(fields.product),
-        rows=_not_empty(fields.rows if source == "rows" else read_csv(fields.csv), source),
+        rows=_not_empty(fields.rows if source == "rows" else _read_csv(fields.csv), source),
         idempotency_key=fields.idempotency_key or None,
         file_name=fields.file_name or None,
     )
@@ -81,7 +80,7 @@ def read_submission(body: object) -> Submission:
 
 def find_product(name: str) -> Product:
     """
-    Find a product by a name it has in bulk jobs.
+    Find a product by one of its names in bulk jobs.
 
     :raises ApiError: if the sandbox does not sell it.
     """
@@ -91,7 +90,7 @@ def find_product(name: str) -> Product:
     return BULK_PRODUCTS[name]
 
 
-def _refuse_what_is_not_imitated(body: dict[str, Any]) -> str:
+def _choose_source(body: dict[str, Any]) -> str:
     given = [name for name in SOURCES if name in body]
     if len(given) != 1:
         raise ApiError(validation_error(f"Exactly one of {', '.join(SOURCES)} is needed.", *(given or SOURCES)))
@@ -105,3 +104,18 @@ def _not_empty(rows: list[Row], source: str) -> list[Row]:
     if not rows:
         raise ApiError(validation_error(f"{source} has no rows.", source))
     return rows
+
+
+def _read_csv(text: str) -> list[Row]:
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    try:
+        # A line may have fewer cells than the header; the rest are missing, not empty.
+        return [{name: cell for name, cell in _named(row).items() if cell is not None} for row in reader]
+    except (csv.Error, ValueError) as error:
+        raise ApiError(validation_error(f"csv, line {reader.reader.line_num}: {error}.", "csv")) from error
+
+
+def _named(row: dict[str | None, object]) -> dict[str, object]:
+    if None in row:
+        raise ValueError("more cells than the first line has names")
+    return {str(name): cell for name, cell in row.items()}

@@ -22,7 +22,7 @@ def token_admits(scope: Scope, jobs: BulkJobs) -> bool:
         return False
     query = QueryParams(scope["query_string"])
     job_id = _job_id(scope["path"], query)
-    return job_id is not None and jobs.token_opens(query.get("token", ""), job_id)
+    return job_id is not None and jobs.accepts_token(query.get("token", ""), job_id)
 
 
 def _job_id(path: str, query: QueryParams) -> str | None:
