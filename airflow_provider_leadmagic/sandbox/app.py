@@ -9,17 +9,17 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic import __version__
-from airflow_provider_leadmagic.sandbox.analytics import analytics_router
 from airflow_provider_leadmagic.sandbox.bodies import summarize_errors
 from airflow_provider_leadmagic.sandbox.bulk.control import bulk_control_router
 from airflow_provider_leadmagic.sandbox.bulk.moves import moves_router
 from airflow_provider_leadmagic.sandbox.bulk.preview import preview_router
-from airflow_provider_leadmagic.sandbox.bulk.routes import bulk_router
-from airflow_provider_leadmagic.sandbox.control import control_router
 from airflow_provider_leadmagic.sandbox.credits import credits_router
-from airflow_provider_leadmagic.sandbox.enrichment import enrichment_router
 from airflow_provider_leadmagic.sandbox.errors import ApiError, ProblemResponse, problem_for_status, validation_error
 from airflow_provider_leadmagic.sandbox.gatekeeper import Gatekeeper
+from airflow_provider_leadmagic.sandbox.routes.analytics import analytics_router
+from airflow_provider_leadmagic.sandbox.routes.bulk import bulk_router
+from airflow_provider_leadmagic.sandbox.routes.control import control_router
+from airflow_provider_leadmagic.sandbox.routes.lookups import enrichment_router
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.state import SandboxState

@@ -10,7 +10,6 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 
 from airflow_provider_leadmagic.sandbox.bulk.tokens import token_admits
-from airflow_provider_leadmagic.sandbox.control import CONTROL_PREFIX
 from airflow_provider_leadmagic.sandbox.errors import (
     INTERNAL_ERROR,
     INVALID_API_KEY,
@@ -19,6 +18,7 @@ from airflow_provider_leadmagic.sandbox.errors import (
     ProblemResponse,
 )
 from airflow_provider_leadmagic.sandbox.faults import response_for_fault
+from airflow_provider_leadmagic.sandbox.routes.control import CONTROL_PREFIX
 from airflow_provider_leadmagic.sandbox.server import drop_connection, lose_response, truncating
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_leadmagic.sandbox.bulk.store import RowsPerSecond, SubmitNeeds  # noqa: TC001 - pydantic reads it
-from airflow_provider_leadmagic.sandbox.control import CONTROL_PREFIX, describe
 from airflow_provider_leadmagic.sandbox.errors import AsciiJsonResponse
+from airflow_provider_leadmagic.sandbox.routes.control import CONTROL_PREFIX, describe
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.state import SandboxState
