@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PLUGIN = "airflow_provider_leadmagic.sandbox.pytest_plugin"
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 def run_python(*arguments: str, **options) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What is read of a job: its snapshot, its progress, its rows."""
+"""What can be read of a job: its snapshot, its progress, its rows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_snapshot_has_the_fields_of_the_contract(read_job, job_id):
     }
 
 
-def test_nothing_has_begun_or_ended_before_it_has(leadmagic_sandbox, submit, read_job):
+def test_a_submitted_job_has_not_started_or_ended(leadmagic_sandbox, submit, read_job):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     snapshot = read_job(submit().json()["jobId"])
     nothing = ("started_at", "completed_at", "last_progress_at", "total_duration_ms")
@@ -70,12 +70,12 @@ def test_the_progress_is_short(call, job_id, path):
 
 
 def test_progress_without_a_job_id_is_refused(call):
-    answer = call("GET", "/bulk/progress")
-    assert (answer.status_code, answer.json()["errors"][0]["param"]) == (400, ["jobId"])
+    response = call("GET", "/bulk/progress")
+    assert (response.status_code, response.json()["errors"][0]["param"]) == (400, ["jobId"])
 
 
 def test_progress_of_an_unknown_job_is_not_found(call):
-    assert call("GET", "/bulk/progress?jobId=nobody").status_code == 404
+    assert call("GET", "/bulk/progress?jobId=unknown").status_code == 404
 
 
 class TestList:
@@ -105,7 +105,7 @@ class TestList:
         assert [job_ids.index(job["job_id"]) for job in body["jobs"]] == expected
         assert (body["limit"], body["offset"]) == (parameters.get("limit", 50), parameters.get("offset", 0))
 
-    def test_it_names_no_token(self, call, leadmagic_sandbox, job_ids):
+    def test_it_contains_no_token(self, call, leadmagic_sandbox, job_ids):
         text = call("GET", "/bulk/jobs").text
         assert not [job for job in leadmagic_sandbox.bulk_jobs if job.token in text]
 
@@ -127,7 +127,7 @@ class TestRows:
             "response_time_ms": None,
         }
 
-    def test_a_miss_is_a_success_that_found_nothing_for_nothing(self, read_job, job_id):
+    def test_a_miss_is_a_free_success(self, read_job, job_id):
         (row,) = [row for row in read_job(job_id, "/results")["rows"] if row["row_index"] == 1]
         assert (row["status"], row["lm_output"]["email"], row["credits_consumed"]) == ("success", None, "0.00")
 
@@ -156,12 +156,12 @@ class TestRows:
         assert failed["http_status_code"] == 503
 
     @pytest.mark.parametrize("rows", [2, 3, 4, 9, 50])
-    def test_rows_are_never_in_the_order_of_the_submit_and_each_is_there(self, submit, read_job, rows):
+    def test_every_row_is_there_but_never_in_the_order_of_the_submission(self, submit, read_job, rows):
         done = [row["row_index"] for row in read_job(submit(rows).json()["jobId"], "/results")["rows"]]
         assert done != list(range(rows))
         assert sorted(done) == list(range(rows))
 
-    def test_rows_appear_as_they_are_done_and_stay_where_they_are(self, leadmagic_sandbox, submit, read_job):
+    def test_rows_appear_as_they_are_completed_and_keep_their_place(self, leadmagic_sandbox, submit, read_job):
         leadmagic_sandbox.bulk_speed(paused_clock=True)
         job_id = submit(6).json()["jobId"]
         seen = []
@@ -177,7 +177,7 @@ class TestRows:
         assert [len(page) for page in pages] == [10, 10, 5, 0]
         assert sorted(row["row_index"] for page in pages for row in page) == list(range(25))
 
-    def test_a_page_has_200_rows_unless_said_otherwise(self, submit, read_job):
+    def test_a_page_has_200_rows_by_default(self, submit, read_job):
         page = read_job(submit(201).json()["jobId"], "/results")
         assert (len(page["rows"]), page["limit"], page["offset"]) == (200, 200, 0)
         assert page.keys() == {"rows", "limit", "offset"}
@@ -185,7 +185,7 @@ class TestRows:
     @pytest.mark.parametrize(
         ("below", "parameters", "expected"),
         [
-            # Rows 3, 2, 1 and 0 are done first, then 5 and 4.
+            # Rows 3, 2, 1 and 0 are completed first, then 5 and 4.
             ("/results", {}, [3, 2, 1, 0, 5, 4]),
             ("/results", {"status": "success"}, [3, 1, 0, 4]),
             ("/results", {"status": "failed"}, [2, 5]),
@@ -198,7 +198,7 @@ class TestRows:
             ("/errors", {"limit": 1}, [2]),
         ],
     )
-    def test_rows_are_chosen_by_how_they_ended(self, read_job, job_id, below, parameters, expected):
+    def test_rows_are_filtered_by_status(self, read_job, job_id, below, parameters, expected):
         assert [row["row_index"] for row in read_job(job_id, below, **parameters)["rows"]] == expected
 
 
@@ -219,9 +219,9 @@ class TestRows:
     ],
 )
 def test_a_number_out_of_range_is_refused(call, job_id, path, parameters):
-    answer = call("GET", "/bulk/jobs" if path == "jobs" else f"/bulk/jobs/{job_id}/{path}", params=parameters)
-    error = answer.json()["errors"][0]
-    assert (answer.status_code, error["code"], error["param"]) == (400, "validation_error", list(parameters))
+    response = call("GET", "/bulk/jobs" if path == "jobs" else f"/bulk/jobs/{job_id}/{path}", params=parameters)
+    error = response.json()["errors"][0]
+    assert (response.status_code, error["code"], error["param"]) == (400, "validation_error", list(parameters))
 
 
 class TestDownload:
@@ -236,17 +236,17 @@ class TestDownload:
         assert [{name: row[name] for name in plain} for row in downloaded] == as_text
         assert call("GET", f"/bulk/jobs/{job_id}/download").headers["Content-Type"].startswith("text/csv")
 
-    def test_it_has_what_is_done_by_now(self, leadmagic_sandbox, submit, read_csv):
+    def test_it_has_the_completed_rows(self, leadmagic_sandbox, submit, read_csv):
         leadmagic_sandbox.bulk_speed(paused_clock=True)
         job_id = submit(5).json()["jobId"]
         leadmagic_sandbox.advance_bulk(3)
         assert len(read_csv(job_id)) == 3
 
-    def test_text_that_utf_8_cannot_carry_is_written_in_ascii(self, submit, read_csv):
+    def test_text_that_utf_8_cannot_encode_is_written_in_ascii(self, submit, read_csv):
         job_id = submit([{"email": "invalid \ud800"}], "email_validation").json()["jobId"]
         assert read_csv(job_id)[0]["error_message"] == r"Invalid email format: invalid \ud800"
 
-    def test_a_truncated_one_is_noticed(self, leadmagic_sandbox, call, job_id):
+    def test_a_truncated_download_is_noticed(self, leadmagic_sandbox, call, job_id):
         leadmagic_sandbox.fail_next("/bulk/jobs/*/download", truncate=True)
         pieces = call("GET", f"/bulk/jobs/{job_id}/download", stream=True).iter_content(None)
         received = []
@@ -254,7 +254,7 @@ class TestDownload:
             received.extend(pieces)
         assert b"".join(received).count(b"\n") == 7
 
-    def test_a_lost_one_leaves_the_sandbox_well(self, leadmagic_sandbox, call, job_id, read_csv):
+    def test_a_lost_download_does_not_harm_the_sandbox(self, leadmagic_sandbox, call, job_id, read_csv):
         leadmagic_sandbox.fail_next("/bulk/jobs/*/download", lose_answer=True)
         with pytest.raises(requests.ConnectionError):
             call("GET", f"/bulk/jobs/{job_id}/download")
@@ -277,11 +277,11 @@ class TestToken:
 
     @pytest.mark.parametrize("path", READS)
     @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "wrong"}])
-    def test_it_opens_the_job(self, call, jobs, path, headers):
+    def test_it_gives_access_to_the_job(self, call, jobs, path, headers):
         assert call("GET", f"{path.format(jobs[0].job_id)}token={jobs[0].token}", headers=headers).status_code == 200
 
     @pytest.mark.parametrize("path", READS)
-    def test_it_opens_no_other_job(self, call, jobs, path):
+    def test_it_gives_access_to_no_other_job(self, call, jobs, path):
         assert call("GET", f"{path.format(jobs[1].job_id)}token={jobs[0].token}", headers={}).status_code == 401
 
     @pytest.mark.parametrize(
@@ -296,23 +296,23 @@ class TestToken:
             ("POST", "/bulk/jobs/{}"),
         ],
     )
-    def test_it_opens_nothing_else(self, call, jobs, method, path):
+    def test_it_gives_access_to_nothing_else(self, call, jobs, method, path):
         path = f"{path.format(jobs[0].job_id)}?token={jobs[0].token}"
         assert call(method, path, headers={}, json={"action": "reject"}).status_code == 401
 
     @pytest.mark.parametrize(("age", "status"), [(2 * 86_400 - 60, 200), (2 * 86_400 + 1, 401)])
-    def test_it_ends_when_it_says(self, leadmagic_sandbox, call, submit, monkeypatch, age, status):
+    def test_it_expires(self, leadmagic_sandbox, call, submit, monkeypatch, age, status):
         body = submit(1).json()
         created = datetime.fromisoformat(body["queue"]["queuedAt"]).timestamp()
         assert body["exp"] == int(created) + 2 * 86_400
         monkeypatch.setattr("time.time", lambda: created + age)
         assert call("GET", body["statusUrl"].removeprefix(leadmagic_sandbox.url), headers={}).status_code == status
 
-    def test_a_wrong_one_does_no_harm_beside_a_key(self, call, jobs):
+    def test_a_wrong_token_is_ignored_if_there_is_a_key(self, call, jobs):
         assert call("GET", f"/bulk/jobs/{jobs[0].job_id}?token=wrong").status_code == 200
 
     def test_links_that_are_served_can_be_followed_without_a_key(self, call, leadmagic_sandbox, submit):
         body = submit(1).json()
         served = [body[f"{name}Url"] for name in ("status", "results", "errors", "download", "progress")]
-        answers = [call("GET", link.removeprefix(leadmagic_sandbox.url), headers={}) for link in served]
-        assert [answer.status_code for answer in answers] == [200] * 5
+        responses = [call("GET", link.removeprefix(leadmagic_sandbox.url), headers={}) for link in served]
+        assert [response.status_code for response in responses] == [200] * 5

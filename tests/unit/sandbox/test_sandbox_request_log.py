@@ -9,7 +9,7 @@ import urllib3
 from airflow_provider_leadmagic.sandbox.request_log import LONGEST_LOG, RequestLog
 
 
-def test_every_call_is_logged_with_what_a_test_asks_about(leadmagic_sandbox, call):
+def test_a_request_is_logged_with_its_details(leadmagic_sandbox, call):
     before = time.time()
     call("GET", "/v1/credits?fresh=1", headers={"X-API-Key": leadmagic_sandbox.api_key, "User-Agent": "me/1"})
     (entry,) = leadmagic_sandbox.requests
@@ -18,7 +18,7 @@ def test_every_call_is_logged_with_what_a_test_asks_about(leadmagic_sandbox, cal
     assert before <= entry.at <= time.time()
 
 
-def test_refused_and_unknown_calls_are_logged_too(leadmagic_sandbox, call):
+def test_refused_and_unknown_requests_are_logged_too(leadmagic_sandbox, call):
     call("GET", "/v1/credits", headers={"User-Agent": urllib3.util.SKIP_HEADER})
     call("DELETE", "/nowhere")
     assert [(entry.path, entry.status) for entry in leadmagic_sandbox.requests] == [
@@ -29,7 +29,7 @@ def test_refused_and_unknown_calls_are_logged_too(leadmagic_sandbox, call):
     assert leadmagic_sandbox.requests[0].user_agent is None
 
 
-def test_a_dropped_call_is_logged_without_a_status(leadmagic_sandbox, call):
+def test_a_dropped_request_is_logged_without_a_status(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(drop=True)
     with pytest.raises(requests.ConnectionError):
         call("GET", "/v1/credits")
@@ -49,7 +49,7 @@ def test_controls_are_not_logged(leadmagic_sandbox, control):
     assert leadmagic_sandbox.requests == []
 
 
-def test_the_log_handed_out_is_a_copy(leadmagic_sandbox, call):
+def test_the_returned_log_is_a_copy(leadmagic_sandbox, call):
     call("GET", "/v1/credits")
     leadmagic_sandbox.requests[0].status = 0
     leadmagic_sandbox.requests.clear()
@@ -65,7 +65,7 @@ def test_no_key_is_ever_stored_or_logged(leadmagic_sandbox, call, control, caplo
     assert not [text for text in seen + sandboxs_own if key in text]
 
 
-def test_the_log_keeps_the_newest_calls_only():
+def test_the_log_keeps_only_the_newest_requests():
     log = RequestLog()
     for number in range(LONGEST_LOG + 1):
         log.arrived("GET", f"/{number}", api_key_sent=False, user_agent=None)

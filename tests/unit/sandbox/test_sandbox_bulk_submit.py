@@ -11,22 +11,22 @@ SUBMIT = "/bulk/submit"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_moves(leadmagic_sandbox):
+def _paused_clock(leadmagic_sandbox):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
 
 
-def test_a_submit_is_answered_with_everything_about_the_new_job(leadmagic_sandbox, submit):
-    answer = submit(3, fileName="leads.csv")
-    body = answer.json()
-    assert answer.status_code == 202
+def test_the_response_to_a_submit_describes_the_new_job(leadmagic_sandbox, submit):
+    response = submit(3, fileName="leads.csv")
+    body = response.json()
+    assert response.status_code == 202
     assert body.items() >= {"product": "email_finder", "endpoint": None, "totalRows": 3, "status": "uploaded"}.items()
     assert (body["queue"]["position"], body["queue"]["started"]) == (1, False)
     assert body["token"].startswith("prt_")
     assert UUID(body["jobId"])
-    assert answer.headers["X-Credits-Remaining"] == "1000.00"
+    assert response.headers["X-Credits-Remaining"] == "1000.00"
 
 
-def test_every_link_leads_to_the_job_and_carries_its_token(leadmagic_sandbox, submit):
+def test_every_link_points_to_the_job_and_has_its_token(leadmagic_sandbox, submit):
     body = submit().json()
     links = {name: link for name, link in body.items() if name.endswith("Url")}
     assert len(links) == 11
@@ -87,30 +87,32 @@ def test_rows_may_be_csv(leadmagic_sandbox, call, read_job, text, rows):
     ],
 )
 @pytest.mark.parametrize("path", [SUBMIT, "/bulk/validate"])
-def test_an_order_that_makes_no_sense_is_refused(leadmagic_sandbox, call, path, body, param, complaint):
-    answer = call("POST", path, json=body)
-    error = answer.json()["errors"][0]
-    assert (answer.status_code, error.get("param")) == (400, param)
+def test_an_invalid_submission_is_refused(leadmagic_sandbox, call, path, body, param, complaint):
+    response = call("POST", path, json=body)
+    error = response.json()["errors"][0]
+    assert (response.status_code, error.get("param")) == (400, param)
     assert error["code"] == ("validation_error" if complaint else "missing_required_field")
     assert (complaint or "") in error.get("detail", "")
     assert leadmagic_sandbox.bulk_jobs == []
 
 
 def test_validating_keeps_nothing(leadmagic_sandbox, call):
-    answer = call("POST", "/bulk/validate", json={"product": "mobile_finder", "rows": [ROW] * 4, "idempotencyKey": "k"})
-    assert answer.json() == {"valid": True, "product": "mobile_finder", "totalRows": 4, "maxCredits": 20}
+    response = call(
+        "POST", "/bulk/validate", json={"product": "mobile_finder", "rows": [ROW] * 4, "idempotencyKey": "k"}
+    )
+    assert response.json() == {"valid": True, "product": "mobile_finder", "totalRows": 4, "maxCredits": 20}
     assert leadmagic_sandbox.bulk_jobs == []
     assert leadmagic_sandbox.submits_of("k") == 0
 
 
 class TestIdempotencyKey:
-    def test_the_same_key_gets_the_first_job_back(self, leadmagic_sandbox, submit):
+    def test_the_same_key_returns_the_first_job(self, leadmagic_sandbox, submit):
         first, second = submit(3, idempotencyKey="k"), submit(5, idempotencyKey="k")
         assert second.status_code == 202
         assert second.json() == first.json()
         assert [job.rows for job in leadmagic_sandbox.bulk_jobs] == [3]
 
-    def test_a_job_that_is_done_is_given_back_as_it_was_submitted(self, leadmagic_sandbox, submit):
+    def test_a_completed_job_is_returned_as_it_was_submitted(self, leadmagic_sandbox, submit):
         first = submit(3, idempotencyKey="k").json()
         leadmagic_sandbox.advance_bulk(3)
         leadmagic_sandbox.set_credits(0)
@@ -118,12 +120,12 @@ class TestIdempotencyKey:
         assert (again["jobId"], again["status"]) == (first["jobId"], "uploaded")
 
     @pytest.mark.parametrize("keys", [("a", "b"), ("", ""), (None, None)])
-    def test_other_keys_and_no_keys_make_other_jobs(self, leadmagic_sandbox, submit, keys):
+    def test_other_keys_and_no_keys_create_other_jobs(self, leadmagic_sandbox, submit, keys):
         for key in keys:
             submit(**({} if key is None else {"idempotencyKey": key}))
         assert len({job.job_id for job in leadmagic_sandbox.bulk_jobs}) == 2
 
-    def test_a_submit_whose_answer_is_lost_has_made_the_job(self, leadmagic_sandbox, submit):
+    def test_a_submit_whose_response_is_lost_has_created_the_job(self, leadmagic_sandbox, submit):
         leadmagic_sandbox.fail_next(SUBMIT, lose_answer=True)
         with pytest.raises(requests.ConnectionError):
             submit(idempotencyKey="k")
@@ -131,7 +133,7 @@ class TestIdempotencyKey:
         assert submit(idempotencyKey="k").json()["jobId"] == job.job_id
         assert leadmagic_sandbox.submits_of("k") == 2
 
-    def test_a_dropped_submit_has_made_none(self, leadmagic_sandbox, submit):
+    def test_a_dropped_submit_has_created_no_job(self, leadmagic_sandbox, submit):
         leadmagic_sandbox.fail_next(SUBMIT, drop=True)
         with pytest.raises(requests.ConnectionError):
             submit(idempotencyKey="k")
@@ -144,10 +146,10 @@ class TestIdempotencyKey:
         assert submit(idempotencyKey="k").status_code == 202
         assert leadmagic_sandbox.submits_of("k") == 2
 
-    def test_submits_at_the_same_time_make_one_job(self, leadmagic_sandbox, submit):
+    def test_submits_at_the_same_time_create_one_job(self, leadmagic_sandbox, submit):
         with ThreadPoolExecutor(6) as pool:
-            answers = list(pool.map(lambda _: submit(idempotencyKey="k").json()["jobId"], range(12)))
-        assert len(set(answers)) == len(leadmagic_sandbox.bulk_jobs) == 1
+            responses = list(pool.map(lambda _: submit(idempotencyKey="k").json()["jobId"], range(12)))
+        assert len(set(responses)) == len(leadmagic_sandbox.bulk_jobs) == 1
 
 
 class TestCreditsAtSubmit:
@@ -155,7 +157,7 @@ class TestCreditsAtSubmit:
         ("needs", "credits", "status"),
         [("one_row", "4.99", 402), ("one_row", 5, 202), ("all_rows", "14.99", 402), ("all_rows", 15, 202)],
     )
-    def test_a_job_is_refused_that_the_credits_do_not_begin_to_cover(
+    def test_a_job_is_refused_if_the_credits_do_not_cover_what_a_submit_needs(
         self, leadmagic_sandbox, submit, needs, credits, status
     ):
         leadmagic_sandbox.bulk_submit_needs = needs

@@ -40,12 +40,12 @@ def test_the_name_of_the_key_header_is_not_case_sensitive(leadmagic_sandbox, cal
         ({"X-API-Key": "schlüssel".encode("latin-1")}, "invalid_api_key"),
     ],
 )
-def test_without_the_key_every_path_answers_401_before_routing(call, path, headers, code):
-    answer = call("POST", path, headers=headers)
-    assert answer.status_code == 401
-    assert answer.headers["Content-Type"] == PROBLEM
-    assert answer.json()["errors"][0]["code"] == code
-    assert "X-Credits-Remaining" not in answer.headers
+def test_without_a_valid_key_every_path_returns_401_before_routing(call, path, headers, code):
+    response = call("POST", path, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["Content-Type"] == PROBLEM
+    assert response.json()["errors"][0]["code"] == code
+    assert "X-Credits-Remaining" not in response.headers
 
 
 def test_a_sandbox_accepts_the_key_it_was_given(session):
@@ -58,22 +58,22 @@ def test_a_sandbox_accepts_the_key_it_was_given(session):
 
 
 def test_an_unknown_path_is_not_found(call):
-    answer = call("GET", "/v1/credits/")
-    assert (answer.status_code, answer.headers["Content-Type"]) == (404, PROBLEM)
-    assert answer.json()["errors"][0]["code"] == "resource_not_found"
+    response = call("GET", "/v1/credits/")
+    assert (response.status_code, response.headers["Content-Type"]) == (404, PROBLEM)
+    assert response.json()["errors"][0]["code"] == "resource_not_found"
 
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [("PUT", "/v1/credits", "GET"), ("GET", "/v1/people/email-finder", "POST"), ("GET", "/v1/credits/refresh", "POST")],
 )
-def test_a_wrong_method_is_answered_with_the_allowed_one(call, method, path, allowed):
-    answer = call(method, path)
-    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
-    assert answer.headers["Content-Type"] == PROBLEM
+def test_a_wrong_method_gets_405_and_the_allowed_method(call, method, path, allowed):
+    response = call(method, path)
+    assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+    assert response.headers["Content-Type"] == PROBLEM
 
 
-def test_an_error_body_names_what_the_contract_names(call):
+def test_an_error_body_has_the_fields_of_the_contract(call):
     body = call("GET", "/nowhere").json()
     assert body["success"] is False
     assert body["errors"][0].keys() >= {"type", "title", "status", "code", "docs"}
@@ -81,10 +81,10 @@ def test_an_error_body_names_what_the_contract_names(call):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["meta"]["timestamp"])
 
 
-def test_every_answer_has_its_own_request_id_also_in_its_error_body(call):
+def test_every_response_has_its_own_request_id_also_in_its_error_body(call):
     first, second = call("GET", "/nowhere"), call("GET", "/nowhere")
-    for answer in (first, second):
-        assert UUID(answer.headers["X-Request-Id"]) == UUID(answer.json()["meta"]["request_id"])
+    for response in (first, second):
+        assert UUID(response.headers["X-Request-Id"]) == UUID(response.json()["meta"]["request_id"])
     assert first.headers["X-Request-Id"] != second.headers["X-Request-Id"]
 
 
@@ -97,9 +97,9 @@ def test_a_bug_in_the_sandbox_is_a_500_in_the_usual_body_and_is_logged(session, 
     server = SandboxServer(app)
     server.start()
     url = f"http://127.0.0.1:{server.port}/broken"
-    answer = session.get(url, headers={"X-API-Key": "sandbox-key-for-tests"}, timeout=2)
+    response = session.get(url, headers={"X-API-Key": "sandbox-key-for-tests"}, timeout=2)
     server.stop()
-    assert (answer.status_code, answer.headers["Content-Type"]) == (500, PROBLEM)
-    assert answer.json()["errors"][0]["code"] == "INTERNAL_ERROR"
-    assert answer.headers["X-Credits-Remaining"] == "1000.00"
+    assert (response.status_code, response.headers["Content-Type"]) == (500, PROBLEM)
+    assert response.json()["errors"][0]["code"] == "INTERNAL_ERROR"
+    assert response.headers["X-Credits-Remaining"] == "1000.00"
     assert "a bug" in caplog.text

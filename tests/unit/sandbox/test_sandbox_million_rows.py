@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from demo.local_airflow import IS_AIRFLOW_3
-from tests.sandbox.running_command import running
+from tests.unit.sandbox.running_command import running
 
 pytestmark = [
-    pytest.mark.e2e,  # it takes seconds, and a process whose memory is nobody else's
-    pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow has no part in it: once is enough"),
+    pytest.mark.e2e,  # it takes seconds, and measures the memory of a process of its own
+    pytest.mark.skipif(not IS_AIRFLOW_3, reason="it does not use Airflow: one version is enough"),
 ]
 
 MILLION = 1_000_000
@@ -26,8 +26,8 @@ def test_a_million_rows_are_read_from_a_sandbox_that_never_holds_them(session):
         url = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
         job_id = session.post(f"{url}/_sandbox/bulk/jobs", json={"rows": MILLION}, timeout=5).json()["job_id"]
         before = largest_memory(process.pid)
-        with session.get(f"{url}/bulk/jobs/{job_id}/download", headers=KEY, stream=True, timeout=30) as answer:
-            lines = sum(piece.count(b"\n") for piece in answer.iter_content(1 << 20))
+        with session.get(f"{url}/bulk/jobs/{job_id}/download", headers=KEY, stream=True, timeout=30) as response:
+            lines = sum(piece.count(b"\n") for piece in response.iter_content(1 << 20))
         last = {"limit": 1000, "offset": MILLION - 1000}
         page = session.get(f"{url}/bulk/jobs/{job_id}/results", headers=KEY, params=last, timeout=5).json()["rows"]
         grown = largest_memory(process.pid) - before

@@ -8,13 +8,13 @@ REJECT, APPROVE = {"action": "reject"}, {"action": "approve"}
 
 
 @pytest.fixture(autouse=True)
-def _nothing_moves(leadmagic_sandbox):
+def _paused_clock(leadmagic_sandbox):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
 
 
 @pytest.fixture
 def job_in(leadmagic_sandbox, submit, change_job):
-    """A job of four rows, in the state that is asked for."""
+    """A job of four rows, in a state."""
 
     def job_in(status):
         if status == "queued":
@@ -35,7 +35,7 @@ def job_in(leadmagic_sandbox, submit, change_job):
     return job_in
 
 
-MOVES = {
+CHANGES = {
     "pause": ("pause", None, "paused"),
     "resume": ("resume", None, "running"),
     "approve": ("review", APPROVE, "running"),
@@ -44,12 +44,12 @@ MOVES = {
 
 
 @pytest.mark.parametrize("status", ["uploaded", "queued", "processing", "paused", "completed", "canceled", "failed"])
-def test_the_states_are_what_they_are_called(read_job, job_in, status):
+def test_a_job_reaches_each_state(read_job, job_in, status):
     assert read_job(job_in(status))["status"] == status
 
 
 @pytest.mark.parametrize(
-    ("before", "move", "after"),
+    ("before", "change", "after"),
     [
         ("uploaded", "pause", "paused"),
         ("queued", "pause", "paused"),
@@ -65,29 +65,29 @@ def test_the_states_are_what_they_are_called(read_job, job_in, status):
         ("paused", "reject", "canceled"),
     ],
 )
-def test_a_job_that_has_not_ended_can_be_moved(call, read_job, job_in, before, move, after):
+def test_a_job_that_has_not_ended_can_be_changed(call, read_job, job_in, before, change, after):
     job_id = job_in(before)
-    path, body, answered = MOVES[move]
-    answer = call("POST", f"/bulk/jobs/{job_id}/{path}", json=body)
-    assert (answer.status_code, answer.json()) == (200, {"jobId": job_id, "status": answered})
+    path, body, reported = CHANGES[change]
+    response = call("POST", f"/bulk/jobs/{job_id}/{path}", json=body)
+    assert (response.status_code, response.json()) == (200, {"jobId": job_id, "status": reported})
     assert read_job(job_id)["status"] == after
 
 
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("ended", ["completed", "canceled", "failed"])
-def test_a_job_that_has_ended_stays_ended(call, read_job, job_in, ended, move):
+def test_a_job_that_has_ended_stays_ended(call, read_job, job_in, ended, change):
     job_id = job_in(ended)
-    path, body, _ = MOVES[move]
-    answer = call("POST", f"/bulk/jobs/{job_id}/{path}", json=body)
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (409, "conflict")
+    path, body, _ = CHANGES[change]
+    response = call("POST", f"/bulk/jobs/{job_id}/{path}", json=body)
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (409, "conflict")
     assert read_job(job_id)["status"] == ended
 
 
 @pytest.mark.parametrize("mode", ["full", "failed_only"])
-@pytest.mark.parametrize("going_on", ["uploaded", "queued", "processing", "paused"])
-def test_only_a_job_that_has_ended_is_restarted(change_job, job_in, going_on, mode):
-    answer = change_job(job_in(going_on), "restart", {"mode": mode})
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (409, "conflict")
+@pytest.mark.parametrize("active", ["uploaded", "queued", "processing", "paused"])
+def test_only_a_job_that_has_ended_is_restarted(change_job, job_in, active, mode):
+    response = change_job(job_in(active), "restart", {"mode": mode})
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (409, "conflict")
 
 
 def test_a_paused_job_does_nothing(leadmagic_sandbox, job_in):
@@ -95,7 +95,7 @@ def test_a_paused_job_does_nothing(leadmagic_sandbox, job_in):
     assert leadmagic_sandbox.advance_bulk(10) == 0
 
 
-def test_what_a_canceled_job_has_not_done_is_skipped_and_free(leadmagic_sandbox, change_job, read_job, job_in):
+def test_the_pending_rows_of_a_canceled_job_are_skipped_and_free(leadmagic_sandbox, change_job, read_job, job_in):
     job_id = job_in("processing")
     change_job(job_id, "review", REJECT)
     leadmagic_sandbox.advance_bulk(10)
@@ -105,7 +105,7 @@ def test_what_a_canceled_job_has_not_done_is_skipped_and_free(leadmagic_sandbox,
     assert leadmagic_sandbox.credits == 999
 
 
-def test_a_canceled_job_lets_the_next_one_begin(leadmagic_sandbox, submit, change_job, read_job, job_in):
+def test_a_canceled_job_lets_the_next_one_start(leadmagic_sandbox, submit, change_job, read_job, job_in):
     job_id, next_id = job_in("processing"), submit(1).json()["jobId"]
     change_job(job_id, "review", REJECT)
     leadmagic_sandbox.advance_bulk(1)
@@ -113,7 +113,7 @@ def test_a_canceled_job_lets_the_next_one_begin(leadmagic_sandbox, submit, chang
 
 
 @pytest.mark.parametrize(
-    ("order", "skipped"),
+    ("body", "skipped"),
     [
         (None, 0),
         ({}, 0),
@@ -122,27 +122,27 @@ def test_a_canceled_job_lets_the_next_one_begin(leadmagic_sandbox, submit, chang
         ({"mode": "from_row", "startRowIndex": 2.0}, 2),
     ],
 )
-def test_rows_are_done_again_from_one_on(leadmagic_sandbox, change_job, read_job, job_in, order, skipped):
+def test_rows_are_processed_again_from_a_row_on(leadmagic_sandbox, change_job, read_job, job_in, body, skipped):
     job_id = job_in("completed")
-    answer = change_job(job_id, "restart", order).json()
+    response = change_job(job_id, "restart", body).json()
     leadmagic_sandbox.advance_bulk(10)
-    again = read_job(answer["newJobId"])
+    again = read_job(response["newJobId"])
     assert (again["total_rows"], again["processed_items"], again["skipped_items"]) == (4, 4 - skipped, skipped)
-    done = {row["row_index"] for row in read_job(answer["newJobId"], "/results")["rows"]}
+    done = {row["row_index"] for row in read_job(response["newJobId"], "/results")["rows"]}
     assert (again["status"], done) == ("completed", set(range(skipped, 4)))
-    assert answer["jobId"] == job_id
-    assert answer["mode"] == (order or {}).get("mode", "full")
-    assert (answer["started"], answer["position"]) == (False, 1)
+    assert response["jobId"] == job_id
+    assert response["mode"] == (body or {}).get("mode", "full")
+    assert (response["started"], response["position"]) == (False, 1)
 
 
 def test_a_restart_without_failed_rows_restarts_nothing(change_job, read_job, job_in):
     job_id = job_in("completed")
-    answer = change_job(job_id, "restart", {"mode": "failed_only"}).json()
-    assert (answer["restarted"], answer["position"]) == (False, 0)
+    response = change_job(job_id, "restart", {"mode": "failed_only"}).json()
+    assert (response["restarted"], response["position"]) == (False, 0)
     assert read_job(job_id)["status"] == "completed"
 
 
-def test_failed_rows_are_done_again_and_no_others(leadmagic_sandbox, submit, change_job, read_job):
+def test_only_failed_rows_are_processed_again(leadmagic_sandbox, submit, change_job, read_job):
     rows = [{"full_name": name, "domain": "example.com"} for name in ("flaky", "Jane", "invalid", "flaky", "Joe")]
     job_id = submit(rows).json()["jobId"]
     leadmagic_sandbox.advance_bulk(5)
@@ -178,14 +178,14 @@ def test_a_full_restart_needs_credits_as_a_submit_does(leadmagic_sandbox, change
         ("restart", {"mode": "from_row", "startRowIndex": 4}, "The job has 4 rows only."),
     ],
 )
-def test_a_wish_that_makes_no_sense_is_refused(leadmagic_sandbox, change_job, job_in, path, body, complaint):
-    answer = change_job(job_in("completed"), path, body)
-    assert answer.status_code == 400
-    assert (complaint or "") in answer.json()["errors"][0].get("detail", "")
+def test_an_invalid_change_is_refused(leadmagic_sandbox, change_job, job_in, path, body, complaint):
+    response = change_job(job_in("completed"), path, body)
+    assert response.status_code == 400
+    assert (complaint or "") in response.json()["errors"][0].get("detail", "")
     assert len(leadmagic_sandbox.bulk_jobs) == 1
 
 
-@pytest.mark.parametrize("job_id", ["a1b2c3d4-e5f6-7890-abcd-ef1234567890", "nonsense"])
+@pytest.mark.parametrize("job_id", ["a1b2c3d4-e5f6-7890-abcd-ef1234567890", "unknown"])
 @pytest.mark.parametrize(
     ("method", "below", "body"),
     [
@@ -201,6 +201,6 @@ def test_a_wish_that_makes_no_sense_is_refused(leadmagic_sandbox, change_job, jo
     ],
 )
 def test_an_unknown_job_is_not_found(call, job_id, method, below, body):
-    answer = call(method, f"/bulk/jobs/{job_id}{below}", json=body)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
-    assert answer.json()["errors"][0]["code"] == "resource_not_found"
+    response = call(method, f"/bulk/jobs/{job_id}{below}", json=body)
+    assert (response.status_code, response.headers["Content-Type"]) == (404, "application/problem+json")
+    assert response.json()["errors"][0]["code"] == "resource_not_found"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 
-def test_the_state_tells_everything_but_the_key(leadmagic_sandbox, control):
+def test_the_state_contains_everything_but_the_key(leadmagic_sandbox, control):
     leadmagic_sandbox.fail_next(status=503, retry_after=1.5)
     state = control("GET", "state").json()
     assert state.keys() == {"balance", "bare_body", "wrap_analytics", "bulk", "spent", "faults", "requests"}
@@ -53,8 +53,8 @@ def test_a_freeze_without_details_leaves_nothing_spendable(control, balance):
 
 def test_faults_are_queued_and_cleared(control, call):
     control("POST", "faults", {"path": "/v1/credits", "status": 429, "retry_after": "7", "times": None})
-    answer = call("GET", "/v1/credits")
-    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
+    response = call("GET", "/v1/credits")
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "7")
     assert control("DELETE", "faults").json()["faults"] == []
     assert call("GET", "/v1/credits").status_code == 200
 
@@ -92,7 +92,6 @@ def test_a_reset_returns_to_the_beginning(leadmagic_sandbox, control, call, find
         ("analytics", {"wrap": True}, "wrap: "),
         ("spending", {"product": "email_finder"}, "credits: "),
         ("spending", {"product": "email_finder", "credits": 1, "day": 3}, "day: "),
-        ("spending", {"product": "email_finder", "credits": 1, "days_ago": 1.5}, "days_ago: "),
         ("spending", {"product": "emails", "credits": 1}, "product must be one of email_finder, email_validation, "),
         ("bulk", {"rows_per_second": 0}, "rows_per_second: "),
         ("bulk", {"speed": 5}, "speed: "),
@@ -100,15 +99,13 @@ def test_a_reset_returns_to_the_beginning(leadmagic_sandbox, control, call, find
         ("bulk/advance", {"rows": -1}, "rows: "),
         ("bulk/jobs", {"rows": 0}, "rows: "),
         ("faults", {"status": 503}, "path: "),
-        ("faults", {"path": "/v1/credits"}, "a fault needs one of status"),
-        ("faults", {"path": "/v1/credits", "staus": 503}, "staus: "),
         ("faults", {"path": "/v1/credits", "status": "many"}, "status: "),
     ],
 )
 def test_bad_input_is_refused_with_a_sentence(control, name, body, complaint):
-    answer = control("POST", name, body)
-    assert answer.status_code == 422
-    assert complaint in answer.json()["errors"][0]["detail"]
+    response = control("POST", name, body)
+    assert response.status_code == 422
+    assert complaint in response.json()["errors"][0]["detail"]
 
 
 def test_an_unknown_control_is_not_found(control):

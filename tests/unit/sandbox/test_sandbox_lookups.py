@@ -33,10 +33,10 @@ JANE = {"first_name": "Jane", "last_name": "Doe"}
     ],
 )
 def test_a_hit_is_charged_at_its_price(leadmagic_sandbox, call, path, body, expected, price):
-    answer = call("POST", path, json=body)
-    assert answer.status_code == 200
-    assert answer.json().items() >= expected.items()
-    assert answer.json()["credits_consumed"] == float(price)
+    response = call("POST", path, json=body)
+    assert response.status_code == 200
+    assert response.json().items() >= expected.items()
+    assert response.json()["credits_consumed"] == float(price)
     assert leadmagic_sandbox.credits == 1000 - Decimal(price)
 
 
@@ -51,22 +51,22 @@ def test_a_hit_is_charged_at_its_price(leadmagic_sandbox, call, path, body, expe
     ],
 )
 def test_a_miss_is_a_free_200(leadmagic_sandbox, call, path, body, expected):
-    answer = call("POST", path, json=body)
-    assert answer.status_code == 200
-    assert answer.json().items() >= expected.items()
-    assert answer.json()["credits_consumed"] == 0
-    assert answer.headers["X-Credits-Consumed"] == "0"
+    response = call("POST", path, json=body)
+    assert response.status_code == 200
+    assert response.json().items() >= expected.items()
+    assert response.json()["credits_consumed"] == 0
+    assert response.headers["X-Credits-Consumed"] == "0"
     assert leadmagic_sandbox.credits == 1000
 
 
 @pytest.mark.parametrize("body", [{"profile_url": "jane-doe"}, {"work_email": "jané@example.com\ud800"}])
-def test_the_same_question_gets_the_same_answer(call, body):
+def test_the_same_request_gets_the_same_response(call, body):
     first, second = (call("POST", MOBILE, json=body).json() for _ in range(2))
     assert first == second
     assert first["mobile_number"].startswith("+1-555-555-01")
 
 
-def test_a_metered_answer_names_its_cost_and_the_rate_limits(leadmagic_sandbox, call):
+def test_a_paid_lookup_reports_its_cost_and_the_rate_limits(leadmagic_sandbox, call):
     leadmagic_sandbox.set_credits("15433.50")
     headers = call("POST", VALIDATION, json={"email": "jane@example.com"}).headers
     assert headers["X-Credits-Cost"] == headers["X-Credits-Max-Cost"] == headers["X-Credits-Consumed"] == "0.25"
@@ -74,7 +74,7 @@ def test_a_metered_answer_names_its_cost_and_the_rate_limits(leadmagic_sandbox, 
     assert headers["X-Credits-Remaining"] == "15433.25"
     assert headers["X-RateLimit-Soft-Mode"] == "true"
     assert headers["RateLimit-Limit"] == headers["X-RateLimit-Limit"] == "600"
-    # Or one more, should a new minute begin during the call.
+    # Or one more, if a new minute begins during the request.
     assert headers["RateLimit-Remaining"] == headers["X-RateLimit-Remaining"] in ("599", "600")
     assert 1 <= int(headers["RateLimit-Reset"]) <= 60
     assert int(headers["X-RateLimit-Reset"]) <= int(headers["X-RateLimit-Reset-Daily"])
@@ -94,9 +94,9 @@ def test_a_metered_answer_names_its_cost_and_the_rate_limits(leadmagic_sandbox, 
     ],
 )
 def test_a_missing_field_is_named(call, path, body, param):
-    answer = call("POST", path, json=body)
-    error = answer.json()["errors"][0]
-    assert (answer.status_code, error["code"], error["param"]) == (400, "missing_required_field", param)
+    response = call("POST", path, json=body)
+    error = response.json()["errors"][0]
+    assert (response.status_code, error["code"], error["param"]) == (400, "missing_required_field", param)
 
 
 @pytest.mark.parametrize(
@@ -112,25 +112,25 @@ def test_a_missing_field_is_named(call, path, body, param):
     ],
 )
 def test_a_field_of_the_wrong_kind_is_named(call, path, body, param):
-    answer = call("POST", path, json=body)
-    error = answer.json()["errors"][0]
-    assert (answer.status_code, error["code"], error.get("param")) == (400, "validation_error", param)
+    response = call("POST", path, json=body)
+    error = response.json()["errors"][0]
+    assert (response.status_code, error["code"], error.get("param")) == (400, "validation_error", param)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "cut", "not UTF-8", "deep"])
-def test_a_body_that_is_no_json_is_refused(call, body):
-    answer = call("POST", FINDER, data=body)
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "invalid_json")
+def test_a_body_that_is_not_json_is_refused(call, body):
+    response = call("POST", FINDER, data=body)
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "invalid_json")
 
 
 def test_nothing_is_looked_up_that_the_credits_do_not_cover(leadmagic_sandbox, call):
     leadmagic_sandbox.set_credits("2.50")
-    answer = call("POST", MOBILE, json={"profile_url": "notfound"})
-    error = answer.json()["errors"][0]
-    assert (answer.status_code, error["code"]) == (402, "insufficient_credits")
+    response = call("POST", MOBILE, json={"profile_url": "notfound"})
+    error = response.json()["errors"][0]
+    assert (response.status_code, error["code"]) == (402, "insufficient_credits")
     assert error["title"] == "Insufficient credits: need 5, have 2.50. Add credits to continue."
     assert error["context"] == {"credits_required": 5, "credits_available": 2.5, "credits_needed": 2.5}
-    assert answer.headers["X-Credits-Remaining"] == "2.50"
+    assert response.headers["X-Credits-Remaining"] == "2.50"
 
 
 def test_a_price_that_is_exactly_covered_is_paid(leadmagic_sandbox, find_email):
@@ -139,7 +139,7 @@ def test_a_price_that_is_exactly_covered_is_paid(leadmagic_sandbox, find_email):
     assert leadmagic_sandbox.credits == 0
 
 
-def test_calls_at_the_same_time_never_spend_a_credit_twice(leadmagic_sandbox, find_email):
+def test_requests_at_the_same_time_never_spend_a_credit_twice(leadmagic_sandbox, find_email):
     leadmagic_sandbox.set_credits(10)
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: find_email().status_code, range(24)))

@@ -1,4 +1,4 @@
-"""The sandbox's console script in a process of its own."""
+"""Runs the console script of the sandbox in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 SCRIPT = "import sys; from airflow_provider_leadmagic.sandbox.command import main; sys.exit(main())"
 
 
 @contextmanager
 def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Start it, and end it whatever happens."""
+    """Start it, and end it in any case."""
     command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
     process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process:

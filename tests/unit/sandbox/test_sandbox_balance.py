@@ -36,9 +36,9 @@ def test_a_bare_body_has_only_the_documented_field(leadmagic_sandbox, balance):
 )
 def test_credits_are_json_numbers_and_two_decimals_in_the_header(leadmagic_sandbox, call, amount, in_json, in_header):
     leadmagic_sandbox.set_credits(amount)
-    answer = call("GET", "/v1/credits")
-    assert f'"credits": {in_json},' in answer.text
-    assert answer.headers["X-Credits-Remaining"] == in_header
+    response = call("GET", "/v1/credits")
+    assert f'"credits": {in_json},' in response.text
+    assert response.headers["X-Credits-Remaining"] == in_header
 
 
 def test_credits_can_be_added(leadmagic_sandbox, balance):
@@ -47,10 +47,10 @@ def test_credits_can_be_added(leadmagic_sandbox, balance):
     assert balance()["credits"] == 1000.25
 
 
-@pytest.mark.parametrize("nonsense", [-1, "many", None, True, float("nan"), float("inf"), ""])
-def test_an_amount_that_is_no_amount_is_refused(leadmagic_sandbox, nonsense):
+@pytest.mark.parametrize("invalid", [-1, "many", None, True, float("nan"), float("inf"), ""])
+def test_an_invalid_amount_is_refused(leadmagic_sandbox, invalid):
     with pytest.raises(ValueError, match="credits must be a finite number of 0 or more, not"):
-        leadmagic_sandbox.set_credits(nonsense)
+        leadmagic_sandbox.set_credits(invalid)
 
 
 @pytest.mark.parametrize(("liquid", "frozen_part"), [(0, 1000), (400, 600), (5000, 0)])
@@ -82,7 +82,7 @@ def test_unfreezing_makes_the_whole_balance_spendable(leadmagic_sandbox, balance
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/credits/refresh"), ("GET", "/v1/credits/health")])
-def test_refresh_and_health_answer_until_a_fault_takes_them_away(leadmagic_sandbox, call, method, path):
+def test_refresh_and_health_exist_until_a_fault_removes_them(leadmagic_sandbox, call, method, path):
     assert call(method, path).status_code == 200
     leadmagic_sandbox.fail_next(path, status=404)
     assert call(method, path).status_code == 404
@@ -96,8 +96,8 @@ def test_stopping_closes_the_port_and_a_restart_finds_the_same_port_and_balance(
         session.get(f"{url}/v1/credits", timeout=2)
     with sandbox:
         assert sandbox.url == url
-        answer = session.get(f"{url}/v1/credits", headers={"X-API-Key": sandbox.api_key}, timeout=2)
-    assert answer.json()["credits"] == 7
+        response = session.get(f"{url}/v1/credits", headers={"X-API-Key": sandbox.api_key}, timeout=2)
+    assert response.json()["credits"] == 7
 
 
 def test_starting_and_stopping_twice_is_harmless():

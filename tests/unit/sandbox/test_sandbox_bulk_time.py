@@ -1,4 +1,4 @@
-"""How time passes for jobs, by a clock that tests set."""
+"""How time passes for jobs, with a clock that tests set."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bulk(account, clock):
     return bulk
 
 
-def order(rows):
+def submission(rows):
     return read_submission(
         {
             "product": "email_finder",
@@ -58,14 +58,14 @@ def statuses(bulk):
 
 
 @pytest.mark.parametrize(("seconds", "rows"), [(0, 0), (0.09, 0), (0.1, 1), (0.3, 3), (1, 10), (60, 20)])
-def test_rows_are_done_as_time_passes(bulk, clock, seconds, rows):
-    job = bulk.submit(order(20))
+def test_rows_are_completed_as_time_passes(bulk, clock, seconds, rows):
+    job = bulk.submit(submission(20))
     clock.now += seconds
     assert done(bulk, job) == rows
 
 
-def test_looking_often_makes_nothing_faster_or_slower(bulk, clock):
-    job = bulk.submit(order(100))
+def test_frequent_reads_do_not_change_the_speed(bulk, clock):
+    job = bulk.submit(submission(100))
     for _ in range(100):
         clock.now += 0.037
         bulk.catch_up()
@@ -74,21 +74,21 @@ def test_looking_often_makes_nothing_faster_or_slower(bulk, clock):
 
 def test_time_without_jobs_is_not_saved_up(bulk, clock):
     clock.now += 100
-    job = bulk.submit(order(5))
+    job = bulk.submit(submission(5))
     assert done(bulk, job) == 0
 
 
 def test_time_after_the_last_job_is_not_saved_up(bulk, clock):
-    bulk.submit(order(1))
+    bulk.submit(submission(1))
     clock.now += 0.19
     bulk.catch_up()
-    job = bulk.submit(order(5))
+    job = bulk.submit(submission(5))
     clock.now += 0.05
     assert done(bulk, job) == 0
 
 
-def test_a_row_is_done_when_it_was_due_and_not_when_somebody_looks(bulk, clock, account):
-    job = bulk.submit(order(3))
+def test_a_row_is_completed_when_it_was_due_and_not_when_the_job_is_read(bulk, clock, account):
+    job = bulk.submit(submission(3))
     clock.now += 50
     bulk.catch_up()
     assert [row.completed_at for row in job.done()] == pytest.approx([1000.1, 1000.2, 1000.3])
@@ -96,16 +96,16 @@ def test_a_row_is_done_when_it_was_due_and_not_when_somebody_looks(bulk, clock, 
     assert [charge.at for charge in account.charges] == pytest.approx([1000.1, 1000.2, 1000.3])
 
 
-def test_a_change_of_speed_leaves_the_past_alone(bulk, clock):
-    job = bulk.submit(order(100))
+def test_a_change_of_speed_does_not_apply_to_the_past(bulk, clock):
+    job = bulk.submit(submission(100))
     clock.now += 1
     bulk.change(rows_per_second=2)
     clock.now += 1
     assert done(bulk, job) == 12
 
 
-def test_a_clock_that_is_set_back_takes_nothing_back(bulk, clock):
-    job = bulk.submit(order(100))
+def test_a_clock_that_is_set_back_reverts_nothing(bulk, clock):
+    job = bulk.submit(submission(100))
     clock.now += 1
     bulk.catch_up()
     clock.now -= 500
@@ -114,15 +114,15 @@ def test_a_clock_that_is_set_back_takes_nothing_back(bulk, clock):
     assert done(bulk, job) == 20
 
 
-def test_without_a_speed_everything_is_done_when_somebody_looks(bulk, clock):
+def test_without_a_speed_jobs_are_completed_when_they_are_read(bulk, clock):
     bulk.change(rows_per_second=None)
-    jobs = [bulk.submit(order(30)), bulk.submit(order(40))]
+    jobs = [bulk.submit(submission(30)), bulk.submit(submission(40))]
     assert [done(bulk, job) for job in jobs] == [30, 40]
 
 
-def test_with_a_paused_clock_nothing_is_done_until_it_is_told(bulk, clock):
+def test_with_a_paused_clock_rows_are_processed_only_on_request(bulk, clock):
     bulk.change(paused_clock=True)
-    job = bulk.submit(order(5))
+    job = bulk.submit(submission(5))
     clock.now += 100
     assert (done(bulk, job), statuses(bulk)) == (0, ["uploaded"])
     assert [bulk.advance(2), done(bulk, job), bulk.advance(9), done(bulk, job)] == [2, 2, 3, 5]
@@ -130,16 +130,16 @@ def test_with_a_paused_clock_nothing_is_done_until_it_is_told(bulk, clock):
 
 def test_time_under_a_paused_clock_is_not_made_up_for(bulk, clock):
     bulk.change(paused_clock=True)
-    job = bulk.submit(order(5))
+    job = bulk.submit(submission(5))
     clock.now += 100
     bulk.change(paused_clock=False)
     assert done(bulk, job) == 0
 
 
-def test_jobs_are_done_one_after_another(bulk):
+def test_jobs_are_processed_one_after_another(bulk):
     bulk.change(paused_clock=True)
     for _ in range(3):
-        bulk.submit(order(2))
+        bulk.submit(submission(2))
     seen = [statuses(bulk)]
     for rows in (0, 2, 3):
         bulk.advance(rows)
@@ -152,31 +152,31 @@ def test_jobs_are_done_one_after_another(bulk):
     ]
 
 
-def test_a_job_begins_when_the_one_before_it_is_done(bulk, clock):
-    bulk.submit(order(5))
-    second = bulk.submit(order(5))
+def test_a_job_starts_when_the_one_before_it_is_completed(bulk, clock):
+    bulk.submit(submission(5))
+    second = bulk.submit(submission(5))
     clock.now += 10
     bulk.catch_up()
     assert (second.created_at, second.started_at, second.completed_at) == pytest.approx((1000, 1000.5, 1001))
 
 
-def test_a_job_begins_once(bulk, clock):
-    job = bulk.submit(order(5))
+def test_a_job_starts_once(bulk, clock):
+    job = bulk.submit(submission(5))
     for _ in range(3):
         clock.now += 0.1
         bulk.catch_up()
     assert job.started_at == 1000
 
 
-def test_a_paused_job_lets_the_next_one_go_on(bulk, clock):
-    first, second = bulk.submit(order(5)), bulk.submit(order(5))
+def test_a_paused_job_lets_the_next_one_continue(bulk, clock):
+    first, second = bulk.submit(submission(5)), bulk.submit(submission(5))
     first.pause()
     clock.now += 0.2
     assert (done(bulk, first), done(bulk, second)) == (0, 2)
 
 
-def test_a_resumed_job_takes_its_turn_before_those_that_came_later(bulk, clock):
-    first, second = bulk.submit(order(5)), bulk.submit(order(5))
+def test_a_resumed_job_is_processed_before_later_jobs(bulk, clock):
+    first, second = bulk.submit(submission(5)), bulk.submit(submission(5))
     first.pause()
     clock.now += 0.2
     bulk.catch_up()
@@ -187,7 +187,7 @@ def test_a_resumed_job_takes_its_turn_before_those_that_came_later(bulk, clock):
 
 
 def test_time_spent_in_a_pause_is_not_made_up_for(bulk, clock):
-    job = bulk.submit(order(50))
+    job = bulk.submit(submission(50))
     job.pause()
     clock.now += 100
     bulk.catch_up()
@@ -197,7 +197,7 @@ def test_time_spent_in_a_pause_is_not_made_up_for(bulk, clock):
 
 
 class TestBalance:
-    """The balance falls as time passes, whether anybody asks for the job or not."""
+    """The balance decreases as time passes, even if nothing reads the job."""
 
     @pytest.fixture
     def state(self, account, clock):
@@ -208,22 +208,22 @@ class TestBalance:
         return state
 
     @pytest.mark.parametrize("what", ["credits", "spendable"])
-    def test_whoever_looks_at_it_sees_what_is_spent_by_now(self, state, clock, what):
-        state.bulk.submit(order(50))
+    def test_it_includes_the_rows_that_are_due_when_it_is_read(self, state, clock, what):
+        state.bulk.submit(submission(50))
         clock.now += 2
         assert getattr(state.account, what) == 80
 
     def test_a_top_up_comes_too_late_for_a_job_that_had_run_out_before(self, state, clock):
         state.account.set_credits(2)
-        job = state.bulk.submit(order(50))
+        job = state.bulk.submit(submission(50))
         clock.now += 1
         state.account.add_credits(10)
         clock.now += 1
         assert state.account.credits == 10
         assert (done(state.bulk, job), statuses(state.bulk)) == (2, ["paused"])
 
-    def test_a_freeze_comes_too_late_for_rows_that_were_done_before(self, state, clock):
-        job = state.bulk.submit(order(50))
+    def test_a_freeze_comes_too_late_for_rows_that_were_completed_before(self, state, clock):
+        job = state.bulk.submit(submission(50))
         clock.now += 1
         state.account.freeze()
         clock.now += 1
@@ -232,7 +232,7 @@ class TestBalance:
 
     def test_a_single_lookup_competes_with_a_job_for_the_last_credit(self, state, clock):
         state.account.set_credits(3)
-        job = state.bulk.submit(order(50))
+        job = state.bulk.submit(submission(50))
         clock.now += 0.2
         state.account.pay("email_finder", Decimal(1), found=True)
         clock.now += 1

@@ -49,7 +49,7 @@ def find_email(call: Callable[..., requests.Response]) -> Callable[..., requests
 
 @pytest.fixture
 def submit(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
-    """Submit a bulk job: so many rows of one credit each, or the rows that are given."""
+    """Submit a bulk job: a number of rows of one credit each, or the given rows."""
 
     def submit(rows: int | list[Any] = 3, product: str = "email_finder", **fields: Any) -> requests.Response:
         if isinstance(rows, int):
@@ -61,7 +61,7 @@ def submit(call: Callable[..., requests.Response]) -> Callable[..., requests.Res
 
 @pytest.fixture
 def read_job(call: Callable[..., requests.Response]) -> Callable[..., Any]:
-    """Read a bulk job as a client does, or what is below it."""
+    """Read a bulk job as a client does, or a path below it."""
     return lambda job_id, below="", **parameters: call("GET", f"/bulk/jobs/{job_id}{below}", params=parameters).json()
 
 

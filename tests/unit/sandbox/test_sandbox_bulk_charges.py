@@ -99,13 +99,13 @@ def test_resuming_twice_charges_once(leadmagic_sandbox, submit, change_job):
     assert leadmagic_sandbox.credits == 7
 
 
-def test_failed_rows_that_are_done_again_are_charged_if_they_are_hits_now(
+def test_failed_rows_that_are_processed_again_are_charged_if_they_are_hits_now(
     leadmagic_sandbox, submit, change_job, read_job
 ):
     job_id = submit(MIXED).json()["jobId"]
     read_job(job_id)
-    answer = change_job(job_id, "restart", {"mode": "failed_only"}).json()
-    assert (answer["restarted"], answer["newJobId"]) == (True, None)
+    response = change_job(job_id, "restart", {"mode": "failed_only"}).json()
+    assert (response["restarted"], response["newJobId"]) == (True, None)
     assert (read_job(job_id)["succeeded_items"], read_job(job_id)["failed_items"]) == (4, 1)
     assert leadmagic_sandbox.charges_per_row(job_id) == Counter({0: 1, 3: 1, 4: 1})
 
@@ -121,7 +121,7 @@ def test_a_full_restart_is_a_new_job_and_a_new_charge(leadmagic_sandbox, submit,
 
 
 class Chaos:
-    """Does anything to jobs, in any order."""
+    """Does random things to jobs."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -131,7 +131,7 @@ class Chaos:
         self.bulk.change(paused_clock=True)
         names = ["Jane", "notfound", "invalid", "flaky"]
         rows = [lead(self.random.choice(names)) for _ in range(12)]
-        self.order = read_submission({"product": "email_finder", "rows": rows, "idempotencyKey": "k"})
+        self.submission = read_submission({"product": "email_finder", "rows": rows, "idempotencyKey": "k"})
 
     def step(self):
         action = self.random.choice([self.submit, self.advance, self.advance, self.advance, self.top_up, self.move])
@@ -139,7 +139,7 @@ class Chaos:
             action()
 
     def submit(self):
-        self.bulk.submit(self.order)
+        self.bulk.submit(self.submission)
 
     def advance(self):
         self.bulk.advance(self.random.randrange(6))
@@ -150,7 +150,7 @@ class Chaos:
 
     def move(self):
         with self.bulk.locked_jobs() as jobs:
-            job = self.random.choice(jobs) if jobs else self.bulk.submit(self.order)
+            job = self.random.choice(jobs) if jobs else self.bulk.submit(self.submission)
         move = self.random.choice(["pause", "resume", "resume", "retry_failed", "restart", "cancel"])
         if move == "restart":
             self.bulk.restart(job.job_id, self.random.randrange(12))
@@ -159,7 +159,7 @@ class Chaos:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_is_done_in_whatever_order_no_job_charges_a_row_twice(seed):
+def test_no_sequence_of_actions_charges_a_row_of_a_job_twice(seed):
     chaos = Chaos(seed)
     for _ in range(120):
         chaos.step()

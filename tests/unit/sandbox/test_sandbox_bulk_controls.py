@@ -35,13 +35,13 @@ def test_the_speed_is_set_by_the_handle(leadmagic_sandbox, control):
     assert control("GET", "state").json()["bulk"] == {**expected, "rows_per_second": None, "paused_clock": False}
 
 
-@pytest.mark.parametrize("nonsense", [0, -1, float("nan"), float("inf"), "fast"])
-def test_a_speed_that_is_none_is_refused(leadmagic_sandbox, nonsense):
+@pytest.mark.parametrize("invalid", [0, -1, float("nan"), float("inf"), "fast"])
+def test_an_invalid_speed_is_refused(leadmagic_sandbox, invalid):
     with pytest.raises(ValueError, match="rows_per_second"):
-        leadmagic_sandbox.bulk_speed(nonsense)
+        leadmagic_sandbox.bulk_speed(invalid)
 
 
-def test_rows_are_done_as_told(control, submit, read_job):
+def test_rows_are_processed_on_request(control, submit, read_job):
     control("POST", "bulk", {"paused_clock": True})
     job_id = submit(5).json()["jobId"]
     assert control("POST", "bulk/advance", {"rows": 3}).json() == {"rows": 3}
@@ -49,7 +49,7 @@ def test_rows_are_done_as_told(control, submit, read_job):
     assert control("POST", "bulk/advance", {"rows": 3}).json() == {"rows": 2}
 
 
-def test_time_passes_for_jobs_that_are_told_a_speed(leadmagic_sandbox, submit, read_job, balance, monkeypatch):
+def test_time_passes_for_jobs_with_a_speed(leadmagic_sandbox, submit, read_job, balance, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1e9)
     leadmagic_sandbox.bulk_speed(10)
     job_id = submit(50).json()["jobId"]
@@ -86,7 +86,7 @@ def test_charges_and_submits_are_counted(control, submit):
     assert control("GET", "bulk/submits").json() == {"k": 2}
 
 
-def test_counts_that_are_handed_out_are_copies(leadmagic_sandbox, submit):
+def test_returned_counts_are_copies(leadmagic_sandbox, submit):
     job_id = submit(1, idempotencyKey="k").json()["jobId"]
     leadmagic_sandbox.charges_per_row(job_id).clear()
     assert leadmagic_sandbox.charges_per_row(job_id) == {0: 1}
@@ -111,7 +111,7 @@ def test_a_reset_forgets_jobs_keys_and_speed(leadmagic_sandbox, submit, control)
 
 @pytest.mark.parametrize("name", ["bulk/jobs/{}/charges", "bulk/jobs/{}/fail"])
 def test_a_control_of_an_unknown_job_is_not_found(control, name):
-    assert control("GET" if "charges" in name else "POST", name.format("nobody")).status_code == 404
+    assert control("GET" if "charges" in name else "POST", name.format("unknown")).status_code == 404
 
 
 class TestMadeUpJob:
@@ -121,7 +121,7 @@ class TestMadeUpJob:
             return leadmagic_sandbox.make_up_job
         return lambda rows: control("POST", "bulk/jobs", {"rows": rows}).json()["job_id"]
 
-    def test_it_is_finished_and_cost_nothing(self, leadmagic_sandbox, make_up, read_job):
+    def test_it_is_completed_and_costs_nothing(self, leadmagic_sandbox, make_up, read_job):
         snapshot = read_job(make_up(12_345_678))
         assert (snapshot["status"], snapshot["processed_items"], snapshot["failed_items"]) == (
             "completed",
@@ -142,7 +142,7 @@ class TestMadeUpJob:
             ({"status": "failed"}, []),
         ],
     )
-    def test_its_rows_are_made_up_as_they_are_read(self, leadmagic_sandbox, read_job, parameters, rows):
+    def test_its_rows_are_generated_as_they_are_read(self, leadmagic_sandbox, read_job, parameters, rows):
         page = read_job(leadmagic_sandbox.make_up_job(1_000_002), "/results", **parameters)["rows"]
         assert [row["row_index"] for row in page] == rows
         assert [row["lm_input"]["full_name"] for row in page] == [f"Lead {row}" for row in rows]
@@ -159,13 +159,13 @@ class TestMadeUpJob:
             row["row_index"], row["http_status_code"] = int(row["row_index"]), int(row["http_status_code"])
         assert downloaded == [row for page in pages for row in page]
 
-    def test_it_can_be_done_again_for_credits(self, leadmagic_sandbox, change_job, read_job):
+    def test_it_can_be_restarted_for_credits(self, leadmagic_sandbox, change_job, read_job):
         job_id = leadmagic_sandbox.make_up_job(3)
         again = change_job(job_id, "restart").json()["newJobId"]
         assert read_job(again)["total_credits_consumed"] == "3.00"
         assert leadmagic_sandbox.credits == 997
 
     @pytest.mark.parametrize("rows", [0, -1])
-    def test_it_has_rows(self, leadmagic_sandbox, rows):
+    def test_it_needs_a_row(self, leadmagic_sandbox, rows):
         with pytest.raises(ValueError, match="one row or more"):
             leadmagic_sandbox.make_up_job(rows)

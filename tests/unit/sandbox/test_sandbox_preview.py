@@ -32,7 +32,7 @@ def test_mixed_products_have_a_price_each(call):
     ]
 
 
-def test_the_product_is_named_once_if_it_is_the_only_one(call):
+def test_one_item_may_name_the_only_product(call):
     assert call("POST", PATH, json=items(None, "mobile_finder", None)).json()["totalCredits"] == 15
 
 
@@ -53,5 +53,5 @@ def test_it_takes_1_to_10000_items(call, count, status):
     ],
 )
 def test_a_batch_without_a_price_is_refused(call, body, param):
-    answer = call("POST", PATH, json=body)
-    assert (answer.status_code, answer.json()["errors"][0]["param"]) == (400, param)
+    response = call("POST", PATH, json=body)
+    assert (response.status_code, response.json()["errors"][0]["param"]) == (400, param)

@@ -18,7 +18,7 @@ PATHS = ["dashboard", *OVER_A_WINDOW, "summary", "day/2026-02-03"]
 
 @pytest.fixture(autouse=True)
 def set_clock(leadmagic_sandbox, monkeypatch):
-    """Let it be noon in the sandbox, so that no test ends on another day than it began."""
+    """Set the time in the sandbox to noon, so that no test ends on another day than it began."""
 
     def set_clock(day, *time):
         now = datetime(2026, 2, day, *time, tzinfo=UTC).timestamp()
@@ -33,9 +33,9 @@ def read(call):
     """Read one of the analytics."""
 
     def read(path, **parameters):
-        answer = call("GET", f"{ROOT}/{path}", params=parameters)
-        assert answer.status_code == 200
-        return answer.json()
+        response = call("GET", f"{ROOT}/{path}", params=parameters)
+        assert response.status_code == 200
+        return response.json()
 
     return read
 
@@ -246,7 +246,7 @@ class TestWindow:
         assert (body["period"]["days"], body["summary"]["total_credits"], len(body["daily"])) == (days, days, days)
 
     @pytest.mark.parametrize("path", OVER_A_WINDOW)
-    def test_it_ends_today_and_is_said_to_start_the_day_before_its_first(self, read, path):
+    def test_its_period_ends_today_and_starts_the_day_before_its_first_day(self, read, path):
         assert read(path, days=30)["period"] == {"start": "2026-01-04", "end": "2026-02-03", "days": 30}
 
     @pytest.mark.parametrize(("path", "rows"), [("usage", "daily"), ("credits", "daily"), ("daily", "data")])
@@ -274,22 +274,22 @@ def test_a_day_ends_at_midnight_in_utc(set_clock, read, find_email):
 
 @pytest.mark.parametrize("days", ["0", "91", "-1", "1.5", "07", "", "many", "\u0663"])
 @pytest.mark.parametrize("path", OVER_A_WINDOW)
-def test_a_window_that_is_none_is_refused(call, path, days):
-    answer = call("GET", f"{ROOT}/{path}", params={"days": days})
-    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
-    error = answer.json()["errors"][0]
+def test_an_invalid_window_is_refused(call, path, days):
+    response = call("GET", f"{ROOT}/{path}", params={"days": days})
+    assert (response.status_code, response.headers["Content-Type"]) == (400, "application/problem+json")
+    error = response.json()["errors"][0]
     assert (error["code"], error["param"]) == ("validation_error", ["days"])
     assert error["detail"] == "days must be a whole number from 1 to 90."
 
 
-@pytest.mark.parametrize("nonsense", ["today", "20260203", "2026-W06-2", "2026-2-3", "2026-02-30", "2026-02-03T00"])
+@pytest.mark.parametrize("invalid", ["today", "20260203", "2026-W06-2", "2026-2-3", "2026-02-30", "2026-02-03T00"])
 @pytest.mark.parametrize(
     ("path", "name"), [("day/{}", "date"), ("summary?start_date={}", "start_date"), ("summary?end_date={}", "end_date")]
 )
-def test_a_date_that_is_none_is_refused(call, path, name, nonsense):
-    answer = call("GET", f"{ROOT}/{path.format(nonsense)}")
-    error = answer.json()["errors"][0]
-    assert (answer.status_code, error["code"], error["param"]) == (400, "validation_error", [name])
+def test_an_invalid_date_is_refused(call, path, name, invalid):
+    response = call("GET", f"{ROOT}/{path.format(invalid)}")
+    error = response.json()["errors"][0]
+    assert (response.status_code, error["code"], error["param"]) == (400, "validation_error", [name])
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_nothing_has_happened_at_first(read):
     ],
     ids=str,
 )
-def test_an_error_or_no_answer_is_a_failed_request_unless_it_is_nobodys(
+def test_an_error_or_no_response_is_a_failed_request_except_without_a_valid_key(
     leadmagic_sandbox, find_email, read, fault, failed
 ):
     leadmagic_sandbox.fail_next(FINDER, **fault)
@@ -343,7 +343,7 @@ def test_a_lookup_the_credits_do_not_cover_is_a_failed_request(leadmagic_sandbox
     assert read("daily", days=1)["data"][0]["failed_requests"] == 1
 
 
-def test_only_calls_of_a_product_are_requests(call, read):
+def test_only_requests_for_a_product_are_counted(call, read):
     for path in ("/v1/credits", "/v1/credits/health", "/nowhere", f"{ROOT}/usage?days=0"):
         call("GET", path)
     assert read("summary")["total_api_requests"] == 0
@@ -369,7 +369,7 @@ def test_dollars_are_rounded_as_in_leadmagics_sample(leadmagic_sandbox, read):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_fortune_is_no_problem(leadmagic_sandbox, read, path):
+def test_very_large_amounts_are_reported(leadmagic_sandbox, read, path):
     leadmagic_sandbox.set_credits("1e60")
     leadmagic_sandbox.record_spending("email_finder", "1e40")
     assert read(path)
@@ -406,7 +406,7 @@ class TestRecordedSpending:
             (("email_finder", 1, "3"), "days_ago"),
         ],
     )
-    def test_nonsense_is_refused(self, leadmagic_sandbox, read, arguments, complaint):
+    def test_invalid_arguments_are_refused(self, leadmagic_sandbox, read, arguments, complaint):
         with pytest.raises(ValueError, match=complaint):
             leadmagic_sandbox.record_spending(*arguments)
         assert read("summary")["total_api_requests"] == 0

@@ -32,40 +32,40 @@ def statuses(call, times, path=CREDITS):
     ],
 )
 @pytest.mark.parametrize("flat", [False, True], ids=["envelope", "flat"])
-def test_a_status_is_answered_in_the_apis_words(leadmagic_sandbox, call, status, code, flat):
+def test_a_status_has_the_error_body_of_the_api(leadmagic_sandbox, call, status, code, flat):
     leadmagic_sandbox.fail_next(status=status, flat=flat)
-    answer = call("GET", CREDITS)
-    error = answer.json() if flat else answer.json()["errors"][0]
-    assert (answer.status_code, error["status"], error["code"]) == (status, status, code)
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    response = call("GET", CREDITS)
+    error = response.json() if flat else response.json()["errors"][0]
+    assert (response.status_code, error["status"], error["code"]) == (status, status, code)
+    assert response.headers["Content-Type"] == "application/problem+json"
 
 
-def test_the_flat_body_carries_the_request_id_in_its_trace(leadmagic_sandbox, call):
+def test_the_flat_body_has_the_request_id_in_its_trace(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(status=500, flat=True)
-    answer = call("GET", CREDITS)
-    assert answer.json()["trace"] == {"request_id": answer.headers["X-Request-Id"]}
+    response = call("GET", CREDITS)
+    assert response.json()["trace"] == {"request_id": response.headers["X-Request-Id"]}
 
 
 @pytest.mark.parametrize(("times", "expected"), [(1, [503, 200, 200]), (2, [503, 503, 200]), (None, [503, 503, 503])])
-def test_a_fault_strikes_as_many_calls_as_it_says(leadmagic_sandbox, call, times, expected):
+def test_a_fault_applies_to_as_many_requests_as_it_says(leadmagic_sandbox, call, times, expected):
     leadmagic_sandbox.fail_next(status=503, times=times)
     assert statuses(call, 3) == expected
 
 
-def test_faults_strike_in_the_order_they_were_queued(leadmagic_sandbox, call):
+def test_faults_apply_in_the_order_in_which_they_were_queued(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(status=500)
     leadmagic_sandbox.fail_next("*", status=502)
     leadmagic_sandbox.fail_next(status=503)
     assert statuses(call, 4) == [500, 502, 503, 200]
 
 
-def test_a_fault_strikes_its_own_path_only(leadmagic_sandbox, call):
+def test_a_fault_applies_to_its_own_path_only(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next("/v1/credits/health", status=503)
     assert statuses(call, 1) == [200]
     assert statuses(call, 1, "/v1/credits/health") == [503]
 
 
-def test_a_star_strikes_every_path_but_the_controls(leadmagic_sandbox, call, control):
+def test_a_star_matches_every_path_but_the_controls(leadmagic_sandbox, call, control):
     leadmagic_sandbox.fail_next("*", status=503, times=None)
     assert control("GET", "state").status_code == 200
     assert statuses(call, 1) + statuses(call, 1, "/nowhere") == [503, 503]
@@ -100,26 +100,26 @@ def test_retry_after_is_sent_as_given_and_in_seconds_in_the_context(
     leadmagic_sandbox, call, retry_after, header, seconds
 ):
     leadmagic_sandbox.fail_next(retry_after=retry_after)
-    answer = call("GET", CREDITS)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (429, header)
-    context = answer.json()["errors"][0]["context"]
+    response = call("GET", CREDITS)
+    assert (response.status_code, response.headers["Retry-After"]) == (429, header)
+    context = response.json()["errors"][0]["context"]
     assert context.get("retry_after_seconds") == seconds
     assert (context["limit"], context["window"], context["remaining"]) == (600, "1 minute", 0)
 
 
 def test_retry_after_goes_with_any_status(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(status=503, retry_after=3)
-    answer = call("GET", CREDITS)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
+    response = call("GET", CREDITS)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "3")
 
 
-@pytest.mark.parametrize("others", [{}, {"status": 500}], ids=["ordinary answer", "fault's answer"])
+@pytest.mark.parametrize("others", [{}, {"status": 500}], ids=["ordinary response", "response of the fault"])
 def test_a_delay_comes_before_the_rest(leadmagic_sandbox, call, others):
     leadmagic_sandbox.fail_next(delay=0.1, **others)
     started = time.monotonic()
-    answer = call("GET", CREDITS)
+    response = call("GET", CREDITS)
     assert time.monotonic() - started >= 0.1
-    assert answer.status_code == others.get("status", 200)
+    assert response.status_code == others.get("status", 200)
 
 
 def test_a_delay_outlasts_a_client_with_less_patience(leadmagic_sandbox, call):
@@ -128,7 +128,7 @@ def test_a_delay_outlasts_a_client_with_less_patience(leadmagic_sandbox, call):
         call("GET", CREDITS, timeout=0.1)
 
 
-def test_a_delayed_call_holds_up_no_other(leadmagic_sandbox, call):
+def test_a_delayed_request_does_not_block_others(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(delay=0.3)
     waiting = threading.Thread(target=call, args=("GET", CREDITS))
     waiting.start()
@@ -139,7 +139,7 @@ def test_a_delayed_call_holds_up_no_other(leadmagic_sandbox, call):
     waiting.join()
 
 
-def test_a_call_left_waiting_by_one_test_spends_nothing_in_the_next(leadmagic_sandbox, find_email):
+def test_a_request_left_waiting_by_one_test_spends_nothing_in_the_next(leadmagic_sandbox, find_email):
     leadmagic_sandbox.fail_next("/v1/people/email-finder", delay=0.2)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(find_email)
@@ -152,14 +152,14 @@ def test_a_call_left_waiting_by_one_test_spends_nothing_in_the_next(leadmagic_sa
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_dropped_connection_has_no_answer(leadmagic_sandbox, call, method):
+def test_a_dropped_connection_has_no_response(leadmagic_sandbox, call, method):
     leadmagic_sandbox.fail_next(drop=True)
     with pytest.raises(requests.ConnectionError):
         call(method, CREDITS, data=b"x" * 100_000)
     assert statuses(call, 1) == [200]
 
 
-def test_a_lost_answer_is_one_to_a_call_that_was_served(leadmagic_sandbox, find_email):
+def test_a_request_whose_response_is_lost_was_processed(leadmagic_sandbox, find_email):
     leadmagic_sandbox.fail_next("/v1/people/email-finder", lose_answer=True)
     with pytest.raises(requests.ConnectionError):
         find_email()
@@ -178,27 +178,27 @@ def test_a_lost_answer_is_one_to_a_call_that_was_served(leadmagic_sandbox, find_
         ("/v1/*/*/*", [200, 200]),
     ],
 )
-def test_a_star_stands_for_one_part_of_a_path(leadmagic_sandbox, call, path, expected):
+def test_a_star_matches_one_part_of_a_path(leadmagic_sandbox, call, path, expected):
     leadmagic_sandbox.fail_next(path, status=503, times=None)
     assert statuses(call, 1) + statuses(call, 1, "/v1/credits/health") == expected
 
 
 def ends_early(make_call):
     try:
-        answer = make_call()
+        response = make_call()
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         return True
-    return len(answer.content) < int(answer.headers["Content-Length"])  # to urllib3 before 2.0 this is no error
+    return len(response.content) < int(response.headers["Content-Length"])  # urllib3 before 2.0 raises no error
 
 
 @pytest.mark.parametrize("others", [{}, {"status": 500}, {"body": '{"credits": 1'}])
-def test_a_truncated_answer_ends_before_its_announced_length(leadmagic_sandbox, call, others):
+def test_a_truncated_response_ends_before_its_announced_length(leadmagic_sandbox, call, others):
     leadmagic_sandbox.fail_next(truncate=True, **others)
     assert ends_early(lambda: call("GET", CREDITS))
     assert statuses(call, 1) == [200]
 
 
-def test_a_truncated_ordinary_answer_is_charged_nevertheless(leadmagic_sandbox, find_email):
+def test_a_truncated_ordinary_response_is_charged_nevertheless(leadmagic_sandbox, find_email):
     leadmagic_sandbox.fail_next("/v1/people/email-finder", truncate=True)
     assert ends_early(find_email)
     assert leadmagic_sandbox.credits == 999
@@ -207,35 +207,35 @@ def test_a_truncated_ordinary_answer_is_charged_nevertheless(leadmagic_sandbox, 
 @pytest.mark.parametrize("body", ['{"credits": NaN}', '{"credits": "12"}', "{", "", "<html>Bad gateway</html>"])
 def test_a_raw_body_is_sent_as_it_is(leadmagic_sandbox, call, body):
     leadmagic_sandbox.fail_next(body=body)
-    answer = call("GET", CREDITS)
-    assert (answer.status_code, answer.headers["Content-Type"], answer.text) == (200, "application/json", body)
+    response = call("GET", CREDITS)
+    assert (response.status_code, response.headers["Content-Type"], response.text) == (200, "application/json", body)
 
 
-def test_a_proxys_error_page_looks_like_nothing_of_the_api(leadmagic_sandbox, call):
+def test_a_proxys_error_page_has_no_headers_of_the_api(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(body="<h1>Bad gateway</h1>", content_type="text/html", status=502)
-    answer = call("GET", CREDITS)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
-    assert not [name for name in answer.headers if name.lower().startswith("x-")]
+    response = call("GET", CREDITS)
+    assert (response.status_code, response.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
+    assert not [name for name in response.headers if name.lower().startswith("x-")]
 
 
 @pytest.mark.parametrize(("others", "status"), [({}, 302), ({"status": 308}, 308)])
 def test_a_redirect_names_its_location(leadmagic_sandbox, call, others, status):
     leadmagic_sandbox.fail_next(redirect_to="http://127.0.0.2/v1/credits", **others)
-    answer = call("GET", CREDITS)
-    assert (answer.status_code, answer.headers["Location"]) == (status, "http://127.0.0.2/v1/credits")
+    response = call("GET", CREDITS)
+    assert (response.status_code, response.headers["Location"]) == (status, "http://127.0.0.2/v1/credits")
 
 
 @pytest.mark.parametrize("others", [{}, {"status": 500}, {"body": "{}"}])
-def test_headers_are_added_and_replaced_in_any_answer(leadmagic_sandbox, call, others):
+def test_headers_are_added_and_replaced_in_any_response(leadmagic_sandbox, call, others):
     leadmagic_sandbox.fail_next(headers={"X-Credits-Remaining": "lots", "X-Extra": "1"}, **others)
-    answer = call("GET", CREDITS)
-    assert (answer.headers["X-Credits-Remaining"], answer.headers["X-Extra"]) == ("lots", "1")
+    response = call("GET", CREDITS)
+    assert (response.headers["X-Credits-Remaining"], response.headers["X-Extra"]) == ("lots", "1")
 
 
 def test_a_204_has_no_body(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(status=204)
-    assert (answer := call("GET", CREDITS)).status_code == 204
-    assert answer.content == b""
+    assert (response := call("GET", CREDITS)).status_code == 204
+    assert response.content == b""
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,6 @@ def test_a_204_has_no_body(leadmagic_sandbox, call):
         ({"redirect_to": "/\r\n"}, "redirect_to"),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused(leadmagic_sandbox, fault, complaint):
+def test_an_invalid_fault_is_refused(leadmagic_sandbox, fault, complaint):
     with pytest.raises(ValueError, match=complaint):
         leadmagic_sandbox.fail_next(**fault)
