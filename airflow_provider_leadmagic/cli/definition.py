@@ -50,7 +50,7 @@ COMMANDS = (
     ActionCommand(
         name="sandbox",
         help="Serve a LeadMagic API on this machine",
-        func=lazy_load_command(f"{_CODE}.sandbox.sandbox"),
+        func=lazy_load_command("airflow_provider_leadmagic.sandbox.command.sandbox"),
         args=[_arg(flag, **properties) for flag, properties in OPTIONS.items()],
     ),
 )

@@ -1,4 +1,4 @@
-"""The account behind the API: its balance, its key and what it spent."""
+"""The account behind the API: its balance, its key, and the ledger of what it spent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class InsufficientCreditsError(Exception):
 
 @dataclass(frozen=True)
 class Charge:
-    """One line of the ledger: a lookup, and what was charged for it, 0 for a miss."""
+    """One line of the ledger: a lookup, when it was, and what was charged for it; 0 for a miss."""
 
     at: float
     product: str
@@ -35,23 +35,22 @@ class Charge:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one lookup cost: the price held for it, the part that was charged, the balance before and after."""
+    """What one lookup cost: its price, the part of it that was charged, and the balance before."""
 
     price: Decimal
     consumed: Decimal
     before: Decimal
-    after: Decimal
 
 
 def to_credits(value: Amount) -> Decimal:
     """
-    Read an amount of credits, refusing what cannot be one.
+    Convert a value to an amount of credits.
 
-    :param value: a finite number of zero or more, or its text.
+    :param value: a finite number of 0 or more, or its text.
     :raises ValueError: if it is anything else.
     """
     try:
-        # Through text, so that the float 0.1 means 0.1. A bool becomes "True", which is no number.
+        # Through text, so that the float 0.1 means 0.1. A bool becomes "True", which is not a number.
         amount = Decimal(str(value))
     except InvalidOperation:
         amount = Decimal("NaN")
@@ -62,10 +61,10 @@ def to_credits(value: Amount) -> Decimal:
 
 class Account:
     """
-    A balance that any thread may read, change and spend.
+    A balance and its ledger. Safe to use from several threads.
 
-    :param balance: the credits to begin with, and to return to on :meth:`reset`.
-    :param api_key: the one key the API accepts.
+    :param balance: the initial credits, to which :meth:`reset` returns.
+    :param api_key: the one key that the API accepts.
     """
 
     def __init__(self, balance: Amount = DEFAULT_CREDITS, api_key: str = DEFAULT_API_KEY) -> None:
@@ -84,7 +83,7 @@ class Account:
             self.bare_body = False
 
     def accepts(self, api_key: str) -> bool:
-        """Tell whether a key is this account's."""
+        """Return whether a key is the key of this account."""
         return secrets.compare_digest(api_key.encode(), self.api_key.encode())
 
     @property
@@ -100,7 +99,7 @@ class Account:
 
     @property
     def charges(self) -> list[Charge]:
-        """A copy of the ledger, in the order it was written."""
+        """A copy of the ledger, oldest line first."""
         with self._lock:
             return list(self._charges)
 
@@ -110,15 +109,15 @@ class Account:
             self._credits = to_credits(amount)
 
     def add_credits(self, amount: Amount) -> None:
-        """Top the balance up."""
+        """Add to the balance."""
         with self._lock:
             self._credits += to_credits(amount)
 
     def freeze(self, message: str | None = DEFAULT_FREEZE_MESSAGE, liquid: Amount = 0) -> None:
         """
-        Freeze the balance but for a part; credits that arrive later are frozen as well.
+        Freeze the balance, or a part of it. Credits that are added later are frozen as well.
 
-        :param message: what the API gives as the reason.
+        :param message: the reason that the API gives.
         :param liquid: how many credits stay spendable.
         """
         with self._lock:
@@ -131,7 +130,7 @@ class Account:
             self._liquid = self._freeze_message = None
 
     def balance(self) -> dict[str, object]:
-        """Describe the balance in the fields of ``GET /v1/credits``."""
+        """Build the body of ``GET /v1/credits``."""
         with self._lock:
             if self.bare_body:
                 return {"credits": self._credits}
@@ -146,9 +145,9 @@ class Account:
 
     def pay(self, product: str, price: Decimal, *, found: bool, at: float | None = None) -> Receipt:
         """
-        Settle one lookup: its price must be covered in any case, and is charged for a hit only.
+        Pay for one lookup. The balance must cover its price in any case; it is charged only for a hit.
 
-        :param product: the ledger's name for what is bought.
+        :param product: the name of the product in the ledger.
         :param price: credits per hit.
         :param found: whether the lookup is a hit.
         :param at: when it was, in seconds since 1970; now by default.
@@ -160,12 +159,12 @@ class Account:
             before = self._credits
             if found:
                 self._deduct(price)
-            receipt = Receipt(price, before - self._credits, before, self._credits)
+            receipt = Receipt(price, before - self._credits, before)
             self.record(Charge(time.time() if at is None else at, product, receipt.consumed))
             return receipt
 
     def record(self, charge: Charge) -> None:
-        """Write a line into the ledger; the balance stays as it is."""
+        """Add a line to the ledger. The balance does not change."""
         with self._lock:
             self._charges.append(charge)
 

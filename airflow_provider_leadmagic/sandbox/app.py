@@ -1,39 +1,56 @@
-"""The application: routes, gatekeeper, error answers."""
+"""
+The application: all routes, and what happens to each request around them.
+
+Around the routes of the API, in this order: the request is logged, a fault may replace or break the response, the key
+or a job's token is checked, and headers are added to the response. The controls are not subject to any of this.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import re
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic import __version__
-from airflow_provider_leadmagic.sandbox.analytics import analytics_router
-from airflow_provider_leadmagic.sandbox.bodies import spell_out
-from airflow_provider_leadmagic.sandbox.bulk.control import bulk_control_router
-from airflow_provider_leadmagic.sandbox.bulk.moves import moves_router
-from airflow_provider_leadmagic.sandbox.bulk.preview import preview_router
-from airflow_provider_leadmagic.sandbox.bulk.routes import bulk_router
-from airflow_provider_leadmagic.sandbox.control import control_router
-from airflow_provider_leadmagic.sandbox.credits import credits_router
-from airflow_provider_leadmagic.sandbox.enrichment import enrichment_router
-from airflow_provider_leadmagic.sandbox.errors import ApiError, ProblemAnswer, problem_of, validation_error
-from airflow_provider_leadmagic.sandbox.gatekeeper import Gatekeeper
+from airflow_provider_leadmagic.sandbox.bodies import summarize_errors
+from airflow_provider_leadmagic.sandbox.errors import (
+    INTERNAL_ERROR,
+    INVALID_API_KEY,
+    MISSING_AUTHENTICATION,
+    ApiError,
+    Problem,
+    ProblemResponse,
+    problem_for_status,
+    validation_error,
+)
+from airflow_provider_leadmagic.sandbox.faults import response_for_fault
+from airflow_provider_leadmagic.sandbox.routes.analytics import analytics_router
+from airflow_provider_leadmagic.sandbox.routes.bulk import bulk_router
+from airflow_provider_leadmagic.sandbox.routes.control import CONTROL_PREFIX, control_router
+from airflow_provider_leadmagic.sandbox.routes.lookups import credits_router, lookups_router
+from airflow_provider_leadmagic.sandbox.server import drop_connection, lose_response, truncating
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from airflow_provider_leadmagic.sandbox.bulk.store import BulkJobs
+    from airflow_provider_leadmagic.sandbox.faults import Fault
+    from airflow_provider_leadmagic.sandbox.request_log import LoggedRequest
     from airflow_provider_leadmagic.sandbox.state import SandboxState
 
-ROUTERS = (
-    credits_router,
-    analytics_router,
-    enrichment_router,
-    preview_router,
-    bulk_router,
-    moves_router,
-    control_router,
-    bulk_control_router,
-)
+ROUTERS = (credits_router, analytics_router, lookups_router, bulk_router, control_router)
+KEY_HEADER = "X-API-Key"
+JOB_READS = re.compile(r"/bulk/jobs/([^/]+)(?:/(?:results|errors|download|progress))?")
+PROGRESS = "/bulk/progress"
+
+logger = logging.getLogger(__name__)
 
 
 def create_app(state: SandboxState) -> FastAPI:
@@ -46,21 +63,118 @@ def create_app(state: SandboxState) -> FastAPI:
     app = FastAPI(title="LeadMagic sandbox", version=__version__, openapi_url=None, redirect_slashes=False)
     for build_router in ROUTERS:
         app.include_router(build_router(state))
-    app.exception_handler(ApiError)(_answer_api_error)
-    app.exception_handler(HTTPException)(_answer_http_error)
-    app.exception_handler(RequestValidationError)(_answer_bad_control)
-    app.add_middleware(Gatekeeper, state=state)
+    app.exception_handler(ApiError)(_respond_to_api_error)
+    app.exception_handler(HTTPException)(_respond_to_http_error)
+    app.exception_handler(RequestValidationError)(_respond_to_invalid_control)
+    app.add_middleware(ApiMiddleware, state=state)
     return app
 
 
-async def _answer_api_error(request: Request, error: ApiError) -> Response:
-    return ProblemAnswer(error.problem, request.state.request_id)
+async def _respond_to_api_error(request: Request, error: ApiError) -> Response:
+    return ProblemResponse(error.problem, request.state.request_id)
 
 
-async def _answer_http_error(request: Request, error: HTTPException) -> Response:
-    return ProblemAnswer(problem_of(error.status_code), request.state.request_id, headers=error.headers)
+async def _respond_to_http_error(request: Request, error: HTTPException) -> Response:
+    return ProblemResponse(problem_for_status(error.status_code), request.state.request_id, headers=error.headers)
 
 
-async def _answer_bad_control(request: Request, error: RequestValidationError) -> Response:
+async def _respond_to_invalid_control(request: Request, error: RequestValidationError) -> Response:
     # Only the controls declare their bodies to FastAPI.
-    return ProblemAnswer(validation_error(spell_out(error.errors()), status=422), request.state.request_id)
+    problem = validation_error(summarize_errors(error.errors()), status=422)
+    return ProblemResponse(problem, request.state.request_id)
+
+
+class ApiMiddleware:
+    """ASGI middleware around the routes of the API. Controls bypass it."""
+
+    def __init__(self, app: ASGIApp, state: SandboxState) -> None:
+        self._app = app
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to its route, or respond instead."""
+        scope.setdefault("state", {})["request_id"] = str(uuid4())
+        if scope["path"].startswith(f"{CONTROL_PREFIX}/"):
+            await self._app(scope, receive, send)
+            return
+        entry = self._log(scope)
+        fault = self._state.faults.take(scope["path"])
+        if fault and await self._breaks_off(fault):
+            await drop_connection(scope, receive)
+            return
+        app = self._choose_app(scope, fault)
+        if fault and fault.lose_answer:
+            await lose_response(app, scope, receive)
+            return
+        if fault and fault.truncate:
+            send = truncating(send, scope, receive)
+        await app(scope, receive, self._completing(send, scope, entry, fault))
+
+    async def _breaks_off(self, fault: Fault) -> bool:
+        generation = self._state.generation
+        await asyncio.sleep(fault.delay)
+        # A request that one test left waiting must not spend the credits of the next test.
+        return fault.drop or generation != self._state.generation
+
+    def _log(self, scope: Scope) -> LoggedRequest:
+        headers = Headers(scope=scope)
+        return self._state.requests.arrived(
+            scope["method"], scope["path"], api_key_sent=KEY_HEADER in headers, user_agent=headers.get("User-Agent")
+        )
+
+    def _choose_app(self, scope: Scope, fault: Fault | None) -> ASGIApp:
+        request_id = scope["state"]["request_id"]
+        if fault and (response := response_for_fault(fault, request_id)):
+            return response
+        if refusal := self._refusal(scope):
+            return ProblemResponse(refusal, request_id)
+        return self._serve
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        if _has_job_token(scope, self._state.bulk):
+            return None
+        key = Headers(scope=scope).get(KEY_HEADER)
+        if not key:
+            return MISSING_AUTHENTICATION
+        return None if self._state.account.accepts(key) else INVALID_API_KEY
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            # Not in an exception handler, because FastAPI runs the one for Exception outside of all middleware.
+            logger.exception("The sandbox itself failed on %s", scope["path"])
+            await ProblemResponse(INTERNAL_ERROR, scope["state"]["request_id"])(scope, receive, send)
+
+    def _completing(self, send: Send, scope: Scope, entry: LoggedRequest, fault: Fault | None) -> Send:
+        async def send_completed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry.status = message["status"]
+                MutableHeaders(scope=message).update(self._headers(scope, fault))
+            await send(message)
+
+        return send_completed
+
+    def _headers(self, scope: Scope, fault: Fault | None) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        if not (fault and fault.is_foreign):
+            headers["X-Request-Id"] = scope["state"]["request_id"]
+            if not self._refusal(scope):
+                headers["X-Credits-Remaining"] = f"{self._state.account.credits:.2f}"
+        return headers | (fault.extra_headers if fault else {})
+
+
+def _has_job_token(scope: Scope, jobs: BulkJobs) -> bool:
+    # Where a job is read, and only there, its token replaces the key.
+    if scope["method"] != "GET" or not scope["path"].startswith("/bulk/"):
+        return False
+    query = QueryParams(scope["query_string"])
+    job_id = _job_id(scope["path"], query)
+    return job_id is not None and jobs.accepts_token(query.get("token", ""), job_id)
+
+
+def _job_id(path: str, query: QueryParams) -> str | None:
+    if path == PROGRESS:
+        return query.get("jobId")
+    match = JOB_READS.fullmatch(path)
+    return match[1] if match else None

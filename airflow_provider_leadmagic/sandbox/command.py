@@ -1,4 +1,9 @@
-"""The console script ``leadmagic-sandbox``."""
+"""
+The console script ``leadmagic-sandbox``, which is also ``airflow leadmagic sandbox``.
+
+Airflow's command line imports this for the options each time ``airflow`` is called, so it loads the server only to
+serve.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.sandbox import load_sandbox
 from airflow_provider_leadmagic.sandbox.account import DEFAULT_API_KEY, DEFAULT_CREDITS, to_credits
-from airflow_provider_leadmagic.sandbox.extra import load_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +32,7 @@ def _credits(text: str) -> Decimal:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-#: The command's options, for argparse and for Airflow's command line.
+#: The options of the command, for argparse and for Airflow's command line.
 OPTIONS: dict[str, dict[str, Any]] = {
     "--host": {"default": "127.0.0.1", "help": "address to listen on (default: %(default)s)"},
     "--port": {"type": int, "default": DEFAULT_PORT, "help": "0 for any free one (default: %(default)s)"},
@@ -38,31 +43,40 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """
-    Serve a sandbox until Ctrl-C or SIGTERM.
+    Run the console script: serve a sandbox until Ctrl-C or SIGTERM.
 
-    :param argv: the arguments, those of the process by default.
+    :param argv: the arguments; those of the process by default.
     :return: the exit code.
     """
     return serve(_parser().parse_args(argv))
+
+
+def sandbox(options: argparse.Namespace) -> None:
+    """
+    Run Airflow's command: serve a sandbox, then end the process, because Airflow ignores a returned exit code.
+
+    :param options: the values of ``OPTIONS``.
+    """
+    sys.exit(serve(options))
 
 
 def serve(options: argparse.Namespace) -> int:
     """
     Serve a sandbox until Ctrl-C or SIGTERM.
 
-    :param options: what was given for each of ``OPTIONS``.
+    :param options: the values of ``OPTIONS``.
     :return: the exit code.
     """
-    ended = _signalled()
+    ended = _event_on_signal()
     try:
-        sandbox = load_sandbox()(options.credits, options.api_key, options.port, options.host)
-        sandbox.start()
+        server = load_sandbox()(options.credits, options.api_key, options.port, options.host)
+        server.start()
     except (ImportError, OSError, OverflowError) as error:
         sys.stderr.write(f"leadmagic-sandbox: cannot serve on {options.host}:{options.port}: {error}\n")
         return 1
-    _announce(sandbox)
+    _print_address(server)
     ended.wait()
-    sandbox.stop()
+    server.stop()
     return 0
 
 
@@ -73,16 +87,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _signalled() -> threading.Event:
+def _event_on_signal() -> threading.Event:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     return ended
 
 
-def _announce(sandbox: Sandbox) -> None:
+def _print_address(server: Sandbox) -> None:
     sys.stdout.write(
-        f"LeadMagic sandbox on {sandbox.url}; point Airflow at it with "
-        f"AIRFLOW_CONN_LEADMAGIC_DEFAULT='{sandbox.connection_json}'\n"
+        f"LeadMagic sandbox on {server.url}; point Airflow at it with "
+        f"AIRFLOW_CONN_LEADMAGIC_DEFAULT='{server.connection_json}'\n"
     )
     sys.stdout.flush()

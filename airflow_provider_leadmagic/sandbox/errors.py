@@ -1,15 +1,17 @@
-"""The API's error bodies."""
+"""JSON responses, and the API's error responses with all errors it can return."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from http.client import responses
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.sandbox.answers import JsonAnswer, to_timestamp
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,9 +21,33 @@ DOCS = "https://leadmagic.io/docs/v1/making-api-calls#error-handling"
 REQUESTS_PER_MINUTE = 600
 
 
+class AsciiJsonResponse(Response):
+    """A JSON response in ASCII, because clients may send (and get back) text that UTF-8 cannot encode."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        """Encode the body, decimals as numbers."""
+        return json.dumps(content, default=to_number).encode()
+
+
+def to_number(value: Decimal) -> int | float:
+    """Convert credits to a JSON number, an integer if they are whole."""
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def to_timestamp(moment: float) -> str:
+    """
+    Format a time as the API does.
+
+    :param moment: seconds since 1970.
+    """
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 @dataclass(frozen=True)
 class Problem:
-    """What went wrong, in the API's fields."""
+    """An error, in the API's fields."""
 
     status: int
     code: str
@@ -32,7 +58,7 @@ class Problem:
     context: Mapping[str, object] = field(default_factory=dict)
 
     def members(self) -> dict[str, object]:
-        """Name the fields that are set."""
+        """Return the fields that are set."""
         fixed: dict[str, object] = {
             "type": TYPES + self.code,
             "title": self.title,
@@ -49,24 +75,16 @@ class Problem:
         return {"success": False, "errors": [self.members()], "meta": meta}
 
     def flat(self, request_id: str) -> dict[str, object]:
-        """Build the other body that was seen: one flat object."""
+        """Build the undocumented body that LeadMagic was seen to send: one flat object."""
         return {**self.members(), "trace": {"request_id": request_id}}
 
 
-class ApiError(Exception):
-    """A request that is answered with a problem."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.title)
-        self.problem = problem
-
-
-class ProblemAnswer(JsonAnswer):
+class ProblemResponse(AsciiJsonResponse):
     """
-    An error answer.
+    An error response.
 
-    :param problem: what went wrong.
-    :param request_id: the correlation id to name in the body.
+    :param problem: the error.
+    :param request_id: the request id to name in the body.
     :param flat: whether to use the flat body.
     :param headers: additional headers.
     """
@@ -80,23 +98,46 @@ class ProblemAnswer(JsonAnswer):
         super().__init__(body, problem.status, headers)
 
 
-MISSING_AUTHENTICATION = Problem(
-    401,
-    "missing_authentication",
-    "Authentication required. Provide a valid API key in the X-API-Key header (case-insensitive).",
-)
-INVALID_API_KEY = Problem(401, "invalid_api_key", "Invalid API key. The key does not exist or is incorrect.")
-INVALID_JSON = Problem(400, "invalid_json", "Invalid JSON in request body. Check your JSON syntax.")
+class ApiError(Exception):
+    """A request that gets an error response."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.title)
+        self.problem = problem
+
+
+class UnknownJobError(ApiError):
+    """No bulk job has this id."""
+
+    def __init__(self) -> None:
+        super().__init__(replace(problem_for_status(404), detail="There is no bulk job of this id."))
+
+
+class WrongStateError(ApiError):
+    """The state of the bulk job does not allow this. LeadMagic documents no status for it; 409 is its conflict."""
+
+    def __init__(self, action: str, status: str) -> None:
+        super().__init__(replace(problem_for_status(409), detail=f"Cannot {action} a job that is {status}."))
+
+
+def problem_for_status(status: int) -> Problem:
+    """Return the API's usual error for a status, or a plain one for a status that it does not document."""
+    if status == 429:
+        return rate_limit_exceeded(None)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    phrase = responses.get(status, "Unexpected status")
+    return Problem(status, phrase.lower().replace(" ", "_"), f"{phrase}.")
 
 
 def missing_required_field(names: tuple[str, ...]) -> Problem:
-    """Describe a request in which one of some fields is needed and none is given."""
+    """Describe a request that has none of some fields, of which it needs one."""
     title = f"Missing required field: {' or '.join(names)}. Add this field to your request."
     return Problem(400, "missing_required_field", title, param=names)
 
 
 def validation_error(detail: str, *param: str, status: int = 400) -> Problem:
-    """Describe a field, or a whole body, of the wrong kind."""
+    """Describe a field, or a whole body, that is not valid."""
     title = "Request validation failed. Check your input parameters."
     return Problem(status, "validation_error", title, detail=detail, param=param)
 
@@ -118,7 +159,7 @@ def rate_limit_exceeded(retry_after: float | None) -> Problem:
     """
     Describe too many requests.
 
-    :param retry_after: seconds to wait, where known.
+    :param retry_after: seconds to wait, if known.
     """
     context: dict[str, object] = {"limit": REQUESTS_PER_MINUTE, "window": "1 minute", "remaining": 0}
     if retry_after is not None:
@@ -134,6 +175,13 @@ def rate_limit_exceeded(retry_after: float | None) -> Problem:
     )
 
 
+MISSING_AUTHENTICATION = Problem(
+    401,
+    "missing_authentication",
+    "Authentication required. Provide a valid API key in the X-API-Key header (case-insensitive).",
+)
+INVALID_API_KEY = Problem(401, "invalid_api_key", "Invalid API key. The key does not exist or is incorrect.")
+INVALID_JSON = Problem(400, "invalid_json", "Invalid JSON in request body. Check your JSON syntax.")
 INTERNAL_ERROR = Problem(
     500,
     "INTERNAL_ERROR",
@@ -158,13 +206,3 @@ _BY_STATUS = {
         Problem(503, "service_unavailable", "Service temporarily unavailable. Please try again later."),
     )
 }
-
-
-def problem_of(status: int) -> Problem:
-    """Find the API's usual problem for a status, or make up a plain one."""
-    if status == 429:
-        return rate_limit_exceeded(None)
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    phrase = responses.get(status, "Unexpected status")
-    return Problem(status, phrase.lower().replace(" ", "_"), f"{phrase}.")

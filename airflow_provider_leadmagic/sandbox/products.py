@@ -1,4 +1,9 @@
-"""What the API sells: each product's price, the fields it needs, and the invented data it answers with."""
+"""
+What the API sells: each product's price, the fields it needs, and the invented data that it returns.
+
+Values with a marker decide what a lookup finds: ``notfound`` is a miss everywhere; in a row of a bulk job ``invalid``
+fails and ``flaky`` fails once.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +16,23 @@ from typing import TYPE_CHECKING
 from airflow_provider_leadmagic.sandbox.errors import ApiError, missing_required_field, validation_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Given = dict[str, str | None]
-Answer = dict[str, object]
+Row = dict[str, object]
+Result = dict[str, object]
 
 MISS_MARKER = "notfound"
+FAILURE_MARKER = "invalid"
+FLAKY_MARKER = "flaky"
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """The outcome of one lookup: only a hit is charged."""
+    """The outcome of one lookup. Only a hit is charged."""
 
     found: bool
-    answer: Answer
+    result: Result
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,10 @@ class Product:
     One product.
 
     :param name: its name in the ledger and in bulk jobs.
-    :param path: where it is sold singly.
+    :param path: the path of its single lookups.
     :param price: credits per hit.
     :param needs: groups of fields; at least one field of each group must be given.
-    :param look_up: invents the result for the given fields, the same for the same fields.
+    :param look_up: invents the result; the same fields get the same result.
     :param nullable: the fields that may be ``null``.
     """
 
@@ -49,9 +57,9 @@ class Product:
 
     def check(self, body: object) -> Given:
         """
-        Pick this product's fields out of a request body.
+        Select the fields of this product from a request body.
 
-        :raises ApiError: if the body is not an object, a field is missing or of the wrong type.
+        :raises ApiError: if the body is not an object, or a field is missing or of the wrong type.
         """
         if not isinstance(body, dict):
             raise ApiError(validation_error("The request body must be a JSON object."))
@@ -68,6 +76,41 @@ class Product:
             raise ApiError(validation_error(f"Field {name} must be text.", name))
 
 
+class RowFailedError(Exception):
+    """A row of a bulk job that failed, which is free."""
+
+    def __init__(self, http_status: int, message: str) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+
+
+def look_up_row(product: Product, row: Mapping[str, object], previous_failures: int = 0) -> Lookup:
+    """
+    Look up one row of a bulk job, as a single request would.
+
+    :param product: the product to look up.
+    :param row: the submitted fields.
+    :param previous_failures: how often the row has failed before.
+    :raises RowFailedError: if it fails.
+    """
+    try:
+        given = product.check(row)
+        _fail_if_marked(given, previous_failures)
+        return product.look_up(given)
+    except ApiError as error:
+        # The single lookups respond with 400 to such input; in LeadMagic's sample of a failed row it is 422.
+        raise RowFailedError(422, error.problem.detail or error.problem.title) from error
+
+
+def _fail_if_marked(given: Given, previous_failures: int) -> None:
+    for name, value in given.items():
+        text = (value or "").lower()
+        if FAILURE_MARKER in text:
+            raise RowFailedError(422, f"Invalid {name} format: {value}")
+        if FLAKY_MARKER in text and not previous_failures:
+            raise RowFailedError(503, "Service temporarily unavailable. Please try again later.")
+
+
 def _is_miss(given: Given) -> bool:
     values = [value.lower() for value in given.values() if value]
     return not values or any(MISS_MARKER in value for value in values)
@@ -77,7 +120,7 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "example"
 
 
-def _mail_company(domain: str) -> Answer:
+def _mail_company(domain: str) -> Result:
     return {
         "mx_record": f"mx1.{domain}",
         "mx_provider": "Example Mail",
@@ -94,7 +137,7 @@ def _find_email(given: Given) -> Lookup:
     domain = given.get("domain") or f"{_slug(given.get('company_name') or '')}.example.com"
     names = (given.get("first_name"), given.get("last_name"), given.get("full_name") or given.get("profile_url"))
     person = ".".join(_slug(name) for name in names if name) or "info"
-    answer: Answer = {
+    result: Result = {
         "email": f"{person}@{domain}" if found else None,
         "status": "valid" if found else None,
         "message": "Valid email found." if found else "We couldn't find a verified email for this person.",
@@ -104,7 +147,7 @@ def _find_email(given: Given) -> Lookup:
         "has_mx": True,
         "employment_verified": found or None,
     }
-    return Lookup(found, answer | _mail_company(domain) if found else answer)
+    return Lookup(found, result | _mail_company(domain) if found else result)
 
 
 def _validate_email(given: Given) -> Lookup:
@@ -114,13 +157,13 @@ def _validate_email(given: Given) -> Lookup:
         detail = "Email format is invalid. Expected format: user@domain.com"
         raise ApiError(validation_error(detail, "email"))
     status = _verdict(address.lower())
-    answer: Answer = {
+    result: Result = {
         "email": address,
         "email_status": status,
         "message": f"Email is {status}.",
         "is_domain_catch_all": None if status == "unknown" else False,
     }
-    return Lookup(status != "unknown", answer | _mail_company(domain) if status == "valid" else answer)
+    return Lookup(status != "unknown", result | _mail_company(domain) if status == "valid" else result)
 
 
 def _verdict(address: str) -> str:
@@ -132,14 +175,14 @@ def _verdict(address: str) -> str:
 def _find_mobile(given: Given) -> Lookup:
     found = not _is_miss(given)
     identifier = repr(sorted(given.items())).encode("ascii", "backslashreplace")
-    answer: Answer = {
+    result: Result = {
         "profile_url": given.get("profile_url"),
         "email": given.get("work_email") or given.get("personal_email"),
-        # 555-0100 to 555-0199 are set aside for fiction.
+        # The numbers 555-0100 to 555-0199 are reserved for fiction.
         "mobile_number": f"+1-555-555-01{zlib.crc32(identifier) % 100:02}" if found else None,
         "message": "Mobile number found." if found else "No mobile number found",
     }
-    return Lookup(found, answer)
+    return Lookup(found, result)
 
 
 def _search_company(given: Given) -> Lookup:
@@ -148,7 +191,7 @@ def _search_company(given: Given) -> Lookup:
     named = given.get("company_domain") or given.get("company_name") or given.get("profile_url") or ""
     slug = _slug(named).removesuffix(".com")
     place = {"country": "US", "city": "Springfield", "geographicArea": "Illinois", "postalCode": None}
-    answer: Answer = {
+    result: Result = {
         "message": "Company found",
         "companyName": given.get("company_name") or slug.replace("-", " ").title(),
         "companyId": None,
@@ -165,7 +208,7 @@ def _search_company(given: Given) -> Lookup:
         "ownership_status": "Privately Held",
         "b2b_url": f"https://example.com/company/{slug}",
     }
-    return Lookup(True, answer)
+    return Lookup(True, result)
 
 
 EMAIL_FINDER = Product(

@@ -1,4 +1,4 @@
-"""A pytest plugin: the fixture ``leadmagic_sandbox``, for testing DAGs without spending a credit."""
+"""A pytest plugin with the fixture ``leadmagic_sandbox``, for testing DAGs without spending credits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_leadmagic.sandbox.extra import load_sandbox
+from airflow_provider_leadmagic.sandbox import load_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def _leadmagic_server() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def leadmagic_sandbox(_leadmagic_server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """Give a fresh account on a running sandbox, with the connection ``leadmagic_default`` pointed at it."""
+    """Return a running sandbox with a fresh account; the connection ``leadmagic_default`` points to it."""
     _leadmagic_server.reset()
     monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", _leadmagic_server.connection_json)
     return _leadmagic_server

@@ -1,4 +1,4 @@
-"""The log of the calls the API received."""
+"""The log of the requests that the API received, and the path patterns by which tests select requests."""
 
 from __future__ import annotations
 
@@ -7,18 +7,32 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 
-from airflow_provider_leadmagic.sandbox.paths import path_fits
-
 LONGEST_LOG = 10_000
+ANY = "*"
+
+
+def path_matches(pattern: str, path: str) -> bool:
+    """
+    Return whether a path matches a pattern.
+
+    :param pattern: ``*`` for every path, or a path in which ``*`` stands for any one part, an id for example.
+    :param path: the path of a request.
+    """
+    if pattern == ANY:
+        return True
+    parts, wanted_parts = path.split("/"), pattern.split("/")
+    return len(parts) == len(wanted_parts) and all(
+        wanted in (ANY, part) for wanted, part in zip(wanted_parts, parts, strict=True)
+    )
 
 
 @dataclass
 class LoggedRequest:
     """
-    One call; it never holds the API key, only whether one was sent.
+    One request. It never holds the API key, only whether one was sent.
 
-    :param at: when the call arrived, in seconds since 1970.
-    :param status: the status it was answered with, ``None`` while and if there was no answer.
+    :param at: when the request arrived, in seconds since 1970.
+    :param status: the status of the response; ``None`` until there is one.
     """
 
     at: float
@@ -30,7 +44,7 @@ class LoggedRequest:
 
 
 class RequestLog:
-    """The newest calls, oldest first."""
+    """The newest requests, oldest first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,9 +52,9 @@ class RequestLog:
 
     def arrived(self, method: str, path: str, *, api_key_sent: bool, user_agent: str | None) -> LoggedRequest:
         """
-        Log a call at its arrival, so that a call without an answer is seen too.
+        Log a request when it arrives, so that one that never gets a response is seen too.
 
-        :return: the entry, for its status to be filled in.
+        :return: the entry; the caller sets its status.
         """
         entry = LoggedRequest(time.time(), method, path, None, api_key_sent, user_agent)
         with self._lock:
@@ -48,16 +62,20 @@ class RequestLog:
         return entry
 
     def entries(self, path: str | None = None) -> list[LoggedRequest]:
-        """Copy the log, or its calls of one path."""
+        """
+        Copy the log.
+
+        :param path: a pattern that the requests have to match.
+        """
         with self._lock:
-            return [replace(entry) for entry in self._entries if path is None or path_fits(path, entry.path)]
+            return [replace(entry) for entry in self._entries if path is None or path_matches(path, entry.path)]
 
     def count_since(self, moment: float) -> int:
-        """Count the calls from a moment on."""
+        """Count the requests since a time, in seconds since 1970."""
         with self._lock:
             return sum(entry.at >= moment for entry in self._entries)
 
     def clear(self) -> None:
-        """Forget all calls."""
+        """Remove all requests."""
         with self._lock:
             self._entries.clear()

@@ -1,4 +1,4 @@
-"""Everything one sandbox remembers."""
+"""The state of one sandbox: everything that requests and tests read and change."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow_provider_leadmagic.sandbox.request_log import RequestLog
 
 class SandboxState:
     """
-    The account, its bulk jobs, the faults to come and the calls that came.
+    The account, its bulk jobs, the queued faults and the log of requests.
 
-    :param account: whose credits are spent.
+    :param account: the account whose credits are spent.
     """
 
     def __init__(self, account: Account | None = None) -> None:
@@ -20,19 +20,19 @@ class SandboxState:
         self.bulk = BulkJobs(self._account)
         self.faults = FaultQueue()
         self.requests = RequestLog()
-        # Whether the analytics are answered under ``data``: LeadMagic's documents disagree on it.
+        # Whether the analytics are wrapped in ``data``: LeadMagic's documents disagree on it.
         self.wrap_analytics = False
-        # Counts the resets.
+        # The number of resets.
         self.generation = 0
 
     @property
     def account(self) -> Account:
-        """The account, with every row charged that is due by now: jobs need no thread to go on while nobody looks."""
+        """The account, with every row charged that is due by now, as no thread works on the jobs."""
         self.bulk.catch_up()
         return self._account
 
     def reset(self) -> None:
-        """Return to the state after construction."""
+        """Return to the initial state."""
         self.generation += 1
         self.bulk.clear()
         self._account.reset()

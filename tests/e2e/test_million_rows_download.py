@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from dev.local_airflow import IS_AIRFLOW_3
-from tests.sandbox.running_command import CHECKOUT, running
+from tests.unit.sandbox.running_command import CHECKOUT, running
 
 pytestmark = [
     pytest.mark.e2e,  # it takes a minute, and processes whose memory and time are nobody else's

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from dev.local_airflow import IS_AIRFLOW_3
-from tests.sandbox.running_command import CHECKOUT, running
+from tests.unit.sandbox.running_command import CHECKOUT, running
 
 pytestmark = [
     pytest.mark.e2e,  # it takes half a minute, and processes whose memory is nobody else's

@@ -1,4 +1,4 @@
-"""One job: its states, its rows, and what was charged for each of them."""
+"""One bulk job: its states, its rows in the order in which they are processed, and what was charged for each row."""
 
 from __future__ import annotations
 
@@ -10,23 +10,48 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from uuid import uuid4
 
 from airflow_provider_leadmagic.sandbox.account import InsufficientCreditsError
-from airflow_provider_leadmagic.sandbox.bulk.errors import WrongStateError
-from airflow_provider_leadmagic.sandbox.bulk.order import completion_order
-from airflow_provider_leadmagic.sandbox.bulk.rows import RowFailedError, look_up_row
+from airflow_provider_leadmagic.sandbox.errors import WrongStateError
+from airflow_provider_leadmagic.sandbox.products import RowFailedError, look_up_row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow_provider_leadmagic.sandbox.account import Account
     from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
 
 NOTHING = Decimal(0)
-# In LeadMagic's samples a token ends two days after its job began, but for the year.
+# In LeadMagic's samples a token expires two days after its job was created, if their wrong year is ignored.
 TOKEN_SECONDS = 2 * 86_400
+# How many rows are processed side by side.
+WORKERS = 4
+
+
+def completion_order(first: int, rows: int) -> Iterator[int]:
+    """
+    List the rows as they are completed: in groups of ``WORKERS``, the last row of each group first.
+
+    This is never the order in which they were submitted, as clients must not rely on it, and it is always the same.
+
+    :param first: the first row to process.
+    :param rows: how many rows there are.
+    """
+    for start in range(first, rows, WORKERS):
+        yield from reversed(range(start, min(start + WORKERS, rows)))
+
+
+def nth_row(position: int, rows: int) -> int:
+    """
+    Return the row at a position of the completion order of a job that begins with its first row.
+
+    :param position: counted from 0.
+    :param rows: how many rows there are.
+    """
+    start = position - position % WORKERS
+    return start + min(start + WORKERS, rows) - 1 - position
 
 
 class JobStatus(StrEnum):
-    """The states that LeadMagic's documents name; ``running``, which only answers have, is ``PROCESSING``."""
+    """The states that LeadMagic documents. The ``running`` in some of its responses is ``PROCESSING``."""
 
     UPLOADED = "uploaded"
     QUEUED = "queued"
@@ -42,14 +67,14 @@ ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELED)
 
 
 class RowStatus(StrEnum):
-    """How a row ended; a miss is a success that cost nothing, as it is a 200 of the single lookups."""
+    """How a row ended. A miss is a free success, as single lookups respond to it with 200."""
 
     SUCCESS = "success"
     FAILED = "failed"
 
 
 class DoneRow(NamedTuple):
-    """A row that is done; what was found is looked up again when somebody reads it."""
+    """A completed row. Its result is not kept: it is looked up again when it is read."""
 
     row_index: int
     completed_at: float
@@ -66,11 +91,11 @@ class DoneRow(NamedTuple):
 @dataclass
 class Job:
     """
-    A job. It has no clock: whoever drives it says what the time is.
+    A job. It has no clock: the caller passes the time, in seconds since 1970.
 
-    :param submission: what was ordered.
-    :param created_at: when, in seconds since 1970.
-    :param skipped: how many rows are never done.
+    :param submission: what was submitted.
+    :param created_at: when it was submitted.
+    :param skipped: how many rows are never processed.
     :param failed: how many rows have failed.
     :param charges: how often each row was charged.
     """
@@ -80,7 +105,7 @@ class Job:
     skipped: int = 0
     failed: int = 0
     job_id: str = field(default_factory=lambda: str(uuid4()))
-    # Looks like one of LeadMagic's, opens nothing but this job here.
+    # Looks like a token of LeadMagic; gives access to this job only.
     token: str = field(default_factory=lambda: f"prt_{uuid4().hex}")
     status: JobStatus = JobStatus.UPLOADED
     started_at: float | None = None
@@ -95,55 +120,55 @@ class Job:
     @classmethod
     def of(cls, submission: Submission, created_at: float, first_row: int = 0) -> Self:
         """
-        Make a job that has everything to do.
+        Create a job of which no row is processed yet.
 
-        :param first_row: the first row to do; those before it are skipped.
+        :param first_row: the first row to process; those before it are skipped.
         """
         pending = deque(completion_order(first_row, len(submission.rows)))
         return cls(submission, created_at, skipped=first_row, _pending=pending)
 
     @property
     def token_expires_at(self) -> int:
-        """When its token ends, in seconds since 1970."""
+        """When its token expires, in seconds since 1970."""
         return int(self.created_at) + TOKEN_SECONDS
 
     @property
     def is_active(self) -> bool:
-        """Whether it goes on by itself."""
+        """Whether it continues by itself."""
         return self.status in ACTIVE
 
     def done(self, status: str | None = None) -> Sequence[DoneRow]:
         """
-        List what is done, in the order in which it was; what is in the list stays where it is.
+        List the completed rows in the order of their completion. Rows keep their places as others are added.
 
-        :param status: leave only the rows that ended so.
+        :param status: only the rows that ended so.
         """
         return self._done if status is None else [row for row in self._done if row.status == status]
 
-    def found(self, row: DoneRow) -> dict[str, object] | None:
-        """Tell what was found for a row that is done."""
+    def result_of(self, row: DoneRow) -> dict[str, object] | None:
+        """Return what was found for a completed row; ``None`` if it failed."""
         if row.status is RowStatus.FAILED:
             return None
         product = self.submission.product
-        return product.look_up(product.check(self.submission.rows[row.row_index])).answer
+        return product.look_up(product.check(self.submission.rows[row.row_index])).result
 
     def begin(self, at: float) -> None:
-        """Take its turn."""
+        """Start or continue processing."""
         self.status = JobStatus.PROCESSING
         if self.started_at is None:
             self.started_at = at
 
     def wait(self) -> None:
-        """Wait for its turn."""
+        """Wait for the jobs before it."""
         self.status = JobStatus.QUEUED
 
-    def do_row(self, account: Account, at: float) -> bool:
+    def process_row(self, account: Account, at: float) -> bool:
         """
-        Do the next row, or pause for want of credits.
+        Process the next row, or pause if the credits do not cover it.
 
-        :param account: whose credits are spent.
-        :param at: when the row is done.
-        :return: whether it was done.
+        :param account: the account whose credits are spent.
+        :param at: when the row is completed.
+        :return: whether it was completed.
         """
         try:
             row = self._look_up(self._pending[0], account, at)
@@ -158,29 +183,29 @@ class Job:
         return True
 
     def pause(self) -> None:
-        """Stop until it is resumed."""
+        """Pause until it is resumed."""
         self._refuse_if_ended("pause")
         self.status = JobStatus.PAUSED
 
     def resume(self) -> None:
-        """Go on; a job that is going on is left alone."""
+        """Continue if it is paused; an active job stays as it is."""
         self._refuse_if_ended("resume")
         if not self.is_active:
             self.status = JobStatus.QUEUED
 
     def cancel(self, at: float) -> None:
-        """End it; whether LeadMagic cancels a paused job is unknown, but nothing else would end one."""
+        """End it. Whether LeadMagic cancels a paused job is unknown, but nothing else would end one."""
         self._refuse_if_ended("cancel")
         self._end(JobStatus.CANCELED, at)
 
     def fail(self, at: float) -> None:
-        """End it as LeadMagic does when something breaks on its side."""
+        """End it as LeadMagic does after an error of its own."""
         self._refuse_if_ended("fail")
         self._end(JobStatus.FAILED, at)
 
     def retry_failed(self) -> bool:
         """
-        Do the failed rows again.
+        Process the failed rows again.
 
         :return: whether there are any.
         """
@@ -196,7 +221,7 @@ class Job:
 
     def refuse_unless_ended(self, action: str) -> None:
         """
-        Let only a job pass that has ended for good.
+        Check that the job has ended.
 
         :raises WrongStateError: if it has not.
         """

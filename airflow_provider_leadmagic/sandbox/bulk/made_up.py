@@ -1,27 +1,25 @@
-"""A finished job of any size, whose rows are made up while they are read."""
+"""A completed job of any size, whose rows are generated while they are read: a million rows take no memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import overload
 
-from airflow_provider_leadmagic.sandbox.bulk.jobs import DoneRow, Job, JobStatus, RowStatus
-from airflow_provider_leadmagic.sandbox.bulk.order import nth_row
-from airflow_provider_leadmagic.sandbox.bulk.rows import Row
+from airflow_provider_leadmagic.sandbox.bulk.jobs import DoneRow, Job, JobStatus, RowStatus, nth_row
 from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
-from airflow_provider_leadmagic.sandbox.products import EMAIL_FINDER
+from airflow_provider_leadmagic.sandbox.products import EMAIL_FINDER, Row
 
 DOMAIN = "example.com"
 
 
 class MadeUpRows(Sequence[Row]):
-    """The rows that were submitted."""
+    """The submitted rows."""
 
     def __init__(self, rows: int) -> None:
         self._rows = range(rows)
 
     def __len__(self) -> int:
-        """Count them."""
+        """Return how many there are."""
         return len(self._rows)
 
     @overload
@@ -29,7 +27,7 @@ class MadeUpRows(Sequence[Row]):
     @overload
     def __getitem__(self, key: slice) -> list[Row]: ...
     def __getitem__(self, key: int | slice) -> Row | list[Row]:
-        """Make up one, or some."""
+        """Generate one, or a list of them."""
         if isinstance(key, slice):
             return [made_up_row(index) for index in self._rows[key]]
         return made_up_row(self._rows[key])
@@ -37,10 +35,10 @@ class MadeUpRows(Sequence[Row]):
 
 class MadeUpResults(Sequence[DoneRow]):
     """
-    What became of them: each one is a hit.
+    The completed rows, each of them a hit.
 
     :param rows: how many there are.
-    :param at: when all of them were done.
+    :param at: when all of them were completed.
     """
 
     def __init__(self, rows: int, at: float) -> None:
@@ -48,7 +46,7 @@ class MadeUpResults(Sequence[DoneRow]):
         self._at = at
 
     def __len__(self) -> int:
-        """Count them."""
+        """Return how many there are."""
         return len(self._rows)
 
     @overload
@@ -56,7 +54,7 @@ class MadeUpResults(Sequence[DoneRow]):
     @overload
     def __getitem__(self, key: slice) -> list[DoneRow]: ...
     def __getitem__(self, key: int | slice) -> DoneRow | list[DoneRow]:
-        """Make up one, or some."""
+        """Generate one, or a list of them."""
         if isinstance(key, slice):
             return [self._result(position) for position in self._rows[key]]
         return self._result(self._rows[key])
@@ -66,15 +64,15 @@ class MadeUpResults(Sequence[DoneRow]):
 
 
 class MadeUpJob(Job):
-    """A job that never spent anything: the balance and the ledger stay as they are."""
+    """A job that never spent credits: it changes neither the balance nor the ledger."""
 
     @classmethod
     def of_size(cls, rows: int, at: float) -> MadeUpJob:
         """
-        Make one up.
+        Create one.
 
         :param rows: how many rows it has.
-        :param at: when it was submitted and done.
+        :param at: when it was submitted and completed.
         :raises ValueError: if it has no rows.
         """
         if rows < 1:
@@ -85,15 +83,15 @@ class MadeUpJob(Job):
         return job
 
     def done(self, status: str | None = None) -> Sequence[DoneRow]:
-        """List what is done."""
+        """List the completed rows."""
         none_left_out = status in (None, RowStatus.SUCCESS)
         return MadeUpResults(len(self.submission.rows) if none_left_out else 0, self.created_at)
 
-    def found(self, row: DoneRow) -> dict[str, object]:
-        """Make up what was found: no more than needed, for there may be millions of it."""
+    def result_of(self, row: DoneRow) -> dict[str, object]:
+        """Generate what was found, with few fields, as there may be millions of rows."""
         return {"email": f"lead.{row.row_index}@{DOMAIN}", "status": "valid"}
 
 
 def made_up_row(row_index: int) -> Row:
-    """Make up what was submitted as one row."""
+    """Generate one submitted row."""
     return {"full_name": f"Lead {row_index}", "domain": DOMAIN}

@@ -1,46 +1,44 @@
-"""What is ordered with a bulk job."""
+"""What is submitted with a bulk job, as rows or as CSV, and the refusal of what the sandbox does not imitate."""
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from airflow_provider_leadmagic.sandbox.bodies import Body, WholeNumber, check_body
-from airflow_provider_leadmagic.sandbox.bulk.addresses import refuse_private_address
-from airflow_provider_leadmagic.sandbox.bulk.csv_rows import read_csv
+from airflow_provider_leadmagic.sandbox.bodies import Body, check_body
 from airflow_provider_leadmagic.sandbox.errors import ApiError, validation_error
-from airflow_provider_leadmagic.sandbox.products import COMPANY_SEARCH, PRODUCTS, Product
+from airflow_provider_leadmagic.sandbox.products import COMPANY_SEARCH, PRODUCTS, Product, Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-    from airflow_provider_leadmagic.sandbox.bulk.rows import Row
-
 SOURCES = ("rows", "csv", "fileUrl", "scrape")
 # LeadMagic's OpenAPI file and its skill file have different names for it.
 BULK_PRODUCTS = {product.name: product for product in PRODUCTS} | {"company_finder": COMPANY_SEARCH}
-# What would change the result and is refused, because to ignore it would be a lie.
+# These would change the result, so ignoring them would give a false one.
 NOT_IMITATED = {
     "fileUrl": "The sandbox fetches no files: send the rows as rows or csv.",
     "scrape": "The sandbox scrapes no pages: send the rows as rows or csv.",
     "inputMapping": "The sandbox maps no columns: name the fields of the rows as the product does.",
     "outputTransform": "The sandbox transforms no output: leave outputTransform out.",
     "presetId": "The sandbox has no presets: leave presetId out.",
+    "callback": "The sandbox makes no callbacks: leave callback out, and poll the job.",
+    "priority": "The sandbox processes jobs in the order of their submission: leave priority out.",
 }
-
-Event = Literal["completed", "failed", "canceled", "any", "job.completed", "job.failed", "job.canceled"]
 
 
 @dataclass(frozen=True)
 class Submission:
     """
-    An order.
+    What a client submitted.
 
-    :param product_name: the product by the name it was ordered under.
-    :param idempotency_key: an empty one is none.
+    :param product_name: the name of the product as the client wrote it.
+    :param idempotency_key: ``None`` if it was empty.
     """
 
     product_name: str
@@ -48,33 +46,18 @@ class Submission:
     rows: Sequence[Row]
     idempotency_key: str | None = None
     file_name: str | None = None
-    callback_url: str | None = None
-    callback_event: str | None = None
-    priority: int = 0
 
     @property
     def ceiling(self) -> Decimal:
-        """What it costs if every row is a hit."""
+        """The price if every row is a hit."""
         return self.product.price * len(self.rows)
-
-
-class _Callback(Body):
-    url: str = ""
-    events: list[Event] = Field(default_factory=list)
-    inline_results: bool = False
-    secret: str = ""
-    metadata: dict[str, Any] = Field(default_factory=dict)
 
 
 class _SubmitBody(Body):
     product: str
     rows: list[dict[str, Any]] = Field(default_factory=list)
     csv: str = ""
-    format: Literal["csv", "json", "jsonl"] = "csv"
-    callback: _Callback = _Callback()
     idempotency_key: str = ""
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    priority: Annotated[WholeNumber, Field(ge=-1000, le=1000)] = 0
     file_name: str = ""
 
 
@@ -82,29 +65,22 @@ def read_submission(body: object) -> Submission:
     """
     Read the body of a submit.
 
-    :raises ApiError: if it makes no sense, or asks for what the sandbox does not imitate.
+    :raises ApiError: if it is not valid, or uses what the sandbox does not imitate.
     """
     fields = check_body(_SubmitBody, body)
-    source = _refuse_what_is_not_imitated(body if isinstance(body, dict) else {})
-    # A callback is noted but never made: what it looks like is documented nowhere.
-    called_back = fields.callback.url
-    if called_back:
-        refuse_private_address("callback.url", called_back)
+    source = _choose_source(body if isinstance(body, dict) else {})
     return Submission(
         product_name=fields.product,
         product=find_product(fields.product),
-        rows=_not_empty(fields.rows if source == "rows" else read_csv(fields.csv), source),
+        rows=_not_empty(fields.rows if source == "rows" else _read_csv(fields.csv), source),
         idempotency_key=fields.idempotency_key or None,
         file_name=fields.file_name or None,
-        callback_url=called_back or None,
-        callback_event=next(iter(fields.callback.events), "completed") if called_back else None,
-        priority=fields.priority,
     )
 
 
 def find_product(name: str) -> Product:
     """
-    Find a product by a name it has in bulk jobs.
+    Find a product by one of its names in bulk jobs.
 
     :raises ApiError: if the sandbox does not sell it.
     """
@@ -114,12 +90,10 @@ def find_product(name: str) -> Product:
     return BULK_PRODUCTS[name]
 
 
-def _refuse_what_is_not_imitated(body: dict[str, Any]) -> str:
+def _choose_source(body: dict[str, Any]) -> str:
     given = [name for name in SOURCES if name in body]
     if len(given) != 1:
         raise ApiError(validation_error(f"Exactly one of {', '.join(SOURCES)} is needed.", *(given or SOURCES)))
-    if "fileUrl" in body:
-        refuse_private_address("fileUrl", body["fileUrl"])
     for name, sentence in NOT_IMITATED.items():
         if name in body:
             raise ApiError(validation_error(sentence, name))
@@ -130,3 +104,18 @@ def _not_empty(rows: list[Row], source: str) -> list[Row]:
     if not rows:
         raise ApiError(validation_error(f"{source} has no rows.", source))
     return rows
+
+
+def _read_csv(text: str) -> list[Row]:
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    try:
+        # A line may have fewer cells than the header; the rest are missing, not empty.
+        return [{name: cell for name, cell in _named(row).items() if cell is not None} for row in reader]
+    except (csv.Error, ValueError) as error:
+        raise ApiError(validation_error(f"csv, line {reader.reader.line_num}: {error}.", "csv")) from error
+
+
+def _named(row: dict[str | None, object]) -> dict[str, object]:
+    if None in row:
+        raise ValueError("more cells than the first line has names")
+    return {str(name): cell for name, cell in row.items()}

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from airflow_provider_leadmagic.__main__ import main
-from airflow_provider_leadmagic.cli import credits, definition, sandbox, usage
+from airflow_provider_leadmagic.cli import credits, definition, usage
 from airflow_provider_leadmagic.get_provider_info import get_provider_info
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.sandbox import command as console_script
@@ -32,7 +32,7 @@ def options_of(mocker):
     """Give a function that tells what a command is called with on our command line."""
 
     def options_of(line):
-        module = {"credits": credits, "usage": usage, "sandbox": sandbox}[line[0]]
+        module = {"credits": credits, "usage": usage, "sandbox": console_script}[line[0]]
         called = mocker.patch.object(module, line[0])
         main(line)
         return {name: value for name, value in vars(called.call_args.args[0]).items() if name != "func"}
@@ -85,5 +85,5 @@ def test_the_definition_loads_nothing_of_what_the_commands_need():
     assert added <= {
         "airflow_provider_leadmagic",
         *(f"airflow_provider_leadmagic.cli{name}" for name in ("", ".definition")),
-        *(f"airflow_provider_leadmagic.sandbox{name}" for name in ("", ".command", ".account", ".extra")),
+        *(f"airflow_provider_leadmagic.sandbox{name}" for name in ("", ".command", ".account")),
     }

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+@pytest.fixture
+def call(leadmagic_sandbox: Sandbox, session: requests.Session) -> Callable[..., requests.Response]:
+    """Call the sandbox with its key, over a real socket."""
+
+    def call(method: str, path: str, **options: Any) -> requests.Response:
+        options.setdefault("headers", {"X-API-Key": leadmagic_sandbox.api_key})
+        options.setdefault("allow_redirects", False)
+        options.setdefault("timeout", 5)
+        return session.request(method, leadmagic_sandbox.url + path, **options)
+
+    return call
+
+
+@pytest.fixture
+def balance(call: Callable[..., requests.Response]) -> Callable[[], dict[str, Any]]:
+    """Read the balance as a client does."""
+    return lambda: call("GET", "/v1/credits").json()
+
+
+@pytest.fixture
+def find_email(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+    """Buy one email for one credit."""
+
+    def find_email(domain: str = "example.com") -> requests.Response:
+        return call("POST", "/v1/people/email-finder", json={"full_name": "Jane Doe", "domain": domain})
+
+    return find_email
+
+
+@pytest.fixture
+def submit(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+    """Submit a bulk job: a number of rows of one credit each, or the given rows."""
+
+    def submit(rows: int | list[Any] = 3, product: str = "email_finder", **fields: Any) -> requests.Response:
+        if isinstance(rows, int):
+            rows = [{"full_name": f"Lead {row}", "domain": "example.com"} for row in range(rows)]
+        return call("POST", "/bulk/submit", json={"product": product, "rows": rows, **fields})
+
+    return submit
+
+
+@pytest.fixture
+def read_job(call: Callable[..., requests.Response]) -> Callable[..., Any]:
+    """Read a bulk job as a client does, or a path below it."""
+    return lambda job_id, below="", **parameters: call("GET", f"/bulk/jobs/{job_id}{below}", params=parameters).json()
+
+
+@pytest.fixture
+def change_job(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+    """Resume a bulk job, for example."""
+    return lambda job_id, change, body=None: call("POST", f"/bulk/jobs/{job_id}/{change}", json=body)
+
+
+@pytest.fixture
+def control(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+    """Use a control, without a key."""
+
+    def control(method: str, name: str, body: Any = None) -> requests.Response:
+        return call(method, f"/_sandbox/{name}", json=body, headers={})
+
+    return control

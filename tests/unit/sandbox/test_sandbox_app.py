@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+import pytest
+
+from airflow_provider_leadmagic.sandbox.app import create_app
+from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+from airflow_provider_leadmagic.sandbox.server import SandboxServer
+from airflow_provider_leadmagic.sandbox.state import SandboxState
+
+PROBLEM = "application/problem+json"
+
+
+@pytest.mark.parametrize("name", ["X-API-Key", "x-api-key", "X-Api-KEY"])
+def test_the_name_of_the_key_header_is_not_case_sensitive(leadmagic_sandbox, call, name):
+    assert call("GET", "/v1/credits", headers={name: leadmagic_sandbox.api_key}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/credits",
+        "/v1/people/email-finder",
+        "/v1/analytics/usage",
+        "/bulk/jobs",
+        "/no/such/path",
+        "/docs",
+        "/_sandbox",
+    ],
+)
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "missing_authentication"),
+        ({"X-API-Key": ""}, "missing_authentication"),
+        ({"Authorization": "Bearer sandbox-key-for-tests"}, "missing_authentication"),
+        ({"X-API-Key": "wrong"}, "invalid_api_key"),
+        ({"X-API-Key": "schlüssel".encode("latin-1")}, "invalid_api_key"),
+    ],
+)
+def test_without_a_valid_key_every_path_returns_401_before_routing(call, path, headers, code):
+    response = call("POST", path, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["Content-Type"] == PROBLEM
+    assert response.json()["errors"][0]["code"] == code
+    assert "X-Credits-Remaining" not in response.headers
+
+
+def test_a_sandbox_accepts_the_key_it_was_given(session):
+    with Sandbox(api_key="another-key") as sandbox:
+        statuses = [
+            session.get(f"{sandbox.url}/v1/credits", headers={"X-API-Key": key}, timeout=2).status_code
+            for key in ("another-key", "sandbox-key-for-tests")
+        ]
+    assert statuses == [200, 401]
+
+
+def test_an_unknown_path_is_not_found(call):
+    response = call("GET", "/v1/credits/")
+    assert (response.status_code, response.headers["Content-Type"]) == (404, PROBLEM)
+    assert response.json()["errors"][0]["code"] == "resource_not_found"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("PUT", "/v1/credits", "GET"), ("GET", "/v1/people/email-finder", "POST"), ("GET", "/v1/credits/refresh", "POST")],
+)
+def test_a_wrong_method_gets_405_and_the_allowed_method(call, method, path, allowed):
+    response = call(method, path)
+    assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+    assert response.headers["Content-Type"] == PROBLEM
+
+
+def test_an_error_body_has_the_fields_of_the_contract(call):
+    body = call("GET", "/nowhere").json()
+    assert body["success"] is False
+    assert body["errors"][0].keys() >= {"type", "title", "status", "code", "docs"}
+    assert body["errors"][0]["type"] == "https://api.leadmagic.io/errors/resource_not_found"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["meta"]["timestamp"])
+
+
+def test_every_response_has_its_own_request_id_also_in_its_error_body(call):
+    first, second = call("GET", "/nowhere"), call("GET", "/nowhere")
+    for response in (first, second):
+        assert UUID(response.headers["X-Request-Id"]) == UUID(response.json()["meta"]["request_id"])
+    assert first.headers["X-Request-Id"] != second.headers["X-Request-Id"]
+
+
+def test_a_bug_in_the_sandbox_is_a_500_in_the_usual_body_and_is_logged(session, caplog):
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    app = create_app(SandboxState())
+    app.add_api_route("/broken", broken)
+    server = SandboxServer(app)
+    server.start()
+    url = f"http://127.0.0.1:{server.port}/broken"
+    response = session.get(url, headers={"X-API-Key": "sandbox-key-for-tests"}, timeout=2)
+    server.stop()
+    assert (response.status_code, response.headers["Content-Type"]) == (500, PROBLEM)
+    assert response.json()["errors"][0]["code"] == "INTERNAL_ERROR"
+    assert response.headers["X-Credits-Remaining"] == "1000.00"
+    assert "a bug" in caplog.text
