@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from airflow_provider_leadmagic.cli.definition import COMMANDS  # loads Airflow, which may fail
+    from airflow_provider_leadmagic.cli.commands import COMMANDS  # loads Airflow, which may fail
 
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_leadmagic")
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -48,7 +48,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors.credits")],
         "triggers": [_modules("triggers.bulk", "triggers.credits")],
         "connection-types": [CONNECTION_TYPE],
-        "cli": ["airflow_provider_leadmagic.cli.definition.get_leadmagic_cli_commands"],
+        "cli": ["airflow_provider_leadmagic.cli.commands.get_leadmagic_cli_commands"],
         "extra-links": [
             f"airflow_provider_leadmagic.links.{name}" for name in ("LeadMagicBillingLink", "LeadMagicUsageLink")
         ],

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.jobs import BulkJob
+from airflow_provider_leadmagic.decisions.events import error_event, error_from_event
+from airflow_provider_leadmagic.decisions.gate import requested_wait
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicNotFoundError, LeadMagicTimeoutError
-from airflow_provider_leadmagic.gate import error_event, error_from_event, requested_wait
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from airflow_provider_leadmagic.api.analytics import MAX_DAYS, checked_days
-from airflow_provider_leadmagic.api.models import format_credits, rounded_down
-from airflow_provider_leadmagic.api.text import shown
-from airflow_provider_leadmagic.cli.command import MAX_TRIES, command
+from airflow_provider_leadmagic.api.models import format_credits, is_finite, rounded_down
+from airflow_provider_leadmagic.api.text import clean, shown
+from airflow_provider_leadmagic.cli.command import MAX_TRIES, command, write, write_json
 from airflow_provider_leadmagic.cli.errors import fail
-from airflow_provider_leadmagic.cli.output import write, write_json
-from airflow_provider_leadmagic.cli.usage_table import usage_table
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
 
     from airflow_provider_leadmagic.client import LeadMagicClient
 
@@ -59,3 +63,55 @@ def _describe_runway(client: LeadMagicClient) -> str:
         f"{spendable}: enough for {rounded_down(runway.days_left, 1):,.1f} days{until}, "
         f"at the last {RUNWAY_DAYS} days' {format_credits(runway.pace)} a day."
     )
+
+
+COLUMNS = {"Requests": "total_requests", "Chargeable": "chargeable_requests", "Credits": "total_credits"}
+UNKNOWN = "-"
+
+
+def usage_table(usage: dict[str, Any]) -> Table:
+    """
+    Lay out a row for each day, oldest first, with a bar for its credits, and the totals below.
+
+    :param usage: LeadMagic's object.
+    """
+    summary = usage.get("summary")
+    totals = _cells(summary if isinstance(summary, dict) else {})
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_footer=True)
+    table.add_column("Date", "Total", no_wrap=True)
+    for title, total in zip(COLUMNS, totals, strict=True):
+        table.add_column(title, total, justify="right", no_wrap=True, max_width=20)
+    table.add_column(max_width=40)  # the only one that gives way where the terminal is narrow
+    _add_days(table, sorted(_days(usage), key=_date))
+    return table
+
+
+def _days(usage: dict[str, Any]) -> list[dict[str, Any]]:
+    daily = usage.get("daily")
+    return [day for day in daily if isinstance(day, dict)] if isinstance(daily, list) else []
+
+
+def _add_days(table: Table, days: Sequence[dict[str, Any]]) -> None:
+    spent = [float(_number(day.get(COLUMNS["Credits"])) or 0) for day in days]
+    peak = max([*spent, 0]) or 1
+    for day, credits in zip(days, spent, strict=True):
+        table.add_row(_date(day), *_cells(day), ProgressBar(total=1, completed=credits / peak))
+
+
+def _date(day: dict[str, Any]) -> str:
+    return (clean(day.get("date")) or UNKNOWN)[: len("2026-01-31")]
+
+
+def _cells(source: dict[str, Any]) -> list[str]:
+    numbers = [_number(source.get(field)) for field in COLUMNS.values()]
+    return [UNKNOWN if number is None else format_credits(number) for number in numbers]
+
+
+def _number(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if is_finite(number) else None

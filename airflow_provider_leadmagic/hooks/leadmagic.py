@@ -29,7 +29,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
 )
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
-from airflow_provider_leadmagic.metrics import BalanceMetrics
+from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

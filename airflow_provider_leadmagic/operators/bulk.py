@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow_provider_leadmagic.api.validation import check_choice, check_flag, check_seconds
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import BaseOperator, conf, path_text
+from airflow_provider_leadmagic.decisions.events import report_from
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.gate import report_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from airflow_provider_leadmagic.bulk.record import JobRecord
-    from airflow_provider_leadmagic.bulk_run import BulkRun
-    from airflow_provider_leadmagic.bulk_waiting import Wait
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Context, ObjectStoragePath
+    from airflow_provider_leadmagic.operators._bulk_run import BulkRun
+    from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 OnInsufficient = Literal["wait", "fail"]
 #: Seconds.
@@ -246,8 +246,8 @@ class BulkEnrichmentOperator(BaseOperator):
         return next((job.job_id for job in jobs if is_order(job.file_name, str(self._order_key))), None)
 
     def _run(self, context: Context, deadline: float) -> BulkRun:
-        from airflow_provider_leadmagic.bulk_run import BulkRun
-        from airflow_provider_leadmagic.bulk_waiting import TriggererWait, WorkerWait
+        from airflow_provider_leadmagic.operators._bulk_run import BulkRun
+        from airflow_provider_leadmagic.operators._bulk_waiting import TriggererWait, WorkerWait
 
         wait: Wait = WorkerWait(self.log, self.leadmagic_conn_id, self.poll_interval, deadline)
         if self.deferrable:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow_provider_leadmagic.api.models import format_credits, parse_amount
 from airflow_provider_leadmagic.api.validation import check_choice, check_flag
 from airflow_provider_leadmagic.compat.imports import XCOM_RETURN_KEY, AirflowSkipException, BaseOperator, context_merge
-from airflow_provider_leadmagic.credit_check import CreditCheck
+from airflow_provider_leadmagic.decisions.check import CreditCheck
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 

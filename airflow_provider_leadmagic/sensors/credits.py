@@ -19,14 +19,14 @@ from airflow_provider_leadmagic.compat.imports import (
     conf,
 )
 from airflow_provider_leadmagic.compat.task_state import first_reschedule
-from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.gate import (
+from airflow_provider_leadmagic.decisions.events import report_from
+from airflow_provider_leadmagic.decisions.gate import (
     gate_opens,
-    report_from,
     requested_wait,
     tolerate_failed_look,
     warn_of_short_interval,
 )
+from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
+from airflow_provider_leadmagic.decisions.gate import LONGEST_REQUESTED_WAIT, requested_wait
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.gate import LONGEST_REQUESTED_WAIT, requested_wait
 from airflow_provider_leadmagic.triggers.look_client import client_for_one_look
 
 if TYPE_CHECKING:

@@ -10,16 +10,17 @@ from airflow.triggers.base import TriggerEvent
 from airflow_provider_leadmagic.api.models import parse_credits
 from airflow_provider_leadmagic.api.validation import check_flag, check_seconds, check_text
 from airflow_provider_leadmagic.compat.task_state import asset_state_store
-from airflow_provider_leadmagic.crossing import Crossing, Direction
-from airflow_provider_leadmagic.gate import (
-    error_event,
-    gate_opens,
-    open_event,
-    tolerate_failed_look,
-    warn_of_short_interval,
+from airflow_provider_leadmagic.decisions.crossing import (
+    Crossing,
+    Direction,
+    crossing_event,
+    tell_change,
+    tell_failed_look,
+    tell_lost_memory,
 )
+from airflow_provider_leadmagic.decisions.events import error_event, open_event
+from airflow_provider_leadmagic.decisions.gate import gate_opens, tolerate_failed_look, warn_of_short_interval
 from airflow_provider_leadmagic.triggers.balance_trigger import BalanceTrigger
-from airflow_provider_leadmagic.watch import crossing_event, tell_change, tell_failed_look, tell_lost_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator

@@ -7,8 +7,8 @@ from email.utils import formatdate
 
 import pytest
 
+from airflow_provider_leadmagic.decisions.gate import LONGEST_REQUESTED_WAIT, requested_wait
 from airflow_provider_leadmagic.exceptions import LeadMagicRateLimitError, LeadMagicServerError
-from airflow_provider_leadmagic.gate import LONGEST_REQUESTED_WAIT, requested_wait
 from tests.support.raw_server import saying
 from tests.support.responses import sized
 

@@ -24,12 +24,12 @@ from airflow_provider_leadmagic.api.models import (
 from airflow_provider_leadmagic.api.response import Answer
 from airflow_provider_leadmagic.api.text import clean
 from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.decisions.events import error_event, error_from_event
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicError,
     LeadMagicResponseError,
 )
-from airflow_provider_leadmagic.gate import error_event, error_from_event
 from tests.support.raw_server import RawServer
 from tests.support.responses import JSON, WHOLE, sized
 

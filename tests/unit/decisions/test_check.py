@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
-from airflow_provider_leadmagic.credit_check import CreditCheck
+from airflow_provider_leadmagic.decisions.check import CreditCheck
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HAS_50 = "Connection 'lead' can spend 50 credits"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_leadmagic.api.models import CreditBalance
-from airflow_provider_leadmagic.crossing import Crossing
+from airflow_provider_leadmagic.decisions.crossing import Crossing
 
 
 def seen(credits_: float | str, **fields: Any) -> CreditBalance:

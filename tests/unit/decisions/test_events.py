@@ -10,8 +10,8 @@ import pytest
 
 from airflow_provider_leadmagic import exceptions
 from airflow_provider_leadmagic.api.models import CreditBalance
+from airflow_provider_leadmagic.decisions.events import error_event, open_event, report_from
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.gate import error_event, open_event, report_from
 
 SEEN_AT = datetime(2026, 11, 22, 2, 0, 3, tzinfo=UTC)
 BALANCE = CreditBalance(Decimal("1979.15"), SEEN_AT, True, Decimal("0.15"), Decimal(1979), "late", "plan")

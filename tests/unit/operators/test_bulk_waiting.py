@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_leadmagic import bulk_waiting
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.bulk.record import JobRecord
 from airflow_provider_leadmagic.bulk.watch import JobWatch
-from airflow_provider_leadmagic.bulk_waiting import TriggererWait, WorkerWait
 from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.decisions.events import open_event
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError
-from airflow_provider_leadmagic.gate import open_event
+from airflow_provider_leadmagic.operators import _bulk_waiting as bulk_waiting
+from airflow_provider_leadmagic.operators._bulk_waiting import TriggererWait, WorkerWait
 from tests.support.bulk_task_runner import TaskInstance
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.exceptions import LeadMagicServerError
-from airflow_provider_leadmagic.metrics import BalanceMetrics
+from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics
 from tests.support.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ QUERIES: list[str] = [target["expr"] for panel in PANELS for target in panel["ta
 @pytest.fixture
 def sent(mocker: MockerFixture) -> dict[str, set[str]]:
     """Give the tags of every metric by its name in Prometheus; a counter has two names."""
-    stats = mocker.patch("airflow_provider_leadmagic.metrics.Stats")
+    stats = mocker.patch("airflow_provider_leadmagic.hooks.metrics.Stats")
     metrics = BalanceMetrics("main")
     metrics.seen(CreditBalance(credits=Decimal(1000), observed_at=datetime.now(UTC)))
     metrics.failed(LeadMagicServerError("LeadMagic answered 503"))

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from, timed_out
+from airflow_provider_leadmagic.decisions.gate import gate_opens, requested_wait, tolerate_failed_look
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.gate import gate_opens, requested_wait, tolerate_failed_look
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from airflow_provider_leadmagic.__main__ import main
-from airflow_provider_leadmagic.cli import credits, definition, usage
+from airflow_provider_leadmagic.cli import commands, credits, usage
 from airflow_provider_leadmagic.get_provider_info import get_provider_info
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.sandbox import command as console_script
@@ -64,8 +64,8 @@ def test_the_sandbox_takes_what_its_console_script_takes(options_of, mocker, lin
 
 def test_airflow_is_told_where_the_commands_are():
     [path] = get_provider_info()["cli"]
-    assert path == f"{definition.__name__}.{definition.get_leadmagic_cli_commands.__name__}"
-    [group] = definition.get_leadmagic_cli_commands()
+    assert path == f"{commands.__name__}.{commands.get_leadmagic_cli_commands.__name__}"
+    [group] = commands.get_leadmagic_cli_commands()
     assert (group.name, [command.name for command in group.subcommands]) == (
         "leadmagic",
         ["credits", "usage", "sandbox"],
@@ -77,13 +77,13 @@ def test_the_definition_loads_nothing_of_what_the_commands_need():
     """Airflow imports it each time ``airflow`` is called."""
     code = (
         "import sys; from airflow.cli import cli_config; before = set(sys.modules); "
-        "import airflow_provider_leadmagic.cli.definition; "
+        "import airflow_provider_leadmagic.cli.commands; "
         "print(*sorted(name for name in set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     added = {name for name in done.stdout.split() if name.split(".")[0] not in sys.stdlib_module_names}
     assert added <= {
         "airflow_provider_leadmagic",
-        *(f"airflow_provider_leadmagic.cli{name}" for name in ("", ".definition")),
+        *(f"airflow_provider_leadmagic.cli{name}" for name in ("", ".commands")),
         *(f"airflow_provider_leadmagic.sandbox{name}" for name in ("", ".command", ".account")),
     }

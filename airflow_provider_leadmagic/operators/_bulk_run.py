@@ -17,15 +17,15 @@ from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.compat.task_state import task_state_store
+from airflow_provider_leadmagic.decisions.gate import gate_opens
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError, LeadMagicError
-from airflow_provider_leadmagic.gate import gate_opens
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.jobs import BulkJob
-    from airflow_provider_leadmagic.bulk_waiting import Wait
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Context
+    from airflow_provider_leadmagic.operators._bulk_waiting import Wait
     from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
 
