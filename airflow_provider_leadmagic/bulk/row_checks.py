@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.text import shown
-from airflow_provider_leadmagic.bulk.digest import RowsDigest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_leadmagic.api.products import Product
     from airflow_provider_leadmagic.bulk.rows import RowSource
+
+
+class RowsDigest:
+    """
+    Takes in row after row.
+
+    :param product: What they are looked up for.
+    """
+
+    def __init__(self, product: str) -> None:
+        self._hash = hashlib.sha256(product.encode())
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """
+        Take in the next row.
+
+        :param row: The row; the order of its columns does not matter.
+        """
+        self._hash.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+
+    def text(self) -> str:
+        """Tell the digest of the rows so far."""
+        return self._hash.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -21,7 +46,7 @@ class RowSummary:
 
     :param count: How many there are.
     :param columns: What each of them has.
-    :param digest: Tells them from others (see :class:`~airflow_provider_leadmagic.bulk.digest.RowsDigest`).
+    :param digest: Tells them from others (see :class:`~airflow_provider_leadmagic.bulk.row_checks.RowsDigest`).
     """
 
     count: int

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.models import json_number, parse_credits
 from airflow_provider_leadmagic.api.products import find_bulk_product
-from airflow_provider_leadmagic.bulk.files import ResultFiles
-from airflow_provider_leadmagic.bulk.joining import EarlierTries
-from airflow_provider_leadmagic.bulk.order import BulkOrder
-from airflow_provider_leadmagic.bulk.record import JobRecord
+from airflow_provider_leadmagic.bulk.output import ResultFiles
+from airflow_provider_leadmagic.bulk.previous_attempts import EarlierTries, JobRecord
+from airflow_provider_leadmagic.bulk.progress import JobWatch, job_from
 from airflow_provider_leadmagic.bulk.results import write_results
 from airflow_provider_leadmagic.bulk.row_checks import check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
-from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from
+from airflow_provider_leadmagic.bulk.submission import BulkOrder
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.compat.task_state import task_state_store
 from airflow_provider_leadmagic.decisions.gate import gate_opens

@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from airflow_provider_leadmagic.bulk.watch import JobWatch, job_from, timed_out
+from airflow_provider_leadmagic.bulk.progress import JobWatch, job_from, timed_out
 from airflow_provider_leadmagic.decisions.gate import gate_opens, requested_wait, tolerate_failed_look
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_provider_leadmagic.api.jobs import BulkJob
-    from airflow_provider_leadmagic.bulk.record import JobRecord
+    from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
     from airflow_provider_leadmagic.compat.imports import Log
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
-    from airflow_provider_leadmagic.bulk.record import JobRecord
+    from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Context, ObjectStoragePath
     from airflow_provider_leadmagic.operators._bulk_run import BulkRun
@@ -171,7 +171,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param record: The job that was ordered.
         :param deadline: Unix time at which waiting ends.
         """
-        from airflow_provider_leadmagic.bulk.watch import job_from
+        from airflow_provider_leadmagic.bulk.progress import job_from
 
         job = job_from(event)
         # As the trigger said; but Airflow keeps the log of one trigger for each try, and drops those before it.
@@ -181,7 +181,7 @@ class BulkEnrichmentOperator(BaseOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from a deferral; the end of its time is ours, whatever Airflow makes of it."""
         if next_method == deferral.FAILED:
-            from airflow_provider_leadmagic.bulk.watch import timed_out
+            from airflow_provider_leadmagic.bulk.progress import timed_out
 
             failure = next_kwargs or {}
             raise timed_out() if deferral.is_timeout(failure) else deferral.trigger_error(self.log, failure)
@@ -221,7 +221,7 @@ class BulkEnrichmentOperator(BaseOperator):
         canceling.join(timeout=ON_KILL_PATIENCE)
 
     def _cancel_if_task_is_over(self) -> None:
-        from airflow_provider_leadmagic.bulk.watch import cancel
+        from airflow_provider_leadmagic.bulk.progress import cancel
         from airflow_provider_leadmagic.compat.task_state import OVER, state_of
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
@@ -240,7 +240,7 @@ class BulkEnrichmentOperator(BaseOperator):
 
     def _find_order(self, client: LeadMagicClient) -> str | None:
         """Find a job that LeadMagic has taken, but whose id has not arrived."""
-        from airflow_provider_leadmagic.bulk.job_name import is_order
+        from airflow_provider_leadmagic.bulk.submission import is_order
 
         jobs = islice(client.list_bulk_jobs(), NEWEST_JOBS)
         return next((job.job_id for job in jobs if is_order(job.file_name, str(self._order_key))), None)
@@ -265,6 +265,6 @@ def _seconds(length: timedelta | float) -> float:
 
 
 def _record(fields: Mapping[str, str] | None) -> JobRecord:
-    from airflow_provider_leadmagic.bulk.record import JobRecord
+    from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
 
     return JobRecord.from_json(fields or {})

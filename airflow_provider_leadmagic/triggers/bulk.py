@@ -16,7 +16,7 @@ from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from airflow_provider_leadmagic.bulk.watch import JobWatch
+    from airflow_provider_leadmagic.bulk.progress import JobWatch
 
 
 class _HoldsJob(BaseTrigger):
@@ -36,7 +36,7 @@ class _HoldsJob(BaseTrigger):
         """Cancel the job, if the task is over."""
         if not await self._is_task_over():
             return
-        from airflow_provider_leadmagic.bulk.watch import cancel
+        from airflow_provider_leadmagic.bulk.progress import cancel
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         with await LeadMagicHook(self.leadmagic_conn_id).aget_conn() as client:
@@ -109,7 +109,7 @@ class BulkJobTrigger(_HoldsJob):
             yield TriggerEvent(await self._first_event())  # type: ignore[no-untyped-call]
 
     async def _first_event(self) -> dict[str, Any]:
-        from airflow_provider_leadmagic.bulk.watch import JobWatch
+        from airflow_provider_leadmagic.bulk.progress import JobWatch
 
         watch = JobWatch(self.log, self.job_id, report_pause=self.report_pause)
         watch.requested_wait = self.not_before - time.time()
@@ -120,7 +120,7 @@ class BulkJobTrigger(_HoldsJob):
                 return event
 
     async def _look(self, watch: JobWatch) -> dict[str, Any] | None:
-        from airflow_provider_leadmagic.triggers.look_client import client_for_one_look
+        from airflow_provider_leadmagic.triggers.shared_poll import client_for_one_look
 
         try:
             client = await client_for_one_look(self.leadmagic_conn_id)

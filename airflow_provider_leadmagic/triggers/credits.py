@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_leadmagic.api.models import parse_credits
 from airflow_provider_leadmagic.api.validation import check_flag, check_seconds, check_text
+from airflow_provider_leadmagic.compat.imports import BaseEventTrigger
 from airflow_provider_leadmagic.compat.task_state import asset_state_store
 from airflow_provider_leadmagic.decisions.crossing import (
     Crossing,
@@ -20,15 +23,75 @@ from airflow_provider_leadmagic.decisions.crossing import (
 )
 from airflow_provider_leadmagic.decisions.events import error_event, open_event
 from airflow_provider_leadmagic.decisions.gate import gate_opens, tolerate_failed_look, warn_of_short_interval
-from airflow_provider_leadmagic.triggers.balance_trigger import BalanceTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Hashable
     from decimal import Decimal
 
     from airflow_provider_leadmagic.api.models import CreditBalance
-    from airflow_provider_leadmagic.triggers.armed_flag import ArmedFlag
-    from airflow_provider_leadmagic.triggers.balance_poll import Look
+    from airflow_provider_leadmagic.compat.task_state import AssetStateStore
+    from airflow_provider_leadmagic.triggers.shared_poll import Look
+
+
+class BalanceTrigger(BaseEventTrigger):
+    """
+    Shares one poll with all its kind: on one connection and interval they hear the same looks.
+
+    Only event triggers may share a poll (Airflow 3.3+), so this is one, also where it serves deferred tasks. On older
+    Airflow each trigger runs by itself, and they share the looks through
+    :mod:`~airflow_provider_leadmagic.triggers.shared_poll`.
+
+    :param leadmagic_conn_id: The connection.
+    :param poke_interval: Seconds between two looks.
+    :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
+    :param not_before: Unix time before which not to look, because LeadMagic said so.
+    """
+
+    def __init__(self, leadmagic_conn_id: str, poke_interval: float, refresh: bool, not_before: float = 0.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.leadmagic_conn_id = leadmagic_conn_id
+        self.poke_interval = poke_interval
+        self.refresh = refresh
+        self.not_before = not_before
+
+    def shared_stream_key(self) -> Hashable:
+        """Name the poll this trigger can share: with others that may look no earlier than it may."""
+        return ("leadmagic-credits", self.leadmagic_conn_id, self.poke_interval, self.refresh, self.not_before)
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Look, None]:
+        """
+        Poll the balance.
+
+        :param kwargs: Arguments of one of the triggers that share the poll, of whichever class.
+        """
+        # Imported here because it brings the HTTP client, which a DAG file that names this trigger has no use for.
+        from airflow_provider_leadmagic.triggers.shared_poll import watch_balance
+
+        conn_id, interval = kwargs["leadmagic_conn_id"], kwargs["poke_interval"]
+        times = {name: kwargs.get(name, 0.0) for name in ("not_before", "waiting_since")}
+        looks = watch_balance(conn_id, interval, refresh=kwargs["refresh"], **times)
+        async with aclosing(looks):
+            async for look in looks:
+                yield look
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
+        """
+        Turn looks into events.
+
+        :param shared_stream: What :meth:`open_shared_stream` yields.
+        """
+        raise NotImplementedError
+        yield
+
+    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
+        """Work without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
+        async with aclosing(self.open_shared_stream(self.serialize()[1])) as looks:
+            async for event in self.filter_shared_stream(looks):
+                yield event
+
+    def _path(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
 
 
 class SufficientCreditsTrigger(BalanceTrigger):
@@ -76,7 +139,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
 
         :param shared_stream: What :meth:`open_shared_stream` yields.
         """
-        from airflow_provider_leadmagic.triggers.turns import my_turn
+        from airflow_provider_leadmagic.triggers.shared_poll import my_turn
 
         async for look in shared_stream:
             fresh = await self._fresh_enough(look)
@@ -88,7 +151,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
 
     async def _fresh_enough(self, look: Look) -> Look:
         """Look again before a gate opens by an old look."""
-        from airflow_provider_leadmagic.triggers.balance_poll import OLDEST_TO_OPEN, take_look
+        from airflow_provider_leadmagic.triggers.shared_poll import OLDEST_TO_OPEN, take_look
 
         if look.balance and look.balance.covers(self._minimum) and look.age > OLDEST_TO_OPEN:
             return await take_look(self.leadmagic_conn_id, OLDEST_TO_OPEN, refresh=self.refresh)
@@ -167,7 +230,7 @@ class CreditsCrossingTrigger(BalanceTrigger):
 
         :param shared_stream: What :meth:`open_shared_stream` yields.
         """
-        from airflow_provider_leadmagic.triggers.balance_poll import is_news
+        from airflow_provider_leadmagic.triggers.shared_poll import is_news
 
         warn_of_short_interval(self.log, self.poke_interval)
         flag = self._armed_flag()
@@ -179,7 +242,7 @@ class CreditsCrossingTrigger(BalanceTrigger):
                 tell_failed_look(self.log, look.error, look.failures, self.leadmagic_conn_id)
 
     async def _looks(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[Look, None]:
-        from airflow_provider_leadmagic.triggers.balance_poll import OLDEST_TO_OPEN, take_look
+        from airflow_provider_leadmagic.triggers.shared_poll import OLDEST_TO_OPEN, take_look
 
         # A gate has looked before it defers. A watcher has not, and would take a top-up within its first interval
         # for the level it starts from.
@@ -189,7 +252,6 @@ class CreditsCrossingTrigger(BalanceTrigger):
             yield look
 
     def _armed_flag(self) -> ArmedFlag:
-        from airflow_provider_leadmagic.triggers.armed_flag import ArmedFlag
 
         line = self.crossing
         numbers = f"{float(line.minimum_credits)} {float(line.hysteresis)}"
@@ -209,3 +271,50 @@ class CreditsCrossingTrigger(BalanceTrigger):
             state = "fires" if crosses else "armed" if is_armed else "not armed, as the balance is there already"
             tell_change(self.log, state, balance, self.crossing, self.leadmagic_conn_id)
         return crosses
+
+
+log = logging.getLogger(__name__)
+
+_ARMED, _DISARMED = "armed", "disarmed"
+
+
+class ArmedFlag:
+    """
+    The flag, in the asset's state store where there is one, else in memory only.
+
+    :param store: The store; None before Airflow 3.3.
+    :param key: Name of the flag in it.
+    """
+
+    def __init__(self, store: AssetStateStore | None, key: str) -> None:
+        self._store = store
+        self._key = key
+        self._armed: bool | None = None
+        self._is_read = False
+
+    async def read(self) -> bool | None:
+        """Return the flag; None if nothing is known. Raises what the store raises."""
+        if not self._is_read:
+            self._armed = await self._load()
+            self._is_read = True
+        return self._armed
+
+    async def write(self, armed: bool) -> None:
+        """Set the flag. Raises what the store raises, and is then as it was."""
+        if self._store and armed != self._armed:
+            await self._store.aset(self._key, _ARMED if armed else _DISARMED)
+        self._armed, self._is_read = armed, True
+
+    async def _load(self) -> bool | None:
+        if self._store is None:
+            return None
+        try:
+            saved = await self._store.aget(self._key)
+        except ValueError as error:
+            if type(error) is not ValueError:  # but one of its kind, such as unreadable JSON
+                raise
+            # Equal triggers are one to Airflow, and a store that belongs to several assets can be asked for none.
+            log.warning("Two assets have equal LeadMagic watchers: Airflow keeps no state for these over a restart.")
+            self._store = None
+            return None
+        return saved == _ARMED if saved in (_ARMED, _DISARMED) else None

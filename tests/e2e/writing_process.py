@@ -6,7 +6,7 @@ import json
 import sys
 import time
 
-from airflow_provider_leadmagic.bulk.files import ResultFiles
+from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.results import write_results
 from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.client import LeadMagicClient

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from airflow_provider_leadmagic.bulk.files import ResultFiles
+from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.rows import row_source
 
 COLUMNS = (["id", "found"], ["id", "error"])

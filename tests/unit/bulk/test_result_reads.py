@@ -8,8 +8,8 @@ from itertools import islice
 
 import pytest
 
-from airflow_provider_leadmagic.bulk.result_reads import read_results
-from airflow_provider_leadmagic.bulk.spool import Spool
+from airflow_provider_leadmagic.bulk.results import read_results
+from airflow_provider_leadmagic.bulk.sorting import Spool
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicNotFoundError,
     LeadMagicPermissionError,

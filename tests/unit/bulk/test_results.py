@@ -10,12 +10,11 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_leadmagic.api.products import find_product
-from airflow_provider_leadmagic.bulk.digest import RowsDigest
-from airflow_provider_leadmagic.bulk.files import ResultFiles
-from airflow_provider_leadmagic.bulk.job_name import job_name
+from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.results import WrittenRows, write_results
-from airflow_provider_leadmagic.bulk.row_checks import check_rows
+from airflow_provider_leadmagic.bulk.row_checks import RowsDigest, check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
+from airflow_provider_leadmagic.bulk.submission import job_name
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
 NAMES = ["Jane Doe", "notfound", "invalid", "Joe Doe", "Jim Doe", "invalid too"]

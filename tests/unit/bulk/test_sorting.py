@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_leadmagic.bulk.row_results import RowResult
-from airflow_provider_leadmagic.bulk.spool import Spool
+from airflow_provider_leadmagic.bulk.result_rows import RowResult
+from airflow_provider_leadmagic.bulk.sorting import Spool
 
 
 @pytest.fixture

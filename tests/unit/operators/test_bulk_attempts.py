@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_leadmagic.bulk.idempotency import idempotency_key
-from airflow_provider_leadmagic.bulk.order import BulkOrder
-from airflow_provider_leadmagic.bulk.record import JobRecord
-from airflow_provider_leadmagic.bulk.watch import JobWatch
+from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
+from airflow_provider_leadmagic.bulk.progress import JobWatch
+from airflow_provider_leadmagic.bulk.submission import BulkOrder, idempotency_key
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConnectionError,

@@ -13,8 +13,8 @@ import pytest
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_leadmagic.api.jobs import BulkJob
-from airflow_provider_leadmagic.bulk.record import JobRecord
-from airflow_provider_leadmagic.bulk.watch import JobWatch
+from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
+from airflow_provider_leadmagic.bulk.progress import JobWatch
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.exceptions import LeadMagicError

@@ -12,8 +12,8 @@ import pytest
 
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.api.models import CreditBalance
-from airflow_provider_leadmagic.bulk.record import JobRecord
-from airflow_provider_leadmagic.bulk.watch import JobWatch
+from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
+from airflow_provider_leadmagic.bulk.progress import JobWatch
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.decisions.events import open_event
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leadmagic.triggers.armed_flag import ArmedFlag
+from airflow_provider_leadmagic.triggers.credits import ArmedFlag
 
 
 class Store:

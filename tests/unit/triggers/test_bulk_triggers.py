@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.models.trigger import Trigger
 
-from airflow_provider_leadmagic.bulk.watch import job_from
+from airflow_provider_leadmagic.bulk.progress import job_from
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicAuthenticationError, LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.models.trigger import Trigger
 
-from airflow_provider_leadmagic.triggers import balance_poll
+from airflow_provider_leadmagic.triggers import shared_poll as balance_poll
 from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger, SufficientCreditsTrigger
 from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.waiting import until

@@ -12,7 +12,7 @@ from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
-from airflow_provider_leadmagic.triggers.balance_poll import take_look
+from airflow_provider_leadmagic.triggers.shared_poll import take_look
 from tests.support.sensor_runner import TaskInstance
 
 if TYPE_CHECKING:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.models import format_credits
-from airflow_provider_leadmagic.bulk.job_name import job_name
 from airflow_provider_leadmagic.exceptions import (
     CreditsLimitError,
     InsufficientCreditsError,
@@ -110,3 +111,64 @@ class BulkOrder:
             )
         name = job_name(idempotency_key, self.digest)
         return client.submit_bulk(self.product, self.source, idempotency_key=idempotency_key, file_name=name)
+
+
+def idempotency_key(task_instance: Any, max_tries: int | None = None) -> str:
+    """
+    Name the one bulk job that a task may order: the same for each of its tries, another after it was cleared.
+
+    Airflow raises ``max_tries`` when a person clears a task; a retry, a lost worker or triggerer leave it alone.
+    It may leave it alone, too, when a person clears a task while it runs: see :func:`successor`.
+
+    :param task_instance: The task instance.
+    :param max_tries: Its number at another time; by default that of now.
+    """
+    names = ("dag_id", "run_id", "task_id", "map_index")
+    tries = task_instance.max_tries if max_tries is None else max_tries
+    return _digest([*(getattr(task_instance, name) for name in names), tries])
+
+
+def successor(key: str, canceled_job_id: str) -> str:
+    """
+    Name the job to order in place of a canceled one.
+
+    :param key: The key the canceled job was ordered under.
+    :param canceled_job_id: Its id.
+    """
+    return _digest([key, canceled_job_id])
+
+
+def _digest(parts: list[object]) -> str:
+    # A digest, as LeadMagic need not know how DAGs are called; JSON, as it keeps "a", "bc" and "ab", "c" apart.
+    return f"airflow-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]}"
+
+
+def job_name(idempotency_key: str, digest: str) -> str:
+    """
+    Name a job.
+
+    :param idempotency_key: The key of the order.
+    :param digest: Of the rows.
+    """
+    return f"{idempotency_key}.{digest}"
+
+
+def is_order(name: str | None, idempotency_key: str) -> bool:
+    """
+    Tell whether a job is that of an order.
+
+    :param name: The job's name.
+    :param idempotency_key: The key of the order.
+    """
+    return name is not None and name.startswith(f"{idempotency_key}.")
+
+
+def digest_in(name: str | None) -> str | None:
+    """
+    Tell of which rows a job is.
+
+    :param name: The job's name.
+    :return: The digest; None if the name is none of ours, or LeadMagic did not keep it.
+    """
+    prefix, _, digest = (name or "").partition(".")
+    return digest if digest and prefix.startswith("airflow-") else None

@@ -6,18 +6,20 @@ import asyncio
 import logging
 import random
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
 from airflow_provider_leadmagic.decisions.gate import LONGEST_REQUESTED_WAIT, requested_wait
-from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.triggers.look_client import client_for_one_look
+from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from airflow_provider_leadmagic.api.models import CreditBalance
+    from airflow_provider_leadmagic.client import LeadMagicClient
 
 log = logging.getLogger(__name__)
 
@@ -167,3 +169,38 @@ _looks_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedLoo
 """Looks are shared within an event loop: a lock cannot cross loops."""
 
 _old_news: WeakSet[Look] = WeakSet()
+
+
+async def client_for_one_look(conn_id: str) -> LeadMagicClient:
+    """
+    Build a client that repeats nothing: the next look is the retry.
+
+    A new one for each look: a key or an address corrected in the connection is used from the next one on.
+
+    :param conn_id: The connection.
+    :raises LeadMagicConnectionError: If the connection cannot be used just now.
+    """
+    try:
+        return await LeadMagicHook(conn_id, max_tries=1).aget_conn()
+    except Exception as error:
+        # The connection was good when the task began to wait. Airflow reports an outage of its secrets backend or
+        # database as a connection that does not exist: a reason to wait, not to fail everybody's task.
+        reason = str(error) if isinstance(error, LeadMagicError) else type(error).__name__
+        problem = f"Connection {conn_id!r} could not be used just now: {reason}"
+        raise LeadMagicConnectionError(problem, request_sent=False) from error
+
+
+@asynccontextmanager
+async def my_turn() -> AsyncIterator[None]:
+    """
+    Wait for a pass of the event loop in which no other gate judges.
+
+    One look wakes them all in the same pass. With a log line each, that pass would take a third of a second, in which
+    no other trigger gets a word in.
+    """
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await asyncio.sleep(0)  # while the lock is held, so that the others have to queue for it
+        yield
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
 from airflow_provider_leadmagic.api.text import clean, shown
 
@@ -210,3 +210,22 @@ def _reason(error: Exception) -> str:
         return "it is a folder"
     detail = error.strerror if isinstance(error, OSError) else None
     return detail or clean(str(error)) or type(error).__name__
+
+
+Format = Literal["csv", "jsonl"]
+
+FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+def format_of(argument: str, place: Place) -> Format:
+    """
+    Tell the format of a file.
+
+    :param argument: Name of the argument, for the message.
+    :param place: Where the file is.
+    :raises ValueError: If its name ends in none of the suffixes we know.
+    """
+    suffix = PurePath(place.name).suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"{argument} must end in {', '.join(FORMATS)} to tell its format; got {clean(place.text)}")
+    return FORMATS[suffix]

@@ -9,7 +9,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from airflow_provider_leadmagic.bulk.row_results import RowResult
+from airflow_provider_leadmagic.bulk.result_rows import RowResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
