@@ -49,9 +49,9 @@ test-hostile: $(READY)
 test-e2e: $(READY)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m e2e
 
-# ONLY: versions or cells; SUITES: of the targets above; AT_ONCE: cells side by side.
+# ONLY: versions or cells; AT_ONCE: cells side by side.
 test-matrix:
-	@$(PYTHON) -m tests.matrix $(ONLY) $(if $(SUITES),--suites "$(SUITES)") $(if $(AT_ONCE),--at-once $(AT_ONCE))
+	@$(PYTHON) -m dev.matrix $(or $(AT_ONCE),1) $(ONLY)
 
 test-browser: $(READY)
 	$(VENV)/bin/python -m pytest -m browser

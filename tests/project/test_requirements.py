@@ -1,0 +1,50 @@
+"""What the environments are made of: exact versions, those that the matrix promises, and the oldest we allow."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from dev.matrix import VERSIONS, requirements
+from tests.support.airflow_home import REPOSITORY
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+BOUNDS = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["sandbox"]]
+ALL = pytest.mark.parametrize("version", VERSIONS)
+
+
+def lines(version: str) -> list[str]:
+    file, _ = requirements(version)
+    return (REPOSITORY / file).read_text().splitlines()
+
+
+def pins(version: str) -> dict[str, str]:
+    return dict(re.split("==| ;", line)[:2] for line in lines(version))
+
+
+@ALL
+def test_every_line_is_a_name_and_a_version(version: str) -> None:
+    assert [line for line in lines(version) if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)] == []
+
+
+@ALL
+def test_the_airflow_is_the_one_that_is_promised(version: str) -> None:
+    _, airflow = requirements(version)
+
+    assert pins(version)["apache-airflow"] == airflow
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_the_oldest_are_the_oldest_that_we_allow(bound: str) -> None:
+    name, allowed = bound.split(">=")
+
+    assert re.fullmatch(rf"{re.escape(allowed)}(\.0)*", pins("oldest")[name])
+
+
+def test_every_file_belongs_to_a_version_or_to_an_environment_that_holds_more() -> None:
+    files = {f"requirements/{path.name}" for path in (REPOSITORY / "requirements").iterdir()}
+    more = {"requirements/benchmarks.txt", "requirements/distributed.txt"}
+
+    assert files == {requirements(version)[0] for version in VERSIONS} | more
