@@ -51,13 +51,16 @@ def test_it_holds_the_licence(wheel: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in files(wheel))
 
 
-def test_it_needs_three_packages_and_names_the_extra(wheel: Path) -> None:
+def test_it_needs_six_packages_and_names_the_extra(wheel: Path) -> None:
     needs = [line.removeprefix("Requires-Dist: ") for line in metadata(wheel).splitlines() if "Requires-Dist" in line]
 
     assert [need for need in needs if "extra ==" not in need] == [
         "apache-airflow>=2.11",
+        "asgiref>=3.7",
         "requests>=2.32.2",
+        "rich>=12.4.4",
         "tenacity>=8.3",
+        "urllib3>=1.26.20",
     ]
     assert "Provides-Extra: sandbox" in metadata(wheel)
 
