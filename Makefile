@@ -7,7 +7,7 @@
 #   make test-hostile            a server that does what no web framework can
 #   make test-matrix             these tests on every supported Airflow and Python   (ONLY="3.1.8 oldest")
 #   make test-distributed        PostgreSQL, Redis, Celery, and what fails of them (needs both; takes long)
-#   make check                   ruff, mypy --strict, and what is in the wheel
+#   make check                   ruff, mypy --strict, deptry, and what is in the wheel
 #   make test-browser            the connection form in a real browser (needs Chromium)
 #   make bench                   what a waiting gate costs, against what people use today    (make bench QUICK=1)
 #   make test-bench              that the benchmark still runs, and that what its notes say is so
@@ -78,6 +78,7 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/deptry --no-ansi .
 
 wheel: $(READY)
 	$(VENV)/bin/python -m pytest -m wheel
