@@ -8,28 +8,26 @@ import math
 import time
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from airflow_provider_leadmagic.api import retry
 from airflow_provider_leadmagic.api.analytics import Analytics, checked_days
 from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
-from airflow_provider_leadmagic.api.bulk import BulkCalls
-from airflow_provider_leadmagic.api.errors import error_from
+from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway, is_finite
 from airflow_provider_leadmagic.api.products import find_product
+from airflow_provider_leadmagic.api.retry import Calls
 from airflow_provider_leadmagic.api.text import shown
 from airflow_provider_leadmagic.api.transport import Transport
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicError,
-    LeadMagicResponseError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-    from airflow_provider_leadmagic.api.response import Answer
+    from airflow_provider_leadmagic.api.response import Response
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ class BalanceObserver(Protocol):
         """Take note of a look that brought none."""
 
 
-class LeadMagicClient(BulkCalls):
+class LeadMagicClient:
     """
     Calls LeadMagic for one API key. Not safe for use by several threads at once.
 
@@ -78,10 +76,14 @@ class LeadMagicClient(BulkCalls):
         if isinstance(max_tries, bool) or not isinstance(max_tries, int) or max_tries < 1:
             raise LeadMagicConfigurationError(f"max_tries must be a whole number, 1 or more; got {shown(max_tries)}")
         self._transport = Transport(api_key, normalize_base_url(base_url), parse_timeout("timeout", timeout))
-        self._owner = owner
         self._observer = observer
-        self._free = retry.free_calls(max_tries)
-        self._paid = retry.paid_calls(max_tries)
+        self._calls = Calls(
+            self._transport,
+            owner,
+            max_tries,
+            on_response=self._note_credits,
+            before_spending=self._forget_balance,
+        )
         self._balance: CreditBalance | None = None
         self._balance_read_at = 0.0
         self._credits_remaining: Decimal | None = None
@@ -94,7 +96,12 @@ class LeadMagicClient(BulkCalls):
     @property
     def analytics(self) -> Analytics:
         """What was requested and spent: LeadMagic's ``/v1/analytics``. Free of charge."""
-        return Analytics(lambda path: self._free_call("GET", path))
+        return Analytics(self._calls)
+
+    @property
+    def bulk(self) -> Bulk:
+        """Bulk jobs: LeadMagic's ``/bulk``."""
+        return Bulk(self._calls)
 
     @property
     def credits_remaining(self) -> Decimal | None:
@@ -171,8 +178,7 @@ class LeadMagicClient(BulkCalls):
         """
         path = find_product(product).path
         _check_json(fields)
-        self._forget_balance()
-        return self._paid_call("POST", path, fields).json_object()
+        return self._calls.paid("POST", path, fields).json_object()
 
     def close(self) -> None:
         """Close the connections to LeadMagic."""
@@ -193,7 +199,7 @@ class LeadMagicClient(BulkCalls):
         return f"<{type(self).__name__} {self.base_url}>"
 
     def _read_balance(self) -> CreditBalance:
-        answer = self._free_call("GET", "/v1/credits")
+        answer = self._calls.free("GET", "/v1/credits")
         self._balance = balance = CreditBalance.from_api(answer.json(exact_numbers=True), answer.clean)
         self._balance_read_at = time.monotonic()
         if self._observer:
@@ -212,7 +218,7 @@ class LeadMagicClient(BulkCalls):
     def _call_if_there(self, method: str, path: str) -> bool:
         """Call an endpoint that LeadMagic describes but may not serve, and tell whether it does."""
         try:
-            self._free_call(method, path)
+            self._calls.free(method, path)
         except LeadMagicError as error:
             if error.status not in (404, 405):
                 raise
@@ -220,55 +226,11 @@ class LeadMagicClient(BulkCalls):
             return False
         return True
 
-    def _bulk_caller(self) -> Self:
-        return self
-
-    def _free_call(
-        self,
-        method: str,
-        path: str,
-        json_body: Mapping[str, Any] | None = None,
-        *,
-        body_file: BinaryIO | None = None,
-    ) -> Answer:
-        answer: Answer = self._free(self._call, method, path, json_body, body_file)
-        return answer
-
-    def _paid_call(self, method: str, path: str, json_body: Mapping[str, Any] | None = None) -> Answer:
-        answer: Answer = self._paid(self._call, method, path, json_body)
-        return answer
-
-    def _free_download(self, path: str, file: BinaryIO) -> int:
-        written: int = self._free(self._download, path, file, file.tell())
-        return written
-
     def _forget_balance(self) -> None:
         """Let no ``max_age`` revive the balance read before, whatever comes of the call that spends now."""
         self._balance = None
 
-    def _call(
-        self, method: str, path: str, json_body: Mapping[str, Any] | None = None, body_file: BinaryIO | None = None
-    ) -> Answer:
-        return self._accepted(self._transport.send(method, path, json_body, body_file=body_file))
-
-    def _download(self, path: str, file: BinaryIO, start: int) -> int:
-        if file.tell() != start:  # an attempt before this one broke off
-            file.seek(start)
-            file.truncate()
-        answer, written = self._transport.download(path, file)
-        self._accepted(answer)
-        if written is None:
-            problem = f"{answer.call} was answered {answer.status} with something that is no CSV file"
-            raise LeadMagicResponseError(problem, status=answer.status, transient=True)
-        return written
-
-    def _accepted(self, answer: Answer) -> Answer:
-        self._note_credits(answer)
-        if answer.status >= 400:
-            raise error_from(answer, self._owner)
-        return answer
-
-    def _note_credits(self, answer: Answer) -> None:
+    def _note_credits(self, answer: Response) -> None:
         try:
             remaining = Decimal(answer.headers.get("X-Credits-Remaining", ""))
         except InvalidOperation:

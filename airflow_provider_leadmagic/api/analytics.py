@@ -9,9 +9,7 @@ from urllib.parse import urlencode
 from airflow_provider_leadmagic.api.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_leadmagic.api.response import Answer
+    from airflow_provider_leadmagic.api.retry import Calls
 
 #: Longest window LeadMagic looks back over, in days.
 MAX_DAYS = 90
@@ -27,11 +25,11 @@ class Analytics:
     Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic refuses or does not
     answer, and ValueError for a window or date that cannot be meant.
 
-    :param read: Fetches a path.
+    :param calls: Makes the calls.
     """
 
-    def __init__(self, read: Callable[[str], Answer]) -> None:
-        self._read = read
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
 
     def dashboard(self) -> dict[str, Any]:
         """Read the balance, the rate limits, and the totals of today, this week and this month."""
@@ -91,7 +89,7 @@ class Analytics:
 
     def _object(self, name: str, **parameters: object) -> dict[str, Any]:
         query = urlencode({key: value for key, value in parameters.items() if value is not None})
-        body = self._read(f"/v1/analytics/{name}{'?' if query else ''}{query}").json_object()
+        body = self._calls.free("GET", f"/v1/analytics/{name}{'?' if query else ''}{query}").json_object()
         wrapped = body.get("data")  # a list of that name is the content of /daily
         return wrapped if isinstance(wrapped, dict) else body
 

@@ -1,4 +1,4 @@
-"""The calls about bulk jobs, which the client and the hook have in common."""
+"""The calls about bulk jobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode
 
 from airflow_provider_leadmagic.api.jobs import BulkJob, CostPreview, check_job_id, job_id_from_api
@@ -19,9 +19,10 @@ from airflow_provider_leadmagic.api.validation import check_choice, check_text
 from airflow_provider_leadmagic.exceptions import LeadMagicRequestError, LeadMagicResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from airflow_provider_leadmagic.api.response import Answer
+    from airflow_provider_leadmagic.api.response import Response
+    from airflow_provider_leadmagic.api.retry import Calls
 
     Row = Mapping[str, Any]
 
@@ -37,37 +38,20 @@ MAX_PAGE_SIZE = 1000
 RESTART_MODES = ("failed_only", "full", "from_row")
 
 
-class BulkCaller(Protocol):
-    """What the calls below need: a client, with its retries by what a repetition can cost."""
-
-    def _free_call(
-        self,
-        method: str,
-        path: str,
-        json_body: Mapping[str, Any] | None = None,
-        *,
-        body_file: BinaryIO | None = None,
-    ) -> Answer: ...
-
-    def _paid_call(self, method: str, path: str, json_body: Mapping[str, Any] | None = None) -> Answer: ...
-
-    def _free_download(self, path: str, file: BinaryIO) -> int: ...
-
-    def _forget_balance(self) -> None: ...
-
-
-class BulkCalls:
+class Bulk:
     """
-    LeadMagic's bulk jobs.
+    LeadMagic's bulk jobs; a client has one of these as its ``bulk``.
 
     Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic refuses or does
     not answer, and ValueError for an argument that cannot be meant, before anything is sent.
+
+    :param calls: Makes the calls.
     """
 
-    def _bulk_caller(self) -> BulkCaller:
-        raise NotImplementedError
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
 
-    def preview_cost(self, product: str, rows: Iterable[Row]) -> CostPreview:
+    def preview(self, product: str, rows: Iterable[Row]) -> CostPreview:
         """
         Ask for the most that some rows can cost. Free of charge, and nothing is reserved.
 
@@ -85,7 +69,7 @@ class BulkCalls:
             will_exceed_budget=any(preview.will_exceed_budget for preview in previews),
         )
 
-    def validate_bulk(self, product: str, rows: Iterable[Row]) -> dict[str, Any]:
+    def validate(self, product: str, rows: Iterable[Row]) -> dict[str, Any]:
         """
         Have LeadMagic check what would be submitted. Free of charge, and nothing is kept.
 
@@ -95,7 +79,7 @@ class BulkCalls:
         """
         return self._send_rows("/bulk/validate", {"product": find_bulk_product(product).name}, rows).json_object()
 
-    def submit_bulk(
+    def submit(
         self, product: str, rows: Iterable[Row], *, idempotency_key: str, file_name: str | None = None
     ) -> BulkJob:
         """
@@ -112,29 +96,28 @@ class BulkCalls:
         if file_name is not None:
             check_text("file_name", file_name)
             fields["fileName"] = file_name
-        self._bulk_caller()._forget_balance()
         # By the policy of free calls, although it spends: the key makes a repetition join the job that exists.
-        answer = self._send_rows("/bulk/submit", fields, rows)
+        answer = self._send_rows("/bulk/submit", fields, rows, spends=True)
         return BulkJob.from_api(answer.json(exact_numbers=True), answer.clean)
 
-    def get_bulk_job(self, job_id: str) -> BulkJob:
+    def get(self, job_id: str) -> BulkJob:
         """
         Read how far a job is. Free of charge; LeadMagic asks to leave 45 seconds between two looks.
 
         :param job_id: The job.
         """
-        answer = self._bulk_caller()._free_call("GET", _job_path(job_id))
+        answer = self._calls.free("GET", _job_path(job_id))
         job = BulkJob.from_api(answer.json(exact_numbers=True), answer.clean)
         if job.job_id.lower() != job_id.lower():
             raise LeadMagicResponseError(f"{answer.call} was answered with another job, {job.job_id}")
         return job
 
-    def list_bulk_jobs(self) -> Iterator[BulkJob]:
+    def list(self) -> Iterator[BulkJob]:
         """Read the jobs of the account, newest first, page by page. Free of charge; LeadMagic shows some 10,000."""
         offset = 0
         while offset <= MAX_JOBS_OFFSET:
             query = urlencode({"limit": MAX_JOBS, "offset": offset})
-            answer = self._bulk_caller()._free_call("GET", f"/bulk/jobs?{query}")
+            answer = self._calls.free("GET", f"/bulk/jobs?{query}")
             page = answer.json_object()
             jobs = _objects(page, "jobs")
             yield from _readable_jobs(jobs, answer)
@@ -142,9 +125,7 @@ class BulkCalls:
             if len(jobs) < min(MAX_JOBS, _limit_of(page, MAX_JOBS)):
                 return
 
-    def iter_bulk_results(
-        self, job_id: str, *, status: str | None = None, page_size: int = 200
-    ) -> Iterator[dict[str, Any]]:
+    def results(self, job_id: str, *, status: str | None = None, page_size: int = 200) -> Iterator[dict[str, Any]]:
         """
         Read the rows that are done, page by page, in the order in which they were. Free of charge.
 
@@ -161,7 +142,7 @@ class BulkCalls:
             check_text("status", status)
         return self._pages(path, {} if status is None else {"status": status}, page_size)
 
-    def download_bulk_results(self, job_id: str, file: BinaryIO) -> int:
+    def download(self, job_id: str, file: BinaryIO) -> int:
         """
         Write the results of a job into a file, as the CSV that LeadMagic sends. Free of charge.
 
@@ -173,34 +154,32 @@ class BulkCalls:
         :param file: Is open for writing in binary mode, and can be repositioned.
         :return: How many bytes were written.
         """
-        return self._bulk_caller()._free_download(_job_path(job_id, "/download"), file)
+        return self._calls.download(_job_path(job_id, "/download"), file)
 
-    def cancel_bulk_job(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> None:
         """
         End a job, which keeps the rows that are done. Free of charge; a job that has ended is left alone.
 
         :param job_id: The job.
         """
         try:
-            self._bulk_caller()._free_call("POST", _job_path(job_id, "/review"), {"action": "reject"})
+            self._calls.free("POST", _job_path(job_id, "/review"), {"action": "reject"})
         except LeadMagicRequestError:
-            job = self.get_bulk_job(job_id)
+            job = self.get(job_id)
             if not job.is_finished:
                 raise
             # Also what a repetition meets when the first answer got lost.
             log.info("Bulk job %s had ended already: %s", job_id, job.status)
 
-    def resume_bulk_job(self, job_id: str) -> None:
+    def resume(self, job_id: str) -> None:
         """
         Let a paused job go on. **Costs credits**, as the rest of the rows does; to resume it twice costs no more.
 
         :param job_id: The job.
         """
-        caller = self._bulk_caller()
-        caller._forget_balance()
-        caller._free_call("POST", _job_path(job_id, "/resume"))
+        self._calls.free("POST", _job_path(job_id, "/resume"), spends=True)
 
-    def restart_bulk_job(self, job_id: str, mode: str = "failed_only", *, start_row: int | None = None) -> str:
+    def restart(self, job_id: str, mode: str = "failed_only", *, start_row: int | None = None) -> str:
         """
         Do rows of a job that has ended again. **Costs credits**, for each hit, also where a row was paid before.
 
@@ -213,27 +192,26 @@ class BulkCalls:
         """
         path = _job_path(job_id, "/restart")
         body = _restart_body(mode, start_row)
-        caller = self._bulk_caller()
-        caller._forget_balance()
-        answer = caller._paid_call("POST", path, body).json_object()
+        answer = self._calls.paid("POST", path, body).json_object()
         return job_id_from_api({"jobId": job_id, **_given(answer)}, "newJobId", "jobId")
 
-    def _preview(self, items: list[str]) -> CostPreview:
+    def _preview(self, items: Sequence[str]) -> CostPreview:
         with body_with_list({}, "items", items) as body:
-            answer = self._bulk_caller()._free_call("POST", "/v1/batch/preview-cost", body_file=body)
+            answer = self._calls.free("POST", "/v1/batch/preview-cost", body_file=body)
         return CostPreview.from_api(answer.json(exact_numbers=True))
 
-    def _send_rows(self, path: str, fields: Mapping[str, str], rows: Iterable[Row]) -> Answer:
+    def _send_rows(
+        self, path: str, fields: Mapping[str, str], rows: Iterable[Row], *, spends: bool = False
+    ) -> Response:
         with body_with_list(fields, "rows", json_rows(rows)) as body:
-            return self._bulk_caller()._free_call("POST", path, body_file=body)
+            return self._calls.free("POST", path, body_file=body, spends=spends)
 
     def _pages(self, path: str, parameters: Mapping[str, str], page_size: int) -> Iterator[dict[str, Any]]:
-        caller = self._bulk_caller()
         offset = 0
         is_last = False
         while not is_last:
             query = urlencode({"limit": page_size, "offset": offset, **parameters})
-            page = caller._free_call("GET", f"{path}?{query}").json_object()
+            page = self._calls.free("GET", f"{path}?{query}").json_object()
             rows = _objects(page, "rows")
             yield from rows
             offset += len(rows)
@@ -255,7 +233,7 @@ def _restart_body(mode: str, start_row: int | None) -> dict[str, object]:
     return {"mode": mode, "startRowIndex": start_row}
 
 
-def _readable_jobs(jobs: list[dict[str, Any]], answer: Answer) -> Iterator[BulkJob]:
+def _readable_jobs(jobs: list[dict[str, Any]], answer: Response) -> Iterator[BulkJob]:
     """Leave out what cannot be read: one odd job must not hide all the others."""
     for job in jobs:
         try:

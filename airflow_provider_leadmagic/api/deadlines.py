@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LONGEST_LINE = 65536
 
 
-class BoundedAdapter(HTTPAdapter):
+class DeadlineAdapter(HTTPAdapter):
     """Makes connections, to hosts and to proxies, whose timeout for reads is one for the answer as a whole."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -29,7 +29,7 @@ from airflow_provider_leadmagic.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_leadmagic.api.response import Answer
+    from airflow_provider_leadmagic.api.response import Response
 
 _CLASSES: dict[int, type[LeadMagicError]] = {
     401: LeadMagicAuthenticationError,
@@ -40,7 +40,7 @@ _CLASSES: dict[int, type[LeadMagicError]] = {
 }
 
 
-def error_from(answer: Answer, owner: str) -> LeadMagicError:
+def error_for_response(answer: Response, owner: str) -> LeadMagicError:
     """
     Build the exception for an answer with status 400 or above.
 
@@ -87,7 +87,7 @@ def _seconds_until(date: str) -> float:
         return math.nan
 
 
-def _problem(answer: Answer) -> dict[str, Any]:
+def _problem(answer: Response) -> dict[str, Any]:
     """Find the object that describes the error; an empty one where the body holds none."""
     try:
         body = answer.json()
@@ -102,7 +102,7 @@ def _problem(answer: Answer) -> dict[str, Any]:
     return {**problem, "request_id": origin.get("request_id") if isinstance(origin, dict) else None}
 
 
-def _message(answer: Answer, problem: dict[str, Any], code: str | None, request_id: str | None, owner: str) -> str:
+def _message(answer: Response, problem: dict[str, Any], code: str | None, request_id: str | None, owner: str) -> str:
     explanations = [answer.clean(problem.get(name)) for name in ("title", "message")]
     title = "; ".join(filter(None, explanations)) or answer.clean(problem.get("detail")) or "no explanation given"
     notes = ", ".join(f"{name} {value}" for name, value in (("code", code), ("request id", request_id)) if value)
@@ -118,7 +118,7 @@ _ADVICE = {
 }
 
 
-def _extras(error_class: type[LeadMagicError], answer: Answer, problem: dict[str, Any]) -> dict[str, Any]:
+def _extras(error_class: type[LeadMagicError], answer: Response, problem: dict[str, Any]) -> dict[str, Any]:
     context = problem.get("context")
     context = context if isinstance(context, dict) else {}
     if error_class is InsufficientCreditsError:
@@ -138,7 +138,7 @@ def _amount(value: object) -> Decimal | None:
     return amount if amount is not None and is_finite(amount) else None
 
 
-def explain(
+def error_for_failure(
     call: str, error: Exception, unrelated: BaseException | None, timeouts: tuple[float, float], slow: str
 ) -> LeadMagicError:
     """

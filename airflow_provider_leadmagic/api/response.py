@@ -18,7 +18,7 @@ MOST_DIGITS = 1000
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back: status, headers and body, before anyone judged it."""
 
     call: str

@@ -14,9 +14,9 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_leadmagic import __version__
 from airflow_provider_leadmagic.api.base_url import is_loopback
-from airflow_provider_leadmagic.api.deadlines import BoundedAdapter, deadline_of
-from airflow_provider_leadmagic.api.errors import explain
-from airflow_provider_leadmagic.api.response import Answer
+from airflow_provider_leadmagic.api.deadlines import DeadlineAdapter, deadline_of
+from airflow_provider_leadmagic.api.errors import error_for_failure
+from airflow_provider_leadmagic.api.response import Response
 from airflow_provider_leadmagic.api.text import clean
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
@@ -79,7 +79,7 @@ class Transport:
         self._api_key = _checked_key(api_key)
         self._session = _Session()
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, BoundedAdapter())
+            self._session.mount(scheme, DeadlineAdapter())
         # A proxy for plain http would read the key, and no proxy can reach our own loopback host anyway.
         self._session.trust_env = not is_loopback(base_url)
         self._session.auth = ApiKeyAuth(self._api_key)
@@ -94,7 +94,7 @@ class Transport:
         json_body: Mapping[str, Any] | None = None,
         *,
         body_file: BinaryIO | None = None,
-    ) -> Answer:
+    ) -> Response:
         """
         Make one request and read its answer.
 
@@ -113,7 +113,7 @@ class Transport:
         log.debug("%s was answered %s after %.2f s", call, answer.status, time.monotonic() - started)
         return answer
 
-    def download(self, path: str, file: BinaryIO) -> tuple[Answer, int | None]:
+    def download(self, path: str, file: BinaryIO) -> tuple[Response, int | None]:
         """
         Make one GET request and write its answer into a file piece by piece, however long it is.
 
@@ -189,10 +189,10 @@ class Transport:
         except requests.exceptions.InvalidURL:
             raise LeadMagicConfigurationError(f"{call} cannot be sent: there can be no such host") from None
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise explain(call, error, unrelated, self._timeouts, slow) from None
+            raise error_for_failure(call, error, unrelated, self._timeouts, slow) from None
 
-    def _answer(self, call: str, response: requests.Response, text: str) -> Answer:
-        return Answer(call, response.status_code, response.headers, text, self._clean)
+    def _answer(self, call: str, response: requests.Response, text: str) -> Response:
+        return Response(call, response.status_code, response.headers, text, self._clean)
 
     def _clean(self, value: object) -> str | None:
         return clean(value, self._api_key)

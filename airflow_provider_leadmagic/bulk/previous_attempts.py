@@ -115,13 +115,13 @@ class EarlierTries:
         replaced = [idempotency_key(self._task_instance, before) for before in range(self._task_instance.max_tries)]
         for job in self._jobs:
             if not job.is_finished and any(is_order(job.file_name, key) for key in replaced):
-                self._client.cancel_bulk_job(job.job_id)
+                self._client.bulk.cancel(job.job_id)
                 log.warning("Job %s was canceled, as the task was cleared: %s.", job.job_id, job.progress())
 
     def _find(self) -> BulkJob | None:
         kept = JobRecord.load(self._store, self.key)
         if kept is not None:
-            return self._client.get_bulk_job(kept.job_id)
+            return self._client.bulk.get(kept.job_id)
         return next((job for job in self._jobs if is_order(job.file_name, self.key)), None)
 
     def _forget_jobs(self) -> None:
@@ -130,4 +130,4 @@ class EarlierTries:
 
     @cached_property
     def _jobs(self) -> list[BulkJob]:
-        return list(self._client.list_bulk_jobs())
+        return list(self._client.bulk.list())

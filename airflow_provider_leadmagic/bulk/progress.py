@@ -43,7 +43,7 @@ class JobWatch:
         :return: An event if there is something to do, else None.
         """
         try:
-            job = client.get_bulk_job(self._job_id)
+            job = client.bulk.get(self._job_id)
         except LeadMagicError as error:
             return self.note_failure(error)
         self._failed_looks, self.requested_wait = 0, 0.0
@@ -112,7 +112,7 @@ def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:
     :param job_id: The job.
     """
     try:
-        client.cancel_bulk_job(job_id)
+        client.bulk.cancel(job_id)
     except LeadMagicError as error:
         log.error(  # noqa: TRY400 - people need the sentence, not the stack
             "Job %s could not be canceled and may go on to spend credits: cancel it there. %s", job_id, error

@@ -24,11 +24,11 @@ from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicRespo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_provider_leadmagic.api.bulk import BulkCalls
     from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.output import ResultFiles, RowWriter
     from airflow_provider_leadmagic.bulk.result_rows import RowResult
     from airflow_provider_leadmagic.bulk.rows import RowSource
+    from airflow_provider_leadmagic.client import LeadMagicClient
 
     Watch = Callable[[Iterator[RowResult]], Iterator[RowResult]]
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ class WrittenRows:
 
 
 def write_results(
-    client: BulkCalls, job: BulkJob, product: str, source: RowSource, files: ResultFiles, *, insist: bool = True
+    client: LeadMagicClient, job: BulkJob, product: str, source: RowSource, files: ResultFiles, *, insist: bool = True
 ) -> WrittenRows:
     """
     Read the results of a job and write them, together with the rows they belong to, in the order of the rows.
@@ -140,7 +140,9 @@ class UnreadableDownloadError(Exception):
     """The download is not the CSV we know, whose columns LeadMagic documents nowhere."""
 
 
-def read_results(client: BulkCalls, job: BulkJob, spool: Spool, watch: Watch = iter, *, insist: bool = True) -> None:
+def read_results(
+    client: LeadMagicClient, job: BulkJob, spool: Spool, watch: Watch = iter, *, insist: bool = True
+) -> None:
     """
     Read all results of a job.
 
@@ -164,7 +166,7 @@ def read_results(client: BulkCalls, job: BulkJob, spool: Spool, watch: Watch = i
         log.warning("The list of results of bulk job %s %s; the others are written as skipped", job.job_id, missing)
 
 
-def _read_download(client: BulkCalls, job: BulkJob, spool: Spool, watch: Watch) -> str | None:
+def _read_download(client: LeadMagicClient, job: BulkJob, spool: Spool, watch: Watch) -> str | None:
     try:
         with tempfile.TemporaryFile(prefix="leadmagic-") as file:  # without a name: it ends with the process
             _download(client, job.job_id, file)
@@ -174,9 +176,9 @@ def _read_download(client: BulkCalls, job: BulkJob, spool: Spool, watch: Watch) 
     return _missing(job, spool)
 
 
-def _download(client: BulkCalls, job_id: str, file: BinaryIO) -> None:
+def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:
     try:
-        client.download_bulk_results(job_id, file)
+        client.bulk.download(job_id, file)
     except LeadMagicError as error:
         if error.status not in (404, 405):
             raise
@@ -221,8 +223,8 @@ def _from_json(cell: str) -> Any:
     return value
 
 
-def _paged_results(client: BulkCalls, job_id: str) -> Iterator[RowResult]:
-    for row in client.iter_bulk_results(job_id, page_size=PAGE_SIZE):
+def _paged_results(client: LeadMagicClient, job_id: str) -> Iterator[RowResult]:
+    for row in client.bulk.results(job_id, page_size=PAGE_SIZE):
         try:
             yield read_result(*map(row.get, FIELDS))
         except ValueError as error:

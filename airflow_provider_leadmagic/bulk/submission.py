@@ -53,7 +53,7 @@ class BulkOrder:
         :param client: Whom to ask.
         :raises LeadMagicError: If LeadMagic refuses or does not answer.
         """
-        preview = client.preview_cost(self.product, self.source)
+        preview = client.bulk.preview(self.product, self.source)
         if preview.items != self.rows:
             raise LeadMagicResponseError(f"LeadMagic priced {preview.items:,} rows instead of {self.rows:,}")
         log.info("%s rows of %s cost up to %s.", f"{preview.items:,}", self.product, format_credits(preview.credits))
@@ -70,7 +70,7 @@ class BulkOrder:
         :raises CreditsLimitError: If that is more than it may cost.
         :raises LeadMagicError: If LeadMagic refuses the rows or does not answer.
         """
-        if client.validate_bulk(self.product, self.source).get("valid") is False:
+        if client.bulk.validate(self.product, self.source).get("valid") is False:
             raise LeadMagicRequestError(f"LeadMagic says that the rows of {self.source.name} are not valid")
         price = self.price(client)
         if self.max_credits is not None and price > self.max_credits:
@@ -110,7 +110,7 @@ class BulkOrder:
                 available=balance.spendable,
             )
         name = job_name(idempotency_key, self.digest)
-        return client.submit_bulk(self.product, self.source, idempotency_key=idempotency_key, file_name=name)
+        return client.bulk.submit(self.product, self.source, idempotency_key=idempotency_key, file_name=name)
 
 
 def idempotency_key(task_instance: Any, max_tries: int | None = None) -> str:

@@ -28,7 +28,7 @@ def credits(options: Namespace) -> int:
     :param options: The parsed arguments.
     """
     minimum = None if options.minimum is None else _checked_minimum(options.minimum)
-    balance = LeadMagicHook(options.conn_id, max_tries=MAX_TRIES).read_balance(refresh=options.refresh)
+    balance = LeadMagicHook(options.conn_id, max_tries=MAX_TRIES).get_credits(refresh=options.refresh)
     if options.output == "json":
         write_json(balance.report(minimum))
     else:

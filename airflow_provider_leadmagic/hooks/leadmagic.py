@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
-from airflow_provider_leadmagic.api.bulk import BulkCalls
 from airflow_provider_leadmagic.api.models import format_credits
 from airflow_provider_leadmagic.api.text import shown
 from airflow_provider_leadmagic.client import (
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_leadmagic.api.analytics import Analytics
+    from airflow_provider_leadmagic.api.bulk import Bulk
     from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
     from airflow_provider_leadmagic.compat.imports import Connection
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 TEST_TIMEOUT = 10.0
 
 
-class LeadMagicHook(BulkCalls, BaseHook):
+class LeadMagicHook(BaseHook):
     """
     Gives tasks a :class:`~airflow_provider_leadmagic.client.LeadMagicClient` made from an Airflow connection.
 
@@ -101,6 +101,26 @@ class LeadMagicHook(BulkCalls, BaseHook):
         """
         return self.get_conn().analytics
 
+    @property
+    def bulk(self) -> Bulk:
+        """
+        Bulk jobs: LeadMagic's ``/bulk``.
+
+        :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
+        """
+        return self.get_conn().bulk
+
+    def enrich(self, product: str, **fields: Any) -> dict[str, Any]:
+        """
+        Look up one record, as :meth:`LeadMagicClient.enrich` does. **Costs credits** when LeadMagic finds something.
+
+        :param product: One of :data:`~airflow_provider_leadmagic.api.products.PRODUCTS`.
+        :param fields: What is known of the record, under LeadMagic's field names.
+        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not answer.
+        :raises ValueError: If the product is unknown, or a field is not plain JSON.
+        """
+        return self.get_conn().enrich(product, **fields)
+
     def credits_runway(self, days: int = 7, *, refresh: bool = False) -> CreditsRunway:
         """
         Tell how long the spendable credits last at the average pace of the last days. Two reads, free of charge.
@@ -113,7 +133,7 @@ class LeadMagicHook(BulkCalls, BaseHook):
         with self.get_conn() as client:
             return client.credits_runway(days, refresh=refresh)
 
-    def read_balance(self, *, refresh: bool = False) -> CreditBalance:
+    def get_credits(self, *, refresh: bool = False) -> CreditBalance:
         """
         Read the balance once, and close the connections to LeadMagic.
 
@@ -133,9 +153,6 @@ class LeadMagicHook(BulkCalls, BaseHook):
             return False, f"{_diagnosis(error)}{error}"
         total, spendable = format_credits(balance.credits), format_credits(balance.spendable)
         return True, f"LeadMagic answered: {total} credits, of which {spendable} can be spent now."
-
-    def _bulk_caller(self) -> LeadMagicClient:
-        return self.get_conn()
 
     def _read_connection(self) -> Connection:
         with self._explain_missing_connection():

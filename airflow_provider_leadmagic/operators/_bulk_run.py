@@ -132,19 +132,19 @@ class BulkRun:
     def _resume_when_covered(self, job: BulkJob, record: JobRecord) -> None:
         rest = record.estimate * max(job.total_rows - job.processed, 0) / max(job.total_rows, 1)
         needed = rest + self._minimum_balance_after()
-        balance = self._hook().read_balance()
+        balance = self._hook().get_credits()
         if not gate_opens(self._log, balance, needed, self._conn_id):
             self._wait.to_resume(needed, record)
         with self._hook().get_conn() as client:
-            if client.get_bulk_job(record.job_id).is_paused:  # or somebody else resumed it meanwhile
-                client.resume_bulk_job(record.job_id)
+            if client.bulk.get(record.job_id).is_paused:  # or somebody else resumed it meanwhile
+                client.bulk.resume(record.job_id)
                 self._log.info("Job %s goes on.", record.job_id)
 
     def _finish(self, job: BulkJob, record: JobRecord) -> dict[str, Any]:
         if not job.is_completed:
             raise AirflowFailException(
                 f"Job {job.job_id} is {job.status} at LeadMagic: {job.progress()}. Clearing the task orders a new one, "
-                "which pays for these rows again; LeadMagicHook.iter_bulk_results reads those that are done."
+                "which pays for these rows again; LeadMagicHook().bulk.results reads those that are done."
             )
         files = ResultFiles(self._task.output_path)
         source = row_source(rows=self._task.rows, input_path=self._task.input_path)

@@ -77,7 +77,7 @@ class WorkerWait:
         while True:
             self._sleep(wait)
             try:
-                balance = self._hook().read_balance()
+                balance = self._hook().get_credits()
             except LeadMagicError as error:
                 failures += 1
                 tolerate_failed_look(self._log, error, failures)

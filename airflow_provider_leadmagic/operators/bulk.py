@@ -242,7 +242,7 @@ class BulkEnrichmentOperator(BaseOperator):
         """Find a job that LeadMagic has taken, but whose id has not arrived."""
         from airflow_provider_leadmagic.bulk.submission import is_order
 
-        jobs = islice(client.list_bulk_jobs(), NEWEST_JOBS)
+        jobs = islice(client.bulk.list(), NEWEST_JOBS)
         return next((job.job_id for job in jobs if is_order(job.file_name, str(self._order_key))), None)
 
     def _run(self, context: Context, deadline: float) -> BulkRun:

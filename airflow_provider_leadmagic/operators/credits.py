@@ -96,7 +96,7 @@ class CheckCreditsOperator(BaseOperator):
         days = _optional("minimum_runway_days", self.minimum_runway_days, unit="days")
         hook = LeadMagicHook(self.leadmagic_conn_id)
         if days is None:
-            balance = hook.read_balance(refresh=self.refresh)
+            balance = hook.get_credits(refresh=self.refresh)
             return CreditCheck(self.leadmagic_conn_id, balance, minimum, warn_below)
         runway = hook.credits_runway(refresh=self.refresh)
         return CreditCheck(self.leadmagic_conn_id, runway.balance, minimum, warn_below, runway, days)

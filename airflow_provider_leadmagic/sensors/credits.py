@@ -156,7 +156,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         # Imported here because it brings the HTTP client, which no DAG file needs in order to be parsed.
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-        return LeadMagicHook(self.leadmagic_conn_id, max_tries=1).read_balance(refresh=self.refresh)
+        return LeadMagicHook(self.leadmagic_conn_id, max_tries=1).get_credits(refresh=self.refresh)
 
     def _look_and_defer(self, context: Context) -> Any:
         from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger

@@ -35,7 +35,7 @@ from tests.support.memory import peak_memory
 with LeadMagicClient(key, url) as client, open(path, "wb") as file:
     client.get_credits()
     before, started = peak_memory(), time.monotonic()
-    client.download_bulk_results(job_id, file)
+    client.bulk.download(job_id, file)
     print(time.monotonic() - started, peak_memory() - before)
 """
 

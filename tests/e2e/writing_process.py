@@ -16,7 +16,7 @@ from tests.support.memory import memory, peak_memory
 def main(url: str, api_key: str, job_id: str, input_path: str, output_path: str) -> None:
     source, files = row_source(input_path=input_path), ResultFiles(output_path)
     with LeadMagicClient(api_key, url) as client:
-        job = client.get_bulk_job(job_id)
+        job = client.bulk.get(job_id)
         before, started, cpu = memory(), time.monotonic(), time.process_time()
         written = write_results(client, job, "email_finder", source, files)
         seconds, cpu = time.monotonic() - started, time.process_time() - cpu

@@ -25,7 +25,7 @@ def call(client: LeadMagicClient, name: str) -> str:
         if name == "balance":
             return str(client.get_credits().credits)
         with Path("/dev/null").open("wb") as nowhere:
-            return str(client.download_bulk_results("j1", nowhere))
+            return str(client.bulk.download("j1", nowhere))
     except LeadMagicError as error:
         return f"{type(error).__name__}: {error}"
 

@@ -45,7 +45,7 @@ NO_RESULTS = {
 
 def outcome_of(client) -> LeadMagicError:
     with pytest.raises(LeadMagicError) as caught:
-        client.download_bulk_results("j1", io.BytesIO())
+        client.bulk.download("j1", io.BytesIO())
     return caught.value
 
 
@@ -74,7 +74,7 @@ def test_one_that_would_fill_the_disk_is_left_for_good(serve, client_of, monkeyp
     monkeypatch.setattr(transport, "MAX_DOWNLOAD_BYTES", 5_000_000)
     file = io.BytesIO()
     with pytest.raises(LeadMagicResponseError, match="over 5,000,000 bytes") as caught:
-        client_of(serve(script).url).download_bulk_results("j1", file)
+        client_of(serve(script).url).bulk.download("j1", file)
     assert not caught.value.transient
     assert len(file.getvalue()) <= 5_000_000
 
@@ -82,17 +82,17 @@ def test_one_that_would_fill_the_disk_is_left_for_good(serve, client_of, monkeyp
 def test_one_that_keeps_its_pace_may_take_many_timeouts(serve, client_of):
     pieces = [step for _ in range(10) for step in (TIMEOUT / 4, PIECE)]
     file = io.BytesIO()
-    assert client_of(serve(saying(CSV + b"\r\n", *pieces)).url).download_bulk_results("j1", file) == len(PIECE) * 10
+    assert client_of(serve(saying(CSV + b"\r\n", *pieces)).url).bulk.download("j1", file) == len(PIECE) * 10
 
 
 def test_its_end_may_be_short(serve, client_of):
     pieces = [step for _ in range(4) for step in (PIECE, TIMEOUT / 3)]
     server = serve(saying(CSV + b"\r\n", *pieces, b"end"))
-    assert client_of(server.url).download_bulk_results("j1", io.BytesIO()) == 4 * len(PIECE) + 3
+    assert client_of(server.url).bulk.download("j1", io.BytesIO()) == 4 * len(PIECE) + 3
 
 
 def test_it_may_be_empty(serve, client_of):
-    assert client_of(serve(saying(sized(b"", CSV))).url).download_bulk_results("j1", io.BytesIO()) == 0
+    assert client_of(serve(saying(sized(b"", CSV))).url).bulk.download("j1", io.BytesIO()) == 0
 
 
 def test_its_error_is_no_download_and_has_to_come_in_time(serve, client_of):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_leadmagic.api.response import Answer
+from airflow_provider_leadmagic.api.response import Response
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 from tests.hostile.measured_call import TIMEOUT
 from tests.support.airflow_home import REPOSITORY
@@ -65,7 +65,7 @@ CASES = [
 def test_of_numbers_that_are_too_long_to_be_any_nothing_is_kept():
     tracemalloc.start()
     for digit in b"12345678":
-        answer = Answer("GET /", 200, {}, "[" + chr(digit) * MEGABYTE, str)
+        answer = Response("GET /", 200, {}, "[" + chr(digit) * MEGABYTE, str)
         with pytest.raises(LeadMagicResponseError):
             answer.json(exact_numbers=True)
     del answer

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_leadmagic.api.base_url import is_loopback, normalize_base_url
-from airflow_provider_leadmagic.api.errors import error_from, parse_retry_after
+from airflow_provider_leadmagic.api.errors import error_for_response, parse_retry_after
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.api.models import (
     CreditBalance,
@@ -114,7 +114,7 @@ class TestErrorAnswers:
     def test_each_becomes_an_error_of_one_line_without_the_key(self, body, status, retry_after, request_id):
         given_headers = {"Retry-After": retry_after, "X-Request-Id": request_id}
         headers = {name: value for name, value in given_headers.items() if value is not None}
-        error = error_from(answered(json.dumps(body), status, **headers), "this client")
+        error = error_for_response(answered(json.dumps(body), status, **headers), "this client")
         assert (error.status, len(str(error).splitlines())) == (status, 1)
         assert str(error).isprintable()
         assert KEY not in f"{error!r} {vars(error)}"
@@ -123,11 +123,11 @@ class TestErrorAnswers:
 
     @given(st.text(), st.integers(400, 599))
     def test_so_does_what_is_no_json(self, text, status):
-        assert error_from(answered(text, status), "this client").status == status
+        assert error_for_response(answered(text, status), "this client").status == status
 
     @given(ENVELOPES, st.integers(400, 599))
     def test_each_reaches_the_worker_as_it_left_the_triggerer(self, body, status):
-        error = error_from(answered(json.dumps(body), status), "this client")
+        error = error_for_response(answered(json.dumps(body), status), "this client")
         event = json.loads(json.dumps(error_event(error), allow_nan=False))
         again = error_from_event(event)
         assert (type(again), str(again), again.retry_after) == (type(error), str(error), error.retry_after)

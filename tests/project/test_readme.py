@@ -71,7 +71,7 @@ def test_the_bulk_job_is_a_dag_of_ten_lines() -> None:
 
 def test_what_it_shows_of_the_client_works_and_spends_what_it_says(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits(100)
-    [block] = [block for block in PYTHON if "client.submit_bulk(" in block]
+    [block] = [block for block in PYTHON if "client.bulk.submit(" in block]
     names: dict[str, Any] = {}
 
     exec(compile(block, "README.md", "exec"), names)

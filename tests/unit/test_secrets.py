@@ -139,7 +139,7 @@ def test_a_key_echoed_in_a_balance_is_hidden(holder, vault):
 
 
 def test_no_part_of_a_client_shows_the_key_in_its_repr(holder):
-    parts = [holder, holder._transport, holder._transport._session, holder._transport._session.auth, holder._free]
+    parts = [holder, holder._transport, holder._transport._session, holder._transport._session.auth, holder._calls]
     assert CANARY not in "".join(repr(part) for part in parts)
     assert CANARY not in repr(dict(holder._transport._session.headers))
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-LeadMagicHook("echo").read_balance()
+LeadMagicHook("echo").get_credits()

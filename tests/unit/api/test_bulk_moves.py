@@ -25,7 +25,7 @@ def submitted(client, leadmagic_sandbox):
     def submit(names=("Ada", "Grace", "Mary"), done=0):
         leadmagic_sandbox.bulk_speed(paused_clock=True)
         rows = [{"full_name": name, "domain": "example.com"} for name in names]
-        job_id = client.submit_bulk("email_finder", rows, idempotency_key=f"k{len(leadmagic_sandbox.bulk_jobs)}").job_id
+        job_id = client.bulk.submit("email_finder", rows, idempotency_key=f"k{len(leadmagic_sandbox.bulk_jobs)}").job_id
         leadmagic_sandbox.advance_bulk(done)
         return job_id
 
@@ -47,75 +47,75 @@ class TestCancel:
     @pytest.mark.parametrize("done", [0, 2])
     def test_it_ends_the_job_and_charges_no_more(self, client, leadmagic_sandbox, submitted, done):
         job_id = submitted(done=done)
-        client.cancel_bulk_job(job_id)
+        client.bulk.cancel(job_id)
         leadmagic_sandbox.advance_bulk(3)
         assert status_of(leadmagic_sandbox, job_id) == "canceled"
         assert leadmagic_sandbox.credits == 1000 - done
 
     def test_it_ends_a_paused_job(self, client, leadmagic_sandbox, paused):
-        client.cancel_bulk_job(paused)
+        client.bulk.cancel(paused)
         assert status_of(leadmagic_sandbox, paused) == "canceled"
 
     def test_a_job_that_has_ended_is_left_alone(self, client, leadmagic_sandbox, submitted):
         job_id = submitted(done=3)
-        client.cancel_bulk_job(job_id)
+        client.bulk.cancel(job_id)
         assert status_of(leadmagic_sandbox, job_id) == "completed"
 
     @pytest.mark.usefixtures("sleeps")
     def test_a_lost_answer_is_no_failure(self, client, leadmagic_sandbox, submitted):
         job_id = submitted()
         leadmagic_sandbox.fail_next(REVIEW, lose_answer=True)
-        client.cancel_bulk_job(job_id)
+        client.bulk.cancel(job_id)
         assert [request.status for request in leadmagic_sandbox.requests_to(REVIEW)] == [None, 409]
 
     def test_a_refusal_to_end_a_job_that_goes_on_is_raised(self, client, leadmagic_sandbox, submitted):
         leadmagic_sandbox.fail_next(REVIEW, status=409)
         with pytest.raises(LeadMagicRequestError, match="/review was answered 409"):
-            client.cancel_bulk_job(submitted())
+            client.bulk.cancel(submitted())
 
 
 class TestResume:
     def test_a_paused_job_goes_on_and_no_row_is_charged_twice(self, client, leadmagic_sandbox, paused):
-        assert client.get_bulk_job(paused).is_paused
+        assert client.bulk.get(paused).is_paused
         leadmagic_sandbox.add_credits(10)
-        client.resume_bulk_job(paused)
+        client.bulk.resume(paused)
         leadmagic_sandbox.advance_bulk(3)
-        assert client.get_bulk_job(paused).is_completed
+        assert client.bulk.get(paused).is_completed
         assert leadmagic_sandbox.charges_per_row(paused) == {0: 1, 1: 1, 2: 1}
 
     @pytest.mark.parametrize("fault", [{"lose_answer": True}, {"status": 500}, {"drop": True}], ids=str)
     def test_it_is_repeated_as_resuming_twice_costs_no_more(self, client, leadmagic_sandbox, paused, sleeps, fault):
         leadmagic_sandbox.add_credits(10)
         leadmagic_sandbox.fail_next(RESUME, **fault)
-        client.resume_bulk_job(paused)
+        client.bulk.resume(paused)
         assert (len(leadmagic_sandbox.requests_to(RESUME)), len(sleeps)) == (2, 1)
 
     def test_a_job_that_has_ended_cannot_go_on(self, client, submitted):
         with pytest.raises(LeadMagicRequestError, match="/resume was answered 409"):
-            client.resume_bulk_job(submitted(done=3))
+            client.bulk.resume(submitted(done=3))
 
 
 class TestRestart:
     def test_failed_rows_are_done_again_by_the_same_job(self, client, leadmagic_sandbox, submitted):
         job_id = submitted(["Ada", "Flaky Grace"], done=2)
-        assert client.restart_bulk_job(job_id) == job_id
+        assert client.bulk.restart(job_id) == job_id
         leadmagic_sandbox.advance_bulk(2)
-        assert client.get_bulk_job(job_id).succeeded == 2
+        assert client.bulk.get(job_id).succeeded == 2
         assert leadmagic_sandbox.charges_per_row(job_id) == {0: 1, 1: 1}
 
     def test_where_no_row_failed_it_is_the_same_job(self, client, submitted):
         job_id = submitted(done=3)
-        assert client.restart_bulk_job(job_id) == job_id
+        assert client.bulk.restart(job_id) == job_id
 
     @pytest.mark.parametrize(("mode", "options", "skipped"), [("full", {}, 0), ("from_row", {"start_row": 2}, 2)])
     def test_other_modes_tell_the_id_of_a_new_job(self, client, leadmagic_sandbox, submitted, mode, options, skipped):
         job_id = submitted(done=3)
-        new_id = client.restart_bulk_job(job_id, mode, **options)
+        new_id = client.bulk.restart(job_id, mode, **options)
         old, new = leadmagic_sandbox.bulk_jobs
         assert (old.job_id, new.job_id, new.skipped) == (job_id, new_id, skipped)
 
     def test_the_first_row_of_all_can_be_named(self, client, leadmagic_sandbox, submitted):
-        client.restart_bulk_job(submitted(done=3), "from_row", start_row=0)
+        client.bulk.restart(submitted(done=3), "from_row", start_row=0)
         assert leadmagic_sandbox.bulk_jobs[-1].skipped == 0
 
     @pytest.mark.parametrize(
@@ -125,12 +125,12 @@ class TestRestart:
     )
     def test_the_job_told_is_the_one_that_does_the_work(self, client, leadmagic_sandbox, answer, told):
         leadmagic_sandbox.fail_next(RESTART, body=json.dumps(answer))
-        assert client.restart_bulk_job("j1") == told
+        assert client.bulk.restart("j1") == told
 
     def test_an_id_that_could_do_harm_is_refused(self, client, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(RESTART, body='{"newJobId": "../../v1/credits?token=hunter2"}')
         with pytest.raises(LeadMagicResponseError, match="`newJobId` is not 1 to 100 letters") as caught:
-            client.restart_bulk_job("j1")
+            client.bulk.restart("j1")
         assert "hunter2" not in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -142,62 +142,62 @@ class TestRestart:
         job_id = submitted(done=3)
         leadmagic_sandbox.fail_next(RESTART, **fault)
         with pytest.raises(LeadMagicError) as caught:
-            client.restart_bulk_job(job_id, "full")
+            client.bulk.restart(job_id, "full")
         assert caught.value.transient
         assert (len(leadmagic_sandbox.requests_to(RESTART)), sleeps) == (1, [])
 
     def test_it_is_repeated_when_it_was_told_429(self, client, leadmagic_sandbox, submitted, sleeps):
         job_id = submitted(done=3)
         leadmagic_sandbox.fail_next(RESTART, status=429)
-        client.restart_bulk_job(job_id, "full")
+        client.bulk.restart(job_id, "full")
         assert (len(leadmagic_sandbox.bulk_jobs), len(sleeps)) == (2, 1)
 
     @pytest.mark.parametrize("mode", ["from_shard", "everything", "", None], ids=repr)
     def test_an_unknown_mode_is_refused_before_any_request(self, client, leadmagic_sandbox, mode):
         with pytest.raises(ValueError, match=r"^mode must be failed_only, full or from_row; got "):
-            client.restart_bulk_job("j1", mode)
+            client.bulk.restart("j1", mode)
         assert leadmagic_sandbox.requests == []
 
     @pytest.mark.parametrize("start_row", [None, -1, True, 1.0, "1"], ids=repr)
     def test_from_row_needs_a_row(self, client, leadmagic_sandbox, start_row):
         problem = "^start_row must be a whole number, 0 or more, with mode from_row; got "
         with pytest.raises(ValueError, match=problem):
-            client.restart_bulk_job("j1", "from_row", start_row=start_row)
+            client.bulk.restart("j1", "from_row", start_row=start_row)
         assert leadmagic_sandbox.requests == []
 
     @pytest.mark.parametrize("mode", ["full", "failed_only"])
     def test_other_modes_take_none(self, client, leadmagic_sandbox, mode):
         with pytest.raises(ValueError, match=f"^start_row goes with mode from_row only; got 0 and {mode}$"):
-            client.restart_bulk_job("j1", mode, start_row=0)
+            client.bulk.restart("j1", mode, start_row=0)
         assert leadmagic_sandbox.requests == []
 
 
-@pytest.mark.parametrize("move", ["resume_bulk_job", "restart_bulk_job"])
+@pytest.mark.parametrize("move", ["resume", "restart"])
 def test_a_balance_read_before_does_not_outlive_a_move_that_spends(client, leadmagic_sandbox, move):
     client.get_credits()
     leadmagic_sandbox.fail_next("*", body="{}")  # an answer without X-Credits-Remaining
-    getattr(client, move)("j1")
+    getattr(client.bulk, move)("j1")
     leadmagic_sandbox.set_credits(7)
     assert client.get_credits(max_age=3600).credits == 7
 
 
 @pytest.mark.parametrize("job_id", HARMFUL_IDS, ids=repr)
-@pytest.mark.parametrize("move", ["cancel_bulk_job", "resume_bulk_job", "restart_bulk_job", "get_bulk_job"])
+@pytest.mark.parametrize("move", ["cancel", "resume", "restart", "get"])
 def test_an_id_that_would_change_the_address_is_refused_before_any_request(client, leadmagic_sandbox, move, job_id):
     with pytest.raises(ValueError, match=r"^job_id must be 1 to 100 letters, digits, - and _; got "):
-        getattr(client, move)(job_id)
+        getattr(client.bulk, move)(job_id)
     assert leadmagic_sandbox.requests == []
 
 
-@pytest.mark.parametrize("move", ["cancel_bulk_job", "resume_bulk_job", "restart_bulk_job", "get_bulk_job"])
+@pytest.mark.parametrize("move", ["cancel", "resume", "restart", "get"])
 def test_a_job_nobody_knows_is_not_found(client, move):
     with pytest.raises(LeadMagicNotFoundError):
-        getattr(client, move)("nobody-knows-this")
+        getattr(client.bulk, move)("nobody-knows-this")
 
 
-@pytest.mark.parametrize("move", ["cancel_bulk_job", "resume_bulk_job", "get_bulk_job"])
+@pytest.mark.parametrize("move", ["cancel", "resume", "get"])
 def test_what_costs_nothing_is_tried_four_times(client, leadmagic_sandbox, sleeps, move):
     leadmagic_sandbox.fail_next("*", drop=True, times=None)
     with pytest.raises(LeadMagicConnectionError):
-        getattr(client, move)("j1")
+        getattr(client.bulk, move)("j1")
     assert len(leadmagic_sandbox.requests) == 4

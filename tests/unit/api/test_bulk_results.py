@@ -54,7 +54,7 @@ def indexes(rows):
 
 class TestJob:
     def test_it_is_read_with_one_get(self, client, leadmagic_sandbox, job_id):
-        job = client.get_bulk_job(job_id)
+        job = client.bulk.get(job_id)
         assert (job.job_id, job.status, job.total_rows, job.succeeded) == (job_id, "completed", 7, 7)
         assert job.credits_consumed == Decimal(7)
         [request] = leadmagic_sandbox.requests
@@ -63,17 +63,17 @@ class TestJob:
     def test_its_progress_is_seen(self, client, leadmagic_sandbox):
         leadmagic_sandbox.bulk_speed(paused_clock=True)
         rows = [{"full_name": name, "domain": "example.com"} for name in ("Ada", "invalid", "notfound", "Grace")]
-        job_id = client.submit_bulk("email_finder", rows, idempotency_key="k1").job_id
+        job_id = client.bulk.submit("email_finder", rows, idempotency_key="k1").job_id
         leadmagic_sandbox.advance_bulk(3)
-        job = client.get_bulk_job(job_id)
+        job = client.bulk.get(job_id)
         assert (job.status, job.processed, job.succeeded, job.failed) == ("processing", 3, 2, 1)
         assert job.progress() == "3 / 4 rows, 75 %, 1 credits"
 
     def test_the_token_in_its_links_is_neither_kept_nor_logged(self, client, leadmagic_sandbox, caplog):
         caplog.set_level("DEBUG")
-        job = client.submit_bulk("email_validation", [{"email": "a@x.org"}], idempotency_key="k1")
+        job = client.bulk.submit("email_validation", [{"email": "a@x.org"}], idempotency_key="k1")
         [made] = leadmagic_sandbox.bulk_jobs
-        assert made.token not in f"{job!r} {client.get_bulk_job(job.job_id)!r} {caplog.text}"
+        assert made.token not in f"{job!r} {client.bulk.get(job.job_id)!r} {caplog.text}"
         assert "was answered 200" in caplog.text
 
 
@@ -84,15 +84,15 @@ class TestJobs:
     ):
         monkeypatch.setattr(bulk_calls, "MAX_JOBS", page)
         made = [leadmagic_sandbox.make_up_job(rows) for rows in (1, 2, 3)]
-        jobs = list(client.list_bulk_jobs())
+        jobs = list(client.bulk.list())
         assert [job.job_id for job in jobs] == made[::-1]
         assert [job.total_rows for job in jobs] == [3, 2, 1]
         assert len(leadmagic_sandbox.requests) == requests
 
     def test_one_is_known_by_its_name(self, client):
         rows = [{"email": "a@x.org"}]
-        job_id = client.submit_bulk("email_validation", rows, idempotency_key="k1", file_name="mine").job_id
-        [job] = client.list_bulk_jobs()
+        job_id = client.bulk.submit("email_validation", rows, idempotency_key="k1", file_name="mine").job_id
+        [job] = client.bulk.list()
         assert (job.job_id, job.file_name, job.status) == (job_id, "mine", "completed")
 
     def test_they_are_read_no_further_than_leadmagic_lists_them(self, client, leadmagic_sandbox, monkeypatch):
@@ -100,28 +100,28 @@ class TestJobs:
         monkeypatch.setattr(bulk_calls, "MAX_JOBS_OFFSET", 2)
         for _ in range(6):
             leadmagic_sandbox.make_up_job(1)
-        assert len(list(client.list_bulk_jobs())) == 4
+        assert len(list(client.bulk.list())) == 4
 
     def test_one_that_cannot_be_read_does_not_hide_the_others(self, client, leadmagic_sandbox, caplog):
         body = '{"jobs": [{"job_id": "one", "status": "completed"}, {}, {"job_id": "two", "status": "paused"}]}'
         leadmagic_sandbox.fail_next("/bulk/jobs", body=body)
-        assert [job.job_id for job in client.list_bulk_jobs()] == ["one", "two"]
+        assert [job.job_id for job in client.bulk.list()] == ["one", "two"]
         assert "A job in LeadMagic's list is passed over." in caplog.text
 
     def test_pages_may_be_shorter_than_was_asked_for(self, client, leadmagic_sandbox):
         for jobs in ('{"job_id": "one", "status": "completed"}', '{"job_id": "two", "status": "completed"}', ""):
             leadmagic_sandbox.fail_next("/bulk/jobs", body=f'{{"jobs": [{jobs}], "limit": 1}}')
-        assert [job.job_id for job in client.list_bulk_jobs()] == ["one", "two"]
+        assert [job.job_id for job in client.bulk.list()] == ["one", "two"]
 
     @pytest.mark.parametrize("body", ["{}", "[]", '{"jobs": [1]}'])
     def test_a_list_without_jobs_is_an_error_of_ours(self, client, leadmagic_sandbox, body):
         leadmagic_sandbox.fail_next("/bulk/jobs", body=body)
         with pytest.raises(LeadMagicResponseError):
-            list(client.list_bulk_jobs())
+            list(client.bulk.list())
 
     def test_what_passes_is_tried_again(self, client, leadmagic_sandbox, job_id, sleeps):
         leadmagic_sandbox.fail_next("/bulk/jobs", status=503, times=3)
-        assert [job.job_id for job in client.list_bulk_jobs()] == [job_id]
+        assert [job.job_id for job in client.bulk.list()] == [job_id]
         assert len(sleeps) == 3
 
 
@@ -130,45 +130,45 @@ class TestPages:
         ("page_size", "requests"), [(3, 3), (6, 2), (7, 2), (8, 1), (1000, 1)], ids=lambda value: str(value)
     )
     def test_they_are_read_until_a_short_one(self, client, leadmagic_sandbox, job_id, page_size, requests):
-        rows = list(client.iter_bulk_results(job_id, page_size=page_size))
+        rows = list(client.bulk.results(job_id, page_size=page_size))
         assert indexes(rows) == list(range(7))
         assert len(leadmagic_sandbox.requests) == requests
 
     def test_they_are_read_only_when_they_are_wanted(self, client, leadmagic_sandbox, job_id):
-        rows = client.iter_bulk_results(job_id, page_size=2)
+        rows = client.bulk.results(job_id, page_size=2)
         assert leadmagic_sandbox.requests == []
         next(rows)
         assert len(leadmagic_sandbox.requests) == 1
 
     def test_a_row_is_what_leadmagic_says_of_it(self, client, job_id):
-        row = next(row for row in client.iter_bulk_results(job_id) if row["row_index"] == 4)
+        row = next(row for row in client.bulk.results(job_id) if row["row_index"] == 4)
         assert row["lm_input"] == {"full_name": "Lead 4", "domain": "example.com"}
         assert (row["status"], row["lm_output"]["email"]) == ("success", "lead.4@example.com")
 
     @pytest.mark.parametrize(("status", "found"), [(None, [0, 1]), ("success", [0]), ("failed", [1])])
     def test_they_may_be_of_one_status_only(self, client, status, found):
         rows = [{"full_name": name, "domain": "example.com"} for name in ("Ada", "invalid")]
-        job_id = client.submit_bulk("email_finder", rows, idempotency_key="k1").job_id
-        assert indexes(client.iter_bulk_results(job_id, status=status)) == found
+        job_id = client.bulk.submit("email_finder", rows, idempotency_key="k1").job_id
+        assert indexes(client.bulk.results(job_id, status=status)) == found
 
     def test_leadmagic_may_hold_pages_to_less_than_was_asked_for(self, serve):
         pages = ({"rows": [{"row_index": 0}, {"row_index": 1}], "limit": 2}, {"rows": [{"row_index": 2}], "limit": 2})
         bodies = [json.dumps(page).encode() for page in pages]
         server = serve(*map(sized, bodies))
         with LeadMagicClient("k", server.url) as client:
-            assert indexes(client.iter_bulk_results("j1", page_size=200)) == [0, 1, 2]
+            assert indexes(client.bulk.results("j1", page_size=200)) == [0, 1, 2]
         targets = [request.split(b" ")[1] for request in server.requests]
         assert targets == [b"/bulk/jobs/j1/results?limit=200&offset=%d" % offset for offset in (0, 2)]
 
     @pytest.mark.parametrize("limit", [{}, {"limit": None}, {"limit": 0}, {"limit": "2"}, {"limit": 1000}], ids=str)
     def test_a_limit_that_makes_no_sense_is_passed_over(self, client, leadmagic_sandbox, limit):
         leadmagic_sandbox.fail_next(RESULTS, body=json.dumps({"rows": [{"row_index": 0}], **limit}))
-        assert indexes(client.iter_bulk_results("j1", page_size=2)) == [0]
+        assert indexes(client.bulk.results("j1", page_size=2)) == [0]
 
     def test_a_page_that_fails_is_tried_again_and_no_row_is_lost_or_told_twice(
         self, client, leadmagic_sandbox, job_id, sleeps
     ):
-        rows = client.iter_bulk_results(job_id, page_size=2)
+        rows = client.bulk.results(job_id, page_size=2)
         seen = [next(rows)]
         leadmagic_sandbox.fail_next(RESULTS, truncate=True, times=2)
         assert indexes([*seen, *rows]) == list(range(7))
@@ -178,23 +178,23 @@ class TestPages:
     def test_a_page_without_rows_is_an_error_of_ours(self, client, leadmagic_sandbox, body):
         leadmagic_sandbox.fail_next(RESULTS, body=body)
         with pytest.raises(LeadMagicResponseError, match="`rows` is not a list of objects"):
-            list(client.iter_bulk_results("j1"))
+            list(client.bulk.results("j1"))
 
     @pytest.mark.parametrize("page_size", [0, 1001, -1, True, 2.0, "2", None], ids=repr)
     def test_a_page_size_that_is_none_is_refused_at_once(self, client, page_size):
         with pytest.raises(ValueError, match=r"^page_size must be a whole number from 1 to 1000; got "):
-            client.iter_bulk_results("j1", page_size=page_size)
+            client.bulk.results("j1", page_size=page_size)
 
     @pytest.mark.parametrize(("status", "error"), [("", ValueError), (5, ValueError)])
     def test_a_blank_status_is_refused_at_once(self, client, status, error):
         with pytest.raises(error, match=r"^status must be text that is not blank; got "):
-            client.iter_bulk_results("j1", status=status)
+            client.bulk.results("j1", status=status)
 
 
 class TestDownload:
     def test_it_is_leadmagics_csv(self, client, leadmagic_sandbox, job_id):
         file = io.BytesIO()
-        size = client.download_bulk_results(job_id, file)
+        size = client.bulk.download(job_id, file)
         rows = list(csv.DictReader(io.StringIO(file.getvalue().decode(), newline="")))
         assert size == len(file.getvalue())
         assert sorted(int(row["row_index"]) for row in rows) == list(range(7))
@@ -204,17 +204,17 @@ class TestDownload:
     def test_it_asks_for_csv(self, serve):
         server = serve(WHOLE)
         with LeadMagicClient("lm_a_key_nobody_issued", server.url) as client:
-            assert client.download_bulk_results("j1", io.BytesIO()) == len(ROWS)
+            assert client.bulk.download("j1", io.BytesIO()) == len(ROWS)
         assert b"\r\nAccept: text/csv\r\n" in server.requests[0]
 
     def test_it_is_written_from_where_the_file_stands(self, client, target, job_id):
-        size = client.download_bulk_results(job_id, target)
+        size = client.bulk.download(job_id, target)
         assert target.tell() == len(b"before\n") + size
         assert content(target).startswith(b"before\nid,row_index,")
 
     def test_it_may_be_larger_than_any_other_answer(self, client, leadmagic_sandbox, target, monkeypatch):
         monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
-        assert client.download_bulk_results(leadmagic_sandbox.make_up_job(100), target) > 10_000
+        assert client.bulk.download(leadmagic_sandbox.make_up_job(100), target) > 10_000
 
     def test_it_is_never_held_as_a_whole(self, client, leadmagic_sandbox, monkeypatch):
         monkeypatch.setattr(transport, "DOWNLOAD_PIECE", 1000)
@@ -227,7 +227,7 @@ class TestDownload:
                 return super().write(piece)
 
         file = Watched()
-        total = client.download_bulk_results(leadmagic_sandbox.make_up_job(100), file)
+        total = client.bulk.download(leadmagic_sandbox.make_up_job(100), file)
         assert total == sum(file.sizes) > 10_000
         assert max(file.sizes) <= 1000
 
@@ -235,12 +235,12 @@ class TestDownload:
         file = io.BytesIO()
         answer = sized(gzip.compress(ROWS), CSV + b"Content-Encoding: gzip\r\n")
         with LeadMagicClient("k", serve(answer).url) as client:
-            assert client.download_bulk_results("j1", file) == len(ROWS)
+            assert client.bulk.download("j1", file) == len(ROWS)
         assert file.getvalue() == ROWS
 
     def test_the_credits_in_its_header_are_noted(self, client, leadmagic_sandbox, job_id):
         leadmagic_sandbox.set_credits(7)
-        client.download_bulk_results(job_id, io.BytesIO())
+        client.bulk.download(job_id, io.BytesIO())
         assert client.credits_remaining == 7
 
 
@@ -248,7 +248,7 @@ class TestDownloadThatBreaksOff:
     @pytest.mark.parametrize("fault", [{"truncate": True}, {"drop": True}, {"status": 503}, {"status": 429}], ids=str)
     def test_it_begins_again_where_the_file_stood(self, client, leadmagic_sandbox, target, job_id, sleeps, fault):
         leadmagic_sandbox.fail_next(DOWNLOAD, **fault, times=3)
-        size = client.download_bulk_results(job_id, target)
+        size = client.bulk.download(job_id, target)
         written = content(target)
         assert len(written) == len(b"before\n") + size
         assert written.count(b"row_index") == 1
@@ -259,7 +259,7 @@ class TestDownloadThatBreaksOff:
         cut = CSV + CHUNKED + chunk(ROWS * 9)  # a chunk that is written, and no more
         server = serve(cut, WHOLE)
         with LeadMagicClient("k", server.url) as client:
-            assert client.download_bulk_results("j1", target) == len(ROWS)
+            assert client.bulk.download("j1", target) == len(ROWS)
         assert content(target) == b"before\n" + ROWS
 
     def test_a_part_is_not_taken_for_the_whole_where_urllib3_is_too_old_to_notice(self, serve, monkeypatch):
@@ -269,7 +269,7 @@ class TestDownloadThatBreaksOff:
             LeadMagicClient("k", serve(WHOLE[:-1]).url, max_tries=1) as client,
             pytest.raises(LeadMagicConnectionError, match=r"it ended before its announced length$"),
         ):
-            client.download_bulk_results("j1", io.BytesIO())
+            client.bulk.download("j1", io.BytesIO())
 
 
 class TestDownloadThatIsRefused:
@@ -285,7 +285,7 @@ class TestDownloadThatIsRefused:
     def test_the_answer_is_raised_and_not_written(self, client, leadmagic_sandbox, target, job_id, fault, error):
         leadmagic_sandbox.fail_next(DOWNLOAD, **fault)
         with pytest.raises(error, match=r"/download was answered \d+: .*\(code "):
-            client.download_bulk_results(job_id, target)
+            client.bulk.download(job_id, target)
         assert content(target) == b"before\n"
 
     @pytest.mark.parametrize("status", [200, 400])
@@ -293,7 +293,7 @@ class TestDownloadThatIsRefused:
         monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
         leadmagic_sandbox.fail_next(DOWNLOAD, status=status, body="x" * 2000, content_type="text/html")
         with pytest.raises(LeadMagicResponseError, match="with over 1,000 bytes"):
-            client.download_bulk_results("j1", target)
+            client.bulk.download("j1", target)
         assert content(target) == b"before\n"
 
     @pytest.mark.parametrize(
@@ -308,18 +308,18 @@ class TestDownloadThatIsRefused:
     def test_what_is_no_file_is_not_written(self, client, leadmagic_sandbox, target, fault):
         leadmagic_sandbox.fail_next(DOWNLOAD, **fault)
         with pytest.raises(LeadMagicResponseError, match=r"was answered \d+ with something that is no CSV file$"):
-            client.download_bulk_results("j1", target)
+            client.bulk.download("j1", target)
         assert content(target) == b"before\n"
 
     @pytest.mark.parametrize("kind", ["text/csv; charset=utf-8", "application/octet-stream", "text/plain", ""])
     def test_csv_may_go_by_another_name(self, client, leadmagic_sandbox, kind):
         leadmagic_sandbox.fail_next(DOWNLOAD, body="a,b\n", content_type=kind)
-        assert client.download_bulk_results("j1", io.BytesIO()) == 4
+        assert client.bulk.download("j1", io.BytesIO()) == 4
 
     def test_a_redirect_takes_the_key_nowhere(self, client, leadmagic_sandbox, target):
         leadmagic_sandbox.fail_next(DOWNLOAD, redirect_to="https://example.com/?token=hunter2")
         with pytest.raises(LeadMagicResponseError, match="with a redirect") as caught:
-            client.download_bulk_results("j1", target)
+            client.bulk.download("j1", target)
         assert "hunter2" not in str(caught.value)
         assert content(target) == b"before\n"
 
@@ -329,15 +329,15 @@ class TestDownloadThatIsRefused:
                 raise OSError(28, "No space left on device")
 
         with pytest.raises(OSError, match="No space left on device") as caught:
-            client.download_bulk_results(job_id, FullDisk())
+            client.bulk.download(job_id, FullDisk())
         assert not isinstance(caught.value, LeadMagicError)
         assert (len(leadmagic_sandbox.requests), sleeps) == (1, [])
 
 
 @pytest.mark.parametrize("job_id", ["../../v1/credits", "a?b", "", None], ids=repr)
-@pytest.mark.parametrize("read", ["iter_bulk_results", "download_bulk_results"])
+@pytest.mark.parametrize("read", ["results", "download"])
 def test_an_id_that_would_change_the_address_is_refused_before_any_request(client, leadmagic_sandbox, read, job_id):
     arguments = [io.BytesIO()] if read.startswith("download") else []
     with pytest.raises(ValueError, match=r"^job_id must be 1 to 100 letters, digits, - and _; got "):
-        getattr(client, read)(job_id, *arguments)
+        getattr(client.bulk, read)(job_id, *arguments)
     assert leadmagic_sandbox.requests == []

@@ -36,7 +36,7 @@ def submitted(serve) -> Callable[..., tuple[bytes, bytes]]:
     def submit(*args: object, **options: object) -> tuple[bytes, bytes]:
         server = serve(sized(json.dumps(JOB).encode(), b"HTTP/1.1 202 Accepted\r\n"))
         with LeadMagicClient("lm_a_key_nobody_issued", server.url) as client:
-            client.submit_bulk(*args, **options)
+            client.bulk.submit(*args, **options)
         [request] = server.requests
         head, _, body = request.partition(b"\r\n\r\n")
         return head, body
@@ -60,24 +60,24 @@ def temporary_files(monkeypatch) -> list[object]:
 
 class TestPreview:
     def test_it_says_the_most_that_rows_can_cost(self, client):
-        assert client.preview_cost("email_validation", [{"email": "a@x.org"}] * 3) == bulk_calls.CostPreview(
+        assert client.bulk.preview("email_validation", [{"email": "a@x.org"}] * 3) == bulk_calls.CostPreview(
             items=3, credits=Decimal("0.75")
         )
 
     def test_it_is_free(self, client, leadmagic_sandbox):
-        client.preview_cost("email_finder", leads(3))
+        client.bulk.preview("email_finder", leads(3))
         assert leadmagic_sandbox.credits == 1000
         assert leadmagic_sandbox.bulk_jobs == []
 
     @pytest.mark.parametrize(("rows", "requests"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
     def test_many_rows_are_priced_in_parts_and_added_up(self, client, leadmagic_sandbox, monkeypatch, rows, requests):
         monkeypatch.setattr(bulk_calls, "PREVIEW_ROWS", 4)
-        seen = client.preview_cost("mobile_finder", iter([{"work_email": "a@x.org"}] * rows))
+        seen = client.bulk.preview("mobile_finder", iter([{"work_email": "a@x.org"}] * rows))
         assert (seen.items, seen.credits) == (rows, 5 * rows)
         assert len(leadmagic_sandbox.requests_to(PREVIEW)) == requests
 
     def test_a_part_is_as_large_as_leadmagic_allows(self, client, leadmagic_sandbox):
-        assert client.preview_cost("email_finder", leads(10_001)).credits == 10_001
+        assert client.bulk.preview("email_finder", leads(10_001)).credits == 10_001
         assert [request.status for request in leadmagic_sandbox.requests] == [200, 200]
 
     @pytest.mark.parametrize("exceeding", [1, 2])
@@ -86,12 +86,12 @@ class TestPreview:
         for part in (1, 2):
             answer = {"totalItems": 1, "totalCredits": 1, "willExceedBudget": part == exceeding}
             leadmagic_sandbox.fail_next(PREVIEW, body=json.dumps(answer))
-        assert client.preview_cost("email_finder", leads(2)).will_exceed_budget
+        assert client.bulk.preview("email_finder", leads(2)).will_exceed_budget
 
     def test_fractions_add_up_exactly(self, client, leadmagic_sandbox, monkeypatch):
         monkeypatch.setattr(bulk_calls, "PREVIEW_ROWS", 1)
         leadmagic_sandbox.fail_next(PREVIEW, body='{"totalItems": 1, "totalCredits": 0.1}', times=3)
-        assert client.preview_cost("email_finder", leads(3)).credits == Decimal("0.3")
+        assert client.bulk.preview("email_finder", leads(3)).credits == Decimal("0.3")
 
     def test_rows_are_not_read_ahead_of_what_is_priced(self, client, leadmagic_sandbox, monkeypatch):
         monkeypatch.setattr(bulk_calls, "PREVIEW_ROWS", 2)
@@ -102,23 +102,23 @@ class TestPreview:
                 asked_before.append(len(leadmagic_sandbox.requests_to(PREVIEW)))
                 yield row
 
-        client.preview_cost("email_finder", rows())
+        client.bulk.preview("email_finder", rows())
         assert asked_before == [0, 0, 1, 1, 2, 2]
 
 
 class TestValidate:
     def test_it_returns_what_leadmagic_says_and_keeps_nothing(self, client, leadmagic_sandbox):
-        assert client.validate_bulk("email_finder", iter(leads(2)))["totalRows"] == 2
+        assert client.bulk.validate("email_finder", iter(leads(2)))["totalRows"] == 2
         assert (leadmagic_sandbox.bulk_jobs, leadmagic_sandbox.credits) == ([], 1000)
 
     def test_what_leadmagic_refuses_is_raised(self, client):
         with pytest.raises(LeadMagicRequestError, match="Request validation failed"):
-            client.validate_bulk("role_finder", [{"job_title": "CTO", "company_name": "X"}])
+            client.bulk.validate("role_finder", [{"job_title": "CTO", "company_name": "X"}])
 
 
 class TestSubmit:
     def test_it_makes_a_job_of_the_rows(self, client, leadmagic_sandbox):
-        job = client.submit_bulk("email_finder", leads(3), idempotency_key="k1")
+        job = client.bulk.submit("email_finder", leads(3), idempotency_key="k1")
         [made] = leadmagic_sandbox.bulk_jobs
         assert (job.job_id, job.status, job.total_rows, job.processed) == (made.job_id, "uploaded", 3, 0)
         assert (made.product, made.idempotency_key, made.rows) == ("email_finder", "k1", 3)
@@ -128,13 +128,13 @@ class TestSubmit:
             {"full_name": "Zoë \u2603 \U0001f600", "domain": 'a"b\\c\n', "extra": [1, 2.5, None, True, {"a": "b"}]},
             {"full_name": "Half a \ud83d", "domain": "example.com", "extra": {}},
         ]
-        job = client.submit_bulk("email_finder", rows, idempotency_key="k1")
-        results = sorted(client.iter_bulk_results(job.job_id), key=lambda row: row["row_index"])
+        job = client.bulk.submit("email_finder", rows, idempotency_key="k1")
+        results = sorted(client.bulk.results(job.job_id), key=lambda row: row["row_index"])
         assert [row["lm_input"] for row in results] == rows
 
     def test_a_generator_is_read_once_and_to_its_end(self, client, leadmagic_sandbox):
         rows = (row for row in leads(4))
-        assert client.submit_bulk("email_finder", rows, idempotency_key="k1").total_rows == 4
+        assert client.bulk.submit("email_finder", rows, idempotency_key="k1").total_rows == 4
         assert next(rows, "nothing") == "nothing"
 
     def test_the_body_says_no_more_than_it_was_told(self, submitted):
@@ -160,7 +160,7 @@ class TestSubmit:
     @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"lose_answer": True}], ids=str)
     def test_a_repetition_joins_the_same_job_so_it_may_be_made(self, client, leadmagic_sandbox, sleeps, fault):
         leadmagic_sandbox.fail_next(SUBMIT, **fault)
-        job = client.submit_bulk("email_finder", iter(leads(3)), idempotency_key="k1")
+        job = client.bulk.submit("email_finder", iter(leads(3)), idempotency_key="k1")
         [made] = leadmagic_sandbox.bulk_jobs
         assert (made.job_id, made.rows) == (job.job_id, 3)
         assert leadmagic_sandbox.charges_per_row(job.job_id) == {0: 1, 1: 1, 2: 1}
@@ -168,7 +168,7 @@ class TestSubmit:
 
     def test_the_same_key_is_the_same_job_and_another_key_another(self, client, leadmagic_sandbox):
         first, again, other = (
-            client.submit_bulk("email_finder", leads(1), idempotency_key=key).job_id for key in ("k1", "k1", "k2")
+            client.bulk.submit("email_finder", leads(1), idempotency_key=key).job_id for key in ("k1", "k1", "k2")
         )
         assert first == again != other
         assert len(leadmagic_sandbox.bulk_jobs) == 2
@@ -176,13 +176,13 @@ class TestSubmit:
     def test_too_few_credits_are_said_at_once(self, client, leadmagic_sandbox, sleeps):
         leadmagic_sandbox.set_credits("0.5")
         with pytest.raises(InsufficientCreditsError):
-            client.submit_bulk("email_finder", leads(3), idempotency_key="k1")
+            client.bulk.submit("email_finder", leads(3), idempotency_key="k1")
         assert (leadmagic_sandbox.submits_of("k1"), sleeps) == (1, [])
 
     def test_a_balance_read_before_is_forgotten(self, client, leadmagic_sandbox):
         client.get_credits()
         leadmagic_sandbox.fail_next(SUBMIT, body=json.dumps(JOB))  # an answer without X-Credits-Remaining
-        client.submit_bulk("email_finder", leads(3), idempotency_key="k1")
+        client.bulk.submit("email_finder", leads(3), idempotency_key="k1")
         leadmagic_sandbox.set_credits(7)
         assert client.get_credits(max_age=3600).credits == 7
 
@@ -190,24 +190,24 @@ class TestSubmit:
     def test_an_answer_that_is_no_job_is_an_error_of_ours(self, client, leadmagic_sandbox, body):
         leadmagic_sandbox.fail_next(SUBMIT, body=body)
         with pytest.raises(LeadMagicResponseError, match="LeadMagic sent a bulk job"):
-            client.submit_bulk("email_finder", leads(1), idempotency_key="k1")
+            client.bulk.submit("email_finder", leads(1), idempotency_key="k1")
 
     @pytest.mark.parametrize("key", ["", " ", None, 5], ids=repr)
     def test_without_a_key_nothing_is_submitted(self, client, leadmagic_sandbox, key):
         with pytest.raises(ValueError, match=r"^idempotency_key must be text that is not blank; got "):
-            client.submit_bulk("email_finder", leads(1), idempotency_key=key)
+            client.bulk.submit("email_finder", leads(1), idempotency_key=key)
         assert leadmagic_sandbox.requests == []
 
     @pytest.mark.parametrize("name", ["", 5], ids=repr)
     def test_a_blank_file_name_is_refused(self, client, name):
         with pytest.raises(ValueError, match=r"^file_name must be text that is not blank; got "):
-            client.submit_bulk("email_finder", leads(1), idempotency_key="k1", file_name=name)
+            client.bulk.submit("email_finder", leads(1), idempotency_key="k1", file_name=name)
 
 
 SENDERS = [
-    pytest.param(lambda client, *args: client.preview_cost(*args), PREVIEW, id="preview"),
-    pytest.param(lambda client, *args: client.validate_bulk(*args), VALIDATE, id="validate"),
-    pytest.param(lambda client, *args: client.submit_bulk(*args, idempotency_key="k1"), SUBMIT, id="submit"),
+    pytest.param(lambda client, *args: client.bulk.preview(*args), PREVIEW, id="preview"),
+    pytest.param(lambda client, *args: client.bulk.validate(*args), VALIDATE, id="validate"),
+    pytest.param(lambda client, *args: client.bulk.submit(*args, idempotency_key="k1"), SUBMIT, id="submit"),
 ]
 
 

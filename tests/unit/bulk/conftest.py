@@ -24,8 +24,8 @@ def finished(client, leadmagic_sandbox) -> Callable[..., BulkJob]:
     leadmagic_sandbox.set_credits(1000)
 
     def submit(rows, product="email_finder"):
-        job = client.submit_bulk(product, rows, idempotency_key=uuid4().hex)
-        return client.get_bulk_job(job.job_id)
+        job = client.bulk.submit(product, rows, idempotency_key=uuid4().hex)
+        return client.bulk.get(job.job_id)
 
     return submit
 

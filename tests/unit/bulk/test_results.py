@@ -102,8 +102,8 @@ def test_a_row_the_job_never_did_is_skipped(client, finished, leadmagic_sandbox,
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     job = finished(ROWS)
     leadmagic_sandbox.advance_bulk(2)  # of the first four rows the last two are done first
-    client.cancel_bulk_job(job.job_id)
-    output, errors, written = write(client.get_bulk_job(job.job_id), rows=ROWS)
+    client.bulk.cancel(job.job_id)
+    output, errors, written = write(client.bulk.get(job.job_id), rows=ROWS)
     assert [row["crm_id"] for row in output] == [3]
     codes = {row["crm_id"]: row["lm_http_status_code"] for row in errors}
     assert codes == {0: None, 1: None, 2: 422, 4: None, 5: None}

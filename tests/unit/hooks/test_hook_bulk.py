@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from airflow_provider_leadmagic.api.bulk import BulkCalls
+from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicAuthenticationError,
@@ -20,16 +20,16 @@ from tests.unit.conftest import CANARY
 LEADS = [{"full_name": f"Lead {number}", "domain": "example.com"} for number in range(3)]
 #: Each call with something it can be called with.
 CALLS = {
-    "preview_cost": lambda hook: hook.preview_cost("email_finder", LEADS),
-    "validate_bulk": lambda hook: hook.validate_bulk("email_finder", LEADS),
-    "submit_bulk": lambda hook: hook.submit_bulk("email_finder", LEADS, idempotency_key="k1"),
-    "get_bulk_job": lambda hook: hook.get_bulk_job("j1"),
-    "list_bulk_jobs": lambda hook: next(hook.list_bulk_jobs()),
-    "iter_bulk_results": lambda hook: next(hook.iter_bulk_results("j1")),
-    "download_bulk_results": lambda hook: hook.download_bulk_results("j1", io.BytesIO()),
-    "cancel_bulk_job": lambda hook: hook.cancel_bulk_job("j1"),
-    "resume_bulk_job": lambda hook: hook.resume_bulk_job("j1"),
-    "restart_bulk_job": lambda hook: hook.restart_bulk_job("j1"),
+    "preview": lambda hook: hook.bulk.preview("email_finder", LEADS),
+    "validate": lambda hook: hook.bulk.validate("email_finder", LEADS),
+    "submit": lambda hook: hook.bulk.submit("email_finder", LEADS, idempotency_key="k1"),
+    "get": lambda hook: hook.bulk.get("j1"),
+    "list": lambda hook: next(hook.bulk.list()),
+    "results": lambda hook: next(hook.bulk.results("j1")),
+    "download": lambda hook: hook.bulk.download("j1", io.BytesIO()),
+    "cancel": lambda hook: hook.bulk.cancel("j1"),
+    "resume": lambda hook: hook.bulk.resume("j1"),
+    "restart": lambda hook: hook.bulk.restart("j1"),
 }
 
 
@@ -38,37 +38,38 @@ def public_calls(owner):
 
 
 def test_the_calls_are_all_tested_here():
-    assert public_calls(BulkCalls) == set(CALLS)
+    assert public_calls(Bulk) == set(CALLS)
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_client_and_hook_describe_a_call_in_the_same_words(name):
-    hook_call, client_call = getattr(LeadMagicHook, name), getattr(LeadMagicClient, name)
-    assert inspect.signature(hook_call) == inspect.signature(client_call)
-    assert inspect.getdoc(hook_call) == inspect.getdoc(client_call)
+def test_they_are_the_calls_of_the_client(leadmagic_sandbox):
+    assert type(LeadMagicHook().bulk) is type(LeadMagicHook().get_conn().bulk) is Bulk
+
+
+def test_the_hook_looks_up_single_records_too(leadmagic_sandbox):
+    assert LeadMagicHook().enrich("email_finder", **LEADS[0])["credits_consumed"] == 1
 
 
 def test_a_job_goes_all_its_way_through_the_hook(leadmagic_sandbox):
     hook, file = LeadMagicHook(), io.BytesIO()
-    assert hook.validate_bulk("email_finder", LEADS)["valid"] is True
-    assert hook.preview_cost("email_finder", LEADS).credits == 3
-    job_id = hook.submit_bulk("email_finder", LEADS, idempotency_key="k1").job_id
-    hook.cancel_bulk_job(job_id)
-    assert hook.get_bulk_job(job_id).is_completed
-    assert hook.restart_bulk_job(job_id) == job_id
-    assert len(list(hook.iter_bulk_results(job_id))) == 3
-    assert hook.download_bulk_results(job_id, file) == len(file.getvalue())
+    assert hook.bulk.validate("email_finder", LEADS)["valid"] is True
+    assert hook.bulk.preview("email_finder", LEADS).credits == 3
+    job_id = hook.bulk.submit("email_finder", LEADS, idempotency_key="k1").job_id
+    hook.bulk.cancel(job_id)
+    assert hook.bulk.get(job_id).is_completed
+    assert hook.bulk.restart(job_id) == job_id
+    assert len(list(hook.bulk.results(job_id))) == 3
+    assert hook.bulk.download(job_id, file) == len(file.getvalue())
     assert leadmagic_sandbox.charges_per_row(job_id) == {0: 1, 1: 1, 2: 1}
 
 
 def test_a_paused_job_is_resumed_through_the_hook(leadmagic_sandbox):
     hook = LeadMagicHook()
     leadmagic_sandbox.set_credits(2)
-    job_id = hook.submit_bulk("email_finder", LEADS, idempotency_key="k1").job_id
-    assert hook.get_bulk_job(job_id).is_paused
+    job_id = hook.bulk.submit("email_finder", LEADS, idempotency_key="k1").job_id
+    assert hook.bulk.get(job_id).is_paused
     leadmagic_sandbox.add_credits(1)
-    hook.resume_bulk_job(job_id)
-    assert hook.get_bulk_job(job_id).is_completed
+    hook.bulk.resume(job_id)
+    assert hook.bulk.get(job_id).is_completed
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -97,6 +98,6 @@ def test_it_is_tried_as_often_as_the_hook_was_told(leadmagic_sandbox, name):
 def test_all_calls_of_a_hook_go_through_one_client(leadmagic_sandbox, mocker):
     built = mocker.spy(LeadMagicClient, "__init__")
     hook = LeadMagicHook()
-    hook.preview_cost("email_finder", LEADS)
-    hook.validate_bulk("email_finder", LEADS)
+    hook.bulk.preview("email_finder", LEADS)
+    hook.bulk.validate("email_finder", LEADS)
     assert built.call_count == 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
 from airflow_provider_leadmagic.bulk.progress import JobWatch
 from airflow_provider_leadmagic.bulk.submission import BulkOrder, idempotency_key
@@ -30,7 +31,7 @@ MOMENTS: dict[str, tuple[type, str]] = {
     "before the order": (BulkOrder, "submit"),
     "after the order": (JobRecord, "save"),
     "while waiting": (JobWatch, "look"),
-    "while downloading": (LeadMagicClient, "download_bulk_results"),
+    "while downloading": (Bulk, "download"),
 }
 
 
@@ -255,7 +256,7 @@ def test_the_job_that_replaced_canceled_ones_is_joined_without_ordering_again(
 
 def cancel(sandbox: Sandbox) -> None:
     with LeadMagicClient(sandbox.api_key, sandbox.url) as client:
-        client.cancel_bulk_job(sandbox.bulk_jobs[-1].job_id)
+        client.bulk.cancel(sandbox.bulk_jobs[-1].job_id)
 
 
 SAME = {"a retry": {"try_number": 2}}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.triggers.base import BaseTrigger
 
+from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
 from airflow_provider_leadmagic.bulk.progress import JobWatch
@@ -136,7 +137,7 @@ def kill_while(
     calling: str, happens: str, enrich: Task, mocker: MockerFixture, then: type[BaseException] | None = None
 ) -> None:
     """Tell a task to stop in the middle of a call, ``before`` or ``after`` LeadMagic gets it; it may die of that."""
-    call = getattr(LeadMagicClient, calling)
+    call = getattr(Bulk, calling)
     operators: list[Any] = []
     mocker.patch("tests.support.bulk_task_runner.copy.copy", side_effect=lambda it: operators.append(it) or it)
 
@@ -147,7 +148,7 @@ def kill_while(
             raise then
         return answer if happens == "after" else call(*arguments, **keywords)
 
-    mocker.patch.object(LeadMagicClient, calling, autospec=True, side_effect=killed)
+    mocker.patch.object(Bulk, calling, autospec=True, side_effect=killed)
     with pytest.raises((LeadMagicError, AirflowFailException, Killed)):
         enrich.run()
 
@@ -157,7 +158,7 @@ def test_a_task_that_is_ended_before_it_orders_orders_nothing(
 ) -> None:
     task_state("failed")
 
-    kill_while("preview_cost", "before", task(), mocker)  # Airflow 3 lets it run on for five seconds
+    kill_while("preview", "before", task(), mocker)  # Airflow 3 lets it run on for five seconds
 
     assert leadmagic_sandbox.bulk_jobs == []
 
@@ -176,7 +177,7 @@ def test_a_task_that_is_ended_while_it_orders_ends_the_job_that_comes_of_it(
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     task_state(state)
 
-    kill_while("submit_bulk", "after", task(timeout=0.1), mocker, then)
+    kill_while("submit", "after", task(timeout=0.1), mocker, then)
 
     assert statuses(leadmagic_sandbox) == [becomes]
 
@@ -189,7 +190,7 @@ def test_a_job_of_somebody_else_is_not_taken_for_the_one_that_was_ordered(
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         for key in ("airflow-ours", "airflow-theirs"):
             rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
-            client.submit_bulk("email_finder", rows, idempotency_key=key, file_name=f"{key}.digest")
+            client.bulk.submit("email_finder", rows, idempotency_key=key, file_name=f"{key}.digest")
     operator = task().operator
     operator.announce_order({"ti": TASK_INSTANCE}, "airflow-ours")
 
@@ -204,7 +205,7 @@ def test_a_task_that_is_ended_while_its_order_is_on_the_way_ends_the_job_when_it
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     task_state("failed")
 
-    kill_while("submit_bulk", "before", task(), mocker)
+    kill_while("submit", "before", task(), mocker)
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
@@ -232,7 +233,7 @@ def job_id(leadmagic_sandbox: Sandbox) -> str:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
-        return client.submit_bulk("email_finder", rows, idempotency_key="key").job_id
+        return client.bulk.submit("email_finder", rows, idempotency_key="key").job_id
 
 
 @pytest.fixture(params=["BulkJobTrigger", "PausedBulkJobTrigger"])

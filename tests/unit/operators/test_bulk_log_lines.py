@@ -95,7 +95,7 @@ def test_a_try_says_why_it_orders_a_second_job(
     dies_while_waiting(enrich, mocker)
     [first] = leadmagic_sandbox.bulk_jobs
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
-        client.cancel_bulk_job(first.job_id)
+        client.bulk.cancel(first.job_id)
     leadmagic_sandbox.bulk_speed()
 
     enrich.retry()
@@ -116,7 +116,7 @@ def test_they_say_what_was_paid_when_a_job_is_canceled_with_its_task(
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
-        job_id = client.submit_bulk("email_finder", rows, idempotency_key="key").job_id
+        job_id = client.bulk.submit("email_finder", rows, idempotency_key="key").job_id
 
         cancel(task().operator.log, client, job_id)
 

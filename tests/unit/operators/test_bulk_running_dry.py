@@ -43,7 +43,7 @@ def resume_by_hand(sandbox: Sandbox) -> None:
     """Resume the job outside of its task, with credits for the rows that are left."""
     sandbox.set_credits(3)
     with LeadMagicClient(sandbox.api_key, sandbox.url) as client:
-        client.resume_bulk_job(sandbox.bulk_jobs[0].job_id)
+        client.bulk.resume(sandbox.bulk_jobs[0].job_id)
 
 
 def looks_while_paused(sandbox: Sandbox, path: str, number: int) -> Callable[[], bool]:
@@ -266,7 +266,7 @@ def test_a_job_that_ends_badly_fails_the_task_for_good(
             leadmagic_sandbox.fail_job(job_id)
         else:
             with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
-                client.cancel_bulk_job(job_id)
+                client.bulk.cancel(job_id)
 
     when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), end)
 

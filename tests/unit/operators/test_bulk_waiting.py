@@ -59,7 +59,7 @@ def record(leadmagic_sandbox: Sandbox) -> JobRecord:
     """A job that is done as soon as somebody looks."""
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
-        job = client.submit_bulk("email_finder", rows, idempotency_key="airflow-key")
+        job = client.bulk.submit("email_finder", rows, idempotency_key="airflow-key")
     return JobRecord(job.job_id, "airflow-key", Decimal(1))
 
 

@@ -54,7 +54,7 @@ def job_id(leadmagic_sandbox: Sandbox) -> str:
     """A job that is done."""
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
-        return client.submit_bulk("email_finder", rows, idempotency_key="key").job_id
+        return client.bulk.submit("email_finder", rows, idempotency_key="key").job_id
 
 
 @pytest.fixture

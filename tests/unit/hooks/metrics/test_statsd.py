@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def by_hook() -> None:
-    LeadMagicHook().read_balance()
+    LeadMagicHook().get_credits()
 
 
 def by_refreshing_hook() -> None:
-    LeadMagicHook().read_balance(refresh=True)
+    LeadMagicHook().get_credits(refresh=True)
 
 
 def by_client() -> None:
@@ -59,7 +59,7 @@ READERS = [by_hook, by_refreshing_hook, by_client, by_test_button, by_operator, 
 
 def fail_to_look(conn_id: str = "leadmagic_default") -> None:
     with pytest.raises(LeadMagicError):
-        LeadMagicHook(conn_id, max_tries=1).read_balance()
+        LeadMagicHook(conn_id, max_tries=1).get_credits()
 
 
 def gauges(credits: float, spendable: float, conn_id: str = "leadmagic_default") -> list[str]:
@@ -115,7 +115,7 @@ def test_each_connection_has_a_tag_of_its_own(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SALES", leadmagic_sandbox.connection_json)
 
-    LeadMagicHook("sales").read_balance()
+    LeadMagicHook("sales").get_credits()
 
     assert statsd.lines == gauges(1000.0, 1000.0, conn_id="sales")
 
@@ -129,7 +129,7 @@ def test_an_id_that_statsd_would_not_take_is_spelled_with_underscores(
 ) -> None:
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", leadmagic_sandbox.connection_json)
 
-    LeadMagicHook(conn_id).read_balance()
+    LeadMagicHook(conn_id).get_credits()
 
     assert statsd.lines == gauges(1000.0, 1000.0, conn_id=tag)
 
