@@ -101,21 +101,3 @@ def timed_out() -> LeadMagicTimeoutError:
     return LeadMagicTimeoutError(
         "The timeout of this try is over. If a job was ordered, it goes on at LeadMagic, and the next try joins it."
     )
-
-
-def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:
-    """
-    Cancel a job whose task was ended by a person.
-
-    :param log: Logger of the task or its trigger.
-    :param client: Whom to ask.
-    :param job_id: The job.
-    """
-    try:
-        client.bulk.cancel(job_id)
-    except LeadMagicError as error:
-        log.error(  # noqa: TRY400 - people need the sentence, not the stack
-            "Job %s could not be canceled and may go on to spend credits: cancel it there. %s", job_id, error
-        )
-    else:
-        log.warning("Job %s was canceled at LeadMagic, as its task was ended. Rows done by then are paid.", job_id)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.models import json_number, parse_credits
 from airflow_provider_leadmagic.api.products import find_bulk_product
+from airflow_provider_leadmagic.bulk.cancel import RunningTask
 from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.previous_attempts import EarlierTries, JobRecord
 from airflow_provider_leadmagic.bulk.progress import JobWatch, job_from
@@ -22,60 +24,78 @@ from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.jobs import BulkJob
+    from airflow_provider_leadmagic.bulk.cancel import JobCanceller
     from airflow_provider_leadmagic.client import LeadMagicClient
-    from airflow_provider_leadmagic.compat.imports import Context
+    from airflow_provider_leadmagic.compat.imports import Context, Log
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
-    from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
 
 #: Answers to a resume after which another look is all it takes: somebody else spent the credits, or resumed the job.
 RESUME_LATER = (402, 409)
 
 
-class BulkRun:
-    """
-    One try.
+@dataclass(frozen=True)
+class BulkRequest:
+    """What a task asks for: the operator's arguments of these names, with templates rendered and nothing checked."""
 
-    :param task: The operator, whose templates are rendered.
+    product: str
+    rows: object
+    input_path: object
+    output_path: object
+    minimum_balance_after: object
+    max_credits: object
+    on_insufficient: str
+    resume_when_paused: bool
+    conn_id: str
+
+
+class BulkAttempt:
+    """
+    One attempt of a task to have a bulk job done.
+
+    :param request: What the task asks for.
     :param context: The task's context.
     :param wait: How to wait.
+    :param canceller: Has to know the job, for when the task is killed.
+    :param log: The task's logger.
     """
 
-    def __init__(self, task: BulkEnrichmentOperator, context: Context, wait: Wait) -> None:
-        self._task = task
+    def __init__(self, request: BulkRequest, context: Context, wait: Wait, canceller: JobCanceller, log: Log) -> None:
+        self._request = request
         self._context = context
         self._wait = wait
-        self._log = task.log
-        self._conn_id = task.leadmagic_conn_id
+        self._canceller = canceller
+        self._log = log
+        self._conn_id = request.conn_id
 
     def start(self) -> dict[str, Any]:
         """Join the job of an earlier try or order one, and see it through."""
         order = self._checked_order()
         with self._hook().get_conn() as client:
             record = self._order_once(client, order)
-        return self.see_through(record)
+        return self.wait_and_finish(record)
 
-    def see_through(self, record: JobRecord) -> dict[str, Any]:
+    def wait_and_finish(self, record: JobRecord) -> dict[str, Any]:
         """
         Look at a job at once, as a small one, and one that is joined, may be done.
 
         :param record: The job.
         """
-        self._task.hold(self._context, record.job_id)
-        watch = JobWatch(self._log, record.job_id, report_pause=self._task.resume_when_paused)
+        self._canceller.remember_job(self._running_task, record.job_id)
+        watch = JobWatch(self._log, record.job_id, report_pause=self._request.resume_when_paused)
         with self._hook(max_tries=1).get_conn() as client:
             event = watch.look(client)
         job = job_from(event) if event else self._wait_for_job(record, watch.requested_wait)
-        return self.go_on(job, record)
+        return self.continue_with(job, record)
 
-    def go_on(self, job: BulkJob, record: JobRecord) -> dict[str, Any]:
+    def continue_with(self, job: BulkJob, record: JobRecord) -> dict[str, Any]:
         """
         Do what has to be done about a job that has ended or paused.
 
         :param job: How it was last seen.
         :param record: The job.
         """
-        self._task.hold(self._context, record.job_id)
+        self._canceller.remember_job(self._running_task, record.job_id)
         while not job.is_finished:
             try:
                 self._resume_when_covered(job, record)
@@ -86,13 +106,17 @@ class BulkRun:
             job = self._wait_for_job(record)
         return self._finish(job, record)
 
+    @property
+    def _running_task(self) -> RunningTask:
+        return RunningTask(self._log, self._conn_id, self._context["ti"])
+
     def _checked_order(self) -> BulkOrder:
-        task = self._task
-        product = find_bulk_product(task.product)
-        limit = None if task.max_credits is None else parse_credits("max_credits", task.max_credits)
-        source = row_source(rows=task.rows, input_path=task.input_path)
+        request = self._request
+        product = find_bulk_product(request.product)
+        limit = None if request.max_credits is None else parse_credits("max_credits", request.max_credits)
+        source = row_source(rows=request.rows, input_path=request.input_path)
         rows = check_rows(source, product)
-        ResultFiles(task.output_path).check_writable(source)
+        ResultFiles(request.output_path).check_writable(source)
         return BulkOrder(product.name, source, rows.count, rows.digest, self._minimum_balance_after(), limit)
 
     def _order_once(self, client: LeadMagicClient, order: BulkOrder) -> JobRecord:
@@ -103,21 +127,21 @@ class BulkRun:
             if ti.try_number > 1:
                 tries.cancel_replaced()
             record = self._order(client, order, tries)
-        self._task.hold(self._context, record.job_id)
+        self._canceller.remember_job(self._running_task, record.job_id)
         record.save(store)
         return record
 
     def _order(self, client: LeadMagicClient, order: BulkOrder, tries: EarlierTries) -> JobRecord:
         while True:
             estimate = order.estimate(client)
-            self._task.announce_order(self._context, tries.key)
+            self._canceller.before_submit(self._running_task, tries.key)
             try:
                 job = order.submit(client, tries.key, estimate, self._conn_id)
             except InsufficientCreditsError as error:
                 # LeadMagic may say so of an order that it has taken, when its first answer was lost.
                 if error.status is not None and (record := tries.find(order)):
                     return record
-                if self._task.on_insufficient == "fail":
+                if self._request.on_insufficient == "fail":
                     raise
                 self._log.info("Nothing is ordered yet. %s", error)
                 self._wait.to_order(max(order.credits_needed(estimate), error.required or Decimal(0)))
@@ -126,7 +150,7 @@ class BulkRun:
                 return JobRecord(job.job_id, tries.key, estimate)
 
     def _wait_for_job(self, record: JobRecord, requested_wait: float = 0.0) -> BulkJob:
-        report_pause = self._task.resume_when_paused
+        report_pause = self._request.resume_when_paused
         return self._wait.for_job(record, report_pause=report_pause, requested_wait=requested_wait)
 
     def _resume_when_covered(self, job: BulkJob, record: JobRecord) -> None:
@@ -146,13 +170,13 @@ class BulkRun:
                 f"Job {job.job_id} is {job.status} at LeadMagic: {job.progress()}. Clearing the task orders a new one, "
                 "which pays for these rows again; LeadMagicHook().bulk.results reads those that are done."
             )
-        files = ResultFiles(self._task.output_path)
-        source = row_source(rows=self._task.rows, input_path=self._task.input_path)
+        files = ResultFiles(self._request.output_path)
+        source = row_source(rows=self._request.rows, input_path=self._request.input_path)
         ti = self._context["ti"]
         with self._hook().get_conn() as client:
             # The last try delivers what is there: nobody comes after it.
             insist = ti.try_number <= ti.max_tries
-            written = write_results(client, job, self._task.product, source, files, insist=insist)
+            written = write_results(client, job, self._request.product, source, files, insist=insist)
         return {
             "job_id": job.job_id,
             "status": job.status,
@@ -167,7 +191,7 @@ class BulkRun:
         }
 
     def _minimum_balance_after(self) -> Decimal:
-        return parse_credits("minimum_balance_after", self._task.minimum_balance_after)
+        return parse_credits("minimum_balance_after", self._request.minimum_balance_after)
 
     def _hook(self, **arguments: Any) -> LeadMagicHook:
         return LeadMagicHook(self._conn_id, **arguments)

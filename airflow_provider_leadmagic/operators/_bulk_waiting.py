@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from airflow_provider_leadmagic.bulk.progress import JobWatch, job_from, timed_out
 from airflow_provider_leadmagic.decisions.gate import gate_opens, requested_wait, tolerate_failed_look
@@ -112,17 +112,35 @@ class WorkerWait:
         time.sleep(min(max(self._interval, requested), left))
 
 
+class ResumeMethods(NamedTuple):
+    """
+    Names of the operator's methods that continue after a deferral.
+
+    :param to_order: Once the balance covers the submission.
+    :param to_resume: Once the balance covers the rest of a paused job.
+    :param for_job: Once the job has ended or paused.
+    """
+
+    to_order: str
+    to_resume: str
+    for_job: str
+
+
 class TriggererWait:
     """
-    Defers the task, which goes on by its method ``credits_to_order``, ``credits_to_resume`` or ``job_seen``.
+    Defers the task, which another process then continues.
 
     :param defer: The task's own ``defer``.
     :param conn_id: The connection.
     :param interval: Seconds between two looks.
     :param deadline: Unix time at which waiting ends.
+    :param methods: Names of the methods to continue by.
     """
 
-    def __init__(self, defer: Callable[..., None], conn_id: str, interval: float, deadline: float) -> None:
+    def __init__(
+        self, defer: Callable[..., None], conn_id: str, interval: float, deadline: float, methods: ResumeMethods
+    ) -> None:
+        self._methods = methods
         self._task_defer = defer
         self._conn_id = conn_id
         self._interval = interval
@@ -133,7 +151,7 @@ class TriggererWait:
         trigger = SufficientCreditsTrigger(
             self._conn_id, str(minimum_credits), self._interval, waiting_since=time.time()
         )
-        self._defer(trigger, "credits_to_order")
+        self._defer(trigger, self._methods.to_order)
 
     def to_resume(self, minimum_credits: Decimal, record: JobRecord) -> NoReturn:
         """Wait for the credits that a paused job needs to go on."""
@@ -145,7 +163,7 @@ class TriggererWait:
             job_id=record.job_id,
             deadline=self._deadline,
         )
-        self._defer(trigger, "credits_to_resume", record)
+        self._defer(trigger, self._methods.to_resume, record)
 
     def for_job(self, record: JobRecord, *, report_pause: bool, requested_wait: float = 0.0) -> NoReturn:
         """Wait until a job has ended or paused."""
@@ -158,7 +176,7 @@ class TriggererWait:
             report_pause=report_pause,
             not_before=not_before,
         )
-        self._defer(trigger, "job_seen", record)
+        self._defer(trigger, self._methods.for_job, record)
 
     def _defer(self, trigger: BaseTrigger, method_name: str, record: JobRecord | None = None) -> NoReturn:
         left = self._deadline - time.time()

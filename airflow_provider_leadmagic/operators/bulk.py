@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_leadmagic.api.validation import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.bulk.cancel import JobCanceller
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import BaseOperator, conf, path_text
 from airflow_provider_leadmagic.decisions.events import report_from
-from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
 if TYPE_CHECKING:
@@ -21,18 +19,13 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
-    from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Context, ObjectStoragePath
-    from airflow_provider_leadmagic.operators._bulk_run import BulkRun
+    from airflow_provider_leadmagic.operators._bulk_run import BulkAttempt, BulkRequest
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 OnInsufficient = Literal["wait", "fail"]
 #: Seconds.
 POLITE_POLL_INTERVAL = 45.0
-#: Seconds that ``on_kill`` waits for the job to be canceled. Airflow 3 kills the process 5 s after telling it to stop.
-ON_KILL_PATIENCE = 2.0
-#: How many jobs are looked through, newest first, for one that was ordered a moment ago.
-NEWEST_JOBS = 200
 
 # The modules of the work itself are imported where they are used: they bring the HTTP client, which no DAG file needs
 # in order to be parsed.
@@ -123,17 +116,14 @@ class BulkEnrichmentOperator(BaseOperator):
         self.poll_interval = _seconds(poll_interval)
         self.timeout = _seconds(timeout)
         self.leadmagic_conn_id = leadmagic_conn_id
-        self._task_instance: Any = None
-        self._order_key: str | None = None
-        self._job_id: str | None = None
-        self._is_told_to_stop = False
+        self._canceller = JobCanceller()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Join the job of an earlier try or order one, and see it through."""
         if self.poll_interval < POLITE_POLL_INTERVAL:
             asked = f"{POLITE_POLL_INTERVAL:g} s from one look at a job to the next"
             self.log.warning("poll_interval is %g s; LeadMagic asks for %s.", self.poll_interval, asked)
-        return self._run(context, time.time() + self.timeout).start()
+        return self._attempt(context, time.time() + self.timeout).start()
 
     def credits_to_order(self, context: Context, event: Any = None, deadline: float = 0.0) -> dict[str, Any]:
         """
@@ -144,7 +134,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param deadline: Unix time at which waiting ends.
         """
         self._tell_gate_opened(event)
-        return self._run(context, deadline).start()
+        return self._attempt(context, deadline).start()
 
     def credits_to_resume(
         self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
@@ -158,7 +148,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param deadline: Unix time at which waiting ends.
         """
         self._tell_gate_opened(event)
-        return self._run(context, deadline).see_through(_record(record))
+        return self._attempt(context, deadline).wait_and_finish(_record(record))
 
     def job_seen(
         self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
@@ -176,7 +166,7 @@ class BulkEnrichmentOperator(BaseOperator):
         job = job_from(event)
         # As the trigger said; but Airflow keeps the log of one trigger for each try, and drops those before it.
         self.log.info("Job %s is %s: %s.", job.job_id, job.status, job.progress())
-        return self._run(context, deadline).go_on(job, _record(record))
+        return self._attempt(context, deadline).continue_with(job, _record(record))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Come back from a deferral; the end of its time is ours, whatever Airflow makes of it."""
@@ -187,72 +177,36 @@ class BulkEnrichmentOperator(BaseOperator):
             raise timed_out() if deferral.is_timeout(failure) else deferral.trigger_error(self.log, failure)
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def announce_order(self, context: Context, idempotency_key: str) -> None:
-        """
-        Know the order that is about to be made, for when the task is killed.
-
-        :param context: The task's context.
-        :param idempotency_key: The key of the order.
-        :raises LeadMagicError: If the task has to stop. Airflow 3 lets it run on for five seconds after saying so.
-        """
-        self._task_instance, self._order_key = context["ti"], idempotency_key
-        if self._is_told_to_stop:
-            raise LeadMagicError("This worker was told to stop before anything was ordered.")
-
-    def hold(self, context: Context, job_id: str) -> None:
-        """
-        Know the job, for when the task is killed.
-
-        :param context: The task's context.
-        :param job_id: The job.
-        """
-        self._task_instance, self._job_id = context["ti"], job_id
-        if self._is_told_to_stop:  # while it was ordered
-            self.on_kill()
-
     def on_kill(self) -> None:
-        """Cancel the job if a person ended the task; a worker that is told to stop leaves it to the next try."""
-        self._is_told_to_stop = True
-        if self._job_id is None and self._order_key is None:
-            return
-        # In a thread, as this runs in a signal handler: the code it interrupts may hold what asking Airflow needs.
-        canceling = threading.Thread(target=self._cancel_if_task_is_over, name="leadmagic-on-kill")
-        canceling.start()
-        canceling.join(timeout=ON_KILL_PATIENCE)
+        """Cancel the job if a person ended the task; a worker that is told to stop leaves it to the next attempt."""
+        self._canceller.on_kill()
 
-    def _cancel_if_task_is_over(self) -> None:
-        from airflow_provider_leadmagic.bulk.progress import cancel
-        from airflow_provider_leadmagic.compat.task_state import OVER, state_of
-        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-
-        try:
-            state = state_of(self._task_instance)
-        except Exception:
-            self.log.exception("Nobody could be asked why this task has to stop; its job goes on, if there is one.")
-            return
-        if state not in OVER:
-            self.log.info("This worker has to stop; the job goes on, if there is one, and the next try joins it.")
-            return
-        with LeadMagicHook(self.leadmagic_conn_id, max_tries=1).get_conn() as client:
-            job_id = self._job_id or self._find_order(client)
-            if job_id is not None:
-                cancel(self.log, client, job_id)
-
-    def _find_order(self, client: LeadMagicClient) -> str | None:
-        """Find a job that LeadMagic has taken, but whose id has not arrived."""
-        from airflow_provider_leadmagic.bulk.submission import is_order
-
-        jobs = islice(client.bulk.list(), NEWEST_JOBS)
-        return next((job.job_id for job in jobs if is_order(job.file_name, str(self._order_key))), None)
-
-    def _run(self, context: Context, deadline: float) -> BulkRun:
-        from airflow_provider_leadmagic.operators._bulk_run import BulkRun
-        from airflow_provider_leadmagic.operators._bulk_waiting import TriggererWait, WorkerWait
+    def _attempt(self, context: Context, deadline: float) -> BulkAttempt:
+        from airflow_provider_leadmagic.operators._bulk_run import BulkAttempt
+        from airflow_provider_leadmagic.operators._bulk_waiting import ResumeMethods, TriggererWait, WorkerWait
 
         wait: Wait = WorkerWait(self.log, self.leadmagic_conn_id, self.poll_interval, deadline)
         if self.deferrable:
-            wait = TriggererWait(self.defer, self.leadmagic_conn_id, self.poll_interval, deadline)
-        return BulkRun(self, context, wait)
+            names = (method.__name__ for method in (self.credits_to_order, self.credits_to_resume, self.job_seen))
+            wait = TriggererWait(
+                self.defer, self.leadmagic_conn_id, self.poll_interval, deadline, ResumeMethods(*names)
+            )
+        return BulkAttempt(self._request(), context, wait, self._canceller, self.log)
+
+    def _request(self) -> BulkRequest:
+        from airflow_provider_leadmagic.operators._bulk_run import BulkRequest
+
+        return BulkRequest(
+            product=self.product,
+            rows=self.rows,
+            input_path=self.input_path,
+            output_path=self.output_path,
+            minimum_balance_after=self.minimum_balance_after,
+            max_credits=self.max_credits,
+            on_insufficient=self.on_insufficient,
+            resume_when_paused=self.resume_when_paused,
+            conn_id=self.leadmagic_conn_id,
+        )
 
     def _tell_gate_opened(self, event: Any) -> None:
         report = report_from(event)

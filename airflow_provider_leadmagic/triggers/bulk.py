@@ -36,7 +36,7 @@ class _HoldsJob(BaseTrigger):
         """Cancel the job, if the task is over."""
         if not await self._is_task_over():
             return
-        from airflow_provider_leadmagic.bulk.progress import cancel
+        from airflow_provider_leadmagic.bulk.cancel import cancel
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         with await LeadMagicHook(self.leadmagic_conn_id).aget_conn() as client:

@@ -14,12 +14,12 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.api.jobs import BulkJob
+from airflow_provider_leadmagic.bulk.cancel import ON_KILL_PATIENCE, RunningTask
 from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
 from airflow_provider_leadmagic.bulk.progress import JobWatch
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.operators.bulk import ON_KILL_PATIENCE
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from dev.local_airflow import wait_until
 from tests.support.bulk_task_runner import Killed
@@ -122,9 +122,9 @@ def test_a_signal_that_interrupts_a_talk_with_airflow_still_ends_the_job(
             return "failed"
 
     mocker.patch("airflow_provider_leadmagic.compat.task_state.state_of", side_effect=ask_airflow)
-    mocker.patch("airflow_provider_leadmagic.operators.bulk.ON_KILL_PATIENCE", 0.02)
+    mocker.patch("airflow_provider_leadmagic.bulk.cancel.ON_KILL_PATIENCE", 0.02)
     operator = task().operator
-    operator.hold({"ti": TASK_INSTANCE}, job_id)
+    operator._canceller.remember_job(running(operator), job_id)
 
     with talk:
         operator.on_kill()
@@ -192,7 +192,7 @@ def test_a_job_of_somebody_else_is_not_taken_for_the_one_that_was_ordered(
             rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
             client.bulk.submit("email_finder", rows, idempotency_key=key, file_name=f"{key}.digest")
     operator = task().operator
-    operator.announce_order({"ti": TASK_INSTANCE}, "airflow-ours")
+    operator._canceller.before_submit(running(operator), "airflow-ours")
 
     operator.on_kill()
 
@@ -412,3 +412,7 @@ def test_canceling_has_one_attempt_as_airflow_kills_the_process_soon(
 
     assert len(leadmagic_sandbox.requests_to("/bulk/jobs/*/review")) == 1
     assert ON_KILL_PATIENCE < 5
+
+
+def running(operator: Any) -> RunningTask:
+    return RunningTask(operator.log, operator.leadmagic_conn_id, TASK_INSTANCE)

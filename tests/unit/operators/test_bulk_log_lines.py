@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_leadmagic.bulk.progress import JobWatch, cancel
+from airflow_provider_leadmagic.bulk.cancel import cancel
+from airflow_provider_leadmagic.bulk.progress import JobWatch
 from airflow_provider_leadmagic.client import LeadMagicClient
 from tests.support.bulk_task_runner import Killed
 

@@ -18,7 +18,7 @@ from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.decisions.events import open_event
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError
 from airflow_provider_leadmagic.operators import _bulk_waiting as bulk_waiting
-from airflow_provider_leadmagic.operators._bulk_waiting import TriggererWait, WorkerWait
+from airflow_provider_leadmagic.operators._bulk_waiting import ResumeMethods, TriggererWait, WorkerWait
 from tests.support.bulk_task_runner import TaskInstance
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ class TestOnTheWorker:
         assert [told.count(f"failed look {number} in a row") for number in (1, 2, 3)] == [2, 1, 0]
 
 
+METHODS = ResumeMethods("credits_to_order", "credits_to_resume", "job_seen")
 DEFERRALS: dict[str, tuple[Callable[[TriggererWait], object], str, dict[str, Any], dict[str, Any]]] = {
     "credits to order": (
         lambda wait: wait.to_order(Decimal("12.5")),
@@ -211,7 +212,7 @@ def deferral_by(start: Callable[[TriggererWait], object], deadline: float) -> di
         raise DeferredError(arguments)
 
     with pytest.raises(DeferredError) as deferred:
-        start(TriggererWait(defer, "other", 60, deadline))
+        start(TriggererWait(defer, "other", 60, deadline, METHODS))
     return deferred.value.args[0]
 
 
@@ -233,7 +234,7 @@ class TestInTheTriggerer:
     @pytest.mark.parametrize("waiting_for", DEFERRALS)
     def test_no_task_is_deferred_when_its_time_is_over(self, waiting_for: str) -> None:
         with pytest.raises(LeadMagicTimeoutError):
-            DEFERRALS[waiting_for][0](TriggererWait(pytest.fail, "other", 60, NOW))
+            DEFERRALS[waiting_for][0](TriggererWait(pytest.fail, "other", 60, NOW, METHODS))
 
 
 def test_a_retry_after_of_the_look_at_once_holds_back_the_wait_as_well(
