@@ -1,0 +1,151 @@
+"""
+Measure the structure of the package: ``python -m dev.structure``. A test holds it to the limits below.
+
+An import counts wherever it stands: at the top, within a function, or for type checkers only.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "airflow_provider_leadmagic"
+ROOT = Path(__file__).parents[1] / PACKAGE
+
+MOST_ROOT_MODULES = 8
+MOST_FILES = 52
+MOST_SANDBOX_FILES = 26
+MOST_LINES = 350
+LONGEST_FUNCTION_P90 = 15
+
+_BASE = {"exceptions", "version"}
+_API = {*_BASE, "api"}
+_HOOKS = {*_API, "client", "compat", "decisions", "hooks", "get_provider_info"}
+_TASKS = {*_HOOKS, "bulk", "triggers", "links"}
+#: What each room may import. A file of the root is a room of its own.
+MAY_IMPORT: dict[str, set[str]] = {
+    "version": set(),
+    "exceptions": set(),
+    "get_provider_info": set(),
+    "api": _API,
+    "client": _API,
+    "compat": {"exceptions", "compat"},
+    "decisions": {*_API, "compat", "decisions"},
+    "hooks": _HOOKS - {"decisions"},
+    "links": {"compat"},
+    "bulk": {*_HOOKS, "bulk"},
+    "triggers": _TASKS - {"links"},
+    "sensors": {*_TASKS, "sensors"},
+    "operators": {*_TASKS, "operators"},
+    "cli": {*_HOOKS, "cli", "sandbox"},
+    "__main__": {"cli"},
+    "sandbox": {"version", "sandbox"},
+}
+
+
+@cache
+def sources() -> dict[str, ast.Module]:
+    """Parse every file that is not empty, by its module's name."""
+    paths = (path for path in sorted(ROOT.rglob("*.py")) if path.read_text().strip())
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text()) for path in paths}
+
+
+def room_of(module: str) -> str:
+    """Name the room of a module; the version stands in the package itself."""
+    return "version" if module in ("", "__init__") else module.partition(".")[0]
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    """List the modules of this package that a module imports."""
+    found = set()
+    for node in ast.walk(sources()[module]):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
+            base = (node.module or "").removeprefix(PACKAGE).removeprefix(".")
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".strip(".")
+                found.add(inner if inner in sources() else base if base in sources() else f"{base}.__init__".strip("."))
+    return frozenset(name for name in found - {module} if name in sources())
+
+
+def forbidden_imports() -> list[str]:
+    """List the imports that the table does not allow."""
+    pairs = [(module, imported) for module in sources() for imported in imports_of(module)]
+    return [f"{one} imports {other}" for one, other in pairs if room_of(other) not in MAY_IMPORT[room_of(one)]]
+
+
+def circles() -> list[str]:
+    """List the modules that import themselves by way of others."""
+    return [module for module in sources() if module in _reached_from(module)]
+
+
+def mutual_folders() -> list[str]:
+    """List the rooms that import each other."""
+    pairs = {(room_of(one), room_of(other)) for one in sources() for other in imports_of(one)}
+    return [f"{one} and {other}" for one, other in pairs if one < other and (other, one) in pairs]
+
+
+def airflow_imports(room: str) -> list[str]:
+    """List the imports of Airflow in a room."""
+    nodes = [(name, node) for name in sources() if room_of(name) == room for node in ast.walk(sources()[name])]
+    modules = [(name, node.module or "") for name, node in nodes if isinstance(node, ast.ImportFrom)]
+    modules += [(name, a.name) for name, node in nodes if isinstance(node, ast.Import) for a in node.names]
+    return [f"{name} imports {module}" for name, module in modules if module.partition(".")[0] == "airflow"]
+
+
+def line_counts() -> dict[str, int]:
+    """Count the lines of each module."""
+    paths = {name: ROOT / f"{name.replace('.', '/')}.py" for name in sources()}
+    return {name: len(path.read_text().splitlines()) for name, path in paths.items()}
+
+
+def function_lengths() -> list[int]:
+    """Count the lines of code of each function, its docstring left out, shortest first."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return sorted(_length(node) for tree in sources().values() for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def function_p90() -> int:
+    """Return the length that nine of ten functions keep to."""
+    lengths = function_lengths()
+    return lengths[len(lengths) * 9 // 10]
+
+
+def figures() -> dict[str, int]:
+    """Sum the structure up."""
+    sandbox = sum(room_of(name) == "sandbox" for name in sources())
+    return {
+        "root modules": sum("." not in name for name in sources()),
+        "files": len(sources()) - sandbox,
+        "files of the sandbox": sandbox,
+        "lines of the longest module": max(line_counts().values()),
+        "function length, p90": function_p90(),
+        "circles": len(circles()),
+        "folders that import each other": len(mutual_folders()),
+        "imports against the rule": len(forbidden_imports()),
+    }
+
+
+def _reached_from(module: str) -> set[str]:
+    reached: set[str] = set()
+    waiting = list(imports_of(module))
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += imports_of(name)
+    return reached
+
+
+def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    docstring = function.body[0] if ast.get_docstring(function) is not None else None
+    skipped = docstring.end_lineno - docstring.lineno + 1 if docstring and docstring.end_lineno else 0
+    return (function.end_lineno or function.lineno) - function.lineno + 1 - skipped
+
+
+if __name__ == "__main__":
+    for _name, _figure in figures().items():
+        print(f"{_figure:5} {_name}")
+    for _line in (*circles(), *mutual_folders(), *forbidden_imports()):
+        print(f"      {_line}")
