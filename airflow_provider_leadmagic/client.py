@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from airflow_provider_leadmagic.api.analytics import Analytics, checked_days
 from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
 from airflow_provider_leadmagic.api.bulk import Bulk
-from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway, is_finite
+from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
 from airflow_provider_leadmagic.api.products import find_product
 from airflow_provider_leadmagic.api.retry import Calls
 from airflow_provider_leadmagic.api.text import shown
 from airflow_provider_leadmagic.api.transport import Transport
+from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicError,

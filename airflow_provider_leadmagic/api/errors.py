@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
-from airflow_provider_leadmagic.api.models import is_finite
+from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import (
     InsufficientCreditsError,
     LeadMagicAuthenticationError,

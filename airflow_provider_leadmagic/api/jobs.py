@@ -8,8 +8,8 @@ from dataclasses import fields as dataclass_fields
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.models import format_credits, is_finite
-from airflow_provider_leadmagic.api.text import clean, shown
+from airflow_provider_leadmagic.api.text import clean, format_credits, shown
+from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
 if TYPE_CHECKING:

@@ -6,72 +6,15 @@ import math
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.text import clean, shown
+from airflow_provider_leadmagic.api.text import clean, json_number
+from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def parse_credits(argument: str, value: object) -> Decimal:
-    """
-    Read a number of credits that a user gave.
-
-    :param argument: Name of the argument, for the message.
-    :param value: An int, float, Decimal or numeric string.
-    :raises ValueError: If it is anything else, negative, or not finite.
-    """
-    return parse_amount(argument, value, "credits")
-
-
-def parse_amount(argument: str, value: object, unit: str) -> Decimal:
-    """
-    Read a number that a user gave.
-
-    :param argument: Name of the argument, for the message.
-    :param value: An int, float, Decimal or numeric string.
-    :param unit: What it counts, for the message.
-    :raises ValueError: If it is anything else, negative, or not finite.
-    """
-    problem = ValueError(f"{argument} must be a number of {unit}, 0 or more; got {shown(value)}")
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        raise problem
-    try:
-        number = Decimal(str(value))
-    except (InvalidOperation, ValueError):
-        raise problem from None
-    if not is_finite(number) or number < 0:
-        raise problem
-    return number
-
-
-def format_credits(number: Decimal) -> str:
-    """Write credits the way people read them: ``15,432.5``."""
-    text = f"{number:,.6f}"
-    return text.rstrip("0").rstrip(".")
-
-
-#: From here on, other programs' numbers are no longer exact, and Airflow's own messages take no whole ones.
-_LARGEST_EXACT = 2**53
-
-
-def json_number(number: Decimal) -> int | float:
-    """Turn credits into a plain JSON number."""
-    is_whole = number == number.to_integral_value() and abs(number) < _LARGEST_EXACT
-    return int(number) if is_whole else float(number)
-
-
-#: Longest number that is taken for one: the largest float has 309 digits, and credits are copied into databases.
-_MAX_DIGITS = 400
-
-
-def is_finite(number: Decimal) -> bool:
-    """Tell whether a number is one that other programs can read, too."""
-    # A Decimal such as 1e400 is finite, but no JSON reader could take it: too large is as bad as infinite.
-    return number.is_finite() and len(str(number)) <= _MAX_DIGITS and math.isfinite(float(number))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 #: Longest text taken over, so that a log line stays a line.
 MAX_TEXT = 300
@@ -35,3 +39,19 @@ def clean(value: object, secret: str | None = None) -> str | None:
     printable = "".join(character if character.isprintable() else " " for character in text[:_MAX_READ])
     text = _LINK_TOKEN.sub(r"\1***", " ".join(printable.split()))
     return (text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}...") or None
+
+
+def format_credits(number: Decimal) -> str:
+    """Write credits the way people read them: ``15,432.5``."""
+    text = f"{number:,.6f}"
+    return text.rstrip("0").rstrip(".")
+
+
+#: From here on, other programs' numbers are no longer exact, and Airflow's own messages take no whole ones.
+_LARGEST_EXACT = 2**53
+
+
+def json_number(number: Decimal) -> int | float:
+    """Turn credits into a plain JSON number."""
+    is_whole = number == number.to_integral_value() and abs(number) < _LARGEST_EXACT
+    return int(number) if is_whole else float(number)

@@ -1,8 +1,10 @@
-"""Checks of arguments for when the DAG is parsed: each refusal is one sentence with the name and the value."""
+"""Checks of arguments and numbers. Each refusal is one sentence with the name and the value."""
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.api.text import shown
@@ -65,6 +67,48 @@ def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> 
         limit = "above 0" if above_zero else "0 or more"
         problem = f"{argument} must be a timedelta or a number of seconds, {limit}; got {shown(value)}"
         raise ValueError(problem if length is None or length <= LONGEST else f"{problem}, which is over ten years")
+
+
+def parse_credits(argument: str, value: object) -> Decimal:
+    """
+    Read a number of credits that a user gave.
+
+    :param argument: Name of the argument, for the message.
+    :param value: An int, float, Decimal or numeric string.
+    :raises ValueError: If it is anything else, negative, or not finite.
+    """
+    return parse_amount(argument, value, "credits")
+
+
+def parse_amount(argument: str, value: object, unit: str) -> Decimal:
+    """
+    Read a number that a user gave.
+
+    :param argument: Name of the argument, for the message.
+    :param value: An int, float, Decimal or numeric string.
+    :param unit: What it counts, for the message.
+    :raises ValueError: If it is anything else, negative, or not finite.
+    """
+    problem = ValueError(f"{argument} must be a number of {unit}, 0 or more; got {shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        raise problem
+    try:
+        number = Decimal(str(value))
+    except (InvalidOperation, ValueError):
+        raise problem from None
+    if not is_finite(number) or number < 0:
+        raise problem
+    return number
+
+
+#: Longest number that is taken for one: the largest float has 309 digits, and credits are copied into databases.
+_MAX_DIGITS = 400
+
+
+def is_finite(number: Decimal) -> bool:
+    """Tell whether a number is one that other programs can read, too."""
+    # A Decimal such as 1e400 is finite, but no JSON reader could take it: too large is as bad as infinite.
+    return number.is_finite() and len(str(number)) <= _MAX_DIGITS and math.isfinite(float(number))
 
 
 def _length(value: object) -> timedelta | None:

@@ -6,8 +6,8 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from airflow_provider_leadmagic.api.models import is_finite, json_number
-from airflow_provider_leadmagic.api.text import clean
+from airflow_provider_leadmagic.api.text import clean, json_number
+from airflow_provider_leadmagic.api.validation import is_finite
 
 SUCCESS = "success"
 FAILED = "failed"

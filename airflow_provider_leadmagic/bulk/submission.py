@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.models import format_credits
+from airflow_provider_leadmagic.api.text import format_credits
 from airflow_provider_leadmagic.exceptions import (
     CreditsLimitError,
     InsufficientCreditsError,

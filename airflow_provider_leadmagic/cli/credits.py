@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from airflow_provider_leadmagic.api.models import format_credits, parse_credits
+from airflow_provider_leadmagic.api.text import format_credits
+from airflow_provider_leadmagic.api.validation import parse_credits
 from airflow_provider_leadmagic.cli.command import MAX_TRIES, command, write, write_json
 from airflow_provider_leadmagic.cli.errors import complain, fail
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook

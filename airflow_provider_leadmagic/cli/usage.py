@@ -10,8 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from airflow_provider_leadmagic.api.analytics import MAX_DAYS, checked_days
-from airflow_provider_leadmagic.api.models import format_credits, is_finite, rounded_down
-from airflow_provider_leadmagic.api.text import clean, shown
+from airflow_provider_leadmagic.api.models import rounded_down
+from airflow_provider_leadmagic.api.text import clean, format_credits, shown
+from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.cli.command import MAX_TRIES, command, write, write_json
 from airflow_provider_leadmagic.cli.errors import fail
 from airflow_provider_leadmagic.exceptions import LeadMagicError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.models import format_credits, json_number, rounded_down
+from airflow_provider_leadmagic.api.models import rounded_down
+from airflow_provider_leadmagic.api.text import format_credits, json_number
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_leadmagic.api.models import format_credits, json_number, parse_credits
-from airflow_provider_leadmagic.api.text import clean, shown
-from airflow_provider_leadmagic.api.validation import check_choice
+from airflow_provider_leadmagic.api.text import clean, format_credits, json_number, shown
+from airflow_provider_leadmagic.api.validation import check_choice, parse_credits
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.models import CreditBalance

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic import exceptions
-from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.api.text import shown
 from airflow_provider_leadmagic.exceptions import LeadMagicError
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.api.models import CreditBalance
 
 
 def open_event(balance: CreditBalance, minimum_credits: Decimal) -> dict[str, Any]:
@@ -35,6 +37,8 @@ def report_from(event: Any) -> dict[str, Any]:
     :raises LeadMagicError: The error the trigger met; or that the event is none of ours, which would otherwise pass
         for success.
     """
+    from airflow_provider_leadmagic.api.models import CreditBalance  # DAG files load this module, and parse no balance
+
     try:
         if event["status"] == "open":
             return CreditBalance.from_json(event["balance"]).report(Decimal(event["minimum_credits"]))

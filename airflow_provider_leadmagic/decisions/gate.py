@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.api.models import CreditBalance, format_credits
+from airflow_provider_leadmagic.api.text import format_credits
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.imports import Log
     from airflow_provider_leadmagic.exceptions import LeadMagicError
 

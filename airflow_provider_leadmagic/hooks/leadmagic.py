@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
-from airflow_provider_leadmagic.api.models import format_credits
-from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.text import format_credits, shown
 from airflow_provider_leadmagic.client import (
     DEFAULT_MAX_TRIES,
     DEFAULT_TIMEOUT,

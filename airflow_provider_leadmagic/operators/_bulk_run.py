@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.models import json_number, parse_credits
 from airflow_provider_leadmagic.api.products import find_bulk_product
+from airflow_provider_leadmagic.api.text import json_number
+from airflow_provider_leadmagic.api.validation import parse_credits
 from airflow_provider_leadmagic.bulk.cancel import RunningTask
 from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.previous_attempts import EarlierTries, JobRecord

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_leadmagic.api.models import format_credits, parse_amount
-from airflow_provider_leadmagic.api.validation import check_choice, check_flag
+from airflow_provider_leadmagic.api.text import format_credits
+from airflow_provider_leadmagic.api.validation import check_choice, check_flag, parse_amount
 from airflow_provider_leadmagic.compat.imports import XCOM_RETURN_KEY, AirflowSkipException, BaseOperator, context_merge
-from airflow_provider_leadmagic.decisions.check import CreditCheck
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from airflow_provider_leadmagic.compat.imports import Context
+    from airflow_provider_leadmagic.decisions.check import CreditCheck
 
 OnInsufficient = Literal["fail", "skip", "continue"]
 
@@ -88,7 +88,8 @@ class CheckCreditsOperator(BaseOperator):
         return report
 
     def _check(self) -> CreditCheck:
-        # Imported here because it brings the HTTP client, which no DAG file needs in order to be parsed.
+        # Imported here because no DAG file needs them in order to be parsed; the hook brings the HTTP client.
+        from airflow_provider_leadmagic.decisions.check import CreditCheck
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         minimum = _optional("minimum_credits", self.minimum_credits)

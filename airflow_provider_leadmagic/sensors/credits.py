@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.models import CreditBalance, parse_credits
-from airflow_provider_leadmagic.api.validation import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.api.validation import check_choice, check_flag, check_seconds, parse_credits
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import (
     AirflowRescheduleException,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from decimal import Decimal
 
+    from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.imports import Context
 
 #: Seconds from one look of a rescheduled sensor to its end, where its deadline would have it sooner.

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_leadmagic.api.models import parse_credits
-from airflow_provider_leadmagic.api.validation import check_flag, check_seconds, check_text
+from airflow_provider_leadmagic.api.validation import check_flag, check_seconds, check_text, parse_credits
 from airflow_provider_leadmagic.compat.imports import BaseEventTrigger
 from airflow_provider_leadmagic.compat.task_state import asset_state_store
 from airflow_provider_leadmagic.decisions.crossing import (

@@ -14,15 +14,10 @@ from hypothesis import strategies as st
 from airflow_provider_leadmagic.api.base_url import is_loopback, normalize_base_url
 from airflow_provider_leadmagic.api.errors import error_for_response, parse_retry_after
 from airflow_provider_leadmagic.api.jobs import BulkJob
-from airflow_provider_leadmagic.api.models import (
-    CreditBalance,
-    format_credits,
-    json_number,
-    parse_amount,
-    parse_credits,
-)
-from airflow_provider_leadmagic.api.response import Answer
-from airflow_provider_leadmagic.api.text import clean
+from airflow_provider_leadmagic.api.models import CreditBalance
+from airflow_provider_leadmagic.api.response import Response
+from airflow_provider_leadmagic.api.text import clean, format_credits, json_number
+from airflow_provider_leadmagic.api.validation import parse_amount, parse_credits
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.decisions.events import error_event, error_from_event
 from airflow_provider_leadmagic.exceptions import (
@@ -72,8 +67,8 @@ ENVELOPES = (
 )
 
 
-def answered(text: str, status: int = 200, **headers: str) -> Answer:
-    return Answer("GET https://api.leadmagic.io/v1/credits", status, headers, text, lambda value: clean(value, KEY))
+def answered(text: str, status: int = 200, **headers: str) -> Response:
+    return Response("GET https://api.leadmagic.io/v1/credits", status, headers, text, lambda value: clean(value, KEY))
 
 
 def outcome_of(call: Callable[[], object]) -> object:

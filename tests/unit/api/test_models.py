@@ -8,7 +8,9 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_leadmagic.api.models import CreditBalance, format_credits, json_number, parse_credits
+from airflow_provider_leadmagic.api.models import CreditBalance
+from airflow_provider_leadmagic.api.text import format_credits, json_number
+from airflow_provider_leadmagic.api.validation import parse_credits
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
 NOW = datetime(2026, 11, 5, 3, 0, tzinfo=UTC)
