@@ -28,7 +28,6 @@ class CreditBalance:
     :param credits_frozen: The part held back, where the API names it.
     :param credits_liquid: The part that can be spent, where the API names it.
     :param freeze_message: LeadMagic's reason for the freeze.
-    :param freeze_plan_hint: LeadMagic's hint at a plan that would lift it.
     """
 
     credits: Decimal
@@ -37,7 +36,6 @@ class CreditBalance:
     credits_frozen: Decimal | None = None
     credits_liquid: Decimal | None = None
     freeze_message: str | None = None
-    freeze_plan_hint: str | None = None
 
     @property
     def spendable(self) -> Decimal:
@@ -100,7 +98,6 @@ class CreditBalance:
             credits_frozen=_number(body, "credits_frozen"),
             credits_liquid=_number(body, "credits_liquid"),
             freeze_message=clean(body.get("credit_freeze_message")),
-            freeze_plan_hint=clean(body.get("credit_freeze_plan_hint")),
         )
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.bulk.submission import idempotency_key, is_order, successor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_leadmagic.api.jobs import BulkJob
-    from airflow_provider_leadmagic.bulk.submission import BulkOrder
+    from airflow_provider_leadmagic.bulk.submission import BulkSubmission
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.task_state import TaskStateStore
 
@@ -23,7 +24,7 @@ _STORE_KEY = "leadmagic_bulk_job"
 
 
 @dataclass(frozen=True)
-class JobRecord:
+class SubmittedJob:
     """
     A job that was ordered.
 
@@ -69,14 +70,39 @@ class JobRecord:
 
 log = logging.getLogger(__name__)
 
+JobList = Callable[[], list[BulkJob]]
 
-class EarlierTries:
+
+class FoundAttempt(NamedTuple):
     """
-    Finds what earlier tries ordered: by Airflow's state store, or else by LeadMagic's list of jobs.
+    What a search for a previous attempt found.
 
-    The store knows nothing before Airflow 3.3, and when a worker was lost between ordering and noting it.
+    :param job: The job to join; None if one has to be submitted.
+    :param idempotency_key: The key of that job, or the one to submit under.
+    """
 
-    :param client: Whom to ask.
+    job: SubmittedJob | None
+    idempotency_key: str
+
+
+def list_once(client: LeadMagicClient) -> JobList:
+    """
+    Return a function that reads LeadMagic's list of jobs when it is first called, and then returns the same list.
+
+    One list serves one search and what follows it. A later search is for what was submitted since.
+
+    :param client: A client for the account.
+    """
+    return cache(lambda: list(client.bulk.list()))
+
+
+class PreviousAttempts:
+    """
+    Finds what previous attempts submitted: by Airflow's state store, or else by LeadMagic's list of jobs.
+
+    The store knows nothing before Airflow 3.3, and when a worker was lost between submitting and noting it.
+
+    :param client: A client for the account.
     :param store: The task's state store; None before Airflow 3.3.
     :param task_instance: The task instance.
     """
@@ -85,49 +111,43 @@ class EarlierTries:
         self._client = client
         self._store = store
         self._task_instance = task_instance
-        #: Under which to order, if nothing is found.
-        self.key = idempotency_key(task_instance)
 
-    def find(self, order: BulkOrder) -> JobRecord | None:
+    def find(self, submission: BulkSubmission, jobs: JobList) -> FoundAttempt:
         """
         Find the job to join.
 
-        A job that was canceled is none: a try that sees its job being canceled fails for good, so one that finds it
-        canceled runs because somebody cleared the task while it was running.
+        A canceled job is not joined: an attempt that sees its job being canceled fails for good, so one that finds it
+        canceled runs because a person cleared the task while it was running.
 
-        :param order: What was ordered.
-        :return: The job; None if it has to be ordered, under :attr:`key`.
+        :param submission: What was submitted.
+        :param jobs: LeadMagic's list of jobs, read when needed.
         """
-        self._forget_jobs()
-        job = self._find()
+        key = idempotency_key(self._task_instance)
+        job = self._find(key, jobs)
         while job is not None and job.is_canceled:
             log.info("Job %s of an earlier try was canceled: a new one is ordered.", job.job_id)
-            self.key = successor(self.key, job.job_id)
-            job = self._find()
+            key = successor(key, job.job_id)
+            job = self._find(key, jobs)
         if job is None:
-            return None
+            return FoundAttempt(None, key)
         log.info("Joining job %s, which an earlier try ordered.", job.job_id)
-        kept = JobRecord.load(self._store, self.key)
-        return kept or JobRecord(job.job_id, self.key, order.price(self._client))
+        kept = SubmittedJob.load(self._store, key)
+        return FoundAttempt(kept or SubmittedJob(job.job_id, key, submission.price(self._client)), key)
 
-    def cancel_replaced(self) -> None:
-        """Cancel what was ordered before a person cleared the task, and is still going: a new job takes its place."""
+    def cancel_replaced(self, jobs: JobList) -> None:
+        """
+        Cancel the jobs submitted before a person cleared the task that still run: a new job takes their place.
+
+        :param jobs: LeadMagic's list of jobs.
+        """
         replaced = [idempotency_key(self._task_instance, before) for before in range(self._task_instance.max_tries)]
-        for job in self._jobs:
+        for job in jobs():
             if not job.is_finished and any(is_order(job.file_name, key) for key in replaced):
                 self._client.bulk.cancel(job.job_id)
                 log.warning("Job %s was canceled, as the task was cleared: %s.", job.job_id, job.progress())
 
-    def _find(self) -> BulkJob | None:
-        kept = JobRecord.load(self._store, self.key)
+    def _find(self, key: str, jobs: JobList) -> BulkJob | None:
+        kept = SubmittedJob.load(self._store, key)
         if kept is not None:
             return self._client.bulk.get(kept.job_id)
-        return next((job for job in self._jobs if is_order(job.file_name, self.key)), None)
-
-    def _forget_jobs(self) -> None:
-        # One list serves one search and what follows it; a later search is for what was ordered since.
-        self.__dict__.pop("_jobs", None)
-
-    @cached_property
-    def _jobs(self) -> list[BulkJob]:
-        return list(self._client.bulk.list())
+        return next((job for job in jobs() if is_order(job.file_name, key)), None)

@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 LOOKS_FOR_A_NEW_JOB = 3
 
 
-class JobWatch:
+class JobProgress:
     """
     Looks at a job, tells people how far it is, and notices when there is something to do about it.
 
     :param log: Logger of the task or its trigger.
     :param job_id: The job.
     :param report_pause: Whether a pause is something to do about; if not, it is waited out.
+    :param requested_wait: Seconds to wait at least before the first look, because LeadMagic said so.
     """
 
-    def __init__(self, log: Log, job_id: str, *, report_pause: bool = True) -> None:
+    def __init__(self, log: Log, job_id: str, *, report_pause: bool = True, requested_wait: float = 0.0) -> None:
         self._log = log
         self._job_id = job_id
         self._report_pause = report_pause
         self._failed_looks = 0
         #: Seconds to wait at least before the next look, because LeadMagic said so.
-        self.requested_wait = 0.0
+        self.requested_wait = requested_wait
 
     def look(self, client: LeadMagicClient) -> dict[str, Any] | None:
         """
@@ -85,7 +86,7 @@ def job_from(event: Any) -> BulkJob:
     """
     Read an event on the worker, which may run another version of this package than the triggerer.
 
-    :param event: What :meth:`JobWatch.look` returned.
+    :param event: What :meth:`JobProgress.look` returned.
     :raises LeadMagicError: The error that was met; or that the event is none of ours.
     """
     try:

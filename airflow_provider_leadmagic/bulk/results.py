@@ -17,7 +17,7 @@ from airflow_provider_leadmagic.api.text import clean
 from airflow_provider_leadmagic.bulk.output import FoundFields, Layout
 from airflow_provider_leadmagic.bulk.result_rows import FAILED, FIELDS, SKIPPED, SUCCESS, read_result
 from airflow_provider_leadmagic.bulk.row_checks import RowsDigest
-from airflow_provider_leadmagic.bulk.sorting import Spool
+from airflow_provider_leadmagic.bulk.sorting import ResultSorter
 from airflow_provider_leadmagic.bulk.submission import digest_in
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicResponseError
 
@@ -71,7 +71,7 @@ def write_results(
     :raises LeadMagicError: If the results cannot be read, are not all there, or do not belong to these rows.
     :raises ValueError: If the rows cannot be read any more, or a file cannot be written.
     """
-    with Spool() as spool:
+    with ResultSorter() as spool:
         found = FoundFields()
         read_results(client, job, spool, found.watch, insist=insist)
         layout = Layout.of(_columns(source), found.in_order())
@@ -91,7 +91,7 @@ def _columns(source: RowSource) -> tuple[str, ...]:
 
 
 def _paired(
-    job: BulkJob, source: RowSource, columns: tuple[str, ...], spool: Spool, digest: RowsDigest
+    job: BulkJob, source: RowSource, columns: tuple[str, ...], spool: ResultSorter, digest: RowsDigest
 ) -> Iterator[tuple[dict[str, Any], RowResult | None]]:
     """Give each row its result, and refuse rows that are not those of the job."""
     number, known = 0, set(columns)
@@ -141,7 +141,7 @@ class UnreadableDownloadError(Exception):
 
 
 def read_results(
-    client: LeadMagicClient, job: BulkJob, spool: Spool, watch: Watch = iter, *, insist: bool = True
+    client: LeadMagicClient, job: BulkJob, spool: ResultSorter, watch: Watch = iter, *, insist: bool = True
 ) -> None:
     """
     Read all results of a job.
@@ -166,7 +166,7 @@ def read_results(
         log.warning("The list of results of bulk job %s %s; the others are written as skipped", job.job_id, missing)
 
 
-def _read_download(client: LeadMagicClient, job: BulkJob, spool: Spool, watch: Watch) -> str | None:
+def _read_download(client: LeadMagicClient, job: BulkJob, spool: ResultSorter, watch: Watch) -> str | None:
     try:
         with tempfile.TemporaryFile(prefix="leadmagic-") as file:  # without a name: it ends with the process
             _download(client, job.job_id, file)
@@ -186,7 +186,7 @@ def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:
         raise UnreadableDownloadError("does not exist") from error
 
 
-def _missing(job: BulkJob, spool: Spool) -> str | None:
+def _missing(job: BulkJob, spool: ResultSorter) -> str | None:
     done = job.succeeded + job.failed
     return f"has {len(spool):,} of the {done:,} rows that are done" if len(spool) < done else None
 

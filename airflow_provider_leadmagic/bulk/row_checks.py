@@ -45,12 +45,10 @@ class RowSummary:
     What the rows are.
 
     :param count: How many there are.
-    :param columns: What each of them has.
     :param digest: Tells them from others (see :class:`~airflow_provider_leadmagic.bulk.row_checks.RowsDigest`).
     """
 
     count: int
-    columns: tuple[str, ...]
     digest: str
 
 
@@ -74,7 +72,7 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
             raise ValueError(f"row {count} of {source.name} {error}") from None
     if not count:
         raise ValueError(f"{source.name} has no rows: there is nothing to enrich")
-    return RowSummary(count, columns, digest.text())
+    return RowSummary(count, digest.text())
 
 
 def _checked_columns(row: dict[str, Any]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CACHE_KB = 32 * 1024
 
 
-class Spool:
+class ResultSorter:
     """
     Results on disk, in the folder for temporary files; use it in a ``with`` block.
 

@@ -107,7 +107,7 @@ class LocalFile:
                 leftover.unlink(missing_ok=True)
 
 
-class StoredObject:
+class ObjectFile:
     """
     An object in a storage that Airflow knows.
 
@@ -128,9 +128,9 @@ class StoredObject:
         """The URL as Airflow writes it."""
         return str(self._path)
 
-    def sibling(self, name: str) -> StoredObject:
+    def sibling(self, name: str) -> ObjectFile:
         """Name another object in the same folder."""
-        return StoredObject(self._path.parent / name)
+        return ObjectFile(self._path.parent / name)
 
     def is_folder(self) -> bool:
         """Tell whether there are objects below it."""
@@ -146,7 +146,7 @@ class StoredObject:
 
     def move_to(self, target: Place) -> None:
         """Give it another name: most storages copy it for that, without sending it through this machine."""
-        self._storage.mv(self._key, cast("StoredObject", target)._key)
+        self._storage.mv(self._key, cast("ObjectFile", target)._key)
 
     def remove(self) -> None:
         """Remove it, if it is there."""
@@ -194,7 +194,7 @@ def storage_errors_as(problem: str) -> Iterator[None]:
 
 
 def _in_storage(path: Any) -> Place:
-    return LocalFile(Path(path.path)) if path.protocol in LOCAL_PROTOCOLS else StoredObject(path)
+    return LocalFile(Path(path.path)) if path.protocol in LOCAL_PROTOCOLS else ObjectFile(path)
 
 
 def _not_blank(argument: str, text: str) -> str:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class BulkOrder:
+class BulkSubmission:
     """
     An order whose rows have been checked.
 

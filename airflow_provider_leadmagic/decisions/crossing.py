@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflow_provider_leadmagic.api.text import clean, format_credits, json_number, shown
 from airflow_provider_leadmagic.api.validation import check_choice, parse_credits
@@ -18,6 +18,18 @@ Direction = Literal["rises_to", "falls_below"]
 
 #: How far back a balance must go before a second crossing counts, where nobody said: this part of the line.
 DEFAULT_HYSTERESIS = Decimal("0.1")
+
+
+class CrossingVerdict(NamedTuple):
+    """
+    What a balance means for a crossing.
+
+    :param is_armed: Whether the next crossing counts.
+    :param crosses: Whether this was one.
+    """
+
+    is_armed: bool
+    crosses: bool
 
 
 @dataclass(frozen=True)
@@ -56,20 +68,20 @@ class Crossing:
             raise ValueError(f"{problem}; got {shown(hysteresis)} and {shown(minimum_credits)}")
         return cls("rises_to" if direction == "rises_to" else "falls_below", line, back)
 
-    def judge(self, was_armed: bool | None, balance: CreditBalance) -> tuple[bool, bool]:
+    def judge(self, was_armed: bool | None, balance: CreditBalance) -> CrossingVerdict:
         """
         Tell whether a balance has crossed the line.
 
         :param was_armed: Whether a crossing would have counted before; None if nothing is known of before.
         :param balance: What is seen now.
-        :return: Whether the next crossing counts, and whether this was one.
         """
         is_across = balance.covers(self.minimum_credits) == (self.direction == "rises_to")
         if was_armed is None:
-            return not is_across, False
+            return CrossingVerdict(is_armed=not is_across, crosses=False)
         if was_armed:
-            return not is_across, is_across
-        return not is_across and self._distance(balance) >= self.hysteresis, False
+            return CrossingVerdict(is_armed=not is_across, crosses=is_across)
+        is_back = not is_across and self._distance(balance) >= self.hysteresis
+        return CrossingVerdict(is_armed=is_back, crosses=False)
 
     def _distance(self, balance: CreditBalance) -> Decimal:
         return abs(balance.spendable - self.minimum_credits)

@@ -11,12 +11,12 @@ from airflow_provider_leadmagic.api.text import json_number
 from airflow_provider_leadmagic.api.validation import parse_credits
 from airflow_provider_leadmagic.bulk.cancel import RunningTask
 from airflow_provider_leadmagic.bulk.output import ResultFiles
-from airflow_provider_leadmagic.bulk.previous_attempts import EarlierTries, JobRecord
-from airflow_provider_leadmagic.bulk.progress import JobWatch, job_from
+from airflow_provider_leadmagic.bulk.previous_attempts import PreviousAttempts, SubmittedJob, list_once
+from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from
 from airflow_provider_leadmagic.bulk.results import write_results
 from airflow_provider_leadmagic.bulk.row_checks import check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
-from airflow_provider_leadmagic.bulk.submission import BulkOrder
+from airflow_provider_leadmagic.bulk.submission import BulkSubmission, idempotency_key
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.compat.task_state import task_state_store
 from airflow_provider_leadmagic.decisions.gate import gate_opens
@@ -71,25 +71,25 @@ class BulkAttempt:
 
     def start(self) -> dict[str, Any]:
         """Join the job of an earlier try or order one, and see it through."""
-        order = self._checked_order()
+        submission = self._checked_submission()
         with self._hook().get_conn() as client:
-            record = self._order_once(client, order)
+            record = self._submit_once(client, submission)
         return self.wait_and_finish(record)
 
-    def wait_and_finish(self, record: JobRecord) -> dict[str, Any]:
+    def wait_and_finish(self, record: SubmittedJob) -> dict[str, Any]:
         """
         Look at a job at once, as a small one, and one that is joined, may be done.
 
         :param record: The job.
         """
         self._canceller.remember_job(self._running_task, record.job_id)
-        watch = JobWatch(self._log, record.job_id, report_pause=self._request.resume_when_paused)
+        watch = JobProgress(self._log, record.job_id, report_pause=self._request.resume_when_paused)
         with self._hook(max_tries=1).get_conn() as client:
             event = watch.look(client)
         job = job_from(event) if event else self._wait_for_job(record, watch.requested_wait)
         return self.continue_with(job, record)
 
-    def continue_with(self, job: BulkJob, record: JobRecord) -> dict[str, Any]:
+    def continue_with(self, job: BulkJob, record: SubmittedJob) -> dict[str, Any]:
         """
         Do what has to be done about a job that has ended or paused.
 
@@ -111,50 +111,57 @@ class BulkAttempt:
     def _running_task(self) -> RunningTask:
         return RunningTask(self._log, self._conn_id, self._context["ti"])
 
-    def _checked_order(self) -> BulkOrder:
+    def _checked_submission(self) -> BulkSubmission:
         request = self._request
         product = find_bulk_product(request.product)
         limit = None if request.max_credits is None else parse_credits("max_credits", request.max_credits)
         source = row_source(rows=request.rows, input_path=request.input_path)
         rows = check_rows(source, product)
         ResultFiles(request.output_path).check_writable(source)
-        return BulkOrder(product.name, source, rows.count, rows.digest, self._minimum_balance_after(), limit)
+        return BulkSubmission(product.name, source, rows.count, rows.digest, self._minimum_balance_after(), limit)
 
-    def _order_once(self, client: LeadMagicClient, order: BulkOrder) -> JobRecord:
+    def _submit_once(self, client: LeadMagicClient, submission: BulkSubmission) -> SubmittedJob:
         ti, store = self._context["ti"], task_state_store(self._context)
-        tries = EarlierTries(client, store, ti)
-        record = tries.find(order) if ti.try_number > 1 else None
-        if record is None:
-            if ti.try_number > 1:
-                tries.cancel_replaced()
-            record = self._order(client, order, tries)
-        self._canceller.remember_job(self._running_task, record.job_id)
-        record.save(store)
-        return record
+        attempts = PreviousAttempts(client, store, ti)
+        key = idempotency_key(ti)
+        job = None
+        if ti.try_number > 1:
+            jobs = list_once(client)
+            job, key = attempts.find(submission, jobs)
+            if job is None:
+                attempts.cancel_replaced(jobs)
+        job = job or self._submit(client, submission, attempts, key)
+        self._canceller.remember_job(self._running_task, job.job_id)
+        job.save(store)
+        return job
 
-    def _order(self, client: LeadMagicClient, order: BulkOrder, tries: EarlierTries) -> JobRecord:
+    def _submit(
+        self, client: LeadMagicClient, submission: BulkSubmission, attempts: PreviousAttempts, key: str
+    ) -> SubmittedJob:
         while True:
-            estimate = order.estimate(client)
-            self._canceller.before_submit(self._running_task, tries.key)
+            estimate = submission.estimate(client)
+            self._canceller.before_submit(self._running_task, key)
             try:
-                job = order.submit(client, tries.key, estimate, self._conn_id)
+                job = submission.submit(client, key, estimate, self._conn_id)
             except InsufficientCreditsError as error:
-                # LeadMagic may say so of an order that it has taken, when its first answer was lost.
-                if error.status is not None and (record := tries.find(order)):
-                    return record
+                # LeadMagic may say so of a submission that it accepted, when its first response was lost.
+                if error.status is not None:
+                    accepted, key = attempts.find(submission, list_once(client))
+                    if accepted is not None:
+                        return accepted
                 if self._request.on_insufficient == "fail":
                     raise
                 self._log.info("Nothing is ordered yet. %s", error)
-                self._wait.to_order(max(order.credits_needed(estimate), error.required or Decimal(0)))
+                self._wait.to_order(max(submission.credits_needed(estimate), error.required or Decimal(0)))
             else:
                 self._log.info("Ordered job %s of %s rows.", job.job_id, f"{job.total_rows:,}")
-                return JobRecord(job.job_id, tries.key, estimate)
+                return SubmittedJob(job.job_id, key, estimate)
 
-    def _wait_for_job(self, record: JobRecord, requested_wait: float = 0.0) -> BulkJob:
+    def _wait_for_job(self, record: SubmittedJob, requested_wait: float = 0.0) -> BulkJob:
         report_pause = self._request.resume_when_paused
         return self._wait.for_job(record, report_pause=report_pause, requested_wait=requested_wait)
 
-    def _resume_when_covered(self, job: BulkJob, record: JobRecord) -> None:
+    def _resume_when_covered(self, job: BulkJob, record: SubmittedJob) -> None:
         rest = record.estimate * max(job.total_rows - job.processed, 0) / max(job.total_rows, 1)
         needed = rest + self._minimum_balance_after()
         balance = self._hook().get_credits()
@@ -165,7 +172,7 @@ class BulkAttempt:
                 client.bulk.resume(record.job_id)
                 self._log.info("Job %s goes on.", record.job_id)
 
-    def _finish(self, job: BulkJob, record: JobRecord) -> dict[str, Any]:
+    def _finish(self, job: BulkJob, record: SubmittedJob) -> dict[str, Any]:
         if not job.is_completed:
             raise AirflowFailException(
                 f"Job {job.job_id} is {job.status} at LeadMagic: {job.progress()}. Clearing the task orders a new one, "

@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
-from airflow_provider_leadmagic.bulk.progress import JobWatch, job_from, timed_out
+from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from, timed_out
 from airflow_provider_leadmagic.decisions.gate import gate_opens, requested_wait, tolerate_failed_look
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_provider_leadmagic.api.jobs import BulkJob
-    from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
+    from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
     from airflow_provider_leadmagic.compat.imports import Log
 
 
@@ -35,7 +35,7 @@ class Wait(Protocol):
         :raises LeadMagicTimeoutError: If they are not in time.
         """
 
-    def to_resume(self, minimum_credits: Decimal, record: JobRecord) -> None:
+    def to_resume(self, minimum_credits: Decimal, record: SubmittedJob) -> None:
         """
         Wait for the credits that a paused job needs to go on.
 
@@ -44,7 +44,7 @@ class Wait(Protocol):
         :raises LeadMagicTimeoutError: If they are not in time.
         """
 
-    def for_job(self, record: JobRecord, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
+    def for_job(self, record: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
         """
         Wait until a job has ended or paused.
 
@@ -87,14 +87,13 @@ class WorkerWait:
             if gate_opens(self._log, balance, minimum_credits, self._conn_id):
                 return
 
-    def to_resume(self, minimum_credits: Decimal, record: JobRecord) -> None:
+    def to_resume(self, minimum_credits: Decimal, record: SubmittedJob) -> None:
         """Wait for the credits that a paused job needs to go on."""
         self.to_order(minimum_credits)
 
-    def for_job(self, record: JobRecord, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
+    def for_job(self, record: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
         """Wait until a job has ended or paused."""
-        watch = JobWatch(self._log, record.job_id, report_pause=report_pause)
-        watch.requested_wait = requested_wait
+        watch = JobProgress(self._log, record.job_id, report_pause=report_pause, requested_wait=requested_wait)
         while True:
             self._sleep(watch.requested_wait)
             with self._hook().get_conn() as client:
@@ -153,7 +152,7 @@ class TriggererWait:
         )
         self._defer(trigger, self._methods.to_order)
 
-    def to_resume(self, minimum_credits: Decimal, record: JobRecord) -> NoReturn:
+    def to_resume(self, minimum_credits: Decimal, record: SubmittedJob) -> NoReturn:
         """Wait for the credits that a paused job needs to go on."""
         trigger = PausedBulkJobTrigger(
             self._conn_id,
@@ -165,7 +164,7 @@ class TriggererWait:
         )
         self._defer(trigger, self._methods.to_resume, record)
 
-    def for_job(self, record: JobRecord, *, report_pause: bool, requested_wait: float = 0.0) -> NoReturn:
+    def for_job(self, record: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> NoReturn:
         """Wait until a job has ended or paused."""
         not_before = time.time() + requested_wait if requested_wait else 0.0
         trigger = BulkJobTrigger(
@@ -178,7 +177,7 @@ class TriggererWait:
         )
         self._defer(trigger, self._methods.for_job, record)
 
-    def _defer(self, trigger: BaseTrigger, method_name: str, record: JobRecord | None = None) -> NoReturn:
+    def _defer(self, trigger: BaseTrigger, method_name: str, record: SubmittedJob | None = None) -> NoReturn:
         left = self._deadline - time.time()
         if left <= 0:
             raise timed_out()

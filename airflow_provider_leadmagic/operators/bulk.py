@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
-    from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
+    from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
     from airflow_provider_leadmagic.compat.imports import Context, ObjectStoragePath
     from airflow_provider_leadmagic.operators._bulk_run import BulkAttempt, BulkRequest
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
@@ -218,7 +218,7 @@ def _seconds(length: timedelta | float) -> float:
     return length.total_seconds() if isinstance(length, timedelta) else float(length)
 
 
-def _record(fields: Mapping[str, str] | None) -> JobRecord:
-    from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
+def _record(fields: Mapping[str, str] | None) -> SubmittedJob:
+    from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
 
-    return JobRecord.from_json(fields or {})
+    return SubmittedJob.from_json(fields or {})

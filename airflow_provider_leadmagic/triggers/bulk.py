@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -16,54 +16,68 @@ from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from airflow_provider_leadmagic.bulk.progress import JobWatch
+    from airflow_provider_leadmagic.bulk.progress import JobProgress
 
 
-class _HoldsJob(BaseTrigger):
-    """
-    Cancels its job when a person ends the task, and only then.
-
-    Airflow 3.3+ calls ``on_kill`` for that, but also when another triggerer took the trigger over. On older versions a
-    trigger is only told to stop, whatever the reason. In both cases the state of the task has to tell; one that was
-    cleared may run again by then, and cancels the job by itself.
-    """
+class JobTrigger(Protocol):
+    """A trigger of a task whose bulk job is running."""
 
     leadmagic_conn_id: str
     job_id: str
     deadline: float
+    task_instance: Any
 
-    async def on_kill(self) -> None:
-        """Cancel the job, if the task is over."""
-        if not await self._is_task_over():
-            return
-        from airflow_provider_leadmagic.bulk.cancel import cancel
-        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-
-        with await LeadMagicHook(self.leadmagic_conn_id).aget_conn() as client:
-            await asyncio.to_thread(cancel, self.log, client, self.job_id)
-
-    @asynccontextmanager
-    async def _killed_by_hand(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except asyncio.CancelledError:
-            if not airflow_calls_on_kill():
-                await finish_even_if_cancelled(self.on_kill())
-            raise
-
-    async def _is_task_over(self) -> bool:
-        if self.task_instance is None or time.time() >= self.deadline:
-            return False  # in dag.test(), or the deferral ran out of time: the next try joins the job
-        from airflow_provider_leadmagic.compat.task_state import OVER, astate_of
-
-        try:
-            return await astate_of(self.task_instance) in {*OVER, None}
-        except Exception:
-            self.log.exception("Nobody could be asked why job %s is not watched any more; it goes on.", self.job_id)
-            return False
+    @property
+    def log(self) -> Any: ...
 
 
-class BulkJobTrigger(_HoldsJob):
+async def cancel_if_task_is_over(trigger: JobTrigger) -> None:
+    """
+    Cancel the job if a person ended the task, and only then.
+
+    Airflow 3.3+ calls ``on_kill`` for that, but also when another triggerer took the trigger over. Before, a trigger is
+    only cancelled, whatever the reason. In both cases the state of the task has to tell. A task that was cleared may
+    run again by then, and cancels the job by itself.
+
+    :param trigger: The trigger.
+    """
+    if not await _is_task_over(trigger):
+        return
+    from airflow_provider_leadmagic.bulk.cancel import cancel
+    from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+
+    with await LeadMagicHook(trigger.leadmagic_conn_id).aget_conn() as client:
+        await asyncio.to_thread(cancel, trigger.log, client, trigger.job_id)
+
+
+@asynccontextmanager
+async def job_cancelled_with_task(trigger: JobTrigger) -> AsyncIterator[None]:
+    """
+    Do, where Airflow does not call ``on_kill``, what it would do.
+
+    :param trigger: The trigger, which waits in the ``with`` block.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not airflow_calls_on_kill():
+            await finish_even_if_cancelled(cancel_if_task_is_over(trigger))
+        raise
+
+
+async def _is_task_over(trigger: JobTrigger) -> bool:
+    if trigger.task_instance is None or time.time() >= trigger.deadline:
+        return False  # in dag.test(), or the deferral ran out of time: the next attempt joins the job
+    from airflow_provider_leadmagic.compat.task_state import OVER, astate_of
+
+    try:
+        return await astate_of(trigger.task_instance) in {*OVER, None}
+    except Exception:
+        trigger.log.exception("Nobody could be asked why job %s is not watched any more; it goes on.", trigger.job_id)
+        return False
+
+
+class BulkJobTrigger(BaseTrigger):
     """
     Fires once when a bulk job has ended or paused, or when looking at it has become pointless.
 
@@ -103,23 +117,27 @@ class BulkJobTrigger(_HoldsJob):
             "not_before": self.not_before,
         }
 
+    async def on_kill(self) -> None:
+        """Cancel the job if a person ended the task."""
+        await cancel_if_task_is_over(self)
+
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """Look at the job until there is something to do about it."""
-        async with self._killed_by_hand():
+        async with job_cancelled_with_task(self):
             yield TriggerEvent(await self._first_event())  # type: ignore[no-untyped-call]
 
     async def _first_event(self) -> dict[str, Any]:
-        from airflow_provider_leadmagic.bulk.progress import JobWatch
+        from airflow_provider_leadmagic.bulk.progress import JobProgress
 
-        watch = JobWatch(self.log, self.job_id, report_pause=self.report_pause)
-        watch.requested_wait = self.not_before - time.time()
+        requested_wait = self.not_before - time.time()
+        watch = JobProgress(self.log, self.job_id, report_pause=self.report_pause, requested_wait=requested_wait)
         while True:
             await asyncio.sleep(max(self.poll_interval, watch.requested_wait))
             event = await self._look(watch)
             if event is not None:
                 return event
 
-    async def _look(self, watch: JobWatch) -> dict[str, Any] | None:
+    async def _look(self, watch: JobProgress) -> dict[str, Any] | None:
         from airflow_provider_leadmagic.triggers.shared_poll import client_for_one_look
 
         try:
@@ -132,7 +150,7 @@ class BulkJobTrigger(_HoldsJob):
             client.close()
 
 
-class PausedBulkJobTrigger(SufficientCreditsTrigger, _HoldsJob):
+class PausedBulkJobTrigger(SufficientCreditsTrigger):
     """
     Waits like a gate for the credits that a paused job needs to go on.
 
@@ -151,8 +169,12 @@ class PausedBulkJobTrigger(SufficientCreditsTrigger, _HoldsJob):
         path, kwargs = super().serialize()
         return path, {**kwargs, "job_id": self.job_id, "deadline": self.deadline}
 
+    async def on_kill(self) -> None:
+        """Cancel the job if a person ended the task."""
+        await cancel_if_task_is_over(self)
+
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """Work without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
-        async with self._killed_by_hand():
+        async with job_cancelled_with_task(self):
             async for event in super().run():
                 yield event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -74,14 +75,13 @@ class BalanceTrigger(BaseEventTrigger):
             async for look in looks:
                 yield look
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
+    @abstractmethod
+    def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
         """
         Turn looks into events.
 
         :param shared_stream: What :meth:`open_shared_stream` yields.
         """
-        raise NotImplementedError
-        yield
 
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """Work without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
@@ -138,11 +138,11 @@ class SufficientCreditsTrigger(BalanceTrigger):
 
         :param shared_stream: What :meth:`open_shared_stream` yields.
         """
-        from airflow_provider_leadmagic.triggers.shared_poll import my_turn
+        from airflow_provider_leadmagic.triggers.shared_poll import one_at_a_time
 
         async for look in shared_stream:
             fresh = await self._fresh_enough(look)
-            async with my_turn():
+            async with one_at_a_time():
                 event = self._judge(fresh)
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
@@ -250,14 +250,14 @@ class CreditsCrossingTrigger(BalanceTrigger):
         async for look in shared_stream:
             yield look
 
-    def _armed_flag(self) -> ArmedFlag:
+    def _armed_flag(self) -> CrossingState:
 
         line = self.crossing
         numbers = f"{float(line.minimum_credits)} {float(line.hysteresis)}"
         key = f"leadmagic {self.leadmagic_conn_id} {line.direction} {numbers}"
-        return ArmedFlag(asset_state_store(self), key)
+        return CrossingState(asset_state_store(self), key)
 
-    async def _crosses(self, flag: ArmedFlag, balance: CreditBalance) -> bool:
+    async def _crosses(self, flag: CrossingState, balance: CreditBalance) -> bool:
         try:
             was_armed = await flag.read()
             is_armed, crosses = self.crossing.judge(was_armed, balance)
@@ -277,7 +277,7 @@ log = logging.getLogger(__name__)
 _ARMED, _DISARMED = "armed", "disarmed"
 
 
-class ArmedFlag:
+class CrossingState:
     """
     The flag, in the asset's state store where there is one, else in memory only.
 

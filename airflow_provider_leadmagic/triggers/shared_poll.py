@@ -191,7 +191,7 @@ async def client_for_one_look(conn_id: str) -> LeadMagicClient:
 
 
 @asynccontextmanager
-async def my_turn() -> AsyncIterator[None]:
+async def one_at_a_time() -> AsyncIterator[None]:
     """
     Wait for a pass of the event loop in which no other gate judges.
 

@@ -119,7 +119,7 @@ class TestBalanceFromTheApi:
             1000,
             Decimal("979.15"),
         )
-        assert (seen.freeze_message, seen.freeze_plan_hint) == ("Unpaid invoice", "growth")
+        assert seen.freeze_message == "Unpaid invoice"
 
     def test_it_knows_when_it_was_read(self):
         before = datetime.now(UTC)
@@ -212,7 +212,6 @@ class TestReport:
                 credits_frozen=Decimal("1E+3"),
                 credits_liquid=Decimal(0),
                 freeze_message="m",
-                freeze_plan_hint="h",
             ),
             id="every field",
         ),

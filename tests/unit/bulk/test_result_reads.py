@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from airflow_provider_leadmagic.bulk.results import read_results
-from airflow_provider_leadmagic.bulk.sorting import Spool
+from airflow_provider_leadmagic.bulk.sorting import ResultSorter
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicNotFoundError,
     LeadMagicPermissionError,
@@ -27,7 +27,7 @@ def read(client):
     """Give a function that reads the results of a job and returns them by row."""
 
     def read(job, **options):
-        with Spool() as spool:
+        with ResultSorter() as spool:
             read_results(client, job, spool, **options)
             return list(islice(spool.by_row(), job.total_rows))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_leadmagic.bulk.result_rows import RowResult
-from airflow_provider_leadmagic.bulk.sorting import Spool
+from airflow_provider_leadmagic.bulk.sorting import ResultSorter
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def spool(folder):
-    with Spool() as spool:
+    with ResultSorter() as spool:
         yield spool
 
 

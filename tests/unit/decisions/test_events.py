@@ -14,7 +14,7 @@ from airflow_provider_leadmagic.decisions.events import error_event, open_event,
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 
 SEEN_AT = datetime(2026, 11, 22, 2, 0, 3, tzinfo=UTC)
-BALANCE = CreditBalance(Decimal("1979.15"), SEEN_AT, True, Decimal("0.15"), Decimal(1979), "late", "plan")
+BALANCE = CreditBalance(Decimal("1979.15"), SEEN_AT, True, Decimal("0.15"), Decimal(1979), "late")
 FAMILY = [
     member for member in vars(exceptions).values() if isinstance(member, type) and issubclass(member, LeadMagicError)
 ]

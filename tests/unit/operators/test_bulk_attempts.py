@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_leadmagic.api.bulk import Bulk
-from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
-from airflow_provider_leadmagic.bulk.progress import JobWatch
-from airflow_provider_leadmagic.bulk.submission import BulkOrder, idempotency_key
+from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
+from airflow_provider_leadmagic.bulk.progress import JobProgress
+from airflow_provider_leadmagic.bulk.submission import BulkSubmission, idempotency_key
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConnectionError,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from tests.unit.operators.conftest import MakeTask
 
 MOMENTS: dict[str, tuple[type, str]] = {
-    "before the order": (BulkOrder, "submit"),
-    "after the order": (JobRecord, "save"),
-    "while waiting": (JobWatch, "look"),
+    "before the order": (BulkSubmission, "submit"),
+    "after the order": (SubmittedJob, "save"),
+    "while waiting": (JobProgress, "look"),
     "while downloading": (Bulk, "download"),
 }
 

@@ -15,11 +15,12 @@ from airflow.triggers.base import BaseTrigger
 from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.bulk.cancel import ON_KILL_PATIENCE, RunningTask
-from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
-from airflow_provider_leadmagic.bulk.progress import JobWatch
+from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
+from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from dev.local_airflow import wait_until
 from tests.support.bulk_task_runner import Killed
@@ -64,7 +65,7 @@ def stop_while_waiting(task: MakeTask, mocker: MockerFixture) -> None:
         on_kill()
         raise Killed
 
-    mocker.patch.object(JobWatch, "look", side_effect=stopped)
+    mocker.patch.object(JobProgress, "look", side_effect=stopped)
     copied: list[Any] = []
     mocker.patch("tests.support.bulk_task_runner.copy.copy", side_effect=lambda it: copied.append(it) or it)
     on_kill = operator.on_kill
@@ -143,7 +144,8 @@ def kill_while(
 
     def killed(*arguments: Any, **keywords: Any) -> Any:
         answer = call(*arguments, **keywords) if happens == "after" else None
-        operators[-1].on_kill()
+        [operator] = [each for each in operators if isinstance(each, BulkEnrichmentOperator)]  # libraries copy, too
+        operator.on_kill()
         if then:
             raise then
         return answer if happens == "after" else call(*arguments, **keywords)
@@ -396,7 +398,7 @@ def test_a_person_who_ends_a_task_that_was_deferred_before_ends_its_job(
 
     mocker.patch("airflow_provider_leadmagic.operators._bulk_run.gate_opens", side_effect=stopped)
     with pytest.raises(Killed):
-        operator.job_seen({"ti": TASK_INSTANCE}, seen, JobRecord(job_id, "key", Decimal(1)).to_json(), NEVER)
+        operator.job_seen({"ti": TASK_INSTANCE}, seen, SubmittedJob(job_id, "key", Decimal(1)).to_json(), NEVER)
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
 

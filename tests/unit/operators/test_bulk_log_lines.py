@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_leadmagic.bulk.cancel import cancel
-from airflow_provider_leadmagic.bulk.progress import JobWatch
+from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.client import LeadMagicClient
 from tests.support.bulk_task_runner import Killed
 
@@ -105,7 +105,7 @@ def test_a_try_says_why_it_orders_a_second_job(
 
 
 def dies_while_waiting(enrich: Task, mocker: MockerFixture) -> None:
-    look = mocker.patch.object(JobWatch, "look", side_effect=Killed)
+    look = mocker.patch.object(JobProgress, "look", side_effect=Killed)
     with pytest.raises(Killed):
         enrich.run()
     mocker.stop(look)

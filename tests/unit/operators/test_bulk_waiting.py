@@ -12,8 +12,8 @@ import pytest
 
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.api.models import CreditBalance
-from airflow_provider_leadmagic.bulk.previous_attempts import JobRecord
-from airflow_provider_leadmagic.bulk.progress import JobWatch
+from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
+from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.decisions.events import open_event
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CREDITS, JOB = "/v1/credits", "/bulk/jobs/*"
 NOW = 1000.0
-RECORD = JobRecord("job-1", "airflow-key", Decimal("12.5"))
+RECORD = SubmittedJob("job-1", "airflow-key", Decimal("12.5"))
 
 
 @dataclass
@@ -55,12 +55,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def record(leadmagic_sandbox: Sandbox) -> JobRecord:
+def record(leadmagic_sandbox: Sandbox) -> SubmittedJob:
     """A job that is done as soon as somebody looks."""
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
         job = client.bulk.submit("email_finder", rows, idempotency_key="airflow-key")
-    return JobRecord(job.job_id, "airflow-key", Decimal(1))
+    return SubmittedJob(job.job_id, "airflow-key", Decimal(1))
 
 
 @pytest.fixture(params=[CREDITS, JOB])
@@ -70,7 +70,7 @@ def path(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def wait_for(log: Any, record: JobRecord, clock: Clock) -> Callable[..., None]:
+def wait_for(log: Any, record: SubmittedJob, clock: Clock) -> Callable[..., None]:
     """Wait on the worker for credits or for the job."""
 
     def start(path: str, interval: float = 60, deadline: float = 1e12) -> None:
@@ -88,11 +88,11 @@ def log(task: MakeTask) -> Any:
     return task().operator.log
 
 
-def nothing_yet(path: str, record: JobRecord) -> str:
+def nothing_yet(path: str, record: SubmittedJob) -> str:
     return '{"credits": 1}' if path == CREDITS else job_body(record, "processing")
 
 
-def job_body(record: JobRecord, status: str) -> str:
+def job_body(record: SubmittedJob, status: str) -> str:
     return json.dumps({"job_id": record.job_id, "status": status})
 
 
@@ -107,7 +107,7 @@ class TestOnTheWorker:
         assert clock.sleeps == [60, 60, 60]
 
     def test_it_waits_once_as_long_as_leadmagic_asks_for(
-        self, leadmagic_sandbox: Sandbox, wait_for: Callable[..., None], clock: Clock, path: str, record: JobRecord
+        self, leadmagic_sandbox: Sandbox, wait_for: Callable[..., None], clock: Clock, path: str, record: SubmittedJob
     ) -> None:
         leadmagic_sandbox.fail_next(path, retry_after=300)
         leadmagic_sandbox.fail_next(path, body=nothing_yet(path, record))
@@ -116,7 +116,7 @@ class TestOnTheWorker:
 
         assert clock.sleeps == [60, 300, 60]
 
-    def test_it_does_not_look_at_a_job_before_it_may(self, log: Any, record: JobRecord, clock: Clock) -> None:
+    def test_it_does_not_look_at_a_job_before_it_may(self, log: Any, record: SubmittedJob, clock: Clock) -> None:
         WorkerWait(log, "leadmagic_default", 60, 1e12).for_job(record, report_pause=True, requested_wait=90)
 
         assert clock.sleeps == [90]
@@ -126,7 +126,7 @@ class TestOnTheWorker:
         self,
         leadmagic_sandbox: Sandbox,
         log: Any,
-        record: JobRecord,
+        record: SubmittedJob,
         clock: Clock,
         report_pause: bool,
         ended_as: str,
@@ -162,7 +162,7 @@ class TestOnTheWorker:
         wait_for: Callable[..., None],
         said: Callable[[], str],
         path: str,
-        record: JobRecord,
+        record: SubmittedJob,
     ) -> None:
         leadmagic_sandbox.fail_next(path, status=503)
         leadmagic_sandbox.fail_next(path, body=nothing_yet(path, record))
@@ -248,10 +248,10 @@ def test_a_retry_after_of_the_look_at_once_holds_back_the_wait_as_well(
 
 
 def test_a_look_that_succeeds_ends_what_leadmagic_asked_for(
-    leadmagic_sandbox: Sandbox, record: JobRecord, log: Any
+    leadmagic_sandbox: Sandbox, record: SubmittedJob, log: Any
 ) -> None:
     leadmagic_sandbox.fail_next(JOB, retry_after=300)
-    watch = JobWatch(log, record.job_id)
+    watch = JobProgress(log, record.job_id)
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_tries=1) as client:
         watch.look(client)
         assert watch.requested_wait == 300

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_leadmagic.triggers.credits import ArmedFlag
+from airflow_provider_leadmagic.triggers.credits import CrossingState
 
 
 class Store:
@@ -34,13 +34,13 @@ class Store:
 
 
 def test_nothing_is_known_at_first() -> None:
-    assert asyncio.run(ArmedFlag(Store(), "key").read()) is None
+    assert asyncio.run(CrossingState(Store(), "key").read()) is None
 
 
 @pytest.mark.parametrize("store", [None, Store()], ids=["in memory", "in a store"])
 def test_it_reads_what_it_wrote(store: Store | None) -> None:
     async def run() -> list[bool | None]:
-        flag, read = ArmedFlag(store, "key"), []
+        flag, read = CrossingState(store, "key"), []
         for armed in (True, False):
             await flag.write(armed)
             read.append(await flag.read())
@@ -54,8 +54,8 @@ def test_another_triggerer_reads_it_from_the_store(armed: bool) -> None:
     store = Store()
 
     async def run() -> bool | None:
-        await ArmedFlag(store, "key").write(armed)
-        return await ArmedFlag(store, "key").read()
+        await CrossingState(store, "key").write(armed)
+        return await CrossingState(store, "key").read()
 
     assert asyncio.run(run()) is armed
 
@@ -64,22 +64,22 @@ def test_another_watcher_of_the_asset_has_a_flag_of_its_own() -> None:
     store = Store()
 
     async def run() -> bool | None:
-        await ArmedFlag(store, "key").write(True)
-        return await ArmedFlag(store, "other key").read()
+        await CrossingState(store, "key").write(True)
+        return await CrossingState(store, "other key").read()
 
     assert asyncio.run(run()) is None
 
 
 @pytest.mark.parametrize("strange", ["yes", 1, True, {"armed": True}], ids=str)
 def test_a_value_that_is_none_of_ours_counts_as_unknown(strange: Any) -> None:
-    assert asyncio.run(ArmedFlag(Store(key=strange), "key").read()) is None
+    assert asyncio.run(CrossingState(Store(key=strange), "key").read()) is None
 
 
 def test_the_store_is_written_only_when_something_changed() -> None:
     store = Store()
 
     async def run() -> None:
-        flag = ArmedFlag(store, "key")
+        flag = CrossingState(store, "key")
         for armed in (True, True, False, False, True):
             await flag.read()
             await flag.write(armed)
@@ -93,7 +93,7 @@ def test_what_was_read_is_not_written_again() -> None:
     store = Store(key="armed")
 
     async def run() -> None:
-        flag = ArmedFlag(store, "key")
+        flag = CrossingState(store, "key")
         await flag.read()
         await flag.write(True)
 
@@ -106,7 +106,7 @@ def test_what_the_store_did_not_take_has_not_changed() -> None:
     store = Store(key="armed")
 
     async def run() -> bool | None:
-        flag = ArmedFlag(store, "key")
+        flag = CrossingState(store, "key")
         await flag.read()
         store.failure = RuntimeError("the API server is away")
         with pytest.raises(RuntimeError):
@@ -119,7 +119,7 @@ def test_what_the_store_did_not_take_has_not_changed() -> None:
 @pytest.mark.parametrize("failure", [RuntimeError("away"), json.JSONDecodeError("no JSON", "", 0)], ids=repr)
 def test_a_store_that_cannot_be_read_is_asked_again(failure: Exception) -> None:
     store = Store(key="armed")
-    flag = ArmedFlag(store, "key")
+    flag = CrossingState(store, "key")
     store.failure = failure
     with pytest.raises(type(failure)):
         asyncio.run(flag.read())
@@ -134,7 +134,7 @@ def test_a_store_of_several_assets_is_done_without(caplog: pytest.LogCaptureFixt
     store.failure = ValueError("Task has 2 concrete inlets and outlets")
 
     async def run() -> list[bool | None]:
-        flag = ArmedFlag(store, "key")
+        flag = CrossingState(store, "key")
         before = await flag.read()
         await flag.write(True)
         return [before, await flag.read()]
