@@ -8,18 +8,20 @@ import tomllib
 import pytest
 from packaging.requirements import Requirement
 
+from dev.matrix import MAY_FAIL, requirements
+from dev.matrix import VERSIONS as MATRIX
 from tests.install.clean_environment import VERSIONS, constraints_of
-from tests.matrix.versions import MATRIX, Version
 from tests.support.airflow_home import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 NEEDS = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["sandbox"]]
-RELEASED = [version for version in MATRIX if not version.may_fail]
+#: Of the matrix: the file of a test environment, and the Airflow in it.
+RELEASED = [requirements(version) for version in MATRIX if version not in MAY_FAIL]
 COMMON_COMPAT = "apache-airflow-providers-common-compat"
 
 
 def test_there_are_constraints_for_every_released_airflow_of_the_matrix() -> None:
-    assert sorted(version.airflow for version in RELEASED) == VERSIONS
+    assert sorted(airflow for _, airflow in RELEASED) == VERSIONS
 
 
 @pytest.mark.parametrize("airflow", VERSIONS)
@@ -37,10 +39,8 @@ def test_the_oldest_airflow_has_an_opinion_on_all_but_the_sandbox(need: str) -> 
     assert Requirement(need).name in constraints_of("2.11.0")
 
 
-@pytest.mark.parametrize("version", RELEASED, ids=lambda version: version.name)
-def test_the_test_environments_have_common_compat_as_people_do(version: Version) -> None:
-    pins = (REPOSITORY / version.requirements).read_text()
+@pytest.mark.parametrize(("file", "airflow"), RELEASED)
+def test_the_test_environments_have_common_compat_as_people_do(file: str, airflow: str) -> None:
+    pinned = re.findall(rf"^{COMMON_COMPAT}==(.*)$", (REPOSITORY / file).read_text(), re.MULTILINE)
 
-    assert re.findall(rf"^{COMMON_COMPAT}==(.*)$", pins, re.MULTILINE) == [
-        constraints_of(version.airflow)[COMMON_COMPAT]
-    ]
+    assert pinned == [constraints_of(airflow)[COMMON_COMPAT]]

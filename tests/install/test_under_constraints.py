@@ -15,9 +15,8 @@ import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from dev.local_airflow import wait_until
+from dev.matrix import CELLS, find_python, requirements
 from tests.install.clean_environment import VERSIONS, CleanEnvironment
-from tests.matrix.pythons import find_python
-from tests.matrix.versions import MATRIX
 from tests.support.airflow_home import REPOSITORY
 from tests.support.build import build
 
@@ -87,11 +86,12 @@ def sandbox(installed: CleanEnvironment) -> Iterator[Sandbox]:
 
 
 def python_for(airflow: str) -> str:
-    """Find a Python that this Airflow supports, preferably the one that runs these tests."""
-    [pythons] = [version.pythons for version in MATRIX if version.airflow == airflow]
-    ours = "{}.{}".format(*sys.version_info)
-    found = next(filter(None, map(find_python, sorted(pythons, key=lambda python: python != ours))), None)
-    assert found, f"Airflow {airflow} needs one of Python {', '.join(pythons)}, and none is here"
+    """Find a Python that this Airflow supports: the one that runs these tests, if it does."""
+    supported = [python for version, python in CELLS.values() if requirements(version)[1] == airflow]
+    if "{}.{}".format(*sys.version_info) in supported:
+        return sys.executable
+    found = next(filter(None, map(find_python, supported)), None)
+    assert found, f"Airflow {airflow} needs one of Python {', '.join(supported)}, and none is here"
     return found
 
 
