@@ -7,6 +7,7 @@
 #   make test-hostile            a server that does what no web framework can
 #   make test-matrix             these tests on every supported Airflow and Python   (ONLY="3.1.8 oldest")
 #   make test-distributed        PostgreSQL, Redis, Celery, and what fails of them (needs both; takes long)
+#   make test-install            the wheel under the constraints of each Airflow      (ONLY="2.11.0 3.3.2")
 #   make check                   ruff, mypy --strict, deptry, and what is in the wheel
 #   make test-browser            the connection form in a real browser (needs Chromium)
 #   make bench                   what a waiting gate costs, against what people use today    (make bench QUICK=1)
@@ -21,14 +22,15 @@ REQUIREMENTS := requirements/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.ready
 # One worker more than there are cores, as some tests wait.
 WORKERS = $$($(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
+SPACE := $(subst ,, )
 # With this set every Airflow process would compile all of Airflow anew.
 unexport PYTHONDONTWRITEBYTECODE
 # Nothing of an Airflow the user already has may shine through.
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
-.PHONY: demo ui test test-fast test-hostile test-e2e test-matrix test-distributed test-browser bench test-bench
-.PHONY: check lint wheel format clean in-another-venv
+.PHONY: demo ui test test-fast test-hostile test-e2e test-matrix test-distributed test-install test-browser bench
+.PHONY: test-bench check lint wheel format clean in-another-venv
 
 demo: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo
@@ -40,7 +42,7 @@ test: test-fast test-hostile test-e2e
 
 test-fast: $(READY)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --ignore tests/hostile \
-	  -m "not e2e and not browser and not wheel and not distributed and not bench"
+	  -m "not e2e and not browser and not wheel and not install and not distributed and not bench"
 
 test-hostile: $(READY)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/hostile
@@ -52,6 +54,10 @@ test-e2e: $(READY)
 # ONLY: versions or cells; AT_ONCE: cells side by side.
 test-matrix:
 	@$(PYTHON) -m dev.matrix $(or $(AT_ONCE),1) $(ONLY)
+
+# ONLY: versions of Airflow.
+test-install: $(READY)
+	$(VENV)/bin/python -m pytest -m install $(if $(ONLY),-k "$(subst $(SPACE), or ,$(strip $(ONLY)))")
 
 test-browser: $(READY)
 	$(VENV)/bin/python -m pytest -m browser

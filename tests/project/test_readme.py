@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_leadmagic.api.products import PRODUCTS
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.sandbox.products import PRODUCTS as SOLD_BY_THE_SANDBOX
+from dev.matrix import CELLS, MAY_FAIL, VERSIONS
 from tests.support.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ def test_the_first_dag_is_a_dag_of_ten_lines() -> None:
     assert len(first.splitlines()) <= 10
     assert names["gate"].upstream_task_ids == {"check"}
     assert names["check"].dag.dag_id == "nightly_enrichment"
+
+
+def test_it_is_installed_under_the_constraints_of_the_newest_airflow_that_is_tested() -> None:
+    *_, newest = [version for version in VERSIONS if version not in MAY_FAIL]
+    [(airflow, python)] = re.findall(r"/apache/airflow/constraints-(.+)/constraints-(.+)\.txt$", README, re.MULTILINE)
+
+    assert (airflow, python) in CELLS.values()
+    assert airflow == newest
 
 
 @pytest.mark.parametrize("block", PYTHON)
