@@ -48,7 +48,7 @@ def example_leadmagic_start_when_topped_up() -> None:
     """Enrich the backlog when there is money for it."""
 
     @task
-    def get_credits(triggering_asset_events: Any = None) -> float:
+    def read_balance(triggering_asset_events: Any = None) -> float:
         """Take the balance from the event; a run that was started by hand has none, and asks."""
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook  # here, so that the file parses fast
 
@@ -68,7 +68,7 @@ def example_leadmagic_start_when_topped_up() -> None:
         answers = [client.enrich("email_finder", full_name=name, domain="example.com") for name in affordable]
         return {"found": sum(1 for answer in answers if answer["email"]), "left": str(client.credits_remaining)}
 
-    enrich_backlog(get_credits())
+    enrich_backlog(read_balance())
 
 
 example_leadmagic_start_when_topped_up()
