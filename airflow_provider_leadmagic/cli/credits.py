@@ -8,7 +8,7 @@ from rich.table import Table
 
 from airflow_provider_leadmagic.api.text import format_credits
 from airflow_provider_leadmagic.api.validation import parse_credits
-from airflow_provider_leadmagic.cli.command import MAX_TRIES, command, write, write_json
+from airflow_provider_leadmagic.cli.common import MAX_TRIES, command, write, write_json
 from airflow_provider_leadmagic.cli.errors import complain, fail
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 

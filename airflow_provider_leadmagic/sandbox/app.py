@@ -19,7 +19,6 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic import __version__
-from airflow_provider_leadmagic.sandbox.bodies import summarize_errors
 from airflow_provider_leadmagic.sandbox.errors import (
     INTERNAL_ERROR,
     INVALID_API_KEY,
@@ -31,6 +30,7 @@ from airflow_provider_leadmagic.sandbox.errors import (
     validation_error,
 )
 from airflow_provider_leadmagic.sandbox.faults import response_for_fault
+from airflow_provider_leadmagic.sandbox.request_bodies import summarize_errors
 from airflow_provider_leadmagic.sandbox.routes.analytics import analytics_router
 from airflow_provider_leadmagic.sandbox.routes.bulk import bulk_router
 from airflow_provider_leadmagic.sandbox.routes.control import CONTROL_PREFIX, control_router

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from decimal import Decimal
 
-    from airflow_provider_leadmagic.sandbox.bulk.reports import BulkJob
+    from airflow_provider_leadmagic.sandbox.bulk.responses import BulkJob
     from airflow_provider_leadmagic.sandbox.bulk.store import SubmitNeeds
     from airflow_provider_leadmagic.sandbox.request_log import LoggedRequest
 

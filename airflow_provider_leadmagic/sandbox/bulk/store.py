@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from airflow_provider_leadmagic.sandbox.bulk.jobs import Job
 from airflow_provider_leadmagic.sandbox.bulk.made_up import MadeUpJob
-from airflow_provider_leadmagic.sandbox.bulk.reports import BulkJob
+from airflow_provider_leadmagic.sandbox.bulk.responses import BulkJob
 from airflow_provider_leadmagic.sandbox.errors import ApiError, UnknownJobError, insufficient_credits
 
 if TYPE_CHECKING:

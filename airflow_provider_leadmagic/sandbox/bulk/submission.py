@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from airflow_provider_leadmagic.sandbox.bodies import Body, check_body
 from airflow_provider_leadmagic.sandbox.errors import ApiError, validation_error
 from airflow_provider_leadmagic.sandbox.products import COMPANY_SEARCH, PRODUCTS, Product, Row
+from airflow_provider_leadmagic.sandbox.request_bodies import Body, check_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,15 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, model_validator
 from starlette.responses import StreamingResponse
 
-from airflow_provider_leadmagic.sandbox.bodies import (
-    UNBOUNDED,
-    Body,
-    WholeNumber,
-    check_body,
-    read_json,
-    read_whole_number,
-)
-from airflow_provider_leadmagic.sandbox.bulk import reports
+from airflow_provider_leadmagic.sandbox.bulk import responses as reports
 from airflow_provider_leadmagic.sandbox.bulk.jobs import RowStatus
 from airflow_provider_leadmagic.sandbox.bulk.submission import find_product, read_submission
 from airflow_provider_leadmagic.sandbox.errors import (
@@ -26,6 +18,14 @@ from airflow_provider_leadmagic.sandbox.errors import (
     AsciiJsonResponse,
     missing_required_field,
     validation_error,
+)
+from airflow_provider_leadmagic.sandbox.request_bodies import (
+    UNBOUNDED,
+    Body,
+    WholeNumber,
+    check_body,
+    read_json,
+    read_whole_number,
 )
 
 if TYPE_CHECKING:

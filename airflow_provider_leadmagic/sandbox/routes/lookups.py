@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from airflow_provider_leadmagic.sandbox.account import InsufficientCreditsError, Receipt
-from airflow_provider_leadmagic.sandbox.bodies import read_json
 from airflow_provider_leadmagic.sandbox.errors import ApiError, AsciiJsonResponse, insufficient_credits
 from airflow_provider_leadmagic.sandbox.products import PRODUCTS, Lookup, Product
 from airflow_provider_leadmagic.sandbox.rate_limits import metered_headers
+from airflow_provider_leadmagic.sandbox.request_bodies import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
