@@ -76,6 +76,9 @@ def test_no_link_of_its_description_is_relative(wheel: Path) -> None:
 
     assert len(links) > 20
     assert [link for link in links if not link.startswith("https://")] == []
+    files_linked_to = re.findall(r"airflow-provider-leadmagic/blob/main/([^#\s]*)", "\n".join(links))
+    assert len(files_linked_to) > 10
+    assert [path for path in files_linked_to if not path or not (REPOSITORY / path).exists()] == []
 
 
 def test_the_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
