@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.task_state import TaskStateStore
 
+JobList = Callable[[], list[BulkJob]]
+
+log = logging.getLogger(__name__)
+
 #: Renaming it would make tries that are under way forget their job.
 _STORE_KEY = "leadmagic_bulk_job"
 
@@ -66,11 +70,6 @@ class SubmittedJob:
     def from_json(cls, fields: Mapping[str, str]) -> Self:
         """Rebuild the record that :meth:`to_json` described, of this version or of another."""
         return cls(fields["job_id"], fields["idempotency_key"], Decimal(fields["estimate"]))
-
-
-log = logging.getLogger(__name__)
-
-JobList = Callable[[], list[BulkJob]]
 
 
 class FoundAttempt(NamedTuple):

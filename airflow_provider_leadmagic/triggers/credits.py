@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.task_state import AssetStateStore
     from airflow_provider_leadmagic.triggers.shared_poll import Look
 
+log = logging.getLogger(__name__)
+
 
 class BalanceTrigger(BaseEventTrigger):
     """
@@ -271,8 +273,6 @@ class CreditsCrossingTrigger(BalanceTrigger):
             tell_change(self.log, state, balance, self.crossing, self.leadmagic_conn_id)
         return crosses
 
-
-log = logging.getLogger(__name__)
 
 _ARMED, _DISARMED = "armed", "disarmed"
 
