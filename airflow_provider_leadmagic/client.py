@@ -16,7 +16,7 @@ from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
 from airflow_provider_leadmagic.api.products import find_product
 from airflow_provider_leadmagic.api.retry import Calls
-from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.api.transport import Transport
 from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 30.0
-DEFAULT_MAX_TRIES = 4
+DEFAULT_MAX_ATTEMPTS = 4
 #: Longest time limit that is accepted, in seconds.
 MAX_TIMEOUT = 3600.0
 
@@ -55,9 +55,9 @@ class LeadMagicClient:
     :param api_key: LeadMagic API key. It is sent to ``base_url`` only and shown nowhere.
     :param base_url: Address of the API, ``https://api.leadmagic.io`` by default. Plain http is refused except for
         a loopback host.
-    :param timeout: Seconds one answer may take as a whole from when the request was sent, 30 by default; connecting
+    :param timeout: Seconds one response may take as a whole from when the request was sent, 30 by default; connecting
         gets 10 at most. A download may take longer, but has to bring 64 KiB in each such time.
-    :param max_tries: Requests one call may make, the first included, 4 by default. What is repeated depends on
+    :param max_attempts: Requests one call may make, the first included, 4 by default. What is repeated depends on
         whether it can cost money.
     :param owner: How messages name the key's owner, for example ``connection 'leadmagic_default'``.
     :param observer: Is told of every balance that is read, and of every look that failed.
@@ -70,18 +70,20 @@ class LeadMagicClient:
         base_url: str = DEFAULT_BASE_URL,
         timeout: float = DEFAULT_TIMEOUT,
         *,
-        max_tries: int = DEFAULT_MAX_TRIES,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
         owner: str = "this LeadMagicClient",
         observer: BalanceObserver | None = None,
     ) -> None:
-        if isinstance(max_tries, bool) or not isinstance(max_tries, int) or max_tries < 1:
-            raise LeadMagicConfigurationError(f"max_tries must be a whole number, 1 or more; got {shown(max_tries)}")
+        if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
+            raise LeadMagicConfigurationError(
+                f"max_attempts must be a whole number, 1 or more; got {describe_value(max_attempts)}"
+            )
         self._transport = Transport(api_key, normalize_base_url(base_url), parse_timeout("timeout", timeout))
         self._observer = observer
         self._calls = Calls(
             self._transport,
             owner,
-            max_tries,
+            max_attempts,
             on_response=self._note_credits,
             before_spending=self._forget_balance,
         )
@@ -107,9 +109,9 @@ class LeadMagicClient:
     @property
     def credits_remaining(self) -> Decimal | None:
         """
-        Credits after the last answer, whatever was asked, from its ``X-Credits-Remaining`` header.
+        Credits after the last response, whatever was asked, from its ``X-Credits-Remaining`` header.
 
-        None until an answer carried one. After an enrichment this saves the call for the balance.
+        None until a response carried one. After an enrichment this saves the call for the balance.
         """
         return self._credits_remaining
 
@@ -118,7 +120,7 @@ class LeadMagicClient:
         Read the balance. Free of charge.
 
         :param max_age: Accept a balance that this client read up to so many seconds ago; by default ask again.
-        :raises LeadMagicError: If LeadMagic refuses, does not answer, or answers something else than a balance.
+        :raises LeadMagicError: If LeadMagic refuses, does not response, or answers something else than a balance.
         """
         if max_age is not None and self._balance is not None and time.monotonic() - self._balance_read_at <= max_age:
             return self._balance
@@ -172,9 +174,9 @@ class LeadMagicClient:
 
         :param product: One of :data:`~airflow_provider_leadmagic.api.products.PRODUCTS`, ``email_finder`` for example.
         :param fields: What is known of the record, under LeadMagic's field names.
-        :return: LeadMagic's answer; ``credits_consumed`` in it is the price paid.
+        :return: LeadMagic's response; ``credits_consumed`` in it is the price paid.
         :raises InsufficientCreditsError: If the balance does not cover the lookup.
-        :raises LeadMagicError: If LeadMagic refuses or does not answer.
+        :raises LeadMagicError: If LeadMagic refuses or does not response.
         :raises ValueError: If the product is unknown, or a field is nothing JSON knows.
         """
         path = find_product(product).path
@@ -200,8 +202,8 @@ class LeadMagicClient:
         return f"<{type(self).__name__} {self.base_url}>"
 
     def _read_balance(self) -> CreditBalance:
-        answer = self._calls.free("GET", "/v1/credits")
-        self._balance = balance = CreditBalance.from_api(answer.json(exact_numbers=True), answer.clean)
+        response = self._calls.free("GET", "/v1/credits")
+        self._balance = balance = CreditBalance.from_api(response.json(exact_numbers=True), response.redact)
         self._balance_read_at = time.monotonic()
         if self._observer:
             self._observer.seen(balance)
@@ -231,9 +233,9 @@ class LeadMagicClient:
         """Let no ``max_age`` revive the balance read before, whatever comes of the call that spends now."""
         self._balance = None
 
-    def _note_credits(self, answer: Response) -> None:
+    def _note_credits(self, response: Response) -> None:
         try:
-            remaining = Decimal(answer.headers.get("X-Credits-Remaining", ""))
+            remaining = Decimal(response.headers.get("X-Credits-Remaining", ""))
         except InvalidOperation:
             return
         if not is_finite(remaining):
@@ -257,7 +259,7 @@ def parse_timeout(field: str, value: object) -> float:
         seconds = math.nan
     if not 0 < seconds <= MAX_TIMEOUT:
         problem = f"{field} must be a number of seconds above 0, {MAX_TIMEOUT:g} at most"
-        raise LeadMagicConfigurationError(f"{problem}; got {shown(value)}")
+        raise LeadMagicConfigurationError(f"{problem}; got {describe_value(value)}")
     return seconds
 
 

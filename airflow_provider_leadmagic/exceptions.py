@@ -18,7 +18,7 @@ class LeadMagicError(Exception):
     Root of the family.
 
     :param message: One sentence for the log, free of secrets.
-    :param status: HTTP status of the answer, when there was one.
+    :param status: HTTP status of the response, when there was one.
     :param code: LeadMagic's error code, such as ``invalid_api_key``.
     :param detail: LeadMagic's explanation of this very failure.
     :param action: What LeadMagic advises to do.
@@ -129,7 +129,7 @@ class LeadMagicServerError(_RetryLaterError):
 
 class LeadMagicConnectionError(LeadMagicError):
     """
-    No answer: no connection, a dropped one, or a timeout.
+    No response: no connection, a dropped one, or a timeout.
 
     :param request_sent: Whether the request may have reached LeadMagic. Only when it certainly did not may a
         paid call be repeated.
@@ -143,4 +143,4 @@ class LeadMagicConnectionError(LeadMagicError):
 
 
 class LeadMagicResponseError(LeadMagicError):
-    """An answer that is not what the API promises: a redirect, an HTML page, a balance that is no number."""
+    """A response that is not what the API promises: a redirect, an HTML page, a balance that is no number."""

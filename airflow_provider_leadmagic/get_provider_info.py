@@ -23,7 +23,7 @@ CONNECTION_TYPE: dict[str, Any] = {
     "conn-fields": {
         "timeout": {
             "label": "Request timeout (seconds)",
-            "description": "How long to wait for an answer. 30 when left empty.",
+            "description": "How long to wait for a response. 30 when left empty.",
             "schema": {"type": ["number", "null"], "minimum": 1},
         },
     },

@@ -124,7 +124,7 @@ def _last_word(airflow: LocalAirflow) -> str:
 
 _LAST_WORDS = (
     r"Connection 'leadmagic_default' can spend [\d,.]+ credits",
-    r"(?:GET http|Connection ')[^\"]+ (?:was answered|got no answer|cannot be used)[^\"]*",
+    r"(?:GET http|Connection ')[^\"]+ (?:was answered|got no response|cannot be used)[^\"]*",
 )
 
 

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.text import describe_value
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.retry import Calls
@@ -23,7 +23,7 @@ class Analytics:
     under ``data``: both are read, and the object is returned bare.
 
     Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic refuses or does not
-    answer, and ValueError for a window or date that cannot be meant.
+    response, and ValueError for a window or date that cannot be meant.
 
     :param calls: Makes the calls.
     """
@@ -102,7 +102,7 @@ def checked_days(days: object) -> int:
     :raises ValueError: If it is not a whole number from 1 to 90.
     """
     if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= MAX_DAYS:
-        raise ValueError(f"days must be a whole number from 1 to {MAX_DAYS}; got {shown(days)}")
+        raise ValueError(f"days must be a whole number from 1 to {MAX_DAYS}; got {describe_value(days)}")
     return days
 
 
@@ -114,7 +114,7 @@ def _checked_date(argument: str, value: object) -> str:
     try:
         return _as_date(value).isoformat()
     except ValueError:
-        raise ValueError(f"{argument} must be a date, or text like 2026-01-31; got {shown(value)}") from None
+        raise ValueError(f"{argument} must be a date, or text like 2026-01-31; got {describe_value(value)}") from None
 
 
 def _as_date(value: object) -> date:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
-from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
 
 DEFAULT_BASE_URL = "https://api.leadmagic.io"
@@ -25,12 +25,12 @@ def normalize_base_url(address: str, *, field: str = "base_url", scheme: str = "
     parts, host, own_port = _split(address, field)
     scheme = parts.scheme or scheme.lower() or ("http" if _is_loopback_host(host) else "https")
     if scheme not in ("http", "https"):
-        raise LeadMagicConfigurationError(f"{field} must start with https://; got {_shown(address)}")
+        raise LeadMagicConfigurationError(f"{field} must start with https://; got {_describe(address)}")
     if scheme == "http" and not _is_loopback_host(host):
         problem = f"{field} must start with https://, as plain http would show the API key to the network"
-        raise LeadMagicConfigurationError(f"{problem}; got {_shown(address)}")
+        raise LeadMagicConfigurationError(f"{problem}; got {_describe(address)}")
     if port is not None and not 0 < port < 65536:
-        raise LeadMagicConfigurationError(f"port must be from 1 to 65535; got {shown(port)}")
+        raise LeadMagicConfigurationError(f"port must be from 1 to 65535; got {describe_value(port)}")
     port = own_port or port
     netloc = f"[{host}]" if ":" in host else host
     return f"{scheme}://{netloc}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
@@ -42,7 +42,7 @@ def is_loopback(base_url: str) -> bool:
 
 
 def _split(address: object, field: str) -> tuple[SplitResult, str, int | None]:
-    problem = f"{field} must be a host name or an https:// address; got {_shown(address)}"
+    problem = f"{field} must be a host name or an https:// address; got {_describe(address)}"
     if not isinstance(address, str):
         raise LeadMagicConfigurationError(problem)
     try:
@@ -59,9 +59,9 @@ def _split(address: object, field: str) -> tuple[SplitResult, str, int | None]:
     return parts, host, port
 
 
-def _shown(address: object) -> str:
+def _describe(address: object) -> str:
     # What stands before an @ or after a question mark may be a password.
-    return "one with a user name or a query" if {"@", "?"} & set(str(address)) else shown(address)
+    return "one with a user name or a query" if {"@", "?"} & set(str(address)) else describe_value(address)
 
 
 def _is_loopback_host(host: str) -> bool:

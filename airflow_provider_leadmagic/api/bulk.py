@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from airflow_provider_leadmagic.api.jobs import BulkJob, CostPreview, check_job_id, job_id_from_api
 from airflow_provider_leadmagic.api.products import find_bulk_product
-from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.api.validation import check_choice, check_text
 from airflow_provider_leadmagic.exceptions import LeadMagicRequestError, LeadMagicResponseError
 
@@ -43,7 +43,7 @@ class Bulk:
     LeadMagic's bulk jobs; a client has one of these as its ``bulk``.
 
     Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic refuses or does
-    not answer, and ValueError for an argument that cannot be meant, before anything is sent.
+    not response, and ValueError for an argument that cannot be meant, before anything is sent.
 
     :param calls: Makes the calls.
     """
@@ -75,7 +75,7 @@ class Bulk:
 
         :param product: One that bulk jobs know, ``email_finder`` for example.
         :param rows: The rows, under LeadMagic's field names; any number, read once and not held in memory.
-        :return: LeadMagic's answer, whose fields are documented nowhere.
+        :return: LeadMagic's response, whose fields are documented nowhere.
         """
         return self._send_rows("/bulk/validate", {"product": find_bulk_product(product).name}, rows).json_object()
 
@@ -97,8 +97,8 @@ class Bulk:
             check_text("file_name", file_name)
             fields["fileName"] = file_name
         # By the policy of free calls, although it spends: the key makes a repetition join the job that exists.
-        answer = self._send_rows("/bulk/submit", fields, rows, spends=True)
-        return BulkJob.from_api(answer.json(exact_numbers=True), answer.clean)
+        response = self._send_rows("/bulk/submit", fields, rows, spends=True)
+        return BulkJob.from_api(response.json(exact_numbers=True), response.redact)
 
     def get(self, job_id: str) -> BulkJob:
         """
@@ -106,10 +106,10 @@ class Bulk:
 
         :param job_id: The job.
         """
-        answer = self._calls.free("GET", _job_path(job_id))
-        job = BulkJob.from_api(answer.json(exact_numbers=True), answer.clean)
+        response = self._calls.free("GET", _job_path(job_id))
+        job = BulkJob.from_api(response.json(exact_numbers=True), response.redact)
         if job.job_id.lower() != job_id.lower():
-            raise LeadMagicResponseError(f"{answer.call} was answered with another job, {job.job_id}")
+            raise LeadMagicResponseError(f"{response.call} was answered with another job, {job.job_id}")
         return job
 
     def list(self) -> Iterator[BulkJob]:
@@ -117,10 +117,10 @@ class Bulk:
         offset = 0
         while offset <= MAX_JOBS_OFFSET:
             query = urlencode({"limit": MAX_JOBS, "offset": offset})
-            answer = self._calls.free("GET", f"/bulk/jobs?{query}")
-            page = answer.json_object()
+            response = self._calls.free("GET", f"/bulk/jobs?{query}")
+            page = response.json_object()
             jobs = _objects(page, "jobs")
-            yield from _readable_jobs(jobs, answer)
+            yield from _readable_jobs(jobs, response)
             offset += len(jobs)
             if len(jobs) < min(MAX_JOBS, _limit_of(page, MAX_JOBS)):
                 return
@@ -137,7 +137,9 @@ class Bulk:
         """
         path = _job_path(job_id, "/results")
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE_SIZE:
-            raise ValueError(f"page_size must be a whole number from 1 to {MAX_PAGE_SIZE}; got {shown(page_size)}")
+            raise ValueError(
+                f"page_size must be a whole number from 1 to {MAX_PAGE_SIZE}; got {describe_value(page_size)}"
+            )
         if status is not None:
             check_text("status", status)
         return self._pages(path, {} if status is None else {"status": status}, page_size)
@@ -168,7 +170,7 @@ class Bulk:
             job = self.get(job_id)
             if not job.is_finished:
                 raise
-            # Also what a repetition meets when the first answer got lost.
+            # Also what a repetition meets when the first response got lost.
             log.info("Bulk job %s had ended already: %s", job_id, job.status)
 
     def resume(self, job_id: str) -> None:
@@ -192,13 +194,13 @@ class Bulk:
         """
         path = _job_path(job_id, "/restart")
         body = _restart_body(mode, start_row)
-        answer = self._calls.paid("POST", path, body).json_object()
-        return job_id_from_api({"jobId": job_id, **_given(answer)}, "newJobId", "jobId")
+        response = self._calls.paid("POST", path, body).json_object()
+        return job_id_from_api({"jobId": job_id, **_given(response)}, "newJobId", "jobId")
 
     def _preview(self, items: Sequence[str]) -> CostPreview:
         with body_with_list({}, "items", items) as body:
-            answer = self._calls.free("POST", "/v1/batch/preview-cost", body_file=body)
-        return CostPreview.from_api(answer.json(exact_numbers=True))
+            response = self._calls.free("POST", "/v1/batch/preview-cost", body_file=body)
+        return CostPreview.from_api(response.json(exact_numbers=True))
 
     def _send_rows(
         self, path: str, fields: Mapping[str, str], rows: Iterable[Row], *, spends: bool = False
@@ -226,18 +228,20 @@ def _restart_body(mode: str, start_row: int | None) -> dict[str, object]:
     check_choice("mode", mode, RESTART_MODES)
     if mode != "from_row":
         if start_row is not None:
-            raise ValueError(f"start_row goes with mode from_row only; got {shown(start_row)} and {mode}")
+            raise ValueError(f"start_row goes with mode from_row only; got {describe_value(start_row)} and {mode}")
         return {"mode": mode}
     if isinstance(start_row, bool) or not isinstance(start_row, int) or start_row < 0:
-        raise ValueError(f"start_row must be a whole number, 0 or more, with mode from_row; got {shown(start_row)}")
+        raise ValueError(
+            f"start_row must be a whole number, 0 or more, with mode from_row; got {describe_value(start_row)}"
+        )
     return {"mode": mode, "startRowIndex": start_row}
 
 
-def _readable_jobs(jobs: list[dict[str, Any]], answer: Response) -> Iterator[BulkJob]:
+def _readable_jobs(jobs: list[dict[str, Any]], response: Response) -> Iterator[BulkJob]:
     """Leave out what cannot be read: one odd job must not hide all the others."""
     for job in jobs:
         try:
-            yield BulkJob.from_api(job, answer.clean)
+            yield BulkJob.from_api(job, response.redact)
         except LeadMagicResponseError as error:
             log.warning("A job in LeadMagic's list is passed over. %s", error)
 

@@ -1,9 +1,9 @@
 """
-HTTP for ``requests`` in which every answer ends: in time, and in lines and headers of a size that fits memory.
+HTTP for ``requests`` in which every response ends: in time, and in lines and headers of a size that fits memory.
 
-A socket's timeout is for a single read, and whoever sends the bytes decides how many reads an answer takes; neither
+A socket's timeout is for a single read, and whoever sends the bytes decides how many reads a response takes; neither
 http.client nor urllib3 nor requests adds them up. So the clock is looked at where all bytes pass, those of headers,
-chunk sizes and a proxy's answer to CONNECT included: between the socket and the buffer that http.client reads from.
+chunk sizes and a proxy's response to CONNECT included: between the socket and the buffer that http.client reads from.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_LINE = 65536
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Makes connections, to hosts and to proxies, whose timeout for reads is one for the answer as a whole."""
+    """Makes connections, to hosts and to proxies, whose timeout for reads is one for the response as a whole."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the manager of direct connections."""
@@ -44,7 +44,7 @@ class DeadlineAdapter(HTTPAdapter):
 
 class Deadline:
     """
-    The moment by which an answer, or the next piece of it, has to be there.
+    The moment by which a response, or the next piece of it, has to be there.
 
     :param seconds: From now, and again from each renewal.
     """
@@ -70,9 +70,9 @@ class Deadline:
 
 
 def deadline_of(response: requests.Response) -> Deadline:
-    """Find the deadline of an answer of which nothing but the head was read."""
+    """Find the deadline of a response of which nothing but the head was read."""
     connection = cast("_BoundedConnection | None", response.raw.connection)
-    # An answer without a body has let go of its connection already, and has nothing more to wait for.
+    # A response without a body has let go of its connection already, and has nothing more to wait for.
     return connection.deadline if connection else Deadline(0)
 
 
@@ -93,7 +93,7 @@ class _BoundedConnection:
     deadline: Deadline
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> _BoundedResponse:
-        """Begin to wait for an answer: http.client calls this when the request has been sent."""
+        """Begin to wait for a response: http.client calls this when the request has been sent."""
         self.deadline = Deadline(cast("float", sock.gettimeout()))  # no request of ours goes without a timeout
         return _BoundedResponse(sock, self.deadline, *args, **kwargs)
 
@@ -112,7 +112,7 @@ class _BoundedResponse(http.client.HTTPResponse):
         self.fp = self._reader = _BoundedReader(_TimedReads(unbuffered, sock, deadline))
 
     def begin(self) -> None:
-        """Read the head of the answer itself. http.client passes over 100 Continue, but takes a 103 for the answer."""
+        """Skip informational responses. http.client skips 100 Continue, but takes a 103 for the response."""
         super().begin()
         while self.status < 200:
             self.headers = self.msg = cast("Any", None)

@@ -1,4 +1,4 @@
-"""From an error answer to the exception that stands for it, whichever of LeadMagic's envelopes it wears."""
+"""From an error response to the exception that stands for it, whichever of LeadMagic's envelopes it wears."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ _CLASSES: dict[int, type[LeadMagicError]] = {
 }
 
 
-def error_for_response(answer: Response, owner: str) -> LeadMagicError:
+def error_for_response(response: Response, owner: str) -> LeadMagicError:
     """
-    Build the exception for an answer with status 400 or above.
+    Build the exception for a response with status 400 or above.
 
-    :param answer: The answer.
+    :param response: The response.
     :param owner: Whose API key was used, for the advice in the message.
     """
-    problem = _problem(answer)
-    error_class = _CLASSES.get(answer.status) or (
-        LeadMagicServerError if answer.status >= 500 else LeadMagicRequestError
+    problem = _problem(response)
+    error_class = _CLASSES.get(response.status) or (
+        LeadMagicServerError if response.status >= 500 else LeadMagicRequestError
     )
-    fields: dict[str, Any] = {name: answer.clean(problem.get(name)) for name in ("code", "detail", "action", "docs")}
-    request_id = answer.clean(problem.get("request_id")) or answer.clean(answer.headers.get("X-Request-Id"))
+    fields: dict[str, Any] = {name: response.redact(problem.get(name)) for name in ("code", "detail", "action", "docs")}
+    request_id = response.redact(problem.get("request_id")) or response.redact(response.headers.get("X-Request-Id"))
     return error_class(
-        _message(answer, problem, fields["code"], request_id, owner),
-        status=answer.status,
+        _message(response, problem, fields["code"], request_id, owner),
+        status=response.status,
         request_id=request_id,
         **fields,
-        **_extras(error_class, answer, problem),
+        **_extras(error_class, response, problem),
     )
 
 
@@ -87,10 +87,10 @@ def _seconds_until(date: str) -> float:
         return math.nan
 
 
-def _problem(answer: Response) -> dict[str, Any]:
+def _problem(response: Response) -> dict[str, Any]:
     """Find the object that describes the error; an empty one where the body holds none."""
     try:
-        body = answer.json()
+        body = response.json()
     except LeadMagicResponseError:
         return {}
     if not isinstance(body, dict):
@@ -102,15 +102,16 @@ def _problem(answer: Response) -> dict[str, Any]:
     return {**problem, "request_id": origin.get("request_id") if isinstance(origin, dict) else None}
 
 
-def _message(answer: Response, problem: dict[str, Any], code: str | None, request_id: str | None, owner: str) -> str:
-    explanations = [answer.clean(problem.get(name)) for name in ("title", "message")]
-    title = "; ".join(filter(None, explanations)) or answer.clean(problem.get("detail")) or "no explanation given"
+def _message(response: Response, problem: dict[str, Any], code: str | None, request_id: str | None, owner: str) -> str:
+    explanations = [response.redact(problem.get(name)) for name in ("title", "message")]
+    title = "; ".join(filter(None, explanations)) or response.redact(problem.get("detail")) or "no explanation given"
     notes = ", ".join(f"{name} {value}" for name, value in (("code", code), ("request id", request_id)) if value)
-    advice = _ADVICE.get(answer.status, "").format(owner=owner) or answer.clean(problem.get("action")) or ""
-    return f"{answer.call} was answered {answer.status}: {title.rstrip('.')}{notes and f' ({notes})'}. {advice}".strip()
+    advice = _ADVICE.get(response.status, "").format(owner=owner) or response.redact(problem.get("action")) or ""
+    explanation = f"{title.rstrip('.')}{notes and f' ({notes})'}"
+    return f"{response.call} was answered {response.status}: {explanation}. {advice}".strip()
 
 
-#: Where we know better than the answer what to do: it cannot name the connection.
+#: Where we know better than the response what to do: it cannot name the connection.
 _ADVICE = {
     401: "Check the API key of {owner}.",
     403: "The API key of {owner} is known, but its plan or role does not allow this call.",
@@ -118,7 +119,7 @@ _ADVICE = {
 }
 
 
-def _extras(error_class: type[LeadMagicError], answer: Response, problem: dict[str, Any]) -> dict[str, Any]:
+def _extras(error_class: type[LeadMagicError], response: Response, problem: dict[str, Any]) -> dict[str, Any]:
     context = problem.get("context")
     context = context if isinstance(context, dict) else {}
     if error_class is InsufficientCreditsError:
@@ -127,7 +128,7 @@ def _extras(error_class: type[LeadMagicError], answer: Response, problem: dict[s
             "available": _amount(context.get("credits_available")),
         }
     if error_class in (LeadMagicRateLimitError, LeadMagicServerError):
-        asked = parse_retry_after(answer.headers.get("Retry-After"))
+        asked = parse_retry_after(response.headers.get("Retry-After"))
         return {"retry_after": parse_retry_after(str(context.get("retry_after_seconds"))) if asked is None else asked}
     return {}
 
@@ -148,18 +149,18 @@ def error_for_failure(
     :param error: Theirs.
     :param unrelated: What the caller was handling before. To Python that is the context of the failure, but it is no
         cause of it: an earlier failure to connect says nothing about this request.
-    :param timeouts: Seconds that connecting, and the answer, may take.
-    :param slow: What took too long, if the answer had begun.
+    :param timeouts: Seconds that connecting, and the response, may take.
+    :param slow: What took too long, if the response had begun.
     """
     chain = _causes(error, unrelated)
     if unconnected := _unconnected(chain, timeouts[0]):
-        return LeadMagicConnectionError(f"{call} got no answer: {unconnected}", request_sent=False)
+        return LeadMagicConnectionError(f"{call} got no response: {unconnected}", request_sent=False)
     if any(map(_is_oversized, chain)):
         return LeadMagicResponseError(f"{call} was answered with headers that are too long or too many", transient=True)
     if any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in chain):
-        reason = f"complete answer: {slow}" if slow else f"answer: none within {timeouts[1]:g} s"
+        reason = f"complete response: {slow}" if slow else f"response: none within {timeouts[1]:g} s"
         return LeadMagicConnectionError(f"{call} got no {reason}")
-    return LeadMagicConnectionError(f"{call} got no answer: {_last_words(chain)}")
+    return LeadMagicConnectionError(f"{call} got no response: {_last_words(chain)}")
 
 
 def _is_oversized(cause: BaseException) -> bool:

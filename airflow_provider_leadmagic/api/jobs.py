@@ -8,7 +8,7 @@ from dataclasses import fields as dataclass_fields
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.text import clean, format_credits, shown
+from airflow_provider_leadmagic.api.text import describe_value, format_credits, redact
 from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
@@ -46,7 +46,7 @@ class CostPreview:
     @classmethod
     def from_api(cls, body: object) -> CostPreview:
         """
-        Read the answer to a preview.
+        Read the response to a preview.
 
         :param body: The parsed JSON.
         :raises LeadMagicResponseError: If it does not say how many credits how many rows cost.
@@ -130,24 +130,24 @@ class BulkJob:
         return cls(**{**known, "credits_consumed": Decimal(known.get("credits_consumed", 0))})
 
     @classmethod
-    def from_api(cls, body: object, clean: Callable[[object], str | None] = clean) -> BulkJob:
+    def from_api(cls, body: object, redact: Callable[[object], str | None] = redact) -> BulkJob:
         """
         Read the reply to a submit, which is in camelCase, or a status, which is in snake_case.
 
         :param body: The parsed JSON. Only the id and the status are indispensable.
-        :param clean: Makes the server's text fit for a message, and hides what must not be in one.
+        :param redact: Makes the server's text fit for a message, and hides what must not be in one.
         :raises LeadMagicResponseError: If one of the two is missing, or a number cannot be used.
         """
         if not isinstance(body, dict):
             raise LeadMagicResponseError("LeadMagic sent a bulk job that is no JSON object")
-        status = clean(body.get("status"))
+        status = redact(body.get("status"))
         if status is None:
             raise LeadMagicResponseError("LeadMagic sent a bulk job without `status`")
         return cls(
             job_id=job_id_from_api(body, "jobId", "job_id"),
             status=status,
             credits_consumed=_amount(body, "total_credits_consumed"),
-            file_name=clean(body.get("file_name")),
+            file_name=redact(body.get("file_name")),
             **{count: _count(body, names) for count, names in _COUNTS.items()},
         )
 
@@ -160,7 +160,7 @@ def check_job_id(value: object) -> str:
     :raises ValueError: If it is anything else.
     """
     if not is_job_id(value):
-        raise ValueError(f"job_id must be 1 to 100 letters, digits, - and _; got {shown(value)}")
+        raise ValueError(f"job_id must be 1 to 100 letters, digits, - and _; got {describe_value(value)}")
     return str(value)
 
 

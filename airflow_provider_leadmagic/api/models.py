@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.text import clean, json_number
+from airflow_provider_leadmagic.api.text import json_number, redact
 from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
@@ -78,7 +78,7 @@ class CreditBalance:
         return cls(**{**known, **numbers, "observed_at": datetime.fromisoformat(fields["observed_at"])})
 
     @classmethod
-    def from_api(cls, body: object, clean: Callable[[object], str | None] = clean) -> CreditBalance:
+    def from_api(cls, body: object, redact: Callable[[object], str | None] = redact) -> CreditBalance:
         """
         Read the body of ``GET /v1/credits``, whose numbers were parsed as Decimal.
 
@@ -86,7 +86,7 @@ class CreditBalance:
         that is there and has the wrong type is refused rather than ignored.
 
         :param body: The parsed JSON.
-        :param clean: Makes the server's text fit for a message, and hides what must not be in one.
+        :param redact: Makes the server's text fit for a message, and hides what must not be in one.
         :raises LeadMagicResponseError: If the body is no object, or a number or flag in it is unusable.
         """
         if not isinstance(body, dict) or body.get("credits") is None:
@@ -97,7 +97,7 @@ class CreditBalance:
             is_frozen=_flag(body, "is_frozen"),
             credits_frozen=_number(body, "credits_frozen"),
             credits_liquid=_number(body, "credits_liquid"),
-            freeze_message=clean(body.get("credit_freeze_message")),
+            freeze_message=redact(body.get("credit_freeze_message")),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.text import describe_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,7 +62,7 @@ def find_bulk_product(name: object) -> Product:
 def _find(name: object, products: Iterable[Product], purpose: str) -> Product:
     known = {product.name: product for product in products}
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"product must be one of {', '.join(known)}{purpose}; got {shown(name)}")
+        raise ValueError(f"product must be one of {', '.join(known)}{purpose}; got {describe_value(name)}")
     return known[name]
 
 

@@ -25,7 +25,7 @@ class Response:
     status: int
     headers: Mapping[str, str]
     text: str
-    clean: Callable[[object], str | None] = field(repr=False)
+    redact: Callable[[object], str | None] = field(repr=False)
     """Makes text out of it fit for a message."""
 
     def json(self, *, exact_numbers: bool = False) -> Any:
@@ -40,7 +40,7 @@ class Response:
         try:
             return json.loads(self.text, parse_float=number, parse_int=number, object_pairs_hook=fields)
         except (ValueError, RecursionError):
-            kind = self.clean(self.headers.get("Content-Type")) or "no content type"
+            kind = self.redact(self.headers.get("Content-Type")) or "no content type"
             raise LeadMagicResponseError(
                 f"{self.call} was answered {self.status} with a body that is not JSON ({kind})",
                 status=self.status,

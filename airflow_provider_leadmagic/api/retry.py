@@ -41,7 +41,7 @@ class Calls:
 
     :param transport: Sends single requests.
     :param owner: How messages name the key's owner.
-    :param max_tries: Requests one call may make, the first included.
+    :param max_attempts: Requests one call may make, the first included.
     :param on_response: Is called with each response, error responses included.
     :param before_spending: Is called before each call that can cost credits.
     """
@@ -50,7 +50,7 @@ class Calls:
         self,
         transport: Transport,
         owner: str,
-        max_tries: int,
+        max_attempts: int,
         *,
         on_response: Callable[[Response], None],
         before_spending: Callable[[], None],
@@ -59,8 +59,8 @@ class Calls:
         self._owner = owner
         self._on_response = on_response
         self._before_spending = before_spending
-        self._free = _retrying(_may_pass, max_tries)
-        self._paid = _retrying(_was_not_carried_out, max_tries)
+        self._free = _retrying(_is_transient, max_attempts)
+        self._paid = _retrying(_was_not_carried_out, max_attempts)
 
     def free(
         self,
@@ -134,7 +134,7 @@ class Calls:
         return response
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     return isinstance(error, LeadMagicConnectionError) or getattr(error, "status", None) in _TRANSIENT_STATUSES
 
 
@@ -144,11 +144,11 @@ def _was_not_carried_out(error: BaseException) -> bool:
     return isinstance(error, LeadMagicRateLimitError)
 
 
-def _retrying(may_repeat: Callable[[BaseException], bool], max_tries: int) -> Retrying:
+def _retrying(may_repeat: Callable[[BaseException], bool], max_attempts: int) -> Retrying:
     return Retrying(
         retry=retry_if_exception(lambda error: may_repeat(error) and _retry_after(error) <= MAX_RETRY_AFTER),
         wait=_wait,
-        stop=stop_after_attempt(max_tries),
+        stop=stop_after_attempt(max_attempts),
         before_sleep=_announce,
         reraise=True,
     )

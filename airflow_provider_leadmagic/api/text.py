@@ -16,7 +16,7 @@ _MAX_READ = 100 * MAX_TEXT
 _LINK_TOKEN = re.compile(r"(token[\"']?\s*[=:]\s*[\"']?)[^&\s\"']+", re.IGNORECASE)
 
 
-def shown(value: object) -> str:
+def describe_value(value: object) -> str:
     """Write down a value that a user gave, however long it is."""
     try:
         text = repr(value)
@@ -25,7 +25,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}..."
 
 
-def clean(value: object, secret: str | None = None) -> str | None:
+def redact(value: object, secret: str | None = None) -> str | None:
     """
     Take over text that a server sent: printable, on one line, not too long, without the key or a link's token.
 

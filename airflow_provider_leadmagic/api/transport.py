@@ -17,7 +17,7 @@ from airflow_provider_leadmagic.api.base_url import is_loopback
 from airflow_provider_leadmagic.api.deadlines import DeadlineAdapter, deadline_of
 from airflow_provider_leadmagic.api.errors import error_for_failure
 from airflow_provider_leadmagic.api.response import Response
-from airflow_provider_leadmagic.api.text import clean
+from airflow_provider_leadmagic.api.text import redact
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicConnectionError,
@@ -150,7 +150,7 @@ class Transport:
                 **request,
             )
         with response:
-            _refuse_other_answers(call, response)
+            _refuse_other_responses(call, response)
             yield response
 
     def _read(self, call: str, response: requests.Response) -> str:
@@ -192,10 +192,10 @@ class Transport:
             raise error_for_failure(call, error, unrelated, self._timeouts, slow) from None
 
     def _answer(self, call: str, response: requests.Response, text: str) -> Response:
-        return Response(call, response.status_code, response.headers, text, self._clean)
+        return Response(call, response.status_code, response.headers, text, self._redact)
 
-    def _clean(self, value: object) -> str | None:
-        return clean(value, self._api_key)
+    def _redact(self, value: object) -> str | None:
+        return redact(value, self._api_key)
 
 
 def _checked_key(api_key: object) -> str:
@@ -229,7 +229,7 @@ def _is_cut_short(response: requests.Response) -> bool:
     return len(announced) > 18 or response.raw.tell() < int(announced)
 
 
-def _refuse_other_answers(call: str, response: requests.Response) -> None:
+def _refuse_other_responses(call: str, response: requests.Response) -> None:
     status = response.status_code
     if status == requests.codes.partial_content:
         problem = f"{call} was answered with a part ({status}), which was not asked for"

@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.text import describe_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def check_flag(argument: str, value: object) -> None:
     :raises ValueError: If it is neither True nor False.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{argument} must be True or False; got {shown(value)}")
+        raise ValueError(f"{argument} must be True or False; got {describe_value(value)}")
 
 
 def check_text(argument: str, value: object) -> None:
@@ -37,7 +37,7 @@ def check_text(argument: str, value: object) -> None:
     :raises ValueError: If it is anything else.
     """
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{argument} must be text that is not blank; got {shown(value)}")
+        raise ValueError(f"{argument} must be text that is not blank; got {describe_value(value)}")
 
 
 def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
     :raises ValueError: If it is none of them.
     """
     if value not in choices:
-        raise ValueError(f"{argument} must be {', '.join(choices[:-1])} or {choices[-1]}; got {shown(value)}")
+        raise ValueError(f"{argument} must be {', '.join(choices[:-1])} or {choices[-1]}; got {describe_value(value)}")
 
 
 def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> None:
@@ -65,7 +65,7 @@ def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> 
     length = _length(value)
     if length is None or not timedelta(0) <= length <= LONGEST or (above_zero and not length):
         limit = "above 0" if above_zero else "0 or more"
-        problem = f"{argument} must be a timedelta or a number of seconds, {limit}; got {shown(value)}"
+        problem = f"{argument} must be a timedelta or a number of seconds, {limit}; got {describe_value(value)}"
         raise ValueError(problem if length is None or length <= LONGEST else f"{problem}, which is over ten years")
 
 
@@ -89,7 +89,7 @@ def parse_amount(argument: str, value: object, unit: str) -> Decimal:
     :param unit: What it counts, for the message.
     :raises ValueError: If it is anything else, negative, or not finite.
     """
-    problem = ValueError(f"{argument} must be a number of {unit}, 0 or more; got {shown(value)}")
+    problem = ValueError(f"{argument} must be a number of {unit}, 0 or more; got {describe_value(value)}")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         raise problem
     try:

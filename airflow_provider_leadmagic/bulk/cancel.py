@@ -43,7 +43,7 @@ class JobCanceller:
         self._task: RunningTask | None = None
         self._idempotency_key: str | None = None
         self._job_id: str | None = None
-        self._is_told_to_stop = False
+        self._is_stopped = False
 
     def before_submit(self, task: RunningTask, idempotency_key: str) -> None:
         """
@@ -54,7 +54,7 @@ class JobCanceller:
         :raises LeadMagicError: If the task has to stop. Airflow 3 lets it run on for five seconds after saying so.
         """
         self._task, self._idempotency_key = task, idempotency_key
-        if self._is_told_to_stop:
+        if self._is_stopped:
             raise LeadMagicError("This worker was told to stop before anything was ordered.")
 
     def remember_job(self, task: RunningTask, job_id: str) -> None:
@@ -65,12 +65,12 @@ class JobCanceller:
         :param job_id: The job.
         """
         self._task, self._job_id = task, job_id
-        if self._is_told_to_stop:  # while it was submitted
+        if self._is_stopped:  # while it was submitted
             self.on_kill()
 
     def on_kill(self) -> None:
         """Cancel the job if a person ended the task. When a worker is told to stop, the next attempt joins the job."""
-        self._is_told_to_stop = True
+        self._is_stopped = True
         if self._task is None:
             return
         # In a thread, as this runs in a signal handler: the code it interrupts may hold what asking Airflow needs.
@@ -90,17 +90,17 @@ class JobCanceller:
         if state not in OVER:
             task.log.info("This worker has to stop; the job goes on, if there is one, and the next try joins it.")
             return
-        with LeadMagicHook(task.conn_id, max_tries=1).get_conn() as client:
+        with LeadMagicHook(task.conn_id, max_attempts=1).get_conn() as client:
             job_id = self._job_id or self._find_job(client)
             if job_id is not None:
                 cancel(task.log, client, job_id)
 
     def _find_job(self, client: LeadMagicClient) -> str | None:
         """Find a job that LeadMagic has taken, but whose ID has not arrived."""
-        from airflow_provider_leadmagic.bulk.submission import is_order
+        from airflow_provider_leadmagic.bulk.submission import was_submitted_with
 
         jobs = islice(client.bulk.list(), NEWEST_JOBS)
-        return next((job.job_id for job in jobs if is_order(job.file_name, str(self._idempotency_key))), None)
+        return next((job.job_id for job in jobs if was_submitted_with(job.file_name, str(self._idempotency_key))), None)
 
 
 def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:

@@ -12,9 +12,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 from uuid import uuid4
 
-from airflow_provider_leadmagic.api.text import clean
+from airflow_provider_leadmagic.api.text import redact
 from airflow_provider_leadmagic.bulk.result_rows import SUCCESS, RowResult
-from airflow_provider_leadmagic.bulk.storage import find_place, format_of, storage_errors_as
+from airflow_provider_leadmagic.bulk.storage import find_file, format_of, storage_errors_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ class ResultFiles:
     """
 
     def __init__(self, output_path: object) -> None:
-        self._output = find_place("output_path", output_path)
+        self._output = find_file("output_path", output_path)
         self._format = format_of("output_path", self._output)
         suffix = PurePath(self._output.name).suffix
         self._errors = self._output.sibling(f"{self._output.name.removesuffix(suffix)}.errors{suffix}")
@@ -123,11 +123,11 @@ def _text(draft: Place, place: Place) -> io.TextIOWrapper:
 
 def _refuse_input(place: Place, source: RowSource | None) -> None:
     if source is not None and source.place is not None and source.place.identity == place.identity:
-        raise ValueError(f"output_path must not lead to the input: {clean(place.text)} would be overwritten")
+        raise ValueError(f"output_path must not lead to the input: {redact(place.text)} would be overwritten")
 
 
 def _problem(place: Place) -> str:
-    return f"output_path cannot be used, as {clean(place.text)} cannot be written"
+    return f"output_path cannot be used, as {redact(place.text)} cannot be written"
 
 
 class RowWriter(Protocol):

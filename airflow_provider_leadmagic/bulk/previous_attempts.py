@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from airflow_provider_leadmagic.api.jobs import BulkJob
-from airflow_provider_leadmagic.bulk.submission import idempotency_key, is_order, successor
+from airflow_provider_leadmagic.bulk.submission import idempotency_key, successor, was_submitted_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,7 +141,7 @@ class PreviousAttempts:
         """
         replaced = [idempotency_key(self._task_instance, before) for before in range(self._task_instance.max_tries)]
         for job in jobs():
-            if not job.is_finished and any(is_order(job.file_name, key) for key in replaced):
+            if not job.is_finished and any(was_submitted_with(job.file_name, key) for key in replaced):
                 self._client.bulk.cancel(job.job_id)
                 log.warning("Job %s was canceled, as the task was cleared: %s.", job.job_id, job.progress())
 
@@ -149,4 +149,4 @@ class PreviousAttempts:
         kept = SubmittedJob.load(self._store, key)
         if kept is not None:
             return self._client.bulk.get(kept.job_id)
-        return next((job for job in jobs() if is_order(job.file_name, key)), None)
+        return next((job for job in jobs() if was_submitted_with(job.file_name, key)), None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 #: How many looks in a row may find no job before there is none.
-LOOKS_FOR_A_NEW_JOB = 3
+POLLS_FOR_A_NEW_JOB = 3
 
 
 class JobProgress:
@@ -32,7 +32,7 @@ class JobProgress:
         self._log = log
         self._job_id = job_id
         self._report_pause = report_pause
-        self._failed_looks = 0
+        self._failed_polls = 0
         #: Seconds to wait at least before the next look, because LeadMagic said so.
         self.requested_wait = requested_wait
 
@@ -47,7 +47,7 @@ class JobProgress:
             job = client.bulk.get(self._job_id)
         except LeadMagicError as error:
             return self.note_failure(error)
-        self._failed_looks, self.requested_wait = 0, 0.0
+        self._failed_polls, self.requested_wait = 0, 0.0
         self._tell(job)
         if job.is_finished or (job.is_paused and self._report_pause):
             return {"status": "seen", "job": job.to_json()}
@@ -60,18 +60,18 @@ class JobProgress:
         :param error: Why.
         :return: An event if looking again is pointless, else None.
         """
-        self._failed_looks += 1
+        self._failed_polls += 1
         if not error.transient and not self._may_be_too_new(error):
             return error_event(error)
         self.requested_wait = requested_wait(error)
         self._log.warning(
-            "Job %s could not be looked at, failed look %d in a row. %s", self._job_id, self._failed_looks, error
+            "Job %s could not be looked at, failed look %d in a row. %s", self._job_id, self._failed_polls, error
         )
         return None
 
     def _may_be_too_new(self, error: LeadMagicError) -> bool:
         # A job that was ordered a moment ago may not have reached the part of LeadMagic that is asked about it.
-        return isinstance(error, LeadMagicNotFoundError) and self._failed_looks <= LOOKS_FOR_A_NEW_JOB
+        return isinstance(error, LeadMagicNotFoundError) and self._failed_polls <= POLLS_FOR_A_NEW_JOB
 
     def _tell(self, job: BulkJob) -> None:
         if job.is_paused and not self._report_pause:

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from airflow_provider_leadmagic.api.text import clean, json_number
+from airflow_provider_leadmagic.api.text import json_number, redact
 from airflow_provider_leadmagic.api.validation import is_finite
 
 SUCCESS = "success"
@@ -69,13 +69,13 @@ def read_result(
         _given(lm_input),
         found,
         None if price in (None, "") else _credits(str(price)),
-        clean(error_message) if error_message else None,
+        redact(error_message) if error_message else None,
         _whole_number(http_status_code),
     )
 
 
 def _found(value: object) -> dict[str, Any] | None:
-    # Some lookups of single records answer with a list: what was paid for must not be lost for its shape.
+    # Some lookups of single records response with a list: what was paid for must not be lost for its shape.
     return value if value is None or isinstance(value, dict) else {"output": value}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from airflow_provider_leadmagic.api.text import clean
+from airflow_provider_leadmagic.api.text import redact
 from airflow_provider_leadmagic.bulk.output import FoundFields, Layout
 from airflow_provider_leadmagic.bulk.result_rows import FAILED, FIELDS, SKIPPED, SUCCESS, read_result
 from airflow_provider_leadmagic.bulk.row_checks import RowsDigest
@@ -80,8 +80,8 @@ def write_results(
             written = _write_rows(pairs, layout, writers)
     log.info(
         "Wrote %s rows to %s, and %s failed and %s skipped rows to %s",
-        *(f"{written.succeeded:,}", clean(files.output_path)),
-        *(f"{written.failed:,}", f"{written.skipped:,}", clean(files.errors_path)),
+        *(f"{written.succeeded:,}", redact(files.output_path)),
+        *(f"{written.failed:,}", f"{written.skipped:,}", redact(files.errors_path)),
     )
     return written
 
@@ -97,7 +97,7 @@ def _paired(
     number, known = 0, set(columns)
     for number, (row, result) in enumerate(zip(source, spool.by_row(), strict=False), 1):
         given = {} if result is None else result.given or {}
-        if row.keys() != known or not agree(row, given):
+        if row.keys() != known or not rows_match(row, given):
             submitted = f"row {number} of bulk job {job.job_id} was submitted with other values"
             raise _input_changed(f"{submitted} than row {number} of {source.name} holds now")
         digest.add(row)
@@ -151,7 +151,7 @@ def read_results(
     :param spool: Where they go.
     :param watch: Sees each on its way there; more than once, where the download turns out to be unreadable.
     :param insist: Whether results of all rows that are done have to be there.
-    :raises LeadMagicError: If LeadMagic refuses, does not answer, or sends what is no result.
+    :raises LeadMagicError: If LeadMagic refuses, does not response, or sends what is no result.
     """
     problem = _read_download(client, job, spool, watch)
     if problem is None:
@@ -233,7 +233,7 @@ def _paged_results(client: LeadMagicClient, job_id: str) -> Iterator[RowResult]:
             ) from None
 
 
-def agree(row: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+def rows_match(row: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     """
     Tell whether two rows have the same values in the fields that both have.
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.text import describe_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ def _checked_columns(row: dict[str, Any]) -> tuple[str, ...]:
         raise ValueError("has no columns")
     for column in row:
         if not isinstance(column, str) or not column.strip():
-            raise ValueError(f"has a column whose name is not text, or blank: {shown(column)}")
+            raise ValueError(f"has a column whose name is not text, or blank: {describe_value(column)}")
     return tuple(row)
 
 
@@ -89,15 +89,15 @@ def _check_row(row: dict[str, Any], columns: tuple[str, ...], product: Product) 
         raise ValueError(f"has other columns than row 1: {_difference(row, columns)}")
     if not _is_plain_json(row):
         column = next((name for name, value in row.items() if not _is_plain_json(value)), "")
-        raise ValueError(f"holds a value that is not plain JSON in column {shown(column)}")
+        raise ValueError(f"holds a value that is not plain JSON in column {describe_value(column)}")
     alternatives = product.missing_fields(row)
     if alternatives:
         raise ValueError(f"lacks what {product.name} needs: {' or '.join(alternatives)}")
 
 
 def _difference(row: dict[str, Any], columns: tuple[str, ...]) -> str:
-    missing = [shown(name) for name in columns if name not in row]
-    added = [shown(name) for name in row if name not in columns]
+    missing = [describe_value(name) for name in columns if name not in row]
+    added = [describe_value(name) for name in row if name not in columns]
     parts = (("without", missing), ("with", added))
     return ", ".join(f"{word} {' and '.join(names)}" for word, names in parts if names)
 

@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_leadmagic.api.text import clean, shown
-from airflow_provider_leadmagic.bulk.storage import find_place, format_of, storage_errors_as
+from airflow_provider_leadmagic.api.text import describe_value, redact
+from airflow_provider_leadmagic.bulk.storage import find_file, format_of, storage_errors_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,8 +103,8 @@ class RowFile:
     """
 
     def __init__(self, input_path: object) -> None:
-        self.place: Place = find_place("input_path", input_path)
-        self.name = clean(self.place.text) or ""
+        self.place: Place = find_file("input_path", input_path)
+        self.name = redact(self.place.text) or ""
         self._is_csv = format_of("input_path", self.place) == "csv"
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -178,7 +178,7 @@ def _check_header(columns: list[str], name: str) -> None:
         if not column.strip():
             raise ValueError(f"column {position + 1} of {name} has no name in the first line")
         if column in columns[:position]:
-            raise ValueError(f"the first line of {name} names the column {shown(column)} twice")
+            raise ValueError(f"the first line of {name} names the column {describe_value(column)} twice")
 
 
 def _json_rows(lines: Iterator[str], name: str) -> Iterator[dict[str, Any]]:

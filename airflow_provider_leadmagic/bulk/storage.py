@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
-from airflow_provider_leadmagic.api.text import clean, shown
+from airflow_provider_leadmagic.api.text import describe_value, redact
 
 if TYPE_CHECKING:
     import re
@@ -157,7 +157,7 @@ class ObjectFile:
         """Do nothing: an object that was not written to its end is not there."""
 
 
-def find_place(argument: str, value: object) -> Place:
+def find_file(argument: str, value: object) -> Place:
     """
     Read a path.
 
@@ -170,13 +170,13 @@ def find_place(argument: str, value: object) -> Place:
     from airflow_provider_leadmagic.compat.imports import ObjectStoragePath
 
     if isinstance(value, str):
-        with storage_errors_as(f"{argument} {clean(value)} cannot be used"):
+        with storage_errors_as(f"{argument} {redact(value)} cannot be used"):
             return _in_storage(ObjectStoragePath(value))
     if isinstance(value, ObjectStoragePath):
         return _in_storage(value)
     if isinstance(value, os.PathLike):
         return LocalFile(Path(os.fsdecode(value)))
-    raise ValueError(f"{argument} must be a path or a URL; got {shown(value)}")
+    raise ValueError(f"{argument} must be a path or a URL; got {describe_value(value)}")
 
 
 @contextmanager
@@ -199,7 +199,7 @@ def _in_storage(path: Any) -> Place:
 
 def _not_blank(argument: str, text: str) -> str:
     if not text.strip() or "\0" in text:
-        raise ValueError(f"{argument} must be a path or a URL; got {shown(text)}")
+        raise ValueError(f"{argument} must be a path or a URL; got {describe_value(text)}")
     return text
 
 
@@ -209,7 +209,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, IsADirectoryError):
         return "it is a folder"
     detail = error.strerror if isinstance(error, OSError) else None
-    return detail or clean(str(error)) or type(error).__name__
+    return detail or redact(str(error)) or type(error).__name__
 
 
 Format = Literal["csv", "jsonl"]
@@ -227,5 +227,5 @@ def format_of(argument: str, place: Place) -> Format:
     """
     suffix = PurePath(place.name).suffix.lower()
     if suffix not in FORMATS:
-        raise ValueError(f"{argument} must end in {', '.join(FORMATS)} to tell its format; got {clean(place.text)}")
+        raise ValueError(f"{argument} must end in {', '.join(FORMATS)} to tell its format; got {redact(place.text)}")
     return FORMATS[suffix]

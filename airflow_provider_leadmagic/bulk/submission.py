@@ -51,7 +51,7 @@ class BulkSubmission:
         Ask what it costs if every row is a hit. Free of charge.
 
         :param client: Whom to ask.
-        :raises LeadMagicError: If LeadMagic refuses or does not answer.
+        :raises LeadMagicError: If LeadMagic refuses or does not response.
         """
         preview = client.bulk.preview(self.product, self.source)
         if preview.items != self.rows:
@@ -68,7 +68,7 @@ class BulkSubmission:
         :param client: Whom to ask.
         :return: Credits it costs if every row is a hit.
         :raises CreditsLimitError: If that is more than it may cost.
-        :raises LeadMagicError: If LeadMagic refuses the rows or does not answer.
+        :raises LeadMagicError: If LeadMagic refuses the rows or does not response.
         """
         if client.bulk.validate(self.product, self.source).get("valid") is False:
             raise LeadMagicRequestError(f"LeadMagic says that the rows of {self.source.name} are not valid")
@@ -97,7 +97,7 @@ class BulkSubmission:
         :param estimate: The most it can cost.
         :param conn_id: The connection, for the message.
         :raises InsufficientCreditsError: If the balance does not cover it, by our own look or by LeadMagic's.
-        :raises LeadMagicError: If LeadMagic refuses or does not answer.
+        :raises LeadMagicError: If LeadMagic refuses or does not response.
         """
         needed, balance = self.credits_needed(estimate), client.get_credits()
         if not balance.covers(needed):
@@ -153,7 +153,7 @@ def job_name(idempotency_key: str, digest: str) -> str:
     return f"{idempotency_key}.{digest}"
 
 
-def is_order(name: str | None, idempotency_key: str) -> bool:
+def was_submitted_with(name: str | None, idempotency_key: str) -> bool:
     """
     Tell whether a job is that of an order.
 

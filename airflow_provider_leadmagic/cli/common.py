@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 #: Somebody is waiting, and nothing is lost by asking again.
-MAX_TRIES = 1
+MAX_ATTEMPTS = 1
 
 
 def command(function: Callable[[Namespace], int]) -> Callable[[Namespace], None]:

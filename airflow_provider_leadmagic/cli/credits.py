@@ -8,7 +8,7 @@ from rich.table import Table
 
 from airflow_provider_leadmagic.api.text import format_credits
 from airflow_provider_leadmagic.api.validation import parse_credits
-from airflow_provider_leadmagic.cli.common import MAX_TRIES, command, write, write_json
+from airflow_provider_leadmagic.cli.common import MAX_ATTEMPTS, command, write, write_json
 from airflow_provider_leadmagic.cli.errors import complain, fail
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
@@ -29,7 +29,7 @@ def credits(options: Namespace) -> int:
     :param options: The parsed arguments.
     """
     minimum = None if options.minimum is None else _checked_minimum(options.minimum)
-    balance = LeadMagicHook(options.conn_id, max_tries=MAX_TRIES).get_credits(refresh=options.refresh)
+    balance = LeadMagicHook(options.conn_id, max_attempts=MAX_ATTEMPTS).get_credits(refresh=options.refresh)
     if options.output == "json":
         write_json(balance.report(minimum))
     else:

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from airflow_provider_leadmagic.api.analytics import MAX_DAYS, checked_days
 from airflow_provider_leadmagic.api.models import rounded_down
-from airflow_provider_leadmagic.api.text import clean, format_credits, shown
+from airflow_provider_leadmagic.api.text import describe_value, format_credits, redact
 from airflow_provider_leadmagic.api.validation import is_finite
-from airflow_provider_leadmagic.cli.common import MAX_TRIES, command, write, write_json
+from airflow_provider_leadmagic.cli.common import MAX_ATTEMPTS, command, write, write_json
 from airflow_provider_leadmagic.cli.errors import fail
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
@@ -35,12 +35,12 @@ def usage(options: Namespace) -> int:
     :param options: The parsed arguments.
     """
     days = _checked_days(options.days)
-    with LeadMagicHook(options.conn_id, max_tries=MAX_TRIES).get_conn() as client:
-        answer = client.analytics.usage(days)
+    with LeadMagicHook(options.conn_id, max_attempts=MAX_ATTEMPTS).get_conn() as client:
+        response = client.analytics.usage(days)
         if options.output == "json":
-            write_json(answer)
+            write_json(response)
         else:
-            write(usage_table(answer), "", _describe_runway(client))
+            write(usage_table(response), "", _describe_runway(client))
     return 0
 
 
@@ -48,7 +48,7 @@ def _checked_days(text: str) -> int:
     try:
         return checked_days(int(text))
     except ValueError:
-        fail(f"--days must be a whole number from 1 to {MAX_DAYS}; got {shown(text)}")
+        fail(f"--days must be a whole number from 1 to {MAX_DAYS}; got {describe_value(text)}")
 
 
 def _describe_runway(client: LeadMagicClient) -> str:
@@ -100,7 +100,7 @@ def _add_days(table: Table, days: Sequence[dict[str, Any]]) -> None:
 
 
 def _date(day: dict[str, Any]) -> str:
-    return (clean(day.get("date")) or UNKNOWN)[: len("2026-01-31")]
+    return (redact(day.get("date")) or UNKNOWN)[: len("2026-01-31")]
 
 
 def _cells(source: dict[str, Any]) -> list[str]:

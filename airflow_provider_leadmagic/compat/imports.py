@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey as TaskInstanceKey
     from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
 
-_PLACES: dict[str, tuple[str, ...]] = {
+_SOURCES: dict[str, tuple[str, ...]] = {
     # name                       since 3.2                         3.0 and 3.1            2.11
     "AirflowFailException": ("airflow.sdk.exceptions", "airflow.exceptions"),
     "AirflowNotFoundException": ("airflow.sdk.exceptions", "airflow.exceptions"),
@@ -70,7 +70,7 @@ class Log(Protocol):
 
 def __getattr__(name: str) -> Any:
     """Find a name of the table in this Airflow, and keep it."""
-    for place in _PLACES.get(name, ()):
+    for place in _SOURCES.get(name, ()):
         try:
             found = getattr(importlib.import_module(place), name)
         except (ImportError, AttributeError):

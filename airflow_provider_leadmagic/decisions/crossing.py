@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from airflow_provider_leadmagic.api.text import clean, format_credits, json_number, shown
+from airflow_provider_leadmagic.api.text import describe_value, format_credits, json_number, redact
 from airflow_provider_leadmagic.api.validation import check_choice, parse_credits
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ class Crossing:
         line = parse_credits("minimum_credits", minimum_credits)
         if not line:
             raise ValueError(
-                f"minimum_credits must be above 0, or nothing could cross it; got {shown(minimum_credits)}"
+                f"minimum_credits must be above 0, or nothing could cross it; got {describe_value(minimum_credits)}"
             )
         back = line * DEFAULT_HYSTERESIS if hysteresis is None else parse_credits("hysteresis", hysteresis)
         if direction == "rises_to" and back > line:
             problem = "hysteresis must not be above minimum_credits, as no balance falls further than to 0"
-            raise ValueError(f"{problem}; got {shown(hysteresis)} and {shown(minimum_credits)}")
+            raise ValueError(f"{problem}; got {describe_value(hysteresis)} and {describe_value(minimum_credits)}")
         return cls("rises_to" if direction == "rises_to" else "falls_below", line, back)
 
     def judge(self, was_armed: bool | None, balance: CreditBalance) -> CrossingVerdict:
@@ -103,7 +103,7 @@ def crossing_event(balance: CreditBalance, crossing: Crossing, conn_id: str) -> 
     }
 
 
-def tell_change(log: Log, state: str, balance: CreditBalance, crossing: Crossing, conn_id: str) -> None:
+def log_change(log: Log, state: str, balance: CreditBalance, crossing: Crossing, conn_id: str) -> None:
     """
     Say in one log line that a watcher has fired, or may fire from now on.
 
@@ -123,7 +123,7 @@ def tell_change(log: Log, state: str, balance: CreditBalance, crossing: Crossing
     )
 
 
-def tell_failed_look(log: Log, error: LeadMagicError, failures: int, conn_id: str) -> None:
+def log_failed_poll(log: Log, error: LeadMagicError, failures: int, conn_id: str) -> None:
     """
     Say that watchers see nothing: loudly, if somebody has to do something about it.
 
@@ -138,7 +138,7 @@ def tell_failed_look(log: Log, error: LeadMagicError, failures: int, conn_id: st
     tell(problem, conn_id, failures, str(error).rstrip("."), advice)
 
 
-def tell_lost_memory(log: Log, error: Exception, conn_id: str) -> None:
+def log_lost_state(log: Log, error: Exception, conn_id: str) -> None:
     """
     Say that a watcher could not ask Airflow, or tell it, on which side of its line the balance is.
 
@@ -149,4 +149,4 @@ def tell_lost_memory(log: Log, error: Exception, conn_id: str) -> None:
     problem = (
         "A watcher of connection %r cannot reach the state that Airflow keeps for it; the next look tries again. %s: %s"
     )
-    log.warning(problem, conn_id, type(error).__name__, clean(str(error)))
+    log.warning(problem, conn_id, type(error).__name__, redact(str(error)))

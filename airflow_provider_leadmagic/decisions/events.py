@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic import exceptions
-from airflow_provider_leadmagic.api.text import shown
+from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def error_from_event(event: Any) -> LeadMagicError:
         error = _error_from(event) if event["status"] == "error" else None
     except (KeyError, TypeError):
         error = None
-    return error or LeadMagicError(f"The trigger sent an event that makes no sense here: {shown(event)}")
+    return error or LeadMagicError(f"The trigger sent an event that makes no sense here: {describe_value(event)}")
 
 
 def _error_from(event: dict[str, Any]) -> LeadMagicError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Longest ``Retry-After`` a gate honours, in seconds. LeadMagic has daily limits, so a day makes sense; a year would
 #: be a gate that never opens again.
-LONGEST_REQUESTED_WAIT = 86_400.0
+MAX_REQUESTED_WAIT = 86_400.0
 
 
 #: Seconds. LeadMagic asks its clients to cache a balance for one to five minutes.
@@ -33,7 +33,7 @@ def warn_of_short_interval(log: Log, poke_interval: float) -> None:
         log.warning("poke_interval is %g s; LeadMagic asks for one look in one to five minutes.", poke_interval)
 
 
-def gate_opens(log: Log, balance: CreditBalance, minimum_credits: Decimal, conn_id: str) -> bool:
+def is_sufficient(log: Log, balance: CreditBalance, minimum_credits: Decimal, conn_id: str) -> bool:
     """
     Judge a balance, and say in one log line what is there and what is missing.
 
@@ -59,7 +59,7 @@ def gate_opens(log: Log, balance: CreditBalance, minimum_credits: Decimal, conn_
     return False
 
 
-def tolerate_failed_look(log: Log, error: LeadMagicError, failures: int) -> None:
+def tolerate_failed_poll(log: Log, error: LeadMagicError, failures: int) -> None:
     """
     Take an error for "not yet", with a warning, unless waiting cannot mend it.
 
@@ -75,4 +75,4 @@ def tolerate_failed_look(log: Log, error: LeadMagicError, failures: int) -> None
 
 def requested_wait(error: LeadMagicError | None) -> float:
     """Tell how many seconds a gate waits at least before the next look because LeadMagic said so."""
-    return min((error and error.retry_after) or 0.0, LONGEST_REQUESTED_WAIT)
+    return min((error and error.retry_after) or 0.0, MAX_REQUESTED_WAIT)

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
-from airflow_provider_leadmagic.api.text import format_credits, shown
+from airflow_provider_leadmagic.api.text import describe_value, format_credits
 from airflow_provider_leadmagic.client import (
-    DEFAULT_MAX_TRIES,
+    DEFAULT_MAX_ATTEMPTS,
     DEFAULT_TIMEOUT,
     LeadMagicClient,
     parse_timeout,
@@ -46,11 +46,11 @@ class LeadMagicHook(BaseHook):
     Gives tasks a :class:`~airflow_provider_leadmagic.client.LeadMagicClient` made from an Airflow connection.
 
     The connection's password is the API key; its host the base URL, ``https://api.leadmagic.io`` when empty; the
-    extra field ``timeout`` the seconds an answer may take as a whole, 30 when absent. Nothing is read before a
+    extra field ``timeout`` the seconds a response may take as a whole, 30 when absent. Nothing is read before a
     client is asked for.
 
     :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default.
-    :param max_tries: Requests one call may make, the first included, 4 by default.
+    :param max_attempts: Requests one call may make, the first included, 4 by default.
     """
 
     conn_name_attr = "leadmagic_conn_id"
@@ -58,10 +58,10 @@ class LeadMagicHook(BaseHook):
     conn_type = CONNECTION_TYPE["connection-type"]
     hook_name = CONNECTION_TYPE["hook-name"]
 
-    def __init__(self, leadmagic_conn_id: str = default_conn_name, *, max_tries: int = DEFAULT_MAX_TRIES) -> None:
+    def __init__(self, leadmagic_conn_id: str = default_conn_name, *, max_attempts: int = DEFAULT_MAX_ATTEMPTS) -> None:
         super().__init__()
         self.leadmagic_conn_id = leadmagic_conn_id
-        self.max_tries = max_tries
+        self.max_attempts = max_attempts
         self._client: LeadMagicClient | None = None
 
     def get_conn(self) -> LeadMagicClient:
@@ -72,7 +72,7 @@ class LeadMagicHook(BaseHook):
         """
         if self._client is None:
             with self._failures_counted():
-                self._client = self._build_client(self._read_connection(), max_tries=self.max_tries)
+                self._client = self._build_client(self._read_connection(), max_attempts=self.max_attempts)
         return self._client
 
     async def aget_conn(self) -> LeadMagicClient:
@@ -88,7 +88,7 @@ class LeadMagicHook(BaseHook):
                 with self._explain_missing_connection():
                     question = get_async_connection(type(self), self._checked_conn_id())
                     connection = await finish_even_if_cancelled(question)
-                self._client = self._build_client(connection, max_tries=self.max_tries)
+                self._client = self._build_client(connection, max_attempts=self.max_attempts)
         return self._client
 
     @property
@@ -115,7 +115,7 @@ class LeadMagicHook(BaseHook):
 
         :param product: One of :data:`~airflow_provider_leadmagic.api.products.PRODUCTS`.
         :param fields: What is known of the record, under LeadMagic's field names.
-        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not answer.
+        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not response.
         :raises ValueError: If the product is unknown, or a field is not plain JSON.
         """
         return self.get_conn().enrich(product, **fields)
@@ -126,7 +126,7 @@ class LeadMagicHook(BaseHook):
 
         :param days: Window of the average that ends today, 1 to 90; 7 by default.
         :param refresh: Have LeadMagic re-read the balance from its database first. Off by default.
-        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not answer.
+        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not response.
         :raises ValueError: If the window is out of range.
         """
         with self.get_conn() as client:
@@ -137,7 +137,7 @@ class LeadMagicHook(BaseHook):
         Read the balance once, and close the connections to LeadMagic.
 
         :param refresh: Have LeadMagic re-read it from its database first. Off by default.
-        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not answer.
+        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not response.
         """
         with self.get_conn() as client:
             return client.refresh_credits() if refresh else client.get_credits()
@@ -146,7 +146,7 @@ class LeadMagicHook(BaseHook):
         """Read the balance, which is free, and say in one sentence what works or what is wrong."""
         try:
             connection = self._read_connection()
-            with self._build_client(connection, max_tries=1, longest_timeout=TEST_TIMEOUT) as client:
+            with self._build_client(connection, max_attempts=1, longest_timeout=TEST_TIMEOUT) as client:
                 balance = client.get_credits()
         except LeadMagicError as error:
             return False, f"{_diagnosis(error)}{error}"
@@ -158,7 +158,7 @@ class LeadMagicHook(BaseHook):
             return self.get_connection(self._checked_conn_id())
 
     def _build_client(
-        self, connection: Connection, *, max_tries: int, longest_timeout: float = math.inf
+        self, connection: Connection, *, max_attempts: int, longest_timeout: float = math.inf
     ) -> LeadMagicClient:
         """Build the client: the one place where fields of the connection are read."""
         try:
@@ -166,7 +166,7 @@ class LeadMagicHook(BaseHook):
                 api_key=connection.password or "",
                 base_url=_base_url(connection),
                 timeout=min(_timeout(connection), longest_timeout),
-                max_tries=max_tries,
+                max_attempts=max_attempts,
                 owner=f"connection {self.leadmagic_conn_id!r}",
                 observer=BalanceMetrics(self.leadmagic_conn_id),
             )
@@ -185,7 +185,9 @@ class LeadMagicHook(BaseHook):
     def _checked_conn_id(self) -> str:
         conn_id = self.leadmagic_conn_id
         if not isinstance(conn_id, str) or not conn_id.strip():
-            raise LeadMagicConfigurationError(f"leadmagic_conn_id must be the id of a connection; got {shown(conn_id)}")
+            raise LeadMagicConfigurationError(
+                f"leadmagic_conn_id must be the id of a connection; got {describe_value(conn_id)}"
+            )
         return conn_id
 
     @contextmanager
@@ -253,4 +255,4 @@ def _diagnosis(error: LeadMagicError) -> str:
         return "Host unreachable: "
     if isinstance(error, LeadMagicResponseError | LeadMagicNotFoundError):
         return "Not LeadMagic's API: "
-    return "LeadMagic cannot answer now: " if error.transient else "LeadMagic refused: "
+    return "LeadMagic cannot respond now: " if error.transient else "LeadMagic refused: "

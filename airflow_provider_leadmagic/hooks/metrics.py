@@ -29,5 +29,5 @@ class BalanceMetrics:
         Stats.gauge("leadmagic.credits_spendable", float(balance.spendable), tags=self._tags)
 
     def failed(self, error: LeadMagicError) -> None:
-        """Increment the counter ``leadmagic.failed_looks``, tagged with the class of the error."""
-        Stats.incr("leadmagic.failed_looks", tags={**self._tags, "error": type(error).__name__})
+        """Increment the counter ``leadmagic.failed_polls``, tagged with the class of the error."""
+        Stats.incr("leadmagic.failed_polls", tags={**self._tags, "error": type(error).__name__})

@@ -19,7 +19,7 @@ from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.bulk.submission import BulkSubmission, idempotency_key
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.compat.task_state import task_state_store
-from airflow_provider_leadmagic.decisions.gate import gate_opens
+from airflow_provider_leadmagic.decisions.gate import is_sufficient
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError, LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
@@ -84,7 +84,7 @@ class BulkAttempt:
         """
         self._canceller.remember_job(self._running_task, record.job_id)
         watch = JobProgress(self._log, record.job_id, report_pause=self._request.resume_when_paused)
-        with self._hook(max_tries=1).get_conn() as client:
+        with self._hook(max_attempts=1).get_conn() as client:
             event = watch.look(client)
         job = job_from(event) if event else self._wait_for_job(record, watch.requested_wait)
         return self.continue_with(job, record)
@@ -152,7 +152,7 @@ class BulkAttempt:
                 if self._request.on_insufficient == "fail":
                     raise
                 self._log.info("Nothing is ordered yet. %s", error)
-                self._wait.to_order(max(submission.credits_needed(estimate), error.required or Decimal(0)))
+                self._wait.to_submit(max(submission.credits_needed(estimate), error.required or Decimal(0)))
             else:
                 self._log.info("Ordered job %s of %s rows.", job.job_id, f"{job.total_rows:,}")
                 return SubmittedJob(job.job_id, key, estimate)
@@ -165,7 +165,7 @@ class BulkAttempt:
         rest = record.estimate * max(job.total_rows - job.processed, 0) / max(job.total_rows, 1)
         needed = rest + self._minimum_balance_after()
         balance = self._hook().get_credits()
-        if not gate_opens(self._log, balance, needed, self._conn_id):
+        if not is_sufficient(self._log, balance, needed, self._conn_id):
             self._wait.to_resume(needed, record)
         with self._hook().get_conn() as client:
             if client.bulk.get(record.job_id).is_paused:  # or somebody else resumed it meanwhile

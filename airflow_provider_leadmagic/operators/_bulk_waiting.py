@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from, timed_out
-from airflow_provider_leadmagic.decisions.gate import gate_opens, requested_wait, tolerate_failed_look
+from airflow_provider_leadmagic.decisions.gate import is_sufficient, requested_wait, tolerate_failed_poll
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Wait(Protocol):
     """What a task waits for. Each method returns when that is there, unless the task goes on in another process."""
 
-    def to_order(self, minimum_credits: Decimal) -> None:
+    def to_submit(self, minimum_credits: Decimal) -> None:
         """
         Wait for the credits to order a job.
 
@@ -71,7 +71,7 @@ class WorkerWait:
         self._interval = interval
         self._deadline = deadline
 
-    def to_order(self, minimum_credits: Decimal) -> None:
+    def to_submit(self, minimum_credits: Decimal) -> None:
         """Wait for the credits to order a job."""
         failures, wait = 0, 0.0
         while True:
@@ -80,16 +80,16 @@ class WorkerWait:
                 balance = self._hook().get_credits()
             except LeadMagicError as error:
                 failures += 1
-                tolerate_failed_look(self._log, error, failures)
+                tolerate_failed_poll(self._log, error, failures)
                 wait = requested_wait(error)
                 continue
             failures, wait = 0, 0.0
-            if gate_opens(self._log, balance, minimum_credits, self._conn_id):
+            if is_sufficient(self._log, balance, minimum_credits, self._conn_id):
                 return
 
     def to_resume(self, minimum_credits: Decimal, record: SubmittedJob) -> None:
         """Wait for the credits that a paused job needs to go on."""
-        self.to_order(minimum_credits)
+        self.to_submit(minimum_credits)
 
     def for_job(self, record: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
         """Wait until a job has ended or paused."""
@@ -102,7 +102,7 @@ class WorkerWait:
                 return job_from(event)
 
     def _hook(self) -> LeadMagicHook:
-        return LeadMagicHook(self._conn_id, max_tries=1)  # the next look is the retry
+        return LeadMagicHook(self._conn_id, max_attempts=1)  # the next look is the retry
 
     def _sleep(self, requested: float) -> None:
         left = self._deadline - time.time()
@@ -115,12 +115,12 @@ class ResumeMethods(NamedTuple):
     """
     Names of the operator's methods that continue after a deferral.
 
-    :param to_order: Once the balance covers the submission.
+    :param to_submit: Once the balance covers the submission.
     :param to_resume: Once the balance covers the rest of a paused job.
     :param for_job: Once the job has ended or paused.
     """
 
-    to_order: str
+    to_submit: str
     to_resume: str
     for_job: str
 
@@ -145,12 +145,12 @@ class TriggererWait:
         self._interval = interval
         self._deadline = deadline
 
-    def to_order(self, minimum_credits: Decimal) -> NoReturn:
+    def to_submit(self, minimum_credits: Decimal) -> NoReturn:
         """Wait for the credits to order a job."""
         trigger = SufficientCreditsTrigger(
             self._conn_id, str(minimum_credits), self._interval, waiting_since=time.time()
         )
-        self._defer(trigger, self._methods.to_order)
+        self._defer(trigger, self._methods.to_submit)
 
     def to_resume(self, minimum_credits: Decimal, record: SubmittedJob) -> NoReturn:
         """Wait for the credits that a paused job needs to go on."""

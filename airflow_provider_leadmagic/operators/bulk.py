@@ -64,7 +64,7 @@ class BulkEnrichmentOperator(BaseOperator):
     :raises InsufficientCreditsError: If the balance does not cover it and ``on_insufficient`` is ``fail``.
     :raises LeadMagicTimeoutError: When ``timeout`` is reached. The job goes on, and the next try joins it.
     :raises AirflowFailException: If the job failed or was canceled at LeadMagic, which a retry would not change.
-    :raises LeadMagicError: What LeadMagic refuses, or does not answer.
+    :raises LeadMagicError: What LeadMagic refuses, or does not response.
     """
 
     template_fields: Sequence[str] = (
@@ -133,7 +133,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param event: What the trigger sent.
         :param deadline: Unix time at which waiting ends.
         """
-        self._tell_gate_opened(event)
+        self._log_credits_sufficient(event)
         return self._attempt(context, deadline).start()
 
     def credits_to_resume(
@@ -147,7 +147,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param record: The job that was ordered.
         :param deadline: Unix time at which waiting ends.
         """
-        self._tell_gate_opened(event)
+        self._log_credits_sufficient(event)
         return self._attempt(context, deadline).wait_and_finish(_record(record))
 
     def job_seen(
@@ -208,7 +208,7 @@ class BulkEnrichmentOperator(BaseOperator):
             conn_id=self.leadmagic_conn_id,
         )
 
-    def _tell_gate_opened(self, event: Any) -> None:
+    def _log_credits_sufficient(self, event: Any) -> None:
         report = report_from(event)
         conn_id, spendable, needed = self.leadmagic_conn_id, report["spendable"], report["minimum_credits"]
         self.log.info("Gate open: connection %r can spend %s credits, %s are needed.", conn_id, spendable, needed)

@@ -40,7 +40,7 @@ class CheckCreditsOperator(BaseOperator):
     :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
     :param refresh: Have LeadMagic re-read the balance from its database first. Off by default.
     :raises InsufficientCreditsError: Below one of the two, unless told to skip or continue.
-    :raises LeadMagicError: If LeadMagic refuses or does not answer.
+    :raises LeadMagicError: If LeadMagic refuses or does not response.
     :raises ValueError: If an argument makes no sense; the message names it.
     """
 

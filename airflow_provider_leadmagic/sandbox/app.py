@@ -103,7 +103,7 @@ class ApiMiddleware:
             await drop_connection(scope, receive)
             return
         app = self._choose_app(scope, fault)
-        if fault and fault.lose_answer:
+        if fault and fault.lose_response:
             await lose_response(app, scope, receive)
             return
         if fault and fault.truncate:

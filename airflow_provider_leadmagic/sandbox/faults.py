@@ -33,7 +33,7 @@ class Fault:
     :param retry_after: the ``Retry-After`` header, sent as it is; the status is then 429 if none is given.
     :param delay: seconds to wait before anything else.
     :param drop: close the connection without a response.
-    :param lose_answer: process the request, then close the connection without a response.
+    :param lose_response: process the request, then close the connection without a response.
     :param truncate: announce a longer body than is sent, then close the connection.
     :param body: respond with exactly this text, with status 200 if none is given.
     :param content_type: the media type of ``body``.
@@ -48,7 +48,7 @@ class Fault:
     retry_after: HeaderText | int | float | None = None
     delay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     drop: bool = False
-    lose_answer: bool = False
+    lose_response: bool = False
     truncate: bool = False
     body: str | None = None
     content_type: HeaderText = "application/json"
@@ -60,9 +60,9 @@ class Fault:
     def _has_an_effect(self) -> Fault:
         options = (self.status, self.retry_after, self.body, self.redirect_to)
         given = any(option is not None for option in options)
-        if not (given or self.delay or self.drop or self.lose_answer or self.truncate or self.headers):
+        if not (given or self.delay or self.drop or self.lose_response or self.truncate or self.headers):
             raise ValueError(
-                "a fault needs one of status, retry_after, delay, drop, lose_answer, truncate, body, redirect_to, "
+                "a fault needs one of status, retry_after, delay, drop, lose_response, truncate, body, redirect_to, "
                 "headers"
             )
         return self

@@ -20,9 +20,9 @@ from airflow_provider_leadmagic.compat.imports import (
 from airflow_provider_leadmagic.compat.task_state import first_reschedule
 from airflow_provider_leadmagic.decisions.events import report_from
 from airflow_provider_leadmagic.decisions.gate import (
-    gate_opens,
+    is_sufficient,
     requested_wait,
-    tolerate_failed_look,
+    tolerate_failed_poll,
     warn_of_short_interval,
 )
 from airflow_provider_leadmagic.exceptions import LeadMagicError
@@ -93,16 +93,16 @@ class SufficientCreditsSensor(BaseSensorOperator):
         self.leadmagic_conn_id = leadmagic_conn_id
         self.refresh = refresh
         self.deferrable = deferrable
-        self._failed_looks = 0
+        self._failed_polls = 0
         self._requested_wait = 0.0
         self._is_time_up = False
 
     def execute(self, context: Context) -> Any:
         """Look, and wait in the way that was chosen if that is not enough."""
-        self._warn_of_odd_settings()
+        self._warn_about_ignored_settings()
         with self._never_failing():
             if self.deferrable:
-                return self._look_and_defer(context)
+                return self._poke_and_defer(context)
             if self.reschedule and self._is_past_deadline(context):
                 raise self._timed_out()
             return super().execute(context)
@@ -116,12 +116,12 @@ class SufficientCreditsSensor(BaseSensorOperator):
         try:
             balance = self._look()
         except LeadMagicError as error:
-            self._failed_looks += 1
-            tolerate_failed_look(self.log, error, self._failed_looks)
+            self._failed_polls += 1
+            tolerate_failed_poll(self.log, error, self._failed_polls)
             self._requested_wait = requested_wait(error)
             return PokeReturnValue(is_done=False)
-        self._failed_looks = 0
-        is_open = gate_opens(self.log, balance, minimum, self.leadmagic_conn_id)
+        self._failed_polls = 0
+        is_open = is_sufficient(self.log, balance, minimum, self.leadmagic_conn_id)
         return PokeReturnValue(is_done=is_open, xcom_value=balance.report(minimum))
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
@@ -149,21 +149,21 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
     def _is_past_deadline(self, context: Context) -> bool:
         """Tell whether a rescheduled look comes too late; the base class would look once more and might open."""
-        first_look = first_reschedule(context["ti"], self.retries or 0, context)
-        return first_look is not None and (datetime.now(UTC) - first_look).total_seconds() >= self.timeout
+        first_poke = first_reschedule(context["ti"], self.retries or 0, context)
+        return first_poke is not None and (datetime.now(UTC) - first_poke).total_seconds() >= self.timeout
 
     def _look(self) -> CreditBalance:
         # Imported here because it brings the HTTP client, which no DAG file needs in order to be parsed.
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-        return LeadMagicHook(self.leadmagic_conn_id, max_tries=1).get_credits(refresh=self.refresh)
+        return LeadMagicHook(self.leadmagic_conn_id, max_attempts=1).get_credits(refresh=self.refresh)
 
-    def _look_and_defer(self, context: Context) -> Any:
+    def _poke_and_defer(self, context: Context) -> Any:
         from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 
-        first_look = self.poke(context)
-        if first_look.is_done:
-            return first_look.xcom_value
+        first_poke = self.poke(context)
+        if first_poke.is_done:
+            return first_poke.xcom_value
         now = time.time()
         trigger = SufficientCreditsTrigger(
             leadmagic_conn_id=self.leadmagic_conn_id,
@@ -198,7 +198,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
                 raise
             raise AirflowSkipException(f"Skipping because never_fail is set. {error}") from error
 
-    def _warn_of_odd_settings(self) -> None:
+    def _warn_about_ignored_settings(self) -> None:
         warn_of_short_interval(self.log, self.poke_interval)
         if self.silent_fail:
             # It would have a wrong key waited out in two of the three modes; what may pass is tolerated anyway.

@@ -122,7 +122,7 @@ class BulkJobTrigger(BaseTrigger):
         await cancel_if_task_is_over(self)
 
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
-        """Look at the job until there is something to do about it."""
+        """Poll the job until there is something to do about it."""
         async with job_cancelled_with_task(self):
             yield TriggerEvent(await self._first_event())  # type: ignore[no-untyped-call]
 
@@ -138,10 +138,10 @@ class BulkJobTrigger(BaseTrigger):
                 return event
 
     async def _look(self, watch: JobProgress) -> dict[str, Any] | None:
-        from airflow_provider_leadmagic.triggers.shared_poll import client_for_one_look
+        from airflow_provider_leadmagic.triggers.shared_poll import client_for_one_poll
 
         try:
-            client = await client_for_one_look(self.leadmagic_conn_id)
+            client = await client_for_one_poll(self.leadmagic_conn_id)
         except LeadMagicConnectionError as error:
             return watch.note_failure(error)
         try:

@@ -17,12 +17,12 @@ from airflow_provider_leadmagic.decisions.crossing import (
     Crossing,
     Direction,
     crossing_event,
-    tell_change,
-    tell_failed_look,
-    tell_lost_memory,
+    log_change,
+    log_failed_poll,
+    log_lost_state,
 )
 from airflow_provider_leadmagic.decisions.events import error_event, open_event
-from airflow_provider_leadmagic.decisions.gate import gate_opens, tolerate_failed_look, warn_of_short_interval
+from airflow_provider_leadmagic.decisions.gate import is_sufficient, tolerate_failed_poll, warn_of_short_interval
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Hashable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.task_state import AssetStateStore
-    from airflow_provider_leadmagic.triggers.shared_poll import Look
+    from airflow_provider_leadmagic.triggers.shared_poll import Reading
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class BalanceTrigger(BaseEventTrigger):
         return ("leadmagic-credits", self.leadmagic_conn_id, self.poke_interval, self.refresh, self.not_before)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Look, None]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Reading, None]:
         """
         Poll the balance.
 
@@ -78,7 +78,7 @@ class BalanceTrigger(BaseEventTrigger):
                 yield look
 
     @abstractmethod
-    def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
+    def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[TriggerEvent, None]:
         """
         Turn looks into events.
 
@@ -134,7 +134,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
             "waiting_since": self.waiting_since,
         }
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[TriggerEvent, None]:
         """
         Turn looks into the one event of this trigger.
 
@@ -150,22 +150,22 @@ class SufficientCreditsTrigger(BalanceTrigger):
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
                 return
 
-    async def _fresh_enough(self, look: Look) -> Look:
-        """Look again before a gate opens by an old look."""
-        from airflow_provider_leadmagic.triggers.shared_poll import OLDEST_TO_OPEN, take_look
+    async def _fresh_enough(self, look: Reading) -> Reading:
+        """Poll again before a gate opens by an old look."""
+        from airflow_provider_leadmagic.triggers.shared_poll import MAX_AGE_TO_SUCCEED, latest_reading
 
-        if look.balance and look.balance.covers(self._minimum) and look.age > OLDEST_TO_OPEN:
-            return await take_look(self.leadmagic_conn_id, OLDEST_TO_OPEN, refresh=self.refresh)
+        if look.balance and look.balance.covers(self._minimum) and look.age > MAX_AGE_TO_SUCCEED:
+            return await latest_reading(self.leadmagic_conn_id, MAX_AGE_TO_SUCCEED, refresh=self.refresh)
         return look
 
-    def _judge(self, look: Look) -> dict[str, Any] | None:
+    def _judge(self, look: Reading) -> dict[str, Any] | None:
         if look.balance:
-            is_open = gate_opens(self.log, look.balance, self._minimum, self.leadmagic_conn_id)
+            is_open = is_sufficient(self.log, look.balance, self._minimum, self.leadmagic_conn_id)
             return open_event(look.balance, self._minimum) if is_open else None
         if look.error and not look.error.transient:
             return error_event(look.error)
         if look.error:
-            tolerate_failed_look(self.log, look.error, look.failures)
+            tolerate_failed_poll(self.log, look.error, look.failures)
         return None
 
     @property
@@ -225,13 +225,13 @@ class CreditsCrossingTrigger(BalanceTrigger):
             "refresh": self.refresh,
         }
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[TriggerEvent, None]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[TriggerEvent, None]:
         """
         Turn looks into an event for each crossing.
 
         :param shared_stream: What :meth:`open_shared_stream` yields.
         """
-        from airflow_provider_leadmagic.triggers.shared_poll import is_news
+        from airflow_provider_leadmagic.triggers.shared_poll import is_first_report
 
         warn_of_short_interval(self.log, self.poke_interval)
         flag = self._armed_flag()
@@ -239,16 +239,16 @@ class CreditsCrossingTrigger(BalanceTrigger):
             if look.balance and await self._crosses(flag, look.balance):
                 event = crossing_event(look.balance, self.crossing, self.leadmagic_conn_id)
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
-            elif look.error and is_news(look):
-                tell_failed_look(self.log, look.error, look.failures, self.leadmagic_conn_id)
+            elif look.error and is_first_report(look):
+                log_failed_poll(self.log, look.error, look.failures, self.leadmagic_conn_id)
 
-    async def _looks(self, shared_stream: AsyncIterator[Look]) -> AsyncGenerator[Look, None]:
-        from airflow_provider_leadmagic.triggers.shared_poll import OLDEST_TO_OPEN, take_look
+    async def _looks(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[Reading, None]:
+        from airflow_provider_leadmagic.triggers.shared_poll import MAX_AGE_TO_SUCCEED, latest_reading
 
         # A gate has looked before it defers. A watcher has not, and would take a top-up within its first interval
         # for the level it starts from.
-        max_age = min(self.poke_interval, OLDEST_TO_OPEN)
-        yield await take_look(self.leadmagic_conn_id, max_age, refresh=self.refresh)
+        max_age = min(self.poke_interval, MAX_AGE_TO_SUCCEED)
+        yield await latest_reading(self.leadmagic_conn_id, max_age, refresh=self.refresh)
         async for look in shared_stream:
             yield look
 
@@ -266,11 +266,11 @@ class CreditsCrossingTrigger(BalanceTrigger):
             # Before the event: should the triggerer die in between, a start is missed rather than paid for twice.
             await flag.write(is_armed)
         except Exception as error:
-            tell_lost_memory(self.log, error, self.leadmagic_conn_id)
+            log_lost_state(self.log, error, self.leadmagic_conn_id)
             return False
         if crosses or is_armed != was_armed:
             state = "fires" if crosses else "armed" if is_armed else "not armed, as the balance is there already"
-            tell_change(self.log, state, balance, self.crossing, self.leadmagic_conn_id)
+            log_change(self.log, state, balance, self.crossing, self.leadmagic_conn_id)
         return crosses
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
-from airflow_provider_leadmagic.decisions.gate import LONGEST_REQUESTED_WAIT, requested_wait
+from airflow_provider_leadmagic.decisions.gate import MAX_REQUESTED_WAIT, requested_wait
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
@@ -29,13 +29,13 @@ SHORTEST_WAIT = 0.01
 #: Longest random part of a wait, in seconds: enough to keep many processes out of step.
 LONGEST_JITTER = 2.0
 #: Oldest look, in seconds, by which a gate may open: the money in an older one may be spent.
-OLDEST_TO_OPEN = 5.0
+MAX_AGE_TO_SUCCEED = 5.0
 #: How much of an interval a look stays good for others: less than all, so that who sleeps an interval finds it due.
 _FRESH = 0.9
 
 
 @dataclass(frozen=True)
-class Look:
+class Reading:
     """
     One look at a balance: what was seen, or why nothing was.
 
@@ -64,9 +64,9 @@ class Look:
 
 async def watch_balance(
     conn_id: str, interval: float, *, refresh: bool = False, not_before: float = 0.0, waiting_since: float = 0.0
-) -> AsyncGenerator[Look, None]:
+) -> AsyncGenerator[Reading, None]:
     """
-    Look at a balance again and again; never returns.
+    Poll a balance again and again; never returns.
 
     Any number of these on one connection and in one event loop make about one request per interval together: who
     wakes first looks, and the others find that look when they wake a moment later.
@@ -77,15 +77,15 @@ async def watch_balance(
     :param not_before: Unix time before which not to look.
     :param waiting_since: Unix time of the look before the first one; 0 if there was none, and the first one is due.
     """
-    requested = min(not_before - time.time(), LONGEST_REQUESTED_WAIT)
+    requested = min(not_before - time.time(), MAX_REQUESTED_WAIT)
     await asyncio.sleep(max(_left_of(interval, waiting_since) + _jitter(interval), requested))
     while True:
-        look = await take_look(conn_id, interval, refresh=refresh)
+        look = await latest_reading(conn_id, interval, refresh=refresh)
         yield look
         await asyncio.sleep(max(look.due_in(interval), SHORTEST_WAIT) + _jitter(interval))
 
 
-async def take_look(conn_id: str, max_age: float, *, refresh: bool = False) -> Look:
+async def latest_reading(conn_id: str, max_age: float, *, refresh: bool = False) -> Reading:
     """
     Return the latest look of this process unless it is too old, else a new one.
 
@@ -93,8 +93,8 @@ async def take_look(conn_id: str, max_age: float, *, refresh: bool = False) -> L
     :param max_age: Seconds until a look is due for renewal.
     :param refresh: Whether LeadMagic should re-read the balance from its database.
     """
-    looks = _looks_of_loop.setdefault(asyncio.get_running_loop(), {})
-    return await looks.setdefault(conn_id, SharedLooks(conn_id)).take(max_age, refresh)
+    looks = _readings_of_loop.setdefault(asyncio.get_running_loop(), {})
+    return await looks.setdefault(conn_id, SharedReadings(conn_id)).take(max_age, refresh)
 
 
 def _left_of(interval: float, waiting_since: float) -> float:
@@ -106,7 +106,7 @@ def _jitter(interval: float) -> float:
     return random.uniform(0, min(interval / 10, LONGEST_JITTER))  # noqa: S311
 
 
-def is_news(look: Look) -> bool:
+def is_first_report(look: Reading) -> bool:
     """Tell whether nobody has asked this of a look before: a thousand watchers then write one line about it."""
     if look in _old_news:
         return False
@@ -114,7 +114,7 @@ def is_news(look: Look) -> bool:
     return True
 
 
-class SharedLooks:
+class SharedReadings:
     """
     The latest look at one balance, renewed by whoever asks first after it is due.
 
@@ -124,9 +124,9 @@ class SharedLooks:
     def __init__(self, conn_id: str) -> None:
         self._conn_id = conn_id
         self._lock = asyncio.Lock()
-        self._latest: Look | None = None
+        self._latest: Reading | None = None
 
-    async def take(self, max_age: float, refresh: bool) -> Look:
+    async def take(self, max_age: float, refresh: bool) -> Reading:
         """
         Return the latest look if it is not due for renewal, else a new one.
 
@@ -139,39 +139,39 @@ class SharedLooks:
             return self._latest
 
     @staticmethod
-    def _is_due(latest: Look, max_age: float, refresh: bool) -> bool:
+    def _is_due(latest: Reading, max_age: float, refresh: bool) -> bool:
         wanted = 0.0 if refresh and not latest.refreshed else max_age * _FRESH
         return latest.due_in(wanted) <= 0
 
-    async def _look(self, failures: int, refresh: bool) -> Look:
+    async def _look(self, failures: int, refresh: bool) -> Reading:
         try:
             balance = await self._read_balance(refresh)
         except LeadMagicError as error:
-            return Look(time.monotonic(), error=error, failures=failures + 1, refreshed=refresh)
+            return Reading(time.monotonic(), error=error, failures=failures + 1, refreshed=refresh)
         except Exception as error:
             # Raised, it would end the poll of every gate, and Airflow would skip those with soft_fail.
             log.exception("Looking at the balance of connection %r failed.", self._conn_id)
             problem = LeadMagicError(
                 f"Looking at the balance failed with {type(error).__name__}, see the triggerer's log."
             )
-            return Look(time.monotonic(), error=problem, failures=failures + 1, refreshed=refresh)
-        return Look(time.monotonic(), balance=balance, refreshed=refresh)
+            return Reading(time.monotonic(), error=problem, failures=failures + 1, refreshed=refresh)
+        return Reading(time.monotonic(), balance=balance, refreshed=refresh)
 
     async def _read_balance(self, refresh: bool) -> CreditBalance:
-        client = await client_for_one_look(self._conn_id)
+        client = await client_for_one_poll(self._conn_id)
         try:
             return await asyncio.to_thread(client.refresh_credits if refresh else client.get_credits)
         finally:
             client.close()
 
 
-_looks_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedLooks]] = WeakKeyDictionary()
+_readings_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedReadings]] = WeakKeyDictionary()
 """Looks are shared within an event loop: a lock cannot cross loops."""
 
-_old_news: WeakSet[Look] = WeakSet()
+_old_news: WeakSet[Reading] = WeakSet()
 
 
-async def client_for_one_look(conn_id: str) -> LeadMagicClient:
+async def client_for_one_poll(conn_id: str) -> LeadMagicClient:
     """
     Build a client that repeats nothing: the next look is the retry.
 
@@ -181,7 +181,7 @@ async def client_for_one_look(conn_id: str) -> LeadMagicClient:
     :raises LeadMagicConnectionError: If the connection cannot be used just now.
     """
     try:
-        return await LeadMagicHook(conn_id, max_tries=1).aget_conn()
+        return await LeadMagicHook(conn_id, max_attempts=1).aget_conn()
     except Exception as error:
         # The connection was good when the task began to wait. Airflow reports an outage of its secrets backend or
         # database as a connection that does not exist: a reason to wait, not to fail everybody's task.

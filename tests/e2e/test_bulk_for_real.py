@@ -68,7 +68,7 @@ def prepare(accounts: Mapping[str, Sandbox]) -> None:
     for story in STORIES:
         accounts[story].bulk_speed(paused_clock=True)
     accounts["bulk_killed_before_submit"].fail_next("/v1/batch/preview-cost", delay=HELD_UP)
-    accounts["bulk_killed_after_submit"].fail_next("/bulk/submit", lose_answer=True)
+    accounts["bulk_killed_after_submit"].fail_next("/bulk/submit", lose_response=True)
     accounts["bulk_killed_after_submit"].fail_next("/bulk/submit", delay=HELD_UP)
     accounts["bulk_killed_while_waiting"].fail_next(BULK, status=503)
     accounts["bulk_killed_while_waiting"].fail_next(BULK, delay=HELD_UP)

@@ -71,7 +71,7 @@ def test_the_looks_of_a_deferred_gate_are_reported_by_the_triggerer(statsd: Stat
 def test_a_failed_look_of_a_deferred_gate_is_reported_by_the_triggerer(statsd: Statsd, account: Sandbox) -> None:
     account.fail_next(status=503)
 
-    wait_for(statsd, "triggerer.leadmagic.failed_looks,conn_id=metered,error=LeadMagicServerError:1|c")
+    wait_for(statsd, "triggerer.leadmagic.failed_polls,conn_id=metered,error=LeadMagicServerError:1|c")
 
 
 def test_the_balance_that_opens_the_gate_is_reported_too(statsd: Statsd, account: Sandbox) -> None:

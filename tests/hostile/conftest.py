@@ -30,7 +30,7 @@ def client_of() -> Iterator[Callable[..., LeadMagicClient]]:
     clients: list[LeadMagicClient] = []
 
     def build(url: str, **options: Any) -> LeadMagicClient:
-        clients.append(LeadMagicClient(API_KEY, url, **{"timeout": TIMEOUT, "max_tries": 1, **options}))
+        clients.append(LeadMagicClient(API_KEY, url, **{"timeout": TIMEOUT, "max_attempts": 1, **options}))
         return clients[-1]
 
     yield build

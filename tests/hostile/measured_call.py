@@ -31,7 +31,7 @@ def call(client: LeadMagicClient, name: str) -> str:
 
 
 def measure(url: str, name: str) -> dict[str, Any]:
-    with LeadMagicClient("k", url, timeout=TIMEOUT, max_tries=1) as client:
+    with LeadMagicClient("k", url, timeout=TIMEOUT, max_attempts=1) as client:
         before, started = peak_memory(), time.monotonic()
         outcome = call(client, name)
         return {"outcome": outcome, "seconds": time.monotonic() - started, "memory": peak_memory() - before}

@@ -163,12 +163,12 @@ def test_an_answer_that_never_ends_is_left_in_time(serve, client_of, script):
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        pytest.param(saying(*SILENCE), r"got no answer: none within 0\.3 s", id="silence"),
+        pytest.param(saying(*SILENCE), r"got no response: none within 0\.3 s", id="silence"),
         pytest.param(saying(WHOLE[:-3], *SILENCE), r"got no complete answer: .*0\.3 s", id="stops half way"),
         pytest.param(
             trickling(JSON + b"\r\n", FOREVER), r"got no complete answer: it did not end within 0\.3 s", id="trickles"
         ),
-        pytest.param(NOT_HTTP["another protocol"], r"got no answer: .*", id="another protocol"),
+        pytest.param(NOT_HTTP["another protocol"], r"got no response: .*", id="another protocol"),
         pytest.param(
             endless(OK, b"X-Header: 1\r\n"), r"was answered with headers that are too long or too many", id="headers"
         ),

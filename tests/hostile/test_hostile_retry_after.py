@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from airflow_provider_leadmagic.decisions.gate import LONGEST_REQUESTED_WAIT, requested_wait
+from airflow_provider_leadmagic.decisions.gate import MAX_REQUESTED_WAIT, requested_wait
 from airflow_provider_leadmagic.exceptions import LeadMagicRateLimitError, LeadMagicServerError
 from tests.support.raw_server import saying
 from tests.support.responses import sized
@@ -44,4 +44,4 @@ def test_retry_after_is_seconds_or_nothing(serve, client_of, status, error, head
         client_of(server.url).get_credits()
     # The date was written when the tests were collected.
     assert caught.value.retry_after == (pytest.approx(seconds, abs=3600) if seconds else seconds)
-    assert 0 <= requested_wait(caught.value) <= LONGEST_REQUESTED_WAIT
+    assert 0 <= requested_wait(caught.value) <= MAX_REQUESTED_WAIT

@@ -67,6 +67,6 @@ def test_each_answer_of_a_connection_has_its_own_time(serve, client_of):
 def test_a_paid_call_that_trickles_is_not_made_again(serve, client_of):
     server = serve(trickling(JSON + b"\r\n", FOREVER))
     with pytest.raises(LeadMagicConnectionError) as caught:
-        client_of(server.url, max_tries=4).enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
+        client_of(server.url, max_attempts=4).enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
     assert caught.value.request_sent
     assert len(server.requests) == 1

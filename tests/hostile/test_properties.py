@@ -16,7 +16,7 @@ from airflow_provider_leadmagic.api.errors import error_for_response, parse_retr
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.api.response import Response
-from airflow_provider_leadmagic.api.text import clean, format_credits, json_number
+from airflow_provider_leadmagic.api.text import format_credits, json_number, redact
 from airflow_provider_leadmagic.api.validation import parse_amount, parse_credits
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.decisions.events import error_event, error_from_event
@@ -68,7 +68,7 @@ ENVELOPES = (
 
 
 def answered(text: str, status: int = 200, **headers: str) -> Response:
-    return Response("GET https://api.leadmagic.io/v1/credits", status, headers, text, lambda value: clean(value, KEY))
+    return Response("GET https://api.leadmagic.io/v1/credits", status, headers, text, lambda value: redact(value, KEY))
 
 
 def outcome_of(call: Callable[[], object]) -> object:
@@ -83,7 +83,7 @@ class TestBalance:
     @given(BALANCES)
     def test_it_is_usable_or_refused(self, fields):
         answer = answered(json.dumps(fields))
-        balance = outcome_of(lambda: CreditBalance.from_api(answer.json(exact_numbers=True), answer.clean))
+        balance = outcome_of(lambda: CreditBalance.from_api(answer.json(exact_numbers=True), answer.redact))
         assert KEY not in repr(balance)
         if isinstance(balance, CreditBalance):
             report = balance.report(Decimal(5))
@@ -129,7 +129,7 @@ class TestErrorAnswers:
 
     @given(st.text(), st.text(), st.sampled_from(["", " ", "token=", "%"]))
     def test_the_key_is_hidden_wherever_it_stands(self, before, after, glue):
-        assert KEY not in (clean(f"{before}{glue}{KEY}{glue}{after}", KEY) or "")
+        assert KEY not in (redact(f"{before}{glue}{KEY}{glue}{after}", KEY) or "")
 
 
 class TestRetryAfter:
@@ -175,7 +175,7 @@ class TestBulkJob:
     @given(JOBS)
     def test_it_is_usable_or_refused(self, fields):
         answer = answered(json.dumps(fields))
-        job = outcome_of(lambda: BulkJob.from_api(answer.json(exact_numbers=True), answer.clean))
+        job = outcome_of(lambda: BulkJob.from_api(answer.json(exact_numbers=True), answer.redact))
         assert KEY not in repr(job)
         if isinstance(job, BulkJob):
             assert BulkJob.from_json(json.loads(json.dumps(job.to_json(), allow_nan=False))) == job
@@ -210,7 +210,7 @@ def wire() -> Iterator[tuple[LeadMagicClient, list[bytes]]]:
     """A client, and what it is told next."""
     says: list[bytes] = []
     server = RawServer(lambda: says)
-    with LeadMagicClient(KEY, server.url, timeout=5, max_tries=1) as client:
+    with LeadMagicClient(KEY, server.url, timeout=5, max_attempts=1) as client:
         yield client, says
     server.stop()
 

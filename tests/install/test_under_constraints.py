@@ -47,7 +47,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: f"airflow-{version}")
-def clean(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CleanEnvironment]:
+def redact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CleanEnvironment]:
     """Install an Airflow alone."""
     folder = tmp_path_factory.mktemp("install")
     environment = CleanEnvironment(request.param, python_for(request.param), folder)

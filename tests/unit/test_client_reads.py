@@ -132,7 +132,7 @@ class TestCreditsRemaining:
 
     @pytest.mark.parametrize("status", [402, 500])
     def test_it_comes_with_an_error_answer_too(self, leadmagic_sandbox, status):
-        with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_tries=1) as client:
+        with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_attempts=1) as client:
             leadmagic_sandbox.fail_next(status=status, headers={"X-Credits-Remaining": "2.5"})
             with pytest.raises(LeadMagicError):
                 client.get_credits()
@@ -241,11 +241,11 @@ class TestLookup:
 
 
 class TestArguments:
-    @pytest.mark.parametrize("max_tries", [0, True, 2.0, "4"])
-    def test_max_tries_must_be_a_whole_number_above_zero(self, max_tries):
-        with pytest.raises(LeadMagicConfigurationError, match="max_tries must be a whole number") as caught:
-            LeadMagicClient("lm_a_key_nobody_issued", max_tries=max_tries)
-        assert repr(max_tries) in str(caught.value)
+    @pytest.mark.parametrize("max_attempts", [0, True, 2.0, "4"])
+    def test_max_attempts_must_be_a_whole_number_above_zero(self, max_attempts):
+        with pytest.raises(LeadMagicConfigurationError, match="max_attempts must be a whole number") as caught:
+            LeadMagicClient("lm_a_key_nobody_issued", max_attempts=max_attempts)
+        assert repr(max_attempts) in str(caught.value)
 
     @pytest.mark.parametrize("timeout", [0, -1, True, None, "soon", float("nan"), "1e400"])
     def test_a_timeout_must_be_a_number_of_seconds_above_zero(self, timeout):

@@ -34,7 +34,7 @@ def vault(_vault) -> Sandbox:
 @pytest.fixture
 def holder(vault, sleeps) -> Iterator[LeadMagicClient]:
     """Give a client that holds the canary."""
-    with LeadMagicClient(CANARY, vault.url, max_tries=2, timeout=5) as client:
+    with LeadMagicClient(CANARY, vault.url, max_attempts=2, timeout=5) as client:
         yield client
 
 
@@ -107,7 +107,7 @@ def test_a_timeout_does_not_say_the_key(vault, caplog):
     caplog.set_level(logging.DEBUG)
     vault.fail_next(delay=0.5)
     with (
-        LeadMagicClient(CANARY, vault.url, timeout=0.1, max_tries=1) as client,
+        LeadMagicClient(CANARY, vault.url, timeout=0.1, max_attempts=1) as client,
         pytest.raises(LeadMagicError) as caught,
     ):
         client.get_credits()
@@ -117,7 +117,7 @@ def test_a_timeout_does_not_say_the_key(vault, caplog):
 def test_a_refused_connection_does_not_say_the_key(closed_port, caplog):
     caplog.set_level(logging.DEBUG)
     with (
-        LeadMagicClient(CANARY, f"http://127.0.0.1:{closed_port}", max_tries=1) as client,
+        LeadMagicClient(CANARY, f"http://127.0.0.1:{closed_port}", max_attempts=1) as client,
         pytest.raises(LeadMagicError) as caught,
     ):
         client.get_credits()

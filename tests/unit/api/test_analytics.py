@@ -210,7 +210,7 @@ class TestFailures:
                 id="404 page",
             ),
             pytest.param({"status": 500}, LeadMagicServerError, "was answered 500", id="500"),
-            pytest.param({"drop": True}, LeadMagicConnectionError, "got no answer", id="no answer"),
+            pytest.param({"drop": True}, LeadMagicConnectionError, "got no response", id="no answer"),
             pytest.param({"body": "<html>Sign in</html>"}, LeadMagicResponseError, "not JSON", id="HTML"),
             pytest.param({"body": ""}, LeadMagicResponseError, "not JSON", id="nothing"),
             pytest.param({"body": "[]"}, LeadMagicResponseError, "JSON that is no object", id="list"),

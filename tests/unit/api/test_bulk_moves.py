@@ -64,7 +64,7 @@ class TestCancel:
     @pytest.mark.usefixtures("sleeps")
     def test_a_lost_answer_is_no_failure(self, client, leadmagic_sandbox, submitted):
         job_id = submitted()
-        leadmagic_sandbox.fail_next(REVIEW, lose_answer=True)
+        leadmagic_sandbox.fail_next(REVIEW, lose_response=True)
         client.bulk.cancel(job_id)
         assert [request.status for request in leadmagic_sandbox.requests_to(REVIEW)] == [None, 409]
 
@@ -83,7 +83,7 @@ class TestResume:
         assert client.bulk.get(paused).is_completed
         assert leadmagic_sandbox.charges_per_row(paused) == {0: 1, 1: 1, 2: 1}
 
-    @pytest.mark.parametrize("fault", [{"lose_answer": True}, {"status": 500}, {"drop": True}], ids=str)
+    @pytest.mark.parametrize("fault", [{"lose_response": True}, {"status": 500}, {"drop": True}], ids=str)
     def test_it_is_repeated_as_resuming_twice_costs_no_more(self, client, leadmagic_sandbox, paused, sleeps, fault):
         leadmagic_sandbox.add_credits(10)
         leadmagic_sandbox.fail_next(RESUME, **fault)
@@ -134,7 +134,7 @@ class TestRestart:
         assert "hunter2" not in str(caught.value)
 
     @pytest.mark.parametrize(
-        "fault", [{"lose_answer": True}, {"drop": True}, {"status": 500}, {"status": 503}], ids=str
+        "fault", [{"lose_response": True}, {"drop": True}, {"status": 500}, {"status": 503}], ids=str
     )
     def test_it_is_not_repeated_when_it_may_have_been_carried_out(
         self, client, leadmagic_sandbox, submitted, sleeps, fault

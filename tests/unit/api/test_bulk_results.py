@@ -266,7 +266,7 @@ class TestDownloadThatBreaksOff:
         lenient = property(lambda self: False, lambda self, value: None)
         monkeypatch.setattr(HTTPResponse, "enforce_content_length", lenient, raising=False)
         with (
-            LeadMagicClient("k", serve(WHOLE[:-1]).url, max_tries=1) as client,
+            LeadMagicClient("k", serve(WHOLE[:-1]).url, max_attempts=1) as client,
             pytest.raises(LeadMagicConnectionError, match=r"it ended before its announced length$"),
         ):
             client.bulk.download("j1", io.BytesIO())

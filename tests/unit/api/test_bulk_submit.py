@@ -157,7 +157,7 @@ class TestSubmit:
         assert (headers["Content-Type"], headers["X-API-Key"]) == ("application/json", "lm_a_key_nobody_issued")
         assert b"lm_a_key_nobody_issued" not in body
 
-    @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"lose_answer": True}], ids=str)
+    @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"lose_response": True}], ids=str)
     def test_a_repetition_joins_the_same_job_so_it_may_be_made(self, client, leadmagic_sandbox, sleeps, fault):
         leadmagic_sandbox.fail_next(SUBMIT, **fault)
         job = client.bulk.submit("email_finder", iter(leads(3)), idempotency_key="k1")

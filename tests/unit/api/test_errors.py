@@ -31,7 +31,7 @@ def error_of(leadmagic_sandbox):
     def ask(**fault):
         leadmagic_sandbox.fail_next(**fault)
         with (
-            LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_tries=1, owner=OWNER) as client,
+            LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_attempts=1, owner=OWNER) as client,
             pytest.raises(LeadMagicError) as caught,
         ):
             client.get_credits()
@@ -154,7 +154,7 @@ def test_a_body_without_explanation_leaves_the_status(error_of, body):
 def test_an_answer_that_is_not_text_leaves_the_status(serve):
     server = serve(b"HTTP/1.1 400 \xff\xfe\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x80")
     with (
-        LeadMagicClient("lm_a_key_nobody_issued", server.url, max_tries=1) as client,
+        LeadMagicClient("lm_a_key_nobody_issued", server.url, max_attempts=1) as client,
         pytest.raises(LeadMagicRequestError, match="was answered 400: no explanation given"),
     ):
         client.get_credits()

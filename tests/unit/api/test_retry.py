@@ -87,15 +87,15 @@ class TestFreeCalls:
             client.get_credits()
         assert len(leadmagic_sandbox.requests) == 8
 
-    @pytest.mark.parametrize("max_tries", [1, 6])
-    def test_the_number_of_tries_is_the_callers_to_choose(self, leadmagic_sandbox, sleeps, max_tries):
+    @pytest.mark.parametrize("max_attempts", [1, 6])
+    def test_the_number_of_tries_is_the_callers_to_choose(self, leadmagic_sandbox, sleeps, max_attempts):
         leadmagic_sandbox.fail_next(status=500, times=None)
         with (
-            LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_tries=max_tries) as client,
+            LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_attempts=max_attempts) as client,
             pytest.raises(LeadMagicServerError),
         ):
             client.get_credits()
-        assert len(leadmagic_sandbox.requests) == max_tries
+        assert len(leadmagic_sandbox.requests) == max_attempts
 
     @pytest.mark.parametrize(
         ("draw", "waits"), [pytest.param(min, [0, 0, 0], id="least"), pytest.param(max, [0.5, 1, 2], id="most")]
@@ -115,7 +115,7 @@ class TestFreeCalls:
         assert len(sleeps) == 3
 
     def test_the_reason_and_the_announcement_are_two_sentences(self, closed_port, sleeps, caplog):
-        client = LeadMagicClient("lm_a_key_nobody_issued", f"http://127.0.0.1:{closed_port}", max_tries=2)
+        client = LeadMagicClient("lm_a_key_nobody_issued", f"http://127.0.0.1:{closed_port}", max_attempts=2)
         with client, pytest.raises(LeadMagicConnectionError):
             client.get_credits()
         assert "Connection refused. Try 2 comes in" in caplog.text
@@ -151,7 +151,9 @@ class TestPaidCalls:
         self, client, leadmagic_sandbox, sleeps, closed_port
     ):
         leadmagic_sandbox.fail_next(EMAIL_FINDER, drop=True, times=None)
-        with LeadMagicClient("lm_a_key_nobody_issued", f"http://127.0.0.1:{closed_port}", max_tries=1) as unreachable:
+        with LeadMagicClient(
+            "lm_a_key_nobody_issued", f"http://127.0.0.1:{closed_port}", max_attempts=1
+        ) as unreachable:
             try:
                 unreachable.get_credits()
             except LeadMagicConnectionError:

@@ -31,7 +31,7 @@ def full_queue():
 class TestTime:
     def test_a_host_that_does_not_take_the_connection_is_left_and_nothing_was_sent(self, full_queue):
         with (
-            LeadMagicClient(API_KEY, full_queue, timeout=0.1, max_tries=1) as client,
+            LeadMagicClient(API_KEY, full_queue, timeout=0.1, max_attempts=1) as client,
             pytest.raises(LeadMagicConnectionError, match=r"no connection within 0\.1 s$") as caught,
         ):
             client.enrich("email_finder")
@@ -42,7 +42,10 @@ class TestTime:
     )
     def test_connecting_gets_ten_seconds_at_most(self, mocker, timeout, limits):
         request = mocker.patch("requests.Session.request", side_effect=OSError)
-        with LeadMagicClient(API_KEY, timeout=timeout, max_tries=1) as client, pytest.raises(LeadMagicConnectionError):
+        with (
+            LeadMagicClient(API_KEY, timeout=timeout, max_attempts=1) as client,
+            pytest.raises(LeadMagicConnectionError),
+        ):
             client.get_credits()
         assert request.call_args.kwargs["timeout"] == limits
 
@@ -105,7 +108,7 @@ def test_the_provider_and_its_version_are_named_to_the_server(client, leadmagic_
 )
 def test_a_host_name_that_cannot_exist_is_not_worth_waiting_for(host):
     def ask():
-        with LeadMagicClient(API_KEY, f"https://{host}", max_tries=1) as client:
+        with LeadMagicClient(API_KEY, f"https://{host}", max_attempts=1) as client:
             client.get_credits()
 
     with pytest.raises(LeadMagicError) as caught:

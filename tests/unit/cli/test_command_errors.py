@@ -101,7 +101,7 @@ class TestLeadMagic:
             ),
             pytest.param({"status": 503}, "was answered 503", "or try again later.", id="503"),
             pytest.param({"retry_after": 60}, "was answered 429", "or try again later.", id="429"),
-            pytest.param({"drop": True}, "got no answer", "or try again later.", id="dropped"),
+            pytest.param({"drop": True}, "got no response", "or try again later.", id="dropped"),
             pytest.param({"body": "<html>"}, "a body that is not JSON", "or try again later.", id="HTML"),
             pytest.param(
                 {"redirect_to": "https://x.example"}, "a redirect", "Check the host of connection", id="redirect"
@@ -130,7 +130,7 @@ class TestLeadMagic:
         complaint = complaint_of(command, "--conn-id", "lead")
         assert complaint.startswith(f"GET http://127.0.0.1:{closed_port}/v1/")
         assert complaint.endswith(
-            "got no answer: Connection refused. Check the host of connection 'lead' or try again later."
+            "got no response: Connection refused. Check the host of connection 'lead' or try again later."
         )
 
 

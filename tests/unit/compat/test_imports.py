@@ -14,7 +14,7 @@ from airflow_provider_leadmagic.compat import imports
 from airflow_provider_leadmagic.compat.imports import BaseHook, get_async_connection
 
 FOLDER = Path(compat.__file__).parent
-NAMES = sorted({*imports._PLACES})
+NAMES = sorted({*imports._SOURCES})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -225,7 +225,7 @@ class TestClient:
     def test_the_number_of_tries_is_passed_on(self, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(status=500, times=None)
         with pytest.raises(Exception, match="answered 500"):
-            LeadMagicHook(max_tries=1).get_conn().get_credits()
+            LeadMagicHook(max_attempts=1).get_conn().get_credits()
         assert len(leadmagic_sandbox.requests) == 1
 
     def test_a_rejected_key_is_blamed_on_the_connection_by_name(self, leadmagic_sandbox, connect):
@@ -254,9 +254,9 @@ class TestTestConnection:
             pytest.param({"status": 401}, "API key rejected: ", "answered 401", id="401"),
             pytest.param({"status": 403}, "API key not allowed to read the balance: ", "answered 403", id="403"),
             pytest.param({"status": 404}, "Not LeadMagic's API: ", "Check the base URL", id="404"),
-            pytest.param({"retry_after": 5}, "LeadMagic cannot answer now: ", "answered 429", id="429"),
-            pytest.param({"status": 503}, "LeadMagic cannot answer now: ", "answered 503", id="503"),
-            pytest.param({"drop": True}, "Host unreachable: ", "got no answer", id="dropped"),
+            pytest.param({"retry_after": 5}, "LeadMagic cannot respond now: ", "answered 429", id="429"),
+            pytest.param({"status": 503}, "LeadMagic cannot respond now: ", "answered 503", id="503"),
+            pytest.param({"drop": True}, "Host unreachable: ", "got no response", id="dropped"),
             pytest.param({"body": "<html>Sign in</html>"}, "Not LeadMagic's API: ", "not JSON", id="HTML"),
             pytest.param({"body": '{"hello": 1}'}, "Not LeadMagic's API: ", "without `credits`", id="other JSON"),
             pytest.param({"redirect_to": "https://x.example"}, "Not LeadMagic's API: ", "redirect", id="redirect"),
@@ -287,7 +287,7 @@ class TestTestConnection:
         assert not works
         assert (
             message
-            == f"Host unreachable: GET http://127.0.0.1:{closed_port}/v1/credits got no answer: Connection refused"
+            == f"Host unreachable: GET http://127.0.0.1:{closed_port}/v1/credits got no response: Connection refused"
         )
 
     @pytest.mark.parametrize(

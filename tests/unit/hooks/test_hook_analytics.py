@@ -52,7 +52,7 @@ class TestAnalytics:
     def test_it_is_tried_as_often_as_the_hook_was_told(self, leadmagic_sandbox):
         leadmagic_sandbox.fail_next("*", status=503, times=None)
         with pytest.raises(LeadMagicServerError):
-            LeadMagicHook(max_tries=1).analytics.usage()
+            LeadMagicHook(max_attempts=1).analytics.usage()
         assert len(leadmagic_sandbox.requests) == 1
 
     @pytest.mark.parametrize("name", READS)

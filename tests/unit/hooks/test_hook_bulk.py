@@ -91,7 +91,7 @@ def test_a_rejected_key_is_blamed_on_the_connection_by_name_and_not_shown(wrong_
 def test_it_is_tried_as_often_as_the_hook_was_told(leadmagic_sandbox, name):
     leadmagic_sandbox.fail_next("*", status=503, times=None)
     with pytest.raises(LeadMagicServerError):
-        CALLS[name](LeadMagicHook(max_tries=1))
+        CALLS[name](LeadMagicHook(max_attempts=1))
     assert len(leadmagic_sandbox.requests) == 1
 
 

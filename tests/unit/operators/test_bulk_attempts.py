@@ -84,7 +84,7 @@ def test_a_job_that_spent_what_it_was_ordered_for_is_joined_all_the_same(
 
 @pytest.mark.usefixtures("sleeps")
 def test_an_order_whose_answer_is_lost_is_joined_within_the_try(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
-    leadmagic_sandbox.fail_next("/bulk/submit", lose_answer=True)
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
 
     task().run()
 
@@ -96,7 +96,7 @@ def test_an_order_whose_answer_is_lost_is_joined_within_the_try(task: MakeTask, 
 def test_an_order_of_which_no_answer_ever_comes_is_joined_by_the_next_try(
     task: MakeTask, leadmagic_sandbox: Sandbox, store: bool
 ) -> None:
-    leadmagic_sandbox.fail_next("/bulk/submit", lose_answer=True, times=4)
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)
     enrich = task(store=store)
     with pytest.raises(LeadMagicConnectionError):
         enrich.run()
@@ -208,7 +208,7 @@ def test_an_order_that_was_taken_is_joined_though_leadmagic_says_402_to_its_repe
     enrich = task(on_insufficient="fail")
     if tries == 2:
         die(enrich, mocker, "before the order")
-    leadmagic_sandbox.fail_next("/bulk/submit", lose_answer=True)
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
     leadmagic_sandbox.fail_next("/bulk/submit", status=402)
 
     xcom = enrich.run() if tries == 1 else enrich.retry()

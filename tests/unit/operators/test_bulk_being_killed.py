@@ -396,7 +396,7 @@ def test_a_person_who_ends_a_task_that_was_deferred_before_ends_its_job(
         operator.on_kill()
         raise Killed
 
-    mocker.patch("airflow_provider_leadmagic.operators._bulk_run.gate_opens", side_effect=stopped)
+    mocker.patch("airflow_provider_leadmagic.operators._bulk_run.is_sufficient", side_effect=stopped)
     with pytest.raises(Killed):
         operator.job_seen({"ti": TASK_INSTANCE}, seen, SubmittedJob(job_id, "key", Decimal(1)).to_json(), NEVER)
 

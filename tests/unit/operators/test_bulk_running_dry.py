@@ -92,7 +92,7 @@ def test_credits_that_are_gone_again_when_the_task_goes_on_are_waited_for_again(
 ) -> None:
     runs_dry_after(leadmagic_sandbox, when, 2)
     when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
-    tell = BulkEnrichmentOperator._tell_gate_opened
+    tell = BulkEnrichmentOperator._log_credits_sufficient
     spent_meanwhile = iter([2, 3])  # by somebody else, before the task that was deferred runs again
 
     def told(operator: BulkEnrichmentOperator, event: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def test_credits_that_are_gone_again_when_the_task_goes_on_are_waited_for_again(
             when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
         tell(operator, event)
 
-    mocker.patch.object(BulkEnrichmentOperator, "_tell_gate_opened", autospec=True, side_effect=told)
+    mocker.patch.object(BulkEnrichmentOperator, "_log_credits_sufficient", autospec=True, side_effect=told)
     enrich = task(deferrable=True)
 
     enrich.run()

@@ -76,7 +76,7 @@ def wait_for(log: Any, record: SubmittedJob, clock: Clock) -> Callable[..., None
     def start(path: str, interval: float = 60, deadline: float = 1e12) -> None:
         wait = WorkerWait(log, "leadmagic_default", interval, deadline)
         if path == CREDITS:
-            wait.to_order(Decimal(5))
+            wait.to_submit(Decimal(5))
         else:
             wait.for_job(record, report_pause=True)
 
@@ -156,7 +156,7 @@ class TestOnTheWorker:
 
         assert len(leadmagic_sandbox.requests_to(path)) == 4
 
-    def test_failed_looks_are_counted_anew_after_one_that_succeeded(
+    def test_failed_polls_are_counted_anew_after_one_that_succeeded(
         self,
         leadmagic_sandbox: Sandbox,
         wait_for: Callable[..., None],
@@ -177,7 +177,7 @@ class TestOnTheWorker:
 METHODS = ResumeMethods("credits_to_order", "credits_to_resume", "job_seen")
 DEFERRALS: dict[str, tuple[Callable[[TriggererWait], object], str, dict[str, Any], dict[str, Any]]] = {
     "credits to order": (
-        lambda wait: wait.to_order(Decimal("12.5")),
+        lambda wait: wait.to_submit(Decimal("12.5")),
         "credits_to_order",
         {"minimum_credits": "12.5", "poke_interval": 60},
         {},
@@ -252,7 +252,7 @@ def test_a_look_that_succeeds_ends_what_leadmagic_asked_for(
 ) -> None:
     leadmagic_sandbox.fail_next(JOB, retry_after=300)
     watch = JobProgress(log, record.job_id)
-    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_tries=1) as client:
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_attempts=1) as client:
         watch.look(client)
         assert watch.requested_wait == 300
 

@@ -255,7 +255,7 @@ class TestDownload:
         assert b"".join(received).count(b"\n") == 7
 
     def test_a_lost_download_does_not_harm_the_sandbox(self, leadmagic_sandbox, call, job_id, read_csv):
-        leadmagic_sandbox.fail_next("/bulk/jobs/*/download", lose_answer=True)
+        leadmagic_sandbox.fail_next("/bulk/jobs/*/download", lose_response=True)
         with pytest.raises(requests.ConnectionError):
             call("GET", f"/bulk/jobs/{job_id}/download")
         assert len(read_csv(job_id)) == 6

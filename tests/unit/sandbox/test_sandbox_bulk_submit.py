@@ -126,7 +126,7 @@ class TestIdempotencyKey:
         assert len({job.job_id for job in leadmagic_sandbox.bulk_jobs}) == 2
 
     def test_a_submit_whose_response_is_lost_has_created_the_job(self, leadmagic_sandbox, submit):
-        leadmagic_sandbox.fail_next(SUBMIT, lose_answer=True)
+        leadmagic_sandbox.fail_next(SUBMIT, lose_response=True)
         with pytest.raises(requests.ConnectionError):
             submit(idempotencyKey="k")
         (job,) = leadmagic_sandbox.bulk_jobs

@@ -160,7 +160,7 @@ def test_a_dropped_connection_has_no_response(leadmagic_sandbox, call, method):
 
 
 def test_a_request_whose_response_is_lost_was_processed(leadmagic_sandbox, find_email):
-    leadmagic_sandbox.fail_next("/v1/people/email-finder", lose_answer=True)
+    leadmagic_sandbox.fail_next("/v1/people/email-finder", lose_response=True)
     with pytest.raises(requests.ConnectionError):
         find_email()
     assert leadmagic_sandbox.credits == 999

@@ -91,7 +91,7 @@ def test_each_look_says_what_is_there_and_what_is_missing(
 
 
 @pytest.mark.parametrize("mode", ["poke", "deferrable"])  # each look of a rescheduled sensor is a process of its own
-def test_failed_looks_in_a_row_are_counted_in_the_warning(
+def test_failed_polls_in_a_row_are_counted_in_the_warning(
     gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 1}', content_type="application/json")

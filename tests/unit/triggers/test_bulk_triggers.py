@@ -110,7 +110,7 @@ def test_each_look_is_one_request(leadmagic_sandbox: Sandbox, job_id: str, sleep
 
 
 def test_it_waits_out_a_connection_that_cannot_be_read(job_id: str, sleeps: list[float], mocker: MockerFixture) -> None:
-    hook = LeadMagicHook("leadmagic_default", max_tries=1)
+    hook = LeadMagicHook("leadmagic_default", max_attempts=1)
     outage = RuntimeError("the secrets backend is away")
     mocker.patch.object(LeadMagicHook, "aget_conn", side_effect=[outage, outage, hook.get_conn()])
 

@@ -186,12 +186,12 @@ def test_a_key_that_was_corrected_is_used_by_the_next_look(
 
 
 def test_an_old_look_is_renewed_before_a_gate_opens_by_it(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
-    mocker.patch.object(balance_poll, "OLDEST_TO_OPEN", 0.1)
+    mocker.patch.object(balance_poll, "MAX_AGE_TO_SUCCEED", 0.1)
 
     async def run() -> dict[str, Any]:
         gate = asyncio.create_task(event_of(make(poke_interval=1, waiting_since=time.time())))
         await asyncio.sleep(0.5)
-        await balance_poll.take_look("leadmagic_default", 60)
+        await balance_poll.latest_reading("leadmagic_default", 60)
         leadmagic_sandbox.set_credits(1)  # spent by somebody else between that look and the gate's
         await until(lambda: len(leadmagic_sandbox.requests) == 2)
         leadmagic_sandbox.set_credits(700)
@@ -265,9 +265,9 @@ def test_others_in_the_triggerer_get_a_word_in_between_the_verdicts_of_gates_tha
 async def open_gates_seen_at_each_pass_of_the_loop(gates: int) -> list[int]:
     taken, opened, seen = asyncio.Event(), [], []
 
-    async def looks() -> AsyncIterator[balance_poll.Look]:
+    async def looks() -> AsyncIterator[balance_poll.Reading]:
         await taken.wait()
-        yield balance_poll.Look(time.monotonic(), balance=CreditBalance(Decimal(1000), datetime.now(UTC)))
+        yield balance_poll.Reading(time.monotonic(), balance=CreditBalance(Decimal(1000), datetime.now(UTC)))
 
     async def wait_to_open(trigger: SufficientCreditsTrigger) -> None:
         async for event in trigger.filter_shared_stream(looks()):

@@ -187,11 +187,11 @@ def test_watchers_of_different_lines_remember_different_things(leadmagic_sandbox
 
 
 def test_its_first_look_is_not_an_old_one_of_somebody_else(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
-    mocker.patch.object(balance_poll, "OLDEST_TO_OPEN", 0.05)
+    mocker.patch.object(balance_poll, "MAX_AGE_TO_SUCCEED", 0.05)
     store = Store(**{"leadmagic leadmagic_default rises_to 500.0 50.0": "armed"})
 
     async def run() -> list[dict[str, Any]]:
-        look = await balance_poll.take_look("leadmagic_default", NEVER)
+        look = await balance_poll.latest_reading("leadmagic_default", NEVER)
         leadmagic_sandbox.set_credits(1)  # spent since
         await until(lambda: look.age > 0.1)
         watch = Watch(make(poke_interval=NEVER), store)
@@ -244,7 +244,7 @@ def test_an_absurd_balance_still_makes_an_event_that_airflow_can_send(leadmagic_
         ({"status": 401}, "ERROR", "Somebody has to mend this; the watchers then go on by themselves."),
         ({"body": '{"credits": "many"}'}, "ERROR", "`credits` is not a finite number. Somebody"),
         ({"status": 503}, "WARNING", "was answered 503"),
-        ({"drop": True}, "WARNING", "got no answer"),
+        ({"drop": True}, "WARNING", "got no response"),
     ],
     ids=str,
 )

@@ -16,7 +16,7 @@ from tests.unit.hooks.metrics.airflow_stats import configure_stats
 configure_stats()
 for conn_id in ("frozen", "wrong_key", "wrong_key", "nobody_made_this"):
     with suppress(LeadMagicError):
-        LeadMagicHook(conn_id, max_tries=1).get_credits()
+        LeadMagicHook(conn_id, max_attempts=1).get_credits()
 if "--flush" in sys.argv:
     from opentelemetry import metrics
 

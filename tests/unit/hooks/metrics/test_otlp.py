@@ -49,11 +49,11 @@ def test_both_gauges_arrive_with_the_connection_before_the_process_is_over(point
     }
 
 
-def test_failed_looks_arrive_counted_by_connection_and_error(points: list[Point]) -> None:
+def test_failed_polls_arrive_counted_by_connection_and_error(points: list[Point]) -> None:
     counted = {
         (point.tags["conn_id"], point.tags["error"]): point.value
         for point in points
-        if point.name == "airflow.leadmagic.failed_looks"
+        if point.name == "airflow.leadmagic.failed_polls"
     }
 
     assert counted == {

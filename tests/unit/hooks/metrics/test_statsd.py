@@ -12,7 +12,7 @@ from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
-from airflow_provider_leadmagic.triggers.shared_poll import take_look
+from airflow_provider_leadmagic.triggers.shared_poll import latest_reading
 from tests.support.sensor_runner import TaskInstance
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def by_poke() -> None:
 
 
 def by_trigger() -> None:
-    asyncio.run(take_look("leadmagic_default", 60))
+    asyncio.run(latest_reading("leadmagic_default", 60))
 
 
 # Airflow 2 announces here what Airflow 3 does.
@@ -59,7 +59,7 @@ READERS = [by_hook, by_refreshing_hook, by_client, by_test_button, by_operator, 
 
 def fail_to_look(conn_id: str = "leadmagic_default") -> None:
     with pytest.raises(LeadMagicError):
-        LeadMagicHook(conn_id, max_tries=1).get_credits()
+        LeadMagicHook(conn_id, max_attempts=1).get_credits()
 
 
 def gauges(credits: float, spendable: float, conn_id: str = "leadmagic_default") -> list[str]:
@@ -70,7 +70,7 @@ def gauges(credits: float, spendable: float, conn_id: str = "leadmagic_default")
 
 
 def failures(*errors: str, conn_id: str = "leadmagic_default") -> list[str]:
-    return [f"airflow.leadmagic.failed_looks,conn_id={conn_id},error={error}:1|c" for error in errors]
+    return [f"airflow.leadmagic.failed_polls,conn_id={conn_id},error={error}:1|c" for error in errors]
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -191,7 +191,7 @@ def test_a_connection_that_does_not_exist_is_a_failed_look(statsd: Statsd) -> No
 
 
 def test_a_connection_that_a_trigger_does_not_find_is_a_failed_look(statsd: Statsd) -> None:
-    asyncio.run(take_look("nobody_made_this", 60))
+    asyncio.run(latest_reading("nobody_made_this", 60))
 
     assert statsd.lines == failures("LeadMagicConfigurationError", conn_id="nobody_made_this")
 
@@ -212,7 +212,7 @@ def test_without_the_setting_for_tags_there_are_none(leadmagic_sandbox: Sandbox,
     assert statsd.lines == [
         "airflow.leadmagic.credits:1000.0|g",
         "airflow.leadmagic.credits_spendable:1000.0|g",
-        "airflow.leadmagic.failed_looks:1|c",
+        "airflow.leadmagic.failed_polls:1|c",
     ]
 
 
