@@ -109,9 +109,9 @@ class BulkJob:
         return self.status.lower() == "paused"
 
     def progress(self) -> str:
-        """Say how far it is: ``2,125 / 5,000 rows, 43 %, 2,080 credits``."""
+        """Return the progress for messages: ``2,125 / 5,000 rows (43%), 2,080 credits used``."""
         rows = f"{self.processed:,} / {self.total_rows:,} rows"
-        return f"{rows}, {self._percent()} %, {format_credits(self.credits_consumed)} credits"
+        return f"{rows} ({self._percent()}%), {format_credits(self.credits_consumed)} credits used"
 
     def _percent(self) -> int:
         if self.processed >= self.total_rows:

@@ -149,11 +149,11 @@ def test_a_job_whose_credits_run_out_half_way_waits_for_more_and_goes_on(
     assert_all_paid_once(account, story)
     told = log_of(airflow, story)
     for sentence in (
-        "is paused: 8 / 20 rows, 40 %, 8 credits",
+        "is paused: 8 / 20 rows (40%), 8 credits used",
         "Gate closed: connection 'bulk_runs_dry' can spend 0 credits, 12 are needed, 12 are missing",
         "Gate open: connection 'bulk_runs_dry' can spend 100 credits, 12 are needed",
         "goes on",
-        "is completed: 20 / 20 rows, 100 %, 20 credits",
+        "is completed: 20 / 20 rows (100%), 20 credits used",
     ):
         assert sentence in told
 

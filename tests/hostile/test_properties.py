@@ -179,7 +179,7 @@ class TestBulkJob:
         assert KEY not in repr(job)
         if isinstance(job, BulkJob):
             assert BulkJob.from_json(json.loads(json.dumps(job.to_json(), allow_nan=False))) == job
-            assert job.progress().endswith(" credits")
+            assert job.progress().endswith(" credits used")
         else:
             assert isinstance(job, LeadMagicResponseError)
 

@@ -67,7 +67,7 @@ class TestJob:
         leadmagic_sandbox.advance_bulk(3)
         job = client.bulk.get(job_id)
         assert (job.status, job.processed, job.succeeded, job.failed) == ("processing", 3, 2, 1)
-        assert job.progress() == "3 / 4 rows, 75 %, 1 credits"
+        assert job.progress() == "3 / 4 rows (75%), 1 credits used"
 
     def test_the_token_in_its_links_is_neither_kept_nor_logged(self, client, leadmagic_sandbox, caplog):
         caplog.set_level("DEBUG")

@@ -133,12 +133,12 @@ class TestProgress:
     @pytest.mark.parametrize(
         ("total", "done", "credits", "words"),
         [
-            (5000, 2125, "2080.00", "2,125 / 5,000 rows, 43 %, 2,080 credits"),
-            (3, 2, "0.5", "2 / 3 rows, 67 %, 0.5 credits"),
-            (1000, 999, "0", "999 / 1,000 rows, 99 %, 0 credits"),
-            (1000, 4, "0", "4 / 1,000 rows, 0 %, 0 credits"),
-            (4, 4, "4", "4 / 4 rows, 100 %, 4 credits"),
-            (0, 0, "0", "0 / 0 rows, 0 %, 0 credits"),
+            (5000, 2125, "2080.00", "2,125 / 5,000 rows (43%), 2,080 credits used"),
+            (3, 2, "0.5", "2 / 3 rows (67%), 0.5 credits used"),
+            (1000, 999, "0", "999 / 1,000 rows (99%), 0 credits used"),
+            (1000, 4, "0", "4 / 1,000 rows (0%), 0 credits used"),
+            (4, 4, "4", "4 / 4 rows (100%), 4 credits used"),
+            (0, 0, "0", "0 / 0 rows (0%), 0 credits used"),
         ],
     )
     def test_it_is_said_in_one_line(self, total, done, credits, words):

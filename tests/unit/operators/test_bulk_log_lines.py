@@ -64,7 +64,7 @@ def test_a_deferred_task_repeats_what_its_trigger_saw(
 
     xcom = task(deferrable=True).run()
 
-    assert said().count(f"Job {xcom['job_id']} is completed: 5 / 5 rows, 100 %, 5 credits.") == 2
+    assert said().count(f"Job {xcom['job_id']} is completed: 5 / 5 rows (100%), 5 credits used.") == 2
 
 
 def test_a_deferred_task_says_that_it_has_the_credits_to_order(

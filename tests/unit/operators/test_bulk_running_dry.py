@@ -69,7 +69,7 @@ def test_it_waits_for_what_the_rest_can_cost_and_goes_on(
     assert xcom["credits_consumed"] == 5
     assert leadmagic_sandbox.charges_per_row(xcom["job_id"]) == Counter(range(5))
     told = said()
-    assert "is paused: 2 / 5 rows, 40 %, 2 credits." in told
+    assert "is paused: 2 / 5 rows (40%), 2 credits used." in told
     assert "Gate closed: connection 'leadmagic_default' can spend 0 credits, 13 are needed, 13 are missing." in told
     assert "Gate open: connection 'leadmagic_default' can spend 13 credits, 13 are needed." in told
     assert "goes on." in told
@@ -176,7 +176,7 @@ def test_it_leaves_a_paused_job_to_people_when_told_to(
 
     assert task(resume_when_paused=False, deferrable=deferrable).run()["credits_consumed"] == 5
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
-    assert "is paused, and waits to be resumed at LeadMagic: 2 / 5 rows, 40 %, 2 credits." in said()
+    assert "is paused, and waits to be resumed at LeadMagic: 2 / 5 rows (40%), 2 credits used." in said()
 
 
 @pytest.mark.parametrize("status", [402, 409], ids=["somebody else spent the credits", "somebody else resumed it"])
@@ -270,7 +270,7 @@ def test_a_job_that_ends_badly_fails_the_task_for_good(
 
     when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), end)
 
-    with pytest.raises(AirflowFailException, match=f"is {status} at LeadMagic: 2 / 5 rows, 40 %, 2 credits"):
+    with pytest.raises(AirflowFailException, match=rf"is {status} at LeadMagic: 2 / 5 rows \(40%\), 2 credits used"):
         task(deferrable=deferrable).run()
 
 
