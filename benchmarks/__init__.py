@@ -1,1 +1,1 @@
-"""What a waiting gate costs, against what people use for it today: ``make bench``."""
+"""Measure the cost of waiting for credits, with this package and with the alternatives: ``make bench``."""

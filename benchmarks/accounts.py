@@ -1,4 +1,4 @@
-"""A LeadMagic account for each DAG, and when its gates looked at it."""
+"""A LeadMagic account for each DAG, which records when its sensors poll it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-from benchmarks.plan import ENOUGH, TOO_FEW
+from benchmarks.plan import BALANCE_BEFORE, TOP_UP
 from dev.local_airflow import wait_until
 
 if TYPE_CHECKING:
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 
 class BenchmarkAccount(Sandbox):
-    """An account with too few credits."""
+    """An account whose balance is insufficient until it is topped up."""
 
     def __init__(self) -> None:
-        super().__init__(credits=TOO_FEW)
+        super().__init__(credits=BALANCE_BEFORE)
 
-    def connection_for(self, contender: str) -> str:
-        """Point a connection here, as the contender wants it: those of others are HTTP connections."""
-        if contender.startswith("ours"):
+    def connection_for(self, candidate: str) -> str:
+        """Return a connection to this account of the type that the candidate needs: LeadMagic or HTTP."""
+        if candidate.startswith("leadmagic"):
             return self.connection_json
         return json.dumps({"conn_type": "http", "host": self.url, "extra": {"X-API-Key": self.api_key}})
 
     @property
-    def looks(self) -> list[float]:
-        """Unix times of all looks."""
+    def polls(self) -> list[float]:
+        """Unix times of all polls."""
         return [request.at for request in self.requests]
 
-    def looks_within(self, begin: float, end: float) -> int:
-        """Count the looks after one moment, up to another."""
-        return sum(begin < at <= end for at in self.looks)
+    def polls_within(self, start: float, end: float) -> int:
+        """Count the polls after ``start``, up to and including ``end``."""
+        return sum(start < at <= end for at in self.polls)
 
-    def next_look(self, after: float, patience: float, check: Callable[[], object] = lambda: None) -> float:
-        """Wait for a look that comes after a moment, and tell when it came."""
-        wait_until(lambda: any(at > after for at in self.looks), patience, f"a look at {self.url}", check)
-        return min(at for at in self.looks if at > after)
+    def next_poll(self, after: float, timeout: float, check: Callable[[], object] = lambda: None) -> float:
+        """Wait for the first poll after a Unix time, and return its time."""
+        wait_until(lambda: any(at > after for at in self.polls), timeout, f"a poll of {self.url}", check)
+        return min(at for at in self.polls if at > after)
 
-    def top_up_half_an_interval_after(self, look: float, interval: float) -> float:
-        """Top up at the moment that neither flatters nor harms who looks once in an interval, and tell when it was."""
-        time.sleep(max(look + interval / 2 - time.time(), 0.0))
-        self.add_credits(ENOUGH)
+    def top_up_half_an_interval_after(self, poll: float, interval: float) -> float:
+        """Top up at the moment that is neutral for anything that polls once per interval, and return the time."""
+        time.sleep(max(poll + interval / 2 - time.time(), 0.0))
+        self.add_credits(TOP_UP)
         return time.time()

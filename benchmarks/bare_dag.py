@@ -1,7 +1,7 @@
-"""A DAG file without sensors: what each contender's is compared with."""
+"""A DAG file without sensors: the baseline for the import cost of every candidate."""
 
 from __future__ import annotations
 
-from benchmarks.waiting_dags import build_dags
+from benchmarks.sensor_dags import build_dags
 
 build_dags("bare", lambda *_: None)

@@ -1,4 +1,4 @@
-"""What one gate adds to the import of a DAG file, which Airflow does again and again."""
+"""Measure what one sensor adds to the import time of a DAG file, which Airflow parses repeatedly."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import sys
 PROGRAM = """
 import json, sys, time
 import benchmarks.bare_dag
-before, began = set(sys.modules), time.perf_counter()
+before, started = set(sys.modules), time.perf_counter()
 import benchmarks.dags.{name}
-took = time.perf_counter() - began
+took = time.perf_counter() - started
 print(json.dumps([took * 1000, len(set(sys.modules) - before) - 1]))
 """
 
 
 def measure_import(name: str) -> tuple[float, int]:
     """
-    Import the DAG file of a contender in a fresh process that has imported one without sensors.
+    Import the DAG file of a candidate in a fresh process that has already imported one without sensors.
 
-    :param name: The contender.
-    :return: Milliseconds, and how many modules were loaded besides the file itself.
+    :param name: Name of the candidate.
+    :return: Milliseconds, and the number of modules loaded in addition to the file itself.
     """
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM.format(name=name)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

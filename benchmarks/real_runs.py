@@ -1,4 +1,4 @@
-"""Gates that wait under a real Airflow: their looks, the worker slots they take, and when they open."""
+"""Measure sensors under a real Airflow: their polls, the worker slots they occupy, and when they succeed."""
 
 from __future__ import annotations
 
@@ -13,180 +13,183 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from benchmarks.accounts import BenchmarkAccount
-from benchmarks.contenders import CONTENDERS, Contender, Waits
-from benchmarks.impatient import impatient_threads
-from benchmarks.plan import SETTING, SLOTS, Plan
-from benchmarks.slots import SlotLog, watched_slots
+from benchmarks.candidates import CANDIDATES, Candidate, WaitsIn
+from benchmarks.plan import SETTINGS_VARIABLE, SLOTS, Plan
+from benchmarks.shutdown import thread_pool
+from benchmarks.slots import SlotLog, watch_slots
 from dev.local_airflow import LocalAirflow, LocalAirflowError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).resolve().parent
-#: Seconds that a phase may take beside the waiting that is meant.
-PATIENCE = 300.0
+#: Seconds that a phase may take in addition to the waiting that is measured.
+EXTRA_TIME = 300.0
 
 
 @dataclass(frozen=True)
-class Waited:
+class WaitResult:
     """
-    How gates waited together.
+    Measurements of the sensors of one DAG run.
 
-    :param looks: Requests in an interval.
-    :param slot_seconds: Seconds for which they occupy worker slots, in an hour.
-    :param first_open: Seconds from the top-up to the end of the first gate.
-    :param last_open: Seconds from the top-up to the end of the last gate.
+    :param polls: Requests per interval.
+    :param slot_seconds: Seconds of occupied worker slots per hour.
+    :param first_success: Seconds from the top-up to the end of the first task.
+    :param last_success: Seconds from the top-up to the end of the last task.
     """
 
-    looks: float
+    polls: float
     slot_seconds: float
-    first_open: float
-    last_open: float
+    first_success: float
+    last_success: float
 
 
 @dataclass(frozen=True)
-class WaitingDag:
+class SensorDag:
     """
-    A DAG of a contender.
+    A DAG that consists of sensors of one candidate.
 
-    :param contender: Whose gates they are.
-    :param dag_id: The DAG.
-    :param gates: How many there are.
+    :param candidate: The candidate.
+    :param dag_id: ID of the DAG.
+    :param sensors: Number of sensors.
     """
 
-    contender: Contender
+    candidate: Candidate
     dag_id: str
-    gates: int
+    sensors: int
 
 
-def lonely_dags(plan: Plan) -> list[WaitingDag]:
-    """List the DAGs with one gate each."""
+def single_sensor_dags(plan: Plan) -> list[SensorDag]:
+    """List the DAGs with one sensor each."""
     return [
-        WaitingDag(contender, f"{contender.name}_alone_{copy}", 1)
-        for contender in CONTENDERS
+        SensorDag(candidate, f"{candidate.name}_alone_{copy}", 1)
+        for candidate in CANDIDATES
         for copy in range(plan.copies)
     ]
 
 
-def crowded_dags(plan: Plan) -> list[WaitingDag]:
-    """List the DAGs with many gates, but for gates that wait on workers: there are not as many slots."""
+def many_sensor_dags(plan: Plan) -> list[SensorDag]:
+    """List the DAGs with many sensors, without those that would need more worker slots than there are."""
     return [
-        WaitingDag(contender, f"{contender.name}_many", plan.many)
-        for contender in CONTENDERS
-        if contender.waits is not Waits.ON_A_WORKER or plan.many <= SLOTS
+        SensorDag(candidate, f"{candidate.name}_many", plan.many)
+        for candidate in CANDIDATES
+        if candidate.waits_in is not WaitsIn.WORKER_SLOT or plan.many <= SLOTS
     ]
 
 
 class RealRuns:
     """
-    A real Airflow with the DAGs of all contenders.
+    A real Airflow with the DAGs of all candidates.
 
-    :param airflow: The Airflow.
-    :param slots: Who is at its worker slots.
-    :param accounts: An account for each DAG.
-    :param interval: Seconds from one look of a gate to the next.
+    :param airflow: The running Airflow.
+    :param slots: Log of its worker slots.
+    :param accounts: LeadMagic accounts by DAG ID.
+    :param interval: Seconds between two polls of a sensor.
     """
 
     def __init__(
         self, airflow: LocalAirflow, slots: SlotLog, accounts: dict[str, BenchmarkAccount], interval: float
     ) -> None:
         self._airflow, self._slots, self._accounts, self._interval = airflow, slots, accounts, interval
-        # Two such calls at once can wait for each other in Airflow's API server, where SQLite then stays locked.
+        # Two concurrent calls can deadlock in Airflow's API server, which then leaves SQLite locked.
         self._starting_a_run = Lock()
 
-    def measure_together(self, dags: list[WaitingDag]) -> list[Waited]:
-        """Measure some DAGs at the same time."""
-        with impatient_threads(len(dags)) as pool:
+    def measure_together(self, dags: list[SensorDag]) -> list[WaitResult]:
+        """Measure several DAGs at the same time."""
+        with thread_pool(len(dags)) as pool:
             return list(pool.map(self.measure, dags))
 
-    def measure(self, dag: WaitingDag) -> Waited:
-        """Start the gates of a DAG, watch them for an interval, top up, and see them open."""
+    def measure(self, dag: SensorDag) -> WaitResult:
+        """Run a DAG, observe its sensors for one interval, top up, and wait until they succeed."""
         account = self._accounts[dag.dag_id]
         self._airflow.wait_for_dag(dag.dag_id)
         with self._starting_a_run:
             run_id = self._airflow.trigger(dag.dag_id)
-        began = self._wait_until_all_wait(dag, run_id, account)
-        ended = account.next_look(began + self._interval, self._interval * 2 + PATIENCE)
-        topped_up = account.top_up_half_an_interval_after(ended, self._interval)
-        opened = self._wait_until_all_are_open(dag, run_id)
+        start = self._wait_until_all_wait(dag, run_id, account)
+        end = account.next_poll(start + self._interval, self._interval * 2 + EXTRA_TIME)
+        topped_up = account.top_up_half_an_interval_after(end, self._interval)
+        succeeded = self._wait_until_all_succeed(dag, run_id)
         tasks = self._wait_until_slots_are_free(dag, run_id)
-        return Waited(
-            looks=account.looks_within(began, ended) * self._interval / (ended - began),
-            slot_seconds=self._slots.seconds(tasks, began, ended) * 3600 / (ended - began),
-            first_open=min(opened) - topped_up,
-            last_open=max(opened) - topped_up,
+        return WaitResult(
+            polls=account.polls_within(start, end) * self._interval / (end - start),
+            slot_seconds=self._slots.seconds(tasks, start, end) * 3600 / (end - start),
+            first_success=min(succeeded) - topped_up,
+            last_success=max(succeeded) - topped_up,
         )
 
-    def _wait_until_all_wait(self, dag: WaitingDag, run_id: str, account: BenchmarkAccount) -> float:
-        """Wait until the gates do nothing but wait, and tell when they looked next."""
-        limit, check = self._interval * 2 + PATIENCE, lambda: self._check(dag, run_id)
-        if dag.contender.waits is Waits.IN_THE_TRIGGERER:
-            self._wait_until_all_are(dag, run_id, "deferred", PATIENCE)
+    def _wait_until_all_wait(self, dag: SensorDag, run_id: str, account: BenchmarkAccount) -> float:
+        """Wait until all sensors have started, and return the time of the next poll."""
+        limit, check = self._interval * 2 + EXTRA_TIME, lambda: self._check(dag, run_id)
+        if dag.candidate.waits_in is WaitsIn.TRIGGERER:
+            self._wait_until_all_are(dag, run_id, "deferred", EXTRA_TIME)
             self._wait_until_slots_are_free(dag, run_id)
             settled = time.time()
         else:
-            # In the interval after the first look of all, the others start.
-            settled = account.next_look(0.0, limit, check) + self._interval
-        return account.next_look(settled, limit, check)
+            # All sensors start within one interval after the very first poll.
+            settled = account.next_poll(0.0, limit, check) + self._interval
+        return account.next_poll(settled, limit, check)
 
-    def _wait_until_slots_are_free(self, dag: WaitingDag, run_id: str) -> list[UUID]:
+    def _wait_until_slots_are_free(self, dag: SensorDag, run_id: str) -> list[UUID]:
         tasks = self._tasks(dag, run_id)
-        wait_until(lambda: self._slots.is_free_of(tasks), PATIENCE, f"the end of the processes of {dag.dag_id}")
+        wait_until(lambda: self._slots.is_free_of(tasks), EXTRA_TIME, f"the end of the processes of {dag.dag_id}")
         return tasks
 
-    def _wait_until_all_are_open(self, dag: WaitingDag, run_id: str) -> list[float]:
-        self._wait_until_all_are(dag, run_id, "success", self._interval * 2 + PATIENCE)
-        chosen = "SELECT end_date FROM task_instance WHERE dag_id = ? AND run_id = ?"
-        return [_unix(value) for (value,) in self._airflow.query(chosen, dag.dag_id, run_id)]
+    def _wait_until_all_succeed(self, dag: SensorDag, run_id: str) -> list[float]:
+        self._wait_until_all_are(dag, run_id, "success", self._interval * 2 + EXTRA_TIME)
+        ends = "SELECT end_date FROM task_instance WHERE dag_id = ? AND run_id = ?"
+        return [_unix(value) for (value,) in self._airflow.query(ends, dag.dag_id, run_id)]
 
-    def _wait_until_all_are(self, dag: WaitingDag, run_id: str, state: str, limit: float) -> None:
-        wanted = [state] * dag.gates
-        are_so = lambda: self._states(dag, run_id) == wanted  # noqa: E731
-        wait_until(are_so, limit, f"all gates of {dag.dag_id} to be {state}", lambda: self._check(dag, run_id))
+    def _wait_until_all_are(self, dag: SensorDag, run_id: str, state: str, limit: float) -> None:
+        expected = [state] * dag.sensors
+        all_are = lambda: self._states(dag, run_id) == expected  # noqa: E731
+        wait_until(all_are, limit, f"all sensors of {dag.dag_id} to be {state}", lambda: self._check(dag, run_id))
 
-    def _check(self, dag: WaitingDag, run_id: str) -> None:
+    def _check(self, dag: SensorDag, run_id: str) -> None:
         if "failed" in self._states(dag, run_id):
             logs = "\n".join(text for path, text in self._airflow.logs() if f"dag_id={dag.dag_id}" in str(path))
-            raise LocalAirflowError(f"a gate of {dag.dag_id} failed:\n{logs[-3000:]}")
+            raise LocalAirflowError(f"a sensor of {dag.dag_id} failed:\n{logs[-3000:]}")
 
-    def _states(self, dag: WaitingDag, run_id: str) -> list[str]:
+    def _states(self, dag: SensorDag, run_id: str) -> list[str]:
         return [state for states in self._airflow.task_states(dag.dag_id, run_id).values() for state in states]
 
-    def _tasks(self, dag: WaitingDag, run_id: str) -> list[UUID]:
-        chosen = "SELECT id FROM task_instance WHERE dag_id = ? AND run_id = ?"
-        return [UUID(value) for (value,) in self._airflow.query(chosen, dag.dag_id, run_id)]
+    def _tasks(self, dag: SensorDag, run_id: str) -> list[UUID]:
+        ids = "SELECT id FROM task_instance WHERE dag_id = ? AND run_id = ?"
+        return [UUID(value) for (value,) in self._airflow.query(ids, dag.dag_id, run_id)]
 
 
 @contextmanager
 def real_airflow(plan: Plan, folder: Path) -> Iterator[RealRuns]:
     """
-    Start an Airflow for all real runs.
+    Run an Airflow for all measurements.
 
     :param plan: How much is measured.
-    :param folder: Where it may write.
+    :param folder: Folder for the files of Airflow.
     """
-    dags = lonely_dags(plan) + crowded_dags(plan)
+    dags = single_sensor_dags(plan) + many_sensor_dags(plan)
     with ExitStack() as stack:
         accounts = {dag.dag_id: stack.enter_context(BenchmarkAccount()) for dag in dags}
         settings = _settings(plan, dags, accounts)
         airflow = stack.enter_context(LocalAirflow(folder / "airflow", HERE / "dags", settings))
-        slots = stack.enter_context(watched_slots(airflow.pid_of("scheduler"), SLOTS))
+        slots = stack.enter_context(watch_slots(airflow.pid_of("scheduler"), SLOTS))
         yield RealRuns(airflow, slots, accounts, plan.interval)
 
 
-def _settings(plan: Plan, dags: list[WaitingDag], accounts: dict[str, BenchmarkAccount]) -> dict[str, str]:
+def _settings(plan: Plan, dags: list[SensorDag], accounts: dict[str, BenchmarkAccount]) -> dict[str, str]:
     connections = {
-        f"AIRFLOW_CONN_{dag.dag_id.upper()}": accounts[dag.dag_id].connection_for(dag.contender.name) for dag in dags
+        f"AIRFLOW_CONN_{dag.dag_id.upper()}": accounts[dag.dag_id].connection_for(dag.candidate.name) for dag in dags
     }
     return {
         **connections,
         "AIRFLOW__CORE__PARALLELISM": str(SLOTS),
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(plan.many),
-        # Parsing again what does not change would take time from the tasks now and then.
+        # The DAG files do not change; parsing them again would take CPU from the tasks.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
-        "AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE": "False",  # it looks for words that these files need not have
-        "PYTHONPATH": str(HERE.parent),  # for the trigger of the sensor that is written by hand
-        SETTING: json.dumps({"interval": plan.interval, "gates": {dag.dag_id: dag.gates for dag in dags}}),
+        # Safe mode skips files that do not contain both "dag" and "airflow".
+        "AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE": "False",
+        "PYTHONPATH": str(HERE.parent),  # for the trigger of the handwritten sensor
+        SETTINGS_VARIABLE: json.dumps(
+            {"interval": plan.interval, "sensors": {dag.dag_id: dag.sensors for dag in dags}}
+        ),
     }
 
 

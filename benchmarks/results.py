@@ -1,4 +1,4 @@
-"""All that was measured, and how it becomes the rows of the table."""
+"""The results of all measurements, and the rows of the tables that follow from them."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ import statistics
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders import Contender, Waits
+from benchmarks.candidates import Candidate, WaitsIn
 from benchmarks.triggerer_runs import SLEEPING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.plan import Plan
-    from benchmarks.real_runs import Waited
-    from benchmarks.triggerer_runs import Triggered
+    from benchmarks.real_runs import WaitResult
+    from benchmarks.triggerer_runs import TriggererResult
 
-SECONDS_OF_AN_HOUR = 3600.0
+SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class Row:
     """
-    A row of the table; ``None`` where there is nothing to tell.
+    A row of a table; ``None`` where there is no value.
 
-    :param looks: Requests in an interval.
-    :param slot_seconds: Seconds for which worker slots are occupied in an hour.
-    :param cpu_percent: Share of a core that the triggerer takes.
+    :param polls: Requests per interval.
+    :param slot_seconds: Seconds of occupied worker slots per hour.
+    :param cpu_percent: CPU of the triggerer in percent of a core.
     :param memory_mb: Resident memory of the triggerer.
-    :param first_open: Seconds from the top-up to the first open gate.
-    :param last_open: Seconds from the top-up to the last open gate.
-    :param computed: Which of these were computed rather than measured.
-    :param until_event: Whether gates count as open when their trigger fires.
+    :param first_success: Seconds from the top-up to the success of the first sensor.
+    :param last_success: Seconds from the top-up to the success of the last sensor.
+    :param computed: Fields that were computed, not measured.
+    :param until_event: Whether success means that the trigger fired, not that the task ended.
     """
 
-    looks: float | None = None
+    polls: float | None = None
     slot_seconds: float | None = None
     cpu_percent: float | None = None
     memory_mb: float | None = None
-    first_open: float | None = None
-    last_open: float | None = None
+    first_success: float | None = None
+    last_success: float | None = None
     computed: frozenset[str] = frozenset()
     until_event: bool = False
 
@@ -47,63 +47,63 @@ class Row:
 @dataclass(frozen=True)
 class Results:
     """
-    All that was measured.
+    The results of all measurements.
 
-    :param plan: How much that is.
-    :param machine: What it was measured on, in words.
-    :param imports: By contender, milliseconds and modules of each import of its DAG file.
-    :param alone: By contender, what its single gates did under a real Airflow.
-    :param many: By contender, what its many gates did there.
-    :param triggerers: By kind and number of triggers, what they took.
+    :param plan: How much was measured.
+    :param machine: Versions and hardware, in words.
+    :param imports: By candidate, milliseconds and modules of each import of its DAG file.
+    :param alone: By candidate, results of its single sensors under a real Airflow.
+    :param many: By candidate, result of its many sensors under a real Airflow.
+    :param triggerers: By kind and number of triggers, result of a standalone triggerer.
     """
 
     plan: Plan
     machine: str
     imports: dict[str, list[tuple[float, int]]]
-    alone: dict[str, list[Waited]]
-    many: dict[str, Waited]
-    triggerers: dict[str, dict[str, Triggered]]
+    alone: dict[str, list[WaitResult]]
+    many: dict[str, WaitResult]
+    triggerers: dict[str, dict[str, TriggererResult]]
 
-    def row(self, contender: Contender, gates: int) -> Row:
-        """Tell what is known of some gates of a contender that wait together."""
-        real = [self.many[contender.name]] if gates == self.plan.many and contender.name in self.many else []
-        real = self.alone[contender.name] if gates == 1 else real
-        triggered = self.triggerers.get(contender.name, {}).get(str(gates))
+    def row(self, candidate: Candidate, sensors: int) -> Row:
+        """Return what was measured or computed for a number of sensors of a candidate."""
+        real = [self.many[candidate.name]] if sensors == self.plan.many and candidate.name in self.many else []
+        real = self.alone[candidate.name] if sensors == 1 else real
+        triggerer = self.triggerers.get(candidate.name, {}).get(str(sensors))
         if real:
-            return _measured(real, triggered)
-        return _in_a_triggerer_alone(triggered) if triggered else self._computed(contender, gates)
+            return _measured(real, triggerer)
+        return _standalone_triggerer(triggerer) if triggerer else self._computed(candidate, sensors)
 
-    def sleeping(self, gates: int) -> Row:
-        """Tell what Airflow itself takes for triggers that only sleep."""
-        triggered = self.triggerers[SLEEPING][str(gates)]
-        return Row(cpu_percent=triggered.cpu_percent, memory_mb=triggered.memory_mb)
+    def sleeping(self, sensors: int) -> Row:
+        """Return what Airflow itself takes for triggers that only sleep."""
+        triggerer = self.triggerers[SLEEPING][str(sensors)]
+        return Row(cpu_percent=triggerer.cpu_percent, memory_mb=triggerer.memory_mb)
 
-    def import_cost(self, contender: Contender) -> tuple[float, int]:
-        """Tell the median of the milliseconds, and the modules."""
-        costs = self.imports[contender.name]
+    def import_cost(self, candidate: Candidate) -> tuple[float, int]:
+        """Return the median of the milliseconds, and the number of modules."""
+        costs = self.imports[candidate.name]
         return statistics.median(milliseconds for milliseconds, _ in costs), costs[0][1]
 
-    def _computed(self, contender: Contender, gates: int) -> Row:
-        is_on_worker = contender.waits is Waits.ON_A_WORKER
-        each = SECONDS_OF_AN_HOUR if is_on_worker else self.many[contender.name].slot_seconds / self.plan.many
-        return Row(looks=gates, slot_seconds=gates * each, computed=frozenset({"looks", "slot_seconds"}))
+    def _computed(self, candidate: Candidate, sensors: int) -> Row:
+        is_on_worker = candidate.waits_in is WaitsIn.WORKER_SLOT
+        each = SECONDS_PER_HOUR if is_on_worker else self.many[candidate.name].slot_seconds / self.plan.many
+        return Row(polls=sensors, slot_seconds=sensors * each, computed=frozenset({"polls", "slot_seconds"}))
 
 
-def _measured(real: list[Waited], triggered: Triggered | None) -> Row:
-    medians = {name: _median(real, name) for name in ("looks", "slot_seconds", "first_open", "last_open")}
+def _measured(real: list[WaitResult], triggerer: TriggererResult | None) -> Row:
+    medians = {name: _median(real, name) for name in ("polls", "slot_seconds", "first_success", "last_success")}
     return Row(
         **medians,
-        cpu_percent=triggered.cpu_percent if triggered else None,
-        memory_mb=triggered.memory_mb if triggered else None,
+        cpu_percent=triggerer.cpu_percent if triggerer else None,
+        memory_mb=triggerer.memory_mb if triggerer else None,
     )
 
 
-def _median(real: list[Waited], name: str) -> float:
-    read: Callable[[Waited], float] = lambda waited: getattr(waited, name)  # noqa: E731
+def _median(real: list[WaitResult], name: str) -> float:
+    read: Callable[[WaitResult], float] = lambda result: getattr(result, name)  # noqa: E731
     return statistics.median(map(read, real))
 
 
-def _in_a_triggerer_alone(triggered: Triggered) -> Row:
-    measured = {field.name: getattr(triggered, field.name) for field in fields(triggered)}
-    # A gate that is deferred has left its slot, however many there are.
+def _standalone_triggerer(triggerer: TriggererResult) -> Row:
+    measured = {field.name: getattr(triggerer, field.name) for field in fields(triggerer)}
+    # Deferred sensors occupy no slot, whatever their number.
     return Row(**measured, slot_seconds=0.0, computed=frozenset({"slot_seconds"}), until_event=True)

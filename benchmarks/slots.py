@@ -1,8 +1,8 @@
 """
-Who occupies the worker slots of an Airflow, and for how long.
+Measure which tasks occupy the worker slots of an Airflow, and for how long.
 
-A slot is a process of the LocalExecutor. Its title says what it works at, so that looking at the titles ten times a
-second also sees what no table of Airflow's holds: the starting and the ending of each task.
+A slot is a process of the LocalExecutor, and its title names the task it works on. Sampling the titles ten times a
+second therefore also covers what Airflow's tables do not contain: the start and the shutdown of each task process.
 """
 
 from __future__ import annotations
@@ -22,70 +22,70 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 TITLE, IDLE = "airflow worker -- LocalExecutor: ", "<idle>"
-LOOKED_AT_EVERY = 0.1
+SAMPLE_INTERVAL = 0.1
 
 
 @dataclass(frozen=True)
-class Visit:
+class Occupation:
     """
-    The time from a task's coming to a slot to its leaving it.
+    A period in which a task occupies a slot.
 
-    :param task: Id of the task instance.
-    :param begin: Unix time.
+    :param task: ID of the task instance.
+    :param start: Unix time.
     :param end: Unix time.
     """
 
     task: UUID
-    begin: float
+    start: float
     end: float
 
-    def seconds_within(self, begin: float, end: float) -> float:
-        """Tell how much of it was in a period."""
-        return max(min(self.end, end) - max(self.begin, begin), 0.0)
+    def seconds_within(self, start: float, end: float) -> float:
+        """Return how many seconds of it are within a period."""
+        return max(min(self.end, end) - max(self.start, start), 0.0)
 
 
 class SlotLog:
-    """Who came to which slot and left it, by what the slots' titles said."""
+    """Which task occupied which slot and when, derived from the process titles of the slots."""
 
     def __init__(self) -> None:
-        self._visits: list[Visit] = []
+        self._ended: list[Occupation] = []
         self._occupied: dict[int, tuple[UUID, float]] = {}
 
-    def note(self, slot: int, title: str, now: float) -> None:
-        """Take down what the title of a slot says at a moment."""
+    def record(self, slot: int, title: str, now: float) -> None:
+        """Record the process title of a slot at a point in time."""
         task, before = _task_in(title), self._occupied.get(slot)
         if before and before[0] != task:
-            self._visits.append(Visit(*before, now))
+            self._ended.append(Occupation(*before, now))
             del self._occupied[slot]
         if task and slot not in self._occupied:
             self._occupied[slot] = (task, now)
 
-    def seconds(self, tasks: Iterable[UUID], begin: float, end: float) -> float:
-        """Sum up how long some tasks occupied slots in a period that is over."""
+    def seconds(self, tasks: Iterable[UUID], start: float, end: float) -> float:
+        """Sum the seconds for which some tasks occupied slots in a past period."""
         chosen = set(tasks)
-        unended = [Visit(task, since, end) for task, since in list(self._occupied.values())]
-        return sum(visit.seconds_within(begin, end) for visit in [*self._visits, *unended] if visit.task in chosen)
+        ongoing = [Occupation(task, since, end) for task, since in list(self._occupied.values())]
+        return sum(each.seconds_within(start, end) for each in [*self._ended, *ongoing] if each.task in chosen)
 
     def is_free_of(self, tasks: Iterable[UUID]) -> bool:
-        """Tell whether none of some tasks occupies a slot now."""
+        """Return True if none of the tasks occupies a slot now."""
         return not set(tasks) & {task for task, _ in list(self._occupied.values())}
 
 
 @contextmanager
-def watched_slots(scheduler: int, slots: int) -> Iterator[SlotLog]:
+def watch_slots(scheduler: int, slots: int) -> Iterator[SlotLog]:
     """
-    Watch the slots of an Airflow, in a thread.
+    Watch the slots of an Airflow in a thread.
 
-    :param scheduler: The scheduler's process id.
-    :param slots: How many slots there are.
+    :param scheduler: Process ID of the scheduler.
+    :param slots: Number of slots.
     """
-    log, workers, ended = SlotLog(), _find_workers(scheduler, slots), threading.Event()
-    thread = threading.Thread(target=_watch, args=(log, workers, ended), daemon=True)
+    log, workers, stop = SlotLog(), _find_workers(scheduler, slots), threading.Event()
+    thread = threading.Thread(target=_watch, args=(log, workers, stop), daemon=True)
     thread.start()
     try:
         yield log
     finally:
-        ended.set()
+        stop.set()
         thread.join()
 
 
@@ -93,14 +93,14 @@ def _find_workers(scheduler: int, slots: int) -> list[psutil.Process]:
     def found() -> list[psutil.Process]:
         return [child for child in psutil.Process(scheduler).children() if _title(child).startswith(TITLE)]
 
-    wait_until(lambda: len(found()) == slots, 60, f"{slots} worker slots that show their titles (Linux only)")
+    wait_until(lambda: len(found()) == slots, 60, f"{slots} worker slots with a process title (Linux only)")
     return found()
 
 
-def _watch(log: SlotLog, workers: list[psutil.Process], ended: threading.Event) -> None:
-    while not ended.wait(LOOKED_AT_EVERY):
+def _watch(log: SlotLog, workers: list[psutil.Process], stop: threading.Event) -> None:
+    while not stop.wait(SAMPLE_INTERVAL):
         for worker in workers:
-            log.note(worker.pid, _title(worker), time.time())
+            log.record(worker.pid, _title(worker), time.time())
 
 
 def _task_in(title: str) -> UUID | None:
@@ -111,5 +111,5 @@ def _task_in(title: str) -> UUID | None:
 def _title(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline()).strip()
-    except psutil.Error:  # children come and go, and the watch may outlive the scheduler for a moment
+    except psutil.Error:  # child processes may end at any time, and the thread may briefly outlive the scheduler
         return ""

@@ -1,4 +1,4 @@
-"""Gates that wait in a triggerer of their own: what they take of its CPU and memory, also where there are lots."""
+"""Measure CPU and memory of standalone triggerers, also with more triggers than a real Airflow can run here."""
 
 from __future__ import annotations
 
@@ -9,90 +9,92 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.accounts import BenchmarkAccount
-from benchmarks.contenders import OURS, OWN_TRIGGER
-from benchmarks.plan import NEEDED, Plan
-from benchmarks.triggerer.order import Order
-from benchmarks.triggerer.start import TriggersProcess, started
+from benchmarks.candidates import DEFERRABLE, HANDWRITTEN
+from benchmarks.plan import MINIMUM_CREDITS, Plan
+from benchmarks.triggerer.instructions import Instructions
+from benchmarks.triggerer.start import TriggerProcess, trigger_process
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SLEEPING = "sleeping"
 CLASSPATHS = {
-    OURS.name: OURS.trigger,
-    OWN_TRIGGER.name: OWN_TRIGGER.trigger,
+    DEFERRABLE.name: DEFERRABLE.trigger,
+    HANDWRITTEN.name: HANDWRITTEN.trigger,
     SLEEPING: "benchmarks.triggerer.sleeper.SleepingTrigger",
 }
 CONN_ID = "benchmark"
 
 
 @dataclass(frozen=True)
-class Triggered:
+class TriggererResult:
     """
-    How triggers waited together.
+    Measurements of triggers that wait together in one process.
 
-    :param looks: Requests in an interval.
-    :param cpu_percent: Share of a core that their process took, the median of some windows.
+    :param polls: Requests per interval.
+    :param cpu_percent: CPU of the process in percent of a core, the median of all windows.
     :param memory_mb: Resident memory of the process at the end.
-    :param first_open: Seconds from the top-up to the first event.
-    :param last_open: Seconds from the top-up to the last event.
+    :param first_success: Seconds from the top-up to the first event.
+    :param last_success: Seconds from the top-up to the last event.
     """
 
-    looks: float
+    polls: float
     cpu_percent: float
     memory_mb: float
-    first_open: float | None = None
-    last_open: float | None = None
+    first_success: float | None = None
+    last_success: float | None = None
 
 
-def measure_triggerers(plan: Plan, folder: Path) -> dict[str, dict[str, Triggered]]:
+def measure_triggerers(plan: Plan, folder: Path) -> dict[str, dict[str, TriggererResult]]:
     """
-    Measure all numbers of triggers of all kinds at the same time, each in a process of its own.
+    Measure every kind of trigger in every number, all at the same time, each in its own process.
 
     :param plan: How much is measured.
-    :param folder: Where they may write.
-    :return: By kind and number.
+    :param folder: Folder for the files of the processes.
+    :return: Results by kind and number of triggers.
     """
     cases = [(kind, number) for kind in CLASSPATHS for number in plan.sizes]
     with ThreadPoolExecutor(len(cases)) as pool:
         results = list(pool.map(lambda case: _measure(*case, plan, folder / f"{case[0]}-{case[1]}"), cases))
     return {
-        kind: {str(number): told for (k, number), told in zip(cases, results, strict=True) if k == kind}
+        kind: {str(number): result for (k, number), result in zip(cases, results, strict=True) if k == kind}
         for kind in CLASSPATHS
     }
 
 
-def _measure(kind: str, number: int, plan: Plan, folder: Path) -> Triggered:
+def _measure(kind: str, number: int, plan: Plan, folder: Path) -> TriggererResult:
     folder.mkdir(parents=True)
-    order = _order(kind, number, plan, folder)
+    instructions = _instructions(kind, number, plan, folder)
     with BenchmarkAccount() as account:
         settings = {f"AIRFLOW_CONN_{CONN_ID.upper()}": account.connection_for(kind), "AIRFLOW_HOME": str(folder)}
-        with started(order, folder, settings) as triggers:
-            return _observe(triggers, account, order, plan.interval)
+        with trigger_process(instructions, folder, settings) as triggers:
+            return _observe(triggers, account, instructions, plan.interval)
 
 
-def _observe(triggers: TriggersProcess, account: BenchmarkAccount, order: Order, interval: float) -> Triggered:
-    windows = triggers.hear("windows")
-    taken = {
-        "looks": statistics.median(_looks(window, account, interval) for window in windows),
+def _observe(
+    triggers: TriggerProcess, account: BenchmarkAccount, instructions: Instructions, interval: float
+) -> TriggererResult:
+    windows = triggers.wait_for_report("windows")
+    waiting = {
+        "polls": statistics.median(_polls(window, account, interval) for window in windows),
         "cpu_percent": statistics.median(window["cpu_percent"] for window in windows),
         "memory_mb": windows[-1]["memory_mb"],
     }
-    if not order.events:
-        return Triggered(**taken)
-    look = account.next_look(time.time(), order.patience)
-    topped_up = account.top_up_half_an_interval_after(look, interval)
-    opened = [event["at"] - topped_up for event in triggers.hear("fired")]
-    return Triggered(**taken, first_open=min(opened), last_open=max(opened))
+    if not instructions.events:
+        return TriggererResult(**waiting)
+    poll = account.next_poll(time.time(), instructions.timeout)
+    topped_up = account.top_up_half_an_interval_after(poll, interval)
+    delays = [event["at"] - topped_up for event in triggers.wait_for_report("fired")]
+    return TriggererResult(**waiting, first_success=min(delays), last_success=max(delays))
 
 
-def _looks(window: dict[str, float], account: BenchmarkAccount, interval: float) -> float:
-    begin, end = window["begin"], window["end"]
-    return account.looks_within(begin, end) * interval / (end - begin)
+def _polls(window: dict[str, float], account: BenchmarkAccount, interval: float) -> float:
+    start, end = window["start"], window["end"]
+    return account.polls_within(start, end) * interval / (end - start)
 
 
-def _order(kind: str, number: int, plan: Plan, folder: Path) -> Order:
-    return Order(
+def _instructions(kind: str, number: int, plan: Plan, folder: Path) -> Instructions:
+    return Instructions(
         classpath=str(CLASSPATHS[kind]),
         arguments=[_arguments(kind, plan.interval)] * number,
         report=str(folder / "report"),
@@ -103,7 +105,9 @@ def _order(kind: str, number: int, plan: Plan, folder: Path) -> Order:
 
 
 def _arguments(kind: str, interval: float) -> dict[str, Any]:
-    if kind == OURS.name:
-        known = {"leadmagic_conn_id": CONN_ID, "minimum_credits": str(NEEDED), "poke_interval": interval}
-        return {**known, "waiting_since": time.time()}  # as the sensor has it, which looks before it defers
-    return {"conn_id": CONN_ID, "minimum_credits": NEEDED, "poke_interval": interval} if kind != SLEEPING else {}
+    if kind == SLEEPING:
+        return {}
+    if kind == HANDWRITTEN.name:
+        return {"conn_id": CONN_ID, "minimum_credits": MINIMUM_CREDITS, "poke_interval": interval}
+    known = {"leadmagic_conn_id": CONN_ID, "minimum_credits": str(MINIMUM_CREDITS), "poke_interval": interval}
+    return {**known, "waiting_since": time.time()}  # as the sensor sets it, which polls once before it defers

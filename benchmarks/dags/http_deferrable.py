@@ -1,13 +1,13 @@
-"""The DAG of an ``HttpSensor`` that is told to defer, and to look at the balance."""
+"""``HttpSensor`` with ``deferrable=True`` and a check of the balance."""
 
 from __future__ import annotations
 
 from airflow.providers.http.sensors.http import HttpSensor
 
-from benchmarks.waiting_dags import build_dags
+from benchmarks.sensor_dags import build_dags
 
 
-def gate(task_id: str, conn_id: str, interval: float) -> HttpSensor:
+def build_sensor(task_id: str, conn_id: str, interval: float) -> HttpSensor:
     return HttpSensor(
         task_id=task_id,
         http_conn_id=conn_id,
@@ -18,4 +18,4 @@ def gate(task_id: str, conn_id: str, interval: float) -> HttpSensor:
     )
 
 
-build_dags("http_deferrable", gate)
+build_dags("http_deferrable", build_sensor)

@@ -1,13 +1,13 @@
-"""The DAG of an ``HttpSensor`` that looks at the balance; its connection's extra has the key, as a header."""
+"""``HttpSensor`` in reschedule mode; the extra of its connection holds the API key as a header."""
 
 from __future__ import annotations
 
 from airflow.providers.http.sensors.http import HttpSensor
 
-from benchmarks.waiting_dags import build_dags
+from benchmarks.sensor_dags import build_dags
 
 
-def gate(task_id: str, conn_id: str, interval: float) -> HttpSensor:
+def build_sensor(task_id: str, conn_id: str, interval: float) -> HttpSensor:
     return HttpSensor(
         task_id=task_id,
         http_conn_id=conn_id,
@@ -19,4 +19,4 @@ def gate(task_id: str, conn_id: str, interval: float) -> HttpSensor:
     )
 
 
-build_dags("http_reschedule", gate)
+build_dags("http_reschedule", build_sensor)

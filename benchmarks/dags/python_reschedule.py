@@ -1,4 +1,4 @@
-"""The DAG of a ``PythonSensor`` that asks for the balance with requests."""
+"""``PythonSensor`` that requests the balance with requests."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import requests
 from airflow.providers.standard.sensors.python import PythonSensor
 from airflow.sdk import BaseHook
 
-from benchmarks.waiting_dags import build_dags
+from benchmarks.sensor_dags import build_dags
 
 
-def covers(conn_id: str) -> bool:
+def is_sufficient(conn_id: str) -> bool:
     connection = BaseHook.get_connection(conn_id)
     headers = {"X-API-Key": connection.extra_dejson["X-API-Key"]}
-    answer = requests.get(f"{connection.host}/v1/credits", headers=headers, timeout=30)
-    answer.raise_for_status()
-    return answer.json()["credits"] >= 100
+    response = requests.get(f"{connection.host}/v1/credits", headers=headers, timeout=30)
+    response.raise_for_status()
+    return response.json()["credits"] >= 100
 
 
-def gate(task_id: str, conn_id: str, interval: float) -> PythonSensor:
+def build_sensor(task_id: str, conn_id: str, interval: float) -> PythonSensor:
     return PythonSensor(
-        task_id=task_id, python_callable=covers, op_args=[conn_id], poke_interval=interval, mode="reschedule"
+        task_id=task_id, python_callable=is_sufficient, op_args=[conn_id], poke_interval=interval, mode="reschedule"
     )
 
 
-build_dags("python_reschedule", gate)
+build_dags("python_reschedule", build_sensor)

@@ -1,1 +1,1 @@
-"""Airflow's runner of triggers in a process of its own, measured while a thousand triggers wait in it."""
+"""Run Airflow's ``TriggerRunner`` in a separate process, and measure it while a thousand triggers wait in it."""

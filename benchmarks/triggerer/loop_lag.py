@@ -1,4 +1,4 @@
-"""How late an event loop is: what everybody else in it feels of whoever works too long at a time."""
+"""Measure the lag of an event loop: how long its other tasks are delayed by one that does not yield."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-#: Seconds from one probe to the next: ten probes within the limit of 100 ms.
-PROBED_EVERY = 0.01
+#: Seconds between two probes: ten probes within the limit of 100 ms.
+PROBE_INTERVAL = 0.01
 
 
 @dataclass
 class LoopLag:
     """
-    How many seconds later than asked the probes woke.
+    Delays of the probes.
 
-    :param samples: One number for each probe.
+    :param samples: For each probe, how many seconds it woke up after it was due.
     """
 
     samples: list[float] = field(default_factory=list)
 
     def report(self) -> dict[str, float]:
-        """Sum up in milliseconds; a stall of 150 ms counts for all the probes that should have been made in it."""
-        felt = [late - missed * PROBED_EVERY for late in self.samples for missed in range(1 + int(late / PROBED_EVERY))]
-        return {"p99_ms": statistics.quantiles(felt, n=100)[98] * 1000, "longest_ms": max(felt) * 1000}
+        """Return statistics in milliseconds; a stall of 150 ms counts for every probe that was due during it."""
+        delays = [
+            late - missed * PROBE_INTERVAL for late in self.samples for missed in range(1 + int(late / PROBE_INTERVAL))
+        ]
+        return {"p99_ms": statistics.quantiles(delays, n=100)[98] * 1000, "longest_ms": max(delays) * 1000}
 
 
 @asynccontextmanager
-async def probed_lag() -> AsyncIterator[LoopLag]:
-    """Probe the running loop for as long as this lasts."""
+async def measure_loop_lag() -> AsyncIterator[LoopLag]:
+    """Probe the running loop inside the ``async with`` block."""
     lag = LoopLag()
     probe = asyncio.create_task(_probe(lag))
     try:
@@ -47,6 +49,6 @@ async def probed_lag() -> AsyncIterator[LoopLag]:
 async def _probe(lag: LoopLag) -> None:
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + PROBED_EVERY
-        await asyncio.sleep(PROBED_EVERY)
+        due = loop.time() + PROBE_INTERVAL
+        await asyncio.sleep(PROBE_INTERVAL)
         lag.samples.append(max(loop.time() - due, 0.0))

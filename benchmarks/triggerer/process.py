@@ -1,8 +1,8 @@
 """
-The process in which triggers wait: ``python -m benchmarks.triggerer.process ORDER-FILE``.
+A process that runs triggers: ``python -m benchmarks.triggerer.process INSTRUCTIONS-FILE``.
 
-It creates them, watches itself while they wait, then waits for their events. After each of these it writes a line of
-JSON to the file that the order names; what Airflow logs goes to standard error.
+It creates the triggers, measures itself while they wait, then waits for their events. After each of these phases it
+appends a line of JSON to the report file; Airflow's log goes to standard error.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from benchmarks.triggerer.lone_runner import HAS_SUPERVISOR, LoneRunner
-from benchmarks.triggerer.loop_lag import PROBED_EVERY, LoopLag, probed_lag
-from benchmarks.triggerer.order import Order
+from benchmarks.triggerer.instructions import Instructions
+from benchmarks.triggerer.loop_lag import PROBE_INTERVAL, LoopLag, measure_loop_lag
+from benchmarks.triggerer.standalone_runner import HAS_SUPERVISOR, StandaloneRunner
 from dev.local_airflow import AIRFLOW_SERIES
 
 if TYPE_CHECKING:
@@ -30,63 +30,59 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Do what the order says."""
+    """Follow the instructions in the file that the command line names."""
     if HAS_SUPERVISOR:
         _log_as_to_a_supervisor()
-    asyncio.run(_follow(Order.read(Path(sys.argv[1]))))
+    asyncio.run(_run(Instructions.read(Path(sys.argv[1]))))
 
 
-async def _follow(order: Order) -> None:
-    runner = LoneRunner(order.classpath, order.arguments)
+async def _run(instructions: Instructions) -> None:
+    runner = StandaloneRunner(instructions.classpath, instructions.arguments)
     running = asyncio.create_task(runner.arun())
-    await _create(runner, order)
-    await _wait(order)
-    await _until(lambda: len(runner.fired) >= order.events, order.patience)
-    await asyncio.sleep(order.aftermath)
-    _report(order, fired=[asdict(event) for event in runner.fired])
+    await _create_triggers(runner, instructions)
+    _report(instructions, windows=[await _measure_window(instructions) for _ in range(instructions.windows)])
+    await _until(lambda: len(runner.fired) >= instructions.events, instructions.timeout)
+    await asyncio.sleep(instructions.linger)
+    _report(instructions, fired=[asdict(event) for event in runner.fired])
     running.cancel()
-    os._exit(0)  # the triggers that are left are not worth a goodbye
+    os._exit(0)  # the remaining triggers need no clean shutdown
 
 
-async def _create(runner: LoneRunner, order: Order) -> None:
-    began = time.monotonic()
-    async with probed_lag() as lag:
-        await _until(lambda: not runner.to_create and _is_calm(lag), order.patience)
-    _report(order, created={"seconds": time.monotonic() - began, **lag.report()})
+async def _create_triggers(runner: StandaloneRunner, instructions: Instructions) -> None:
+    started = time.monotonic()
+    async with measure_loop_lag() as lag:
+        await _until(lambda: not runner.to_create and _is_settled(lag), instructions.timeout)
+    _report(instructions, created={"seconds": time.monotonic() - started, **lag.report()})
 
 
-def _is_calm(lag: LoopLag) -> bool:
-    """Tell whether most probes of the last second were on time: triggers go on working after they are created."""
+def _is_settled(lag: LoopLag) -> bool:
+    """Return True if most probes of the last second were on time: triggers keep working after they are created."""
     latest = lag.samples[-100:]
-    return len(latest) == 100 and statistics.median(latest) < PROBED_EVERY
+    return len(latest) == 100 and statistics.median(latest) < PROBE_INTERVAL
 
 
-async def _wait(order: Order) -> None:
-    _report(order, windows=[await _window(order) for _ in range(order.windows)])
-
-
-async def _window(order: Order) -> dict[str, float]:
-    async with probed_lag() if order.probed else nullcontext() as lag:
-        begin, cpu = time.time(), time.process_time()
-        await asyncio.sleep(order.window)
+async def _measure_window(instructions: Instructions) -> dict[str, float]:
+    async with measure_loop_lag() if instructions.measure_lag else nullcontext() as lag:
+        start, cpu = time.time(), time.process_time()
+        await asyncio.sleep(instructions.window)
         end, cpu = time.time(), time.process_time() - cpu
-    used = {"cpu_percent": 100 * cpu / (end - begin), "memory_mb": psutil.Process().memory_info().rss / 1e6}
-    return {"begin": begin, "end": end, **used, **(lag.report() if lag else {})}
+    usage = {"cpu_percent": 100 * cpu / (end - start), "memory_mb": psutil.Process().memory_info().rss / 1e6}
+    return {"start": start, "end": end, **usage, **(lag.report() if lag else {})}
 
 
-async def _until(condition: Callable[[], bool], patience: float) -> None:
-    async with asyncio.timeout(patience):
+async def _until(condition: Callable[[], bool], timeout: float) -> None:
+    async with asyncio.timeout(timeout):
         while not condition():
             await asyncio.sleep(0.1)
 
 
-def _report(order: Order, **phase: Any) -> None:
-    with Path(order.report).open("a") as file:
+def _report(instructions: Instructions, **phase: Any) -> None:
+    with Path(instructions.report).open("a") as file:
         file.write(json.dumps(phase, default=str) + "\n")
 
 
 def _log_as_to_a_supervisor() -> None:
-    """Log as in a triggerer, which costs less than what people read: its supervisor gets JSON."""
+    """Log JSON, as a real triggerer does to its supervisor: it costs less than the human-readable format."""
     from airflow.sdk.log import configure_logging
 
     as_json = {"json_output": True} if AIRFLOW_SERIES >= (3, 1) else {"enable_pretty_log": False}

@@ -1,4 +1,4 @@
-"""A trigger that waits for nothing: what is left of the cost is Airflow's own."""
+"""A trigger that only sleeps, to measure the cost of Airflow itself."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class SleepingTrigger(BaseTrigger):
-    """Sleeps for good."""
+    """Sleeps forever."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Describe the trigger for the database."""
+        """Return the class path and no arguments."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

@@ -1,4 +1,4 @@
-"""Starts a process full of triggers, and hears what it reports."""
+"""Starts a process that runs triggers, and reads its reports."""
 
 from __future__ import annotations
 
@@ -15,54 +15,56 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from benchmarks.triggerer.order import Order
+    from benchmarks.triggerer.instructions import Instructions
 
 
-class TriggersProcess:
+class TriggerProcess:
     """
-    A process that follows an order.
+    A running process that runs triggers.
 
-    :param process: The process.
-    :param order: What it was asked to do.
-    :param folder: Where its reports and its log are.
+    :param process: Handle of the process.
+    :param instructions: Instructions that the process follows.
+    :param folder: Folder with its report file and its log.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], order: Order, folder: Path) -> None:
-        self._process, self._order, self._folder = process, order, folder
+    def __init__(self, process: subprocess.Popen[bytes], instructions: Instructions, folder: Path) -> None:
+        self._process, self._instructions, self._folder = process, instructions, folder
 
-    def hear(self, phase: str) -> Any:
-        """Wait for what it reports of a phase: ``created``, ``windows`` or ``fired``."""
-        patience = self._order.patience + self._order.windows * self._order.window + self._order.aftermath
-        wait_until(lambda: phase in self._reports(), patience, f"the report {phase!r}", self._check)
+    def wait_for_report(self, phase: str) -> Any:
+        """Wait for the report of a phase (``created``, ``windows`` or ``fired``) and return it."""
+        given = self._instructions
+        timeout = given.timeout + given.windows * given.window + given.linger
+        wait_until(lambda: phase in self._reports(), timeout, f"the report {phase!r}", self._check)
         return self._reports()[phase]
 
     def _reports(self) -> dict[str, Any]:
-        path = self._folder / self._order.report
+        path = self._folder / self._instructions.report
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        return {phase: told for line in lines if line.endswith("\n") for phase, told in json.loads(line).items()}
+        return {phase: report for line in lines if line.endswith("\n") for phase, report in json.loads(line).items()}
 
     def _check(self) -> None:
         if self._process.poll():
             log = (self._folder / "log").read_text(errors="replace")[-3000:]
-            raise LocalAirflowError(f"the triggers' process ended with exit code {self._process.returncode}:\n{log}")
+            raise LocalAirflowError(f"the trigger process ended with exit code {self._process.returncode}:\n{log}")
 
 
 @contextmanager
-def started(order: Order, folder: Path, settings: Mapping[str, str]) -> Iterator[TriggersProcess]:
+def trigger_process(instructions: Instructions, folder: Path, settings: Mapping[str, str]) -> Iterator[TriggerProcess]:
     """
-    Start a process that follows an order; at the end it is gone.
+    Start a process that runs triggers, and kill it at the end.
 
-    :param order: What to do.
-    :param folder: An empty folder for its order, its reports and its log.
-    :param settings: More environment variables.
+    :param instructions: Instructions for the process.
+    :param folder: An empty folder for the instructions, the reports and the log.
+    :param settings: Additional environment variables.
     """
-    order.write(folder / "order.json")
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.triggerer.process", str(folder / "order.json")]
+    file = folder / "instructions.json"
+    instructions.write(file)
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.triggerer.process", str(file)]
     with (folder / "log").open("wb") as log:
         environment = {**os.environ, **settings}
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        yield TriggersProcess(process, order, folder)
+        yield TriggerProcess(process, instructions, folder)
     finally:
         process.kill()
         process.wait()

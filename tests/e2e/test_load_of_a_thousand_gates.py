@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
-from benchmarks.triggerer.order import Order
-from benchmarks.triggerer.start import TriggersProcess, started
+from benchmarks.triggerer.instructions import Instructions
+from benchmarks.triggerer.start import TriggerProcess, trigger_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,38 +38,38 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         folder = tmp_path_factory.mktemp("triggerers")
         settings = {"AIRFLOW_CONN_LEADMAGIC_DEFAULT": account.connection_json}
         triggerers = {
-            name: stack.enter_context(started(order_of(name, folder / name), folder / name, settings))
+            name: stack.enter_context(trigger_process(instructions_for(name, folder / name), folder / name, settings))
             for name in ("measured", "probed", "sleeping")
         }
         yield hear_everything(triggerers, account)
 
 
-def order_of(name: str, folder: Path) -> Order:
+def instructions_for(name: str, folder: Path) -> Instructions:
     folder.mkdir()
     report = str(folder / "report")
     if name == "sleeping":
-        return Order(SLEEPER, [{}] * GATES, report, windows=1, window=WINDOW)
+        return Instructions(SLEEPER, [{}] * GATES, report, windows=1, window=WINDOW)
     classpath, _ = SufficientCreditsTrigger("leadmagic_default", "1", INTERVAL).serialize()
     lines = [str(100 + number % 7) for number in range(GATES)]
     arguments = [
         SufficientCreditsTrigger("leadmagic_default", line, INTERVAL, waiting_since=time.time()).serialize()[1]
         for line in lines
     ]
-    return Order(classpath, arguments, report, 1, WINDOW, GATES, aftermath=2.0, probed=name == "probed")
+    return Instructions(classpath, arguments, report, 1, WINDOW, GATES, linger=2.0, measure_lag=name == "probed")
 
 
-def hear_everything(triggerers: dict[str, TriggersProcess], account: Sandbox) -> dict[str, Any]:
-    told: dict[str, Any] = {name: triggerer.hear("windows")[0] for name, triggerer in triggerers.items()}
+def hear_everything(triggerers: dict[str, TriggerProcess], account: Sandbox) -> dict[str, Any]:
+    told: dict[str, Any] = {name: triggerer.wait_for_report("windows")[0] for name, triggerer in triggerers.items()}
     told["requests"] = requests_within(told["measured"], account)
     account.add_credits(1000)
     told["topped_up"] = time.time()
-    told["created"] = triggerers["probed"].hear("created")
-    told["fired"] = triggerers["measured"].hear("fired")
+    told["created"] = triggerers["probed"].wait_for_report("created")
+    told["fired"] = triggerers["measured"].wait_for_report("fired")
     return told
 
 
 def requests_within(window: dict[str, float], account: Sandbox) -> int:
-    return sum(window["begin"] <= request.at < window["end"] for request in account.requests)
+    return sum(window["start"] <= request.at < window["end"] for request in account.requests)
 
 
 def test_they_take_little_of_a_core(told: dict[str, Any]) -> None:

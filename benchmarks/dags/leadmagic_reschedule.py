@@ -1,12 +1,12 @@
-"""The DAG of a gate of this package, where there is no triggerer."""
+"""``SufficientCreditsSensor`` in reschedule mode, for an Airflow without a triggerer."""
 
 from __future__ import annotations
 
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
-from benchmarks.waiting_dags import build_dags
+from benchmarks.sensor_dags import build_dags
 
 
-def gate(task_id: str, conn_id: str, interval: float) -> SufficientCreditsSensor:
+def build_sensor(task_id: str, conn_id: str, interval: float) -> SufficientCreditsSensor:
     return SufficientCreditsSensor(
         task_id=task_id,
         leadmagic_conn_id=conn_id,
@@ -17,4 +17,4 @@ def gate(task_id: str, conn_id: str, interval: float) -> SufficientCreditsSensor
     )
 
 
-build_dags("ours_reschedule", gate)
+build_dags("leadmagic_reschedule", build_sensor)

@@ -1,4 +1,4 @@
-"""Threads that nobody waits for once something has gone wrong: what they measure takes minutes, and is of no use."""
+"""End the benchmark at once when it fails, although its threads are in measurements that take minutes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def impatient_threads(number: int) -> Iterator[ThreadPoolExecutor]:
+def thread_pool(size: int) -> Iterator[ThreadPoolExecutor]:
     """
-    Wait at the end for all that was submitted, but not after an exception.
+    Provide a thread pool that waits for its threads at the end, but not after an exception.
 
-    :param number: How many threads there may be.
+    :param size: Maximum number of threads.
     """
-    pool = ThreadPoolExecutor(number)
+    pool = ThreadPoolExecutor(size)
     try:
         yield pool
     except BaseException:
@@ -30,12 +30,8 @@ def impatient_threads(number: int) -> Iterator[ThreadPoolExecutor]:
     pool.shutdown()
 
 
-def leave(exit_code: int) -> NoReturn:
-    """
-    End this process, whatever its threads are at, and what they have started.
-
-    :param exit_code: The exit code.
-    """
+def exit_now(exit_code: int) -> NoReturn:
+    """Kill all child processes and exit without waiting for threads."""
     for child in psutil.Process().children(recursive=True):
         child.kill()
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A deferrable sensor as people write it: a trigger that polls for itself, with httpx, which Airflow brings along."""
+"""A typical handwritten deferrable sensor: each trigger polls on its own, with httpx, which Airflow depends on."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class BalanceTrigger(BaseTrigger):
-    """Polls until the balance is there."""
+    """Polls until the balance is sufficient."""
 
     def __init__(self, conn_id: str, minimum_credits: float, poke_interval: float) -> None:
         super().__init__()
         self.conn_id, self.minimum_credits, self.poke_interval = conn_id, minimum_credits, poke_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Describe the trigger for the database."""
+        """Return the class path and the arguments."""
         arguments = {name: getattr(self, name) for name in ("conn_id", "minimum_credits", "poke_interval")}
-        return "benchmarks.own_trigger.BalanceTrigger", arguments
+        return "benchmarks.handwritten_sensor.BalanceTrigger", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask, and sleep."""
+        """Poll until the balance is sufficient, then fire."""
         connection = await BaseHook.aget_connection(self.conn_id)
         headers = {"X-API-Key": connection.extra_dejson["X-API-Key"]}
         async with httpx.AsyncClient(base_url=connection.host, headers=headers, timeout=30) as client:
@@ -36,14 +36,14 @@ class BalanceTrigger(BaseTrigger):
 
 
 class BalanceSensor(BaseSensorOperator):
-    """Waits until the balance is there."""
+    """Waits until the balance is sufficient."""
 
     def __init__(self, conn_id: str, minimum_credits: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.conn_id, self.minimum_credits = conn_id, minimum_credits
 
     def execute(self, context: Any) -> None:
-        """Defer at once."""
+        """Defer immediately."""
         trigger = BalanceTrigger(self.conn_id, self.minimum_credits, self.poke_interval)
         self.defer(trigger=trigger, method_name="execute_complete")
 

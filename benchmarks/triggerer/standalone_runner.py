@@ -1,4 +1,4 @@
-"""Airflow's runner of triggers with nobody to report to: it is handed its triggers, and its events are kept."""
+"""Airflow's ``TriggerRunner`` without a supervisor: it receives its triggers directly, and its events are recorded."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HAS_SUPERVISOR = hasattr(TriggerRunner, "init_comms")  # Airflow 3.0+
 
 
 @dataclass(frozen=True)
-class Fired:
+class FiredEvent:
     """
-    An event of a trigger.
+    An event that a trigger fired.
 
-    :param at: Unix time at which the runner had it.
-    :param trigger_id: Whose event it is.
-    :param payload: What it says.
+    :param at: Unix time at which the runner received it.
+    :param trigger_id: ID of the trigger, counted from 1.
+    :param payload: Payload of the ``TriggerEvent``.
     """
 
     at: float
@@ -33,34 +33,34 @@ class Fired:
     payload: Any
 
 
-class LoneRunner(TriggerRunner):
-    """The runner as it is, its loop of once a second included, without the process that talks to the database."""
+class StandaloneRunner(TriggerRunner):
+    """The unchanged runner, including its once-per-second loop, without the supervisor that uses the database."""
 
     def __init__(self, classpath: str, arguments: Iterable[dict[str, Any]]) -> None:
         super().__init__()
-        self.fired: list[Fired] = []
-        self.events = _KeptEvents(self.fired)
+        self.fired: list[FiredEvent] = []
+        self.events = _RecordedEvents(self.fired)
         self.to_create.extend(_workload(number, classpath, kwargs) for number, kwargs in enumerate(arguments, start=1))
 
     async def init_comms(self) -> None:
-        """Talk to nobody."""
-        self.comms_decoder = _SilentSupervisor()
+        """Replace the connection to the supervisor."""
+        self.comms_decoder = _FakeSupervisor()
 
 
-class _KeptEvents(deque):
-    """The runner's queue of events, with a copy that nobody empties."""
+class _RecordedEvents(deque):
+    """The runner's event queue, which also appends each event to a list that the runner does not empty."""
 
-    def __init__(self, kept: list[Fired]) -> None:
+    def __init__(self, recorded: list[FiredEvent]) -> None:
         super().__init__()
-        self._kept = kept
+        self._recorded = recorded
 
     def append(self, entry: tuple[Any, ...]) -> None:
-        self._kept.append(Fired(time.time(), entry[0], entry[1].payload))
+        self._recorded.append(FiredEvent(time.time(), entry[0], entry[1].payload))
         super().append(entry)
 
 
-class _SilentSupervisor:
-    """Answers each report of the runner with: nothing new."""
+class _FakeSupervisor:
+    """Responds to every message of the runner with "no changes"."""
 
     def __init__(self) -> None:
         self._reader_task = asyncio.get_running_loop().create_future()
