@@ -39,8 +39,8 @@ def trigger_error(log: Log, failure: dict[str, Any]) -> LeadMagicError:
     :param log: The task's logger.
     :param failure: ``next_kwargs`` of the task.
     """
-    log.error("The trigger failed:\n%s", "\n".join(failure.get("traceback") or ["no traceback came with it"]))
-    return LeadMagicError(f"The trigger failed ({failure.get('error')}); the log above says how.")
+    log.error("Trigger failed:\n%s", "\n".join(failure.get("traceback") or ["no traceback came with it"]))
+    return LeadMagicError(f"Trigger failed ({failure.get('error')}): see the traceback above in the task log.")
 
 
 def airflow_calls_on_kill() -> bool:

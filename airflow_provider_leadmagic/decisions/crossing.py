@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflow_provider_leadmagic.api.text import describe_value, format_credits, json_number, redact
 from airflow_provider_leadmagic.api.validation import check_choice, parse_credits
+from airflow_provider_leadmagic.decisions.gate import describe_retry
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.models import CreditBalance
@@ -103,50 +104,57 @@ def crossing_event(balance: CreditBalance, crossing: Crossing, conn_id: str) -> 
     }
 
 
-def log_change(log: Log, state: str, balance: CreditBalance, crossing: Crossing, conn_id: str) -> None:
+def log_change(log: Log, verdict: CrossingVerdict, balance: CreditBalance, crossing: Crossing, conn_id: str) -> None:
     """
-    Say in one log line that a watcher has fired, or may fire from now on.
+    Log that a watcher fired, was armed, or starts beyond its threshold.
 
     :param log: Logger of the trigger.
-    :param state: What has become of it.
-    :param balance: What was seen.
-    :param crossing: The line.
+    :param verdict: The result of :meth:`Crossing.judge`.
+    :param balance: The balance that was read.
+    :param crossing: The crossing the watcher waits for.
     :param conn_id: Connection the balance belongs to.
     """
+    rises = crossing.direction == "rises_to"
+    if verdict.crosses:
+        state, relation = "fired", "reached" if rises else "fell below"
+    elif verdict.is_armed:
+        state, relation = "armed", "are below" if rises else "are not below"
+    else:
+        state, relation = "not armed", "already reach" if rises else "are already below"
     log.info(
-        "Watcher of connection %r, %s %s credits: %s. It can spend %s credits.",
-        conn_id,
-        crossing.direction,
-        format_credits(crossing.minimum_credits),
+        "Watcher %s: %s spendable credits %s the threshold of %s (%s) on connection %r.",
         state,
         format_credits(balance.spendable),
+        relation,
+        format_credits(crossing.minimum_credits),
+        crossing.direction,
+        conn_id,
     )
 
 
-def log_failed_poll(log: Log, error: LeadMagicError, failures: int, conn_id: str) -> None:
+def log_failed_poll(log: Log, error: LeadMagicError, failures: int, conn_id: str, next_poll_in: float) -> None:
     """
-    Say that watchers see nothing: loudly, if somebody has to do something about it.
+    Log a failed poll of watchers: as a warning if the error is transient, else as an error.
 
     :param log: Logger of the trigger.
-    :param error: Why there is no balance.
-    :param failures: How many looks have failed in a row, this one included.
-    :param conn_id: Connection the balance belongs to.
+    :param error: The error of the poll.
+    :param failures: Number of consecutive failed polls, including this one.
+    :param conn_id: Connection that was polled.
+    :param next_poll_in: Seconds until the next poll.
     """
-    tell = log.warning if error.transient else log.error
-    advice = "" if error.transient else " Somebody has to mend this; the watchers then go on by themselves."
-    problem = "Watchers of connection %r see no balance, failed look %d in a row. %s.%s"
-    tell(problem, conn_id, failures, str(error).rstrip("."), advice)
+    level = log.warning if error.transient else log.error
+    advice = "resume automatically" if error.transient else "resume automatically once this is fixed"
+    line = "Watcher poll failed (%d in a row)%s: %s. Watchers on connection %r %s."
+    level(line, failures, describe_retry(next_poll_in), str(error).rstrip("."), conn_id, advice)
 
 
 def log_lost_state(log: Log, error: Exception, conn_id: str) -> None:
     """
-    Say that a watcher could not ask Airflow, or tell it, on which side of its line the balance is.
+    Log that a watcher could not read or write its state in Airflow.
 
     :param log: Logger of the trigger.
-    :param error: What Airflow raised.
-    :param conn_id: Connection the balance belongs to.
+    :param error: The exception that Airflow raised.
+    :param conn_id: Connection of the watcher.
     """
-    problem = (
-        "A watcher of connection %r cannot reach the state that Airflow keeps for it; the next look tries again. %s: %s"
-    )
-    log.warning(problem, conn_id, type(error).__name__, redact(str(error)))
+    problem = "Watcher cannot read or write Airflow's asset state store, retrying at the next poll"
+    log.warning("%s: %s: %s (connection %r)", problem, type(error).__name__, redact(str(error)), conn_id)

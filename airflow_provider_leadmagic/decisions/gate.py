@@ -1,7 +1,8 @@
-"""What a gate makes of one look at the balance: the same verdict and the same words in every sensor mode."""
+"""Decide whether a balance is sufficient and whether a failed poll may be tolerated, logged alike in every mode."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.api.text import format_credits
@@ -13,66 +14,94 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.imports import Log
     from airflow_provider_leadmagic.exceptions import LeadMagicError
 
-#: Longest ``Retry-After`` a gate honours, in seconds. LeadMagic has daily limits, so a day makes sense; a year would
-#: be a gate that never opens again.
+#: Longest ``Retry-After`` that is honored, in seconds. LeadMagic has daily limits, so a day is plausible; with a year
+#: the sensor would never poll again.
 MAX_REQUESTED_WAIT = 86_400.0
 
 
-#: Seconds. LeadMagic asks its clients to cache a balance for one to five minutes.
+#: Shortest interval without a warning, in seconds. LeadMagic asks clients to cache a balance for 1 to 5 minutes.
 POLITE_INTERVAL = 10.0
 
 
-def warn_of_short_interval(log: Log, poke_interval: float) -> None:
+def warn_about_short_interval(log: Log, poke_interval: float) -> None:
     """
-    Warn where looks follow each other faster than LeadMagic likes; demos and tests do that.
+    Log a warning if the interval is shorter than LeadMagic asks for, as it is in demos and tests.
 
     :param log: Logger of the sensor or its trigger.
-    :param poke_interval: Seconds from one look to the next.
+    :param poke_interval: Seconds between two polls.
     """
     if poke_interval < POLITE_INTERVAL:
-        log.warning("poke_interval is %g s; LeadMagic asks for one look in one to five minutes.", poke_interval)
+        advice = "LeadMagic asks clients to cache a balance for 1 to 5 minutes"
+        log.warning("poke_interval of %g s is short: %s.", poke_interval, advice)
 
 
-def is_sufficient(log: Log, balance: CreditBalance, minimum_credits: Decimal, conn_id: str) -> bool:
+def is_sufficient(
+    log: Log, balance: CreditBalance, minimum_credits: Decimal, conn_id: str, next_poll_in: float | None
+) -> bool:
     """
-    Judge a balance, and say in one log line what is there and what is missing.
+    Return whether a balance covers the required credits, and log the result.
 
     :param log: Logger of the sensor or its trigger.
-    :param balance: What was seen.
-    :param minimum_credits: The threshold.
+    :param balance: The balance that was read.
+    :param minimum_credits: Credits that must be spendable.
     :param conn_id: Connection the balance belongs to.
+    :param next_poll_in: Seconds until the next poll; ``math.inf`` if the timeout comes first, None if unknown.
     """
-    spendable, minimum = format_credits(balance.spendable), format_credits(minimum_credits)
+    spendable, required = format_credits(balance.spendable), format_credits(minimum_credits)
     if balance.covers(minimum_credits):
-        log.info("Gate open: connection %r can spend %s credits, %s are needed.", conn_id, spendable, minimum)
+        log.info("Credits sufficient: %s spendable, %s required on connection %r.", spendable, required, conn_id)
         return True
-    missing = format_credits(minimum_credits - balance.spendable)
-    frozen = f" The account is frozen: {balance.freeze_message or 'no reason given'}." if balance.is_frozen else ""
-    log.info(
-        "Gate closed: connection %r can spend %s credits, %s are needed, %s are missing.%s",
-        conn_id,
-        spendable,
-        minimum,
-        missing,
-        frozen,
-    )
+    if balance.is_frozen:
+        reason = f' ("{balance.freeze_message}")' if balance.freeze_message else ""
+        cause = f"account frozen by LeadMagic{reason}, {spendable} of {required} required credits spendable"
+    else:
+        short = format_credits(minimum_credits - balance.spendable)
+        cause = f"{short} short ({spendable} spendable, {required} required)"
+    log.info("Waiting for credits: %s on connection %r.%s", cause, conn_id, _next_poll(next_poll_in))
     return False
 
 
-def tolerate_failed_poll(log: Log, error: LeadMagicError, failures: int) -> None:
+def tolerate_failed_poll(log: Log, error: LeadMagicError, failures: int, next_poll_in: float | None) -> None:
     """
-    Take an error for "not yet", with a warning, unless waiting cannot mend it.
+    Log a transient error as a reason to keep waiting; raise any other error.
 
     :param log: Logger of the sensor or its trigger.
-    :param error: Why there is no balance.
-    :param failures: How many looks have failed in a row, this one included.
-    :raises LeadMagicError: The same error, if waiting cannot help.
+    :param error: The error of the poll.
+    :param failures: Number of consecutive failed polls, including this one.
+    :param next_poll_in: Seconds until the next poll; ``math.inf`` if the timeout comes first, None if unknown.
+    :raises LeadMagicError: The same error, if it is not transient.
     """
     if not error.transient:
         raise error
-    log.warning("Gate closed: no balance from LeadMagic, failed look %d in a row. %s", failures, error)
+    log.warning("Waiting for credits: poll failed (%d in a row)%s: %s", failures, describe_retry(next_poll_in), error)
 
 
 def requested_wait(error: LeadMagicError | None) -> float:
-    """Tell how many seconds a gate waits at least before the next look because LeadMagic said so."""
+    """Return the seconds to wait at least before the next poll, as LeadMagic requested by ``Retry-After``."""
     return min((error and error.retry_after) or 0.0, MAX_REQUESTED_WAIT)
+
+
+def format_seconds(seconds: float) -> str:
+    """Format a duration for a log line: in whole seconds, below 10 with one decimal."""
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}".removesuffix(".0")
+
+
+def describe_retry(next_poll_in: float | None) -> str:
+    """
+    Describe when a failed poll is retried, as a part of a sentence that starts with a comma.
+
+    :param next_poll_in: Seconds until the next poll; ``math.inf`` if the timeout comes first, None if unknown.
+    """
+    if next_poll_in is None:
+        return ""
+    if math.isinf(next_poll_in):
+        return ", no further poll before the timeout"
+    return f", retrying in {format_seconds(next_poll_in)} s"
+
+
+def _next_poll(next_poll_in: float | None) -> str:
+    if next_poll_in is None:
+        return ""
+    if math.isinf(next_poll_in):
+        return " No further poll before the timeout."
+    return f" Next poll in {format_seconds(next_poll_in)} s."

@@ -165,7 +165,7 @@ class BulkAttempt:
         rest = record.estimate * max(job.total_rows - job.processed, 0) / max(job.total_rows, 1)
         needed = rest + self._minimum_balance_after()
         balance = self._hook().get_credits()
-        if not is_sufficient(self._log, balance, needed, self._conn_id):
+        if not is_sufficient(self._log, balance, needed, self._conn_id, self._wait.next_poll_in()):
             self._wait.to_resume(needed, record)
         with self._hook().get_conn() as client:
             if client.bulk.get(record.job_id).is_paused:  # or somebody else resumed it meanwhile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
@@ -54,6 +55,9 @@ class Wait(Protocol):
         :raises LeadMagicTimeoutError: If it has not in time.
         """
 
+    def next_poll_in(self) -> float:
+        """Return the seconds until the next poll; ``math.inf`` if the deadline comes first."""
+
 
 class WorkerWait:
     """
@@ -80,11 +84,11 @@ class WorkerWait:
                 balance = self._hook().get_credits()
             except LeadMagicError as error:
                 failures += 1
-                tolerate_failed_poll(self._log, error, failures)
                 wait = requested_wait(error)
+                tolerate_failed_poll(self._log, error, failures, self.next_poll_in(wait))
                 continue
             failures, wait = 0, 0.0
-            if is_sufficient(self._log, balance, minimum_credits, self._conn_id):
+            if is_sufficient(self._log, balance, minimum_credits, self._conn_id, self.next_poll_in()):
                 return
 
     def to_resume(self, minimum_credits: Decimal, record: SubmittedJob) -> None:
@@ -100,6 +104,11 @@ class WorkerWait:
                 event = watch.look(client)
             if event is not None:
                 return job_from(event)
+
+    def next_poll_in(self, requested: float = 0.0) -> float:
+        """Return the seconds until the next poll, the last of which is at the deadline."""
+        left = self._deadline - time.time()
+        return min(max(self._interval, requested), left) if left > 0 else math.inf
 
     def _hook(self) -> LeadMagicHook:
         return LeadMagicHook(self._conn_id, max_attempts=1)  # the next look is the retry
@@ -176,6 +185,10 @@ class TriggererWait:
             not_before=not_before,
         )
         self._defer(trigger, self._methods.for_job, record)
+
+    def next_poll_in(self) -> float:
+        """Return the seconds until the next poll; ``math.inf`` if the deadline comes first."""
+        return self._interval if self._interval < self._deadline - time.time() else math.inf
 
     def _defer(self, trigger: BaseTrigger, method_name: str, record: SubmittedJob | None = None) -> NoReturn:
         left = self._deadline - time.time()

@@ -211,7 +211,7 @@ class BulkEnrichmentOperator(BaseOperator):
     def _log_credits_sufficient(self, event: Any) -> None:
         report = report_from(event)
         conn_id, spendable, needed = self.leadmagic_conn_id, report["spendable"], report["minimum_credits"]
-        self.log.info("Gate open: connection %r can spend %s credits, %s are needed.", conn_id, spendable, needed)
+        self.log.info("Credits sufficient: %s spendable, %s required on connection %r.", spendable, needed, conn_id)
 
 
 def _seconds(length: timedelta | float) -> float:

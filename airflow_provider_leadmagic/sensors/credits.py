@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,10 +21,11 @@ from airflow_provider_leadmagic.compat.imports import (
 from airflow_provider_leadmagic.compat.task_state import first_reschedule
 from airflow_provider_leadmagic.decisions.events import report_from
 from airflow_provider_leadmagic.decisions.gate import (
+    format_seconds,
     is_sufficient,
     requested_wait,
     tolerate_failed_poll,
-    warn_of_short_interval,
+    warn_about_short_interval,
 )
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.links import CREDITS_LINKS
@@ -95,6 +97,10 @@ class SufficientCreditsSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self._failed_polls = 0
         self._requested_wait = 0.0
+        self._started_at: datetime | float | None = None
+        self._poke_count = 0
+        self._next_wait = 0.0
+        self._time_left = 0.0
         self._is_time_up = False
 
     def execute(self, context: Context) -> Any:
@@ -103,26 +109,28 @@ class SufficientCreditsSensor(BaseSensorOperator):
         with self._never_failing():
             if self.deferrable:
                 return self._poke_and_defer(context)
-            if self.reschedule and self._is_past_deadline(context):
-                raise self._timed_out()
+            self._start_clock(context)
             return super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once, unless the time is up."""
+        """Poll once, unless the timeout is reached."""
         if self._is_time_up:
             raise self._timed_out()
         minimum = parse_credits("minimum_credits", self.minimum_credits)
         self._requested_wait = 0.0
+        self._poke_count += 1
         try:
-            balance = self._look()
+            balance = self._read_balance()
         except LeadMagicError as error:
             self._failed_polls += 1
-            tolerate_failed_poll(self.log, error, self._failed_polls)
             self._requested_wait = requested_wait(error)
-            return PokeReturnValue(is_done=False)
+            next_poll_in = self._plan_next_poll() if error.transient else None
+            tolerate_failed_poll(self.log, error, self._failed_polls, next_poll_in)
+            return self._poke_result(is_done=False)
         self._failed_polls = 0
-        is_open = is_sufficient(self.log, balance, minimum, self.leadmagic_conn_id)
-        return PokeReturnValue(is_done=is_open, xcom_value=balance.report(minimum))
+        next_poll_in = None if balance.covers(minimum) else self._plan_next_poll()
+        is_done = is_sufficient(self.log, balance, minimum, self.leadmagic_conn_id, next_poll_in)
+        return self._poke_result(is_done, balance.report(minimum))
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """
@@ -144,19 +152,48 @@ class SufficientCreditsSensor(BaseSensorOperator):
         return self._timed_out() if deferral.is_timeout(failure) else deferral.trigger_error(self.log, failure)
 
     def _timed_out(self) -> Exception:
-        message = f"The gate did not open in time: its timeout is {self.timeout} seconds."
+        required = f"{self.minimum_credits} spendable credits on connection {self.leadmagic_conn_id!r}"
+        message = f"Timed out after {format_seconds(self.timeout)} s: no poll found {required}."
         return AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
 
-    def _is_past_deadline(self, context: Context) -> bool:
-        """Tell whether a rescheduled look comes too late; the base class would look once more and might open."""
+    def _start_clock(self, context: Context) -> None:
+        if not self.reschedule:
+            self._started_at = time.monotonic()
+            return
         first_poke = first_reschedule(context["ti"], self.retries or 0, context)
-        return first_poke is not None and (datetime.now(UTC) - first_poke).total_seconds() >= self.timeout
+        self._started_at = first_poke or datetime.now(UTC)
+        # The base class would poke once more after the deadline, and might succeed.
+        if first_poke is not None and self._elapsed() >= self.timeout:
+            raise self._timed_out()
 
-    def _look(self) -> CreditBalance:
+    def _elapsed(self) -> float:
+        if self._started_at is None:
+            return 0.0
+        if isinstance(self._started_at, datetime):
+            return (datetime.now(UTC) - self._started_at).total_seconds()
+        return time.monotonic() - self._started_at
+
+    def _read_balance(self) -> CreditBalance:
         # Imported here because it brings the HTTP client, which no DAG file needs in order to be parsed.
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         return LeadMagicHook(self.leadmagic_conn_id, max_attempts=1).get_credits(refresh=self.refresh)
+
+    def _plan_next_poll(self) -> float:
+        """Compute and return the seconds until the next poll; ``math.inf`` if the timeout comes first."""
+        wait: float = self.poke_interval
+        if not self.deferrable:  # where the base class applies exponential_backoff and max_wait
+            wait = super()._get_next_poke_interval(self._started_at or 0.0, self._elapsed, self._poke_count)
+        self._next_wait = max(wait, self._requested_wait)
+        self._time_left = max(self.timeout - self._elapsed(), 0.0)
+        is_last = self._next_wait >= self._time_left
+        self._is_time_up = is_last and self._started_at is not None
+        return math.inf if is_last else self._next_wait
+
+    def _poke_result(self, is_done: bool, report: dict[str, Any] | None = None) -> PokeReturnValue:
+        if not is_done and self._is_time_up and not self._time_left:
+            raise self._timed_out()  # as the base class would now do, with a message of its own
+        return PokeReturnValue(is_done=is_done, xcom_value=report)
 
     def _poke_and_defer(self, context: Context) -> Any:
         from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
@@ -177,14 +214,12 @@ class SufficientCreditsSensor(BaseSensorOperator):
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Any, poke_count: int) -> float:
-        """Wait as long as LeadMagic asked for, but not beyond the deadline, after which there is no look."""
-        wait = max(super()._get_next_poke_interval(started_at, run_duration, poke_count), self._requested_wait)
-        left = max(self.timeout - run_duration(), 0.0)
-        self._is_time_up = wait >= left
+        """Return the wait that :meth:`poke` planned, shortened to end at the deadline: there is no poll after it."""
+        left = self._time_left
         if self.reschedule:
             # A scheduler that has not yet seen this process end takes a task that is due again for one that was lost.
             left = max(left, min(self.poke_interval, SHORTEST_RESCHEDULE))
-        return float(min(wait, left))
+        return float(min(self._next_wait, left))
 
     @contextmanager
     def _never_failing(self) -> Iterator[None]:
@@ -196,14 +231,15 @@ class SufficientCreditsSensor(BaseSensorOperator):
         except Exception as error:
             if not self.never_fail:
                 raise
-            raise AirflowSkipException(f"Skipping because never_fail is set. {error}") from error
+            raise AirflowSkipException(f"Skipped because never_fail is set: {error}") from error
 
     def _warn_about_ignored_settings(self) -> None:
-        warn_of_short_interval(self.log, self.poke_interval)
+        warn_about_short_interval(self.log, self.poke_interval)
         if self.silent_fail:
-            # It would have a wrong key waited out in two of the three modes; what may pass is tolerated anyway.
+            # It would make two of the three modes keep polling with an invalid key.
             self.silent_fail = False
-            self.log.warning("silent_fail has no effect: what may pass is waited out, and anything else ends the gate.")
-        without_effect = [name for name in ("exponential_backoff", "max_wait") if getattr(self, name)]
-        if self.deferrable and without_effect:
-            self.log.warning("Without effect when deferrable: %s.", ", ".join(without_effect))
+            advice = "transient errors are retried anyway, and permanent errors fail the task"
+            self.log.warning("silent_fail is ignored: %s.", advice)
+        ignored = [name for name in ("exponential_backoff", "max_wait") if getattr(self, name)]
+        if self.deferrable and ignored:
+            self.log.warning("Ignored in deferrable mode, which polls at a fixed interval: %s.", ", ".join(ignored))

@@ -15,6 +15,7 @@ from airflow_provider_leadmagic.compat.imports import BaseEventTrigger
 from airflow_provider_leadmagic.compat.task_state import asset_state_store
 from airflow_provider_leadmagic.decisions.crossing import (
     Crossing,
+    CrossingVerdict,
     Direction,
     crossing_event,
     log_change,
@@ -22,7 +23,7 @@ from airflow_provider_leadmagic.decisions.crossing import (
     log_lost_state,
 )
 from airflow_provider_leadmagic.decisions.events import error_event, open_event
-from airflow_provider_leadmagic.decisions.gate import is_sufficient, tolerate_failed_poll, warn_of_short_interval
+from airflow_provider_leadmagic.decisions.gate import is_sufficient, tolerate_failed_poll, warn_about_short_interval
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Hashable
@@ -68,11 +69,11 @@ class BalanceTrigger(BaseEventTrigger):
         :param kwargs: Arguments of one of the triggers that share the poll, of whichever class.
         """
         # Imported here because it brings the HTTP client, which a DAG file that names this trigger has no use for.
-        from airflow_provider_leadmagic.triggers.shared_poll import watch_balance
+        from airflow_provider_leadmagic.triggers.shared_poll import poll_balance
 
         conn_id, interval = kwargs["leadmagic_conn_id"], kwargs["poke_interval"]
         times = {name: kwargs.get(name, 0.0) for name in ("not_before", "waiting_since")}
-        looks = watch_balance(conn_id, interval, refresh=kwargs["refresh"], **times)
+        looks = poll_balance(conn_id, interval, refresh=kwargs["refresh"], **times)
         async with aclosing(looks):
             async for look in looks:
                 yield look
@@ -142,30 +143,31 @@ class SufficientCreditsTrigger(BalanceTrigger):
         """
         from airflow_provider_leadmagic.triggers.shared_poll import one_at_a_time
 
-        async for look in shared_stream:
-            fresh = await self._fresh_enough(look)
+        async for shared in shared_stream:
+            reading = await self._fresh_enough(shared)
             async with one_at_a_time():
-                event = self._judge(fresh)
+                event = self._judge(reading)
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
                 return
 
-    async def _fresh_enough(self, look: Reading) -> Reading:
-        """Poll again before a gate opens by an old look."""
+    async def _fresh_enough(self, reading: Reading) -> Reading:
+        """Poll again if the sensor would succeed because of an old reading."""
         from airflow_provider_leadmagic.triggers.shared_poll import MAX_AGE_TO_SUCCEED, latest_reading
 
-        if look.balance and look.balance.covers(self._minimum) and look.age > MAX_AGE_TO_SUCCEED:
+        if reading.balance and reading.balance.covers(self._minimum) and reading.age > MAX_AGE_TO_SUCCEED:
             return await latest_reading(self.leadmagic_conn_id, MAX_AGE_TO_SUCCEED, refresh=self.refresh)
-        return look
+        return reading
 
-    def _judge(self, look: Reading) -> dict[str, Any] | None:
-        if look.balance:
-            is_open = is_sufficient(self.log, look.balance, self._minimum, self.leadmagic_conn_id)
-            return open_event(look.balance, self._minimum) if is_open else None
-        if look.error and not look.error.transient:
-            return error_event(look.error)
-        if look.error:
-            tolerate_failed_poll(self.log, look.error, look.failures)
+    def _judge(self, reading: Reading) -> dict[str, Any] | None:
+        next_poll_in = max(reading.due_in(self.poke_interval), 0.0)
+        if reading.balance:
+            is_done = is_sufficient(self.log, reading.balance, self._minimum, self.leadmagic_conn_id, next_poll_in)
+            return open_event(reading.balance, self._minimum) if is_done else None
+        if reading.error and not reading.error.transient:
+            return error_event(reading.error)
+        if reading.error:
+            tolerate_failed_poll(self.log, reading.error, reading.failures, next_poll_in)
         return None
 
     @property
@@ -233,44 +235,43 @@ class CreditsCrossingTrigger(BalanceTrigger):
         """
         from airflow_provider_leadmagic.triggers.shared_poll import is_first_report
 
-        warn_of_short_interval(self.log, self.poke_interval)
-        flag = self._armed_flag()
-        async for look in self._looks(shared_stream):
-            if look.balance and await self._crosses(flag, look.balance):
-                event = crossing_event(look.balance, self.crossing, self.leadmagic_conn_id)
+        warn_about_short_interval(self.log, self.poke_interval)
+        state = self._crossing_state()
+        async for reading in self._readings(shared_stream):
+            if reading.balance and await self._crosses(state, reading.balance):
+                event = crossing_event(reading.balance, self.crossing, self.leadmagic_conn_id)
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
-            elif look.error and is_first_report(look):
-                log_failed_poll(self.log, look.error, look.failures, self.leadmagic_conn_id)
+            elif reading.error and is_first_report(reading):
+                next_poll_in = max(reading.due_in(self.poke_interval), 0.0)
+                log_failed_poll(self.log, reading.error, reading.failures, self.leadmagic_conn_id, next_poll_in)
 
-    async def _looks(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[Reading, None]:
+    async def _readings(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[Reading, None]:
         from airflow_provider_leadmagic.triggers.shared_poll import MAX_AGE_TO_SUCCEED, latest_reading
 
-        # A gate has looked before it defers. A watcher has not, and would take a top-up within its first interval
-        # for the level it starts from.
+        # A sensor polls before it defers. A watcher has not polled yet, and would take a top-up within its first
+        # interval for the level it starts from.
         max_age = min(self.poke_interval, MAX_AGE_TO_SUCCEED)
         yield await latest_reading(self.leadmagic_conn_id, max_age, refresh=self.refresh)
-        async for look in shared_stream:
-            yield look
+        async for reading in shared_stream:
+            yield reading
 
-    def _armed_flag(self) -> CrossingState:
-
-        line = self.crossing
-        numbers = f"{float(line.minimum_credits)} {float(line.hysteresis)}"
-        key = f"leadmagic {self.leadmagic_conn_id} {line.direction} {numbers}"
+    def _crossing_state(self) -> CrossingState:
+        crossing = self.crossing
+        numbers = f"{float(crossing.minimum_credits)} {float(crossing.hysteresis)}"
+        key = f"leadmagic {self.leadmagic_conn_id} {crossing.direction} {numbers}"
         return CrossingState(asset_state_store(self), key)
 
-    async def _crosses(self, flag: CrossingState, balance: CreditBalance) -> bool:
+    async def _crosses(self, state: CrossingState, balance: CreditBalance) -> bool:
         try:
-            was_armed = await flag.read()
+            was_armed = await state.read()
             is_armed, crosses = self.crossing.judge(was_armed, balance)
-            # Before the event: should the triggerer die in between, a start is missed rather than paid for twice.
-            await flag.write(is_armed)
+            # Before the event: if the triggerer dies in between, a DAG run is missed, rather than paid for twice.
+            await state.write(is_armed)
         except Exception as error:
             log_lost_state(self.log, error, self.leadmagic_conn_id)
             return False
         if crosses or is_armed != was_armed:
-            state = "fires" if crosses else "armed" if is_armed else "not armed, as the balance is there already"
-            log_change(self.log, state, balance, self.crossing, self.leadmagic_conn_id)
+            log_change(self.log, CrossingVerdict(is_armed, crosses), balance, self.crossing, self.leadmagic_conn_id)
         return crosses
 
 

@@ -62,7 +62,7 @@ class Reading:
         return max(interval, requested_wait(self.error)) - self.age
 
 
-async def watch_balance(
+async def poll_balance(
     conn_id: str, interval: float, *, refresh: bool = False, not_before: float = 0.0, waiting_since: float = 0.0
 ) -> AsyncGenerator[Reading, None]:
     """
@@ -150,9 +150,9 @@ class SharedReadings:
             return Reading(time.monotonic(), error=error, failures=failures + 1, refreshed=refresh)
         except Exception as error:
             # Raised, it would end the poll of every gate, and Airflow would skip those with soft_fail.
-            log.exception("Looking at the balance of connection %r failed.", self._conn_id)
+            log.exception("Balance poll on connection %r failed unexpectedly.", self._conn_id)
             problem = LeadMagicError(
-                f"Looking at the balance failed with {type(error).__name__}, see the triggerer's log."
+                f"Balance poll failed unexpectedly ({type(error).__name__}): see the traceback in the triggerer log."
             )
             return Reading(time.monotonic(), error=problem, failures=failures + 1, refreshed=refresh)
         return Reading(time.monotonic(), balance=balance, refreshed=refresh)
@@ -186,7 +186,7 @@ async def client_for_one_poll(conn_id: str) -> LeadMagicClient:
         # The connection was good when the task began to wait. Airflow reports an outage of its secrets backend or
         # database as a connection that does not exist: a reason to wait, not to fail everybody's task.
         reason = str(error) if isinstance(error, LeadMagicError) else type(error).__name__
-        problem = f"Connection {conn_id!r} could not be used just now: {reason}"
+        problem = f"Connection {conn_id!r} is unavailable: {reason}"
         raise LeadMagicConnectionError(problem, request_sent=False) from error
 
 

@@ -150,8 +150,8 @@ def test_a_job_whose_credits_run_out_half_way_waits_for_more_and_goes_on(
     told = log_of(airflow, story)
     for sentence in (
         "is paused: 8 / 20 rows (40%), 8 credits used",
-        "Gate closed: connection 'bulk_runs_dry' can spend 0 credits, 12 are needed, 12 are missing",
-        "Gate open: connection 'bulk_runs_dry' can spend 100 credits, 12 are needed",
+        "Waiting for credits: 12 short (0 spendable, 12 required) on connection 'bulk_runs_dry'. Next poll in ",
+        "Credits sufficient: 100 spendable, 12 required on connection 'bulk_runs_dry'.",
         "goes on",
         "is completed: 20 / 20 rows (100%), 20 credits used",
     ):

@@ -142,4 +142,4 @@ def xcom(airflow: LocalAirflow, run_id: str, task_id: str) -> object:
 
 def complaints(airflow: LocalAirflow) -> list[str]:
     text = (airflow.home / "triggerer.log").read_text(errors="replace")
-    return [line for line in text.splitlines() if "see no balance" in line]
+    return [line for line in text.splitlines() if "Watcher poll failed" in line]

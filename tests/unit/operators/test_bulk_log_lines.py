@@ -75,7 +75,7 @@ def test_a_deferred_task_says_that_it_has_the_credits_to_order(
 
     task(deferrable=True).run()
 
-    line = "Gate open: connection 'leadmagic_default' can spend 5 credits, 5 are needed."
+    line = "Credits sufficient: 5 spendable, 5 required on connection 'leadmagic_default'."
     assert said().count(line) == 2  # the trigger's, and the task's
 
 

@@ -70,8 +70,11 @@ def test_it_waits_for_what_the_rest_can_cost_and_goes_on(
     assert leadmagic_sandbox.charges_per_row(xcom["job_id"]) == Counter(range(5))
     told = said()
     assert "is paused: 2 / 5 rows (40%), 2 credits used." in told
-    assert "Gate closed: connection 'leadmagic_default' can spend 0 credits, 13 are needed, 13 are missing." in told
-    assert "Gate open: connection 'leadmagic_default' can spend 13 credits, 13 are needed." in told
+    assert (
+        "Waiting for credits: 13 short (0 spendable, 13 required) on connection 'leadmagic_default'. Next poll in "
+        in told
+    )
+    assert "Credits sufficient: 13 spendable, 13 required on connection 'leadmagic_default'." in told
     assert "goes on." in told
 
 

@@ -106,9 +106,7 @@ def test_it_waits_for_credits_that_cover_every_row_and_what_has_to_be_left(
         "Nothing is ordered yet. Connection 'leadmagic_default' can spend 14.75 credits, 15 are needed: "
         "up to 5 for the job, and 10 to be left after it."
     ) in told
-    assert (
-        "Gate closed: connection 'leadmagic_default' can spend 14.75 credits, 15 are needed, 0.25 are missing" in told
-    )
+    assert "Waiting for credits: 0.25 short (14.75 spendable, 15 required) on connection 'leadmagic_default'." in told
 
 
 def test_waiting_for_credits_is_the_business_of_the_gates_own_trigger(
@@ -146,7 +144,7 @@ def test_it_waits_for_the_more_of_what_it_counted_and_what_leadmagic_asks_for(
 
     task(deferrable=False).run()
 
-    assert f"can spend 20 credits, {needed} are needed." in said()
+    assert f"Credits sufficient: 20 spendable, {needed} required on connection" in said()
 
 
 def test_after_waiting_price_and_balance_are_asked_again(
@@ -220,7 +218,7 @@ def test_what_does_not_answer_while_it_waits_is_waited_out(
     assert task(deferrable=deferrable).run()["succeeded"] == 5
 
     told = said()
-    assert "no balance from LeadMagic, failed look 2 in a row" in told
+    assert "Waiting for credits: poll failed (2 in a row), retrying in " in told
     assert "could not be looked at, failed look 2 in a row" in told
 
 

@@ -172,7 +172,7 @@ def test_a_key_that_was_corrected_is_used_by_the_next_look(
     leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run() -> list[str]:
-        looks = balance_poll.watch_balance("leadmagic_default", 0.05)
+        looks = balance_poll.poll_balance("leadmagic_default", 0.05)
         async with aclosing(looks):
             first = await anext(looks)
             monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", right)
@@ -220,7 +220,7 @@ def test_a_look_that_crashes_fails_the_gate_and_not_the_poll(leadmagic_sandbox: 
 
     assert (event["error"], event["message"]) == (
         "LeadMagicError",
-        "Looking at the balance failed with RuntimeError, see the triggerer's log.",
+        "Balance poll failed unexpectedly (RuntimeError): see the traceback in the triggerer log.",
     )
 
 

@@ -220,8 +220,8 @@ def test_a_crossing_that_airflow_could_not_be_told_of_waits_for_the_next_look(
         return [while_away, len(watch.events)]
 
     assert asyncio.run(run()) == [0, 1]
-    complaint = "A watcher of connection 'leadmagic_default' cannot reach the state that Airflow keeps for it; "
-    assert f"{complaint}the next look tries again. RuntimeError: the API server is away" in logged("WARNING")
+    complaint = "Watcher cannot read or write Airflow's asset state store, retrying at the next poll: RuntimeError: "
+    assert f"{complaint}the API server is away (connection 'leadmagic_default')" in logged("WARNING")
 
 
 def test_an_absurd_balance_still_makes_an_event_that_airflow_can_send(leadmagic_sandbox: Sandbox) -> None:
@@ -241,8 +241,8 @@ def test_an_absurd_balance_still_makes_an_event_that_airflow_can_send(leadmagic_
 @pytest.mark.parametrize(
     ("fault", "level", "told"),
     [
-        ({"status": 401}, "ERROR", "Somebody has to mend this; the watchers then go on by themselves."),
-        ({"body": '{"credits": "many"}'}, "ERROR", "`credits` is not a finite number. Somebody"),
+        ({"status": 401}, "ERROR", "resume automatically once this is fixed."),
+        ({"body": '{"credits": "many"}'}, "ERROR", "`credits` is not a finite number. Watchers on connection"),
         ({"status": 503}, "WARNING", "was answered 503"),
         ({"drop": True}, "WARNING", "got no response"),
     ],
@@ -265,12 +265,12 @@ def test_a_failed_look_is_told_once_however_many_watch_and_they_recover(
         return failed, [len(watch.events) for watch in watches]
 
     _, events = asyncio.run(run())
-    complaints = [line for line in logged(level) if "see no balance" in line]
+    complaints = [line for line in logged(level) if "Watcher poll failed" in line]
 
     assert events == [1] * 10
     assert 1 <= len(complaints) <= 3
     assert all(told in line and "'leadmagic_default'" in line for line in complaints)
-    assert [f"failed look {number} in a row" in line for number, line in enumerate(complaints, 1)] == [True] * len(
+    assert [f"({number} in a row), retrying in " in line for number, line in enumerate(complaints, 1)] == [True] * len(
         complaints
     )
 
@@ -298,9 +298,10 @@ def test_what_changes_is_told_and_quiet_looks_are_not(
 
     asyncio.run(run())
 
+    threshold = "the threshold of 500 (rises_to) on connection 'leadmagic_default'"
     assert [line for line in logged("INFO") if "Watcher" in line] == [
-        "Watcher of connection 'leadmagic_default', rises_to 500 credits: armed. It can spend 1 credits.",
-        "Watcher of connection 'leadmagic_default', rises_to 500 credits: fires. It can spend 600 credits.",
+        f"Watcher armed: 1 spendable credits are below {threshold}.",
+        f"Watcher fired: 600 spendable credits reached {threshold}.",
     ]
 
 
@@ -311,7 +312,8 @@ def test_a_hasty_interval_is_warned_about(leadmagic_sandbox: Sandbox, logged: Ca
 
     asyncio.run(run())
 
-    assert "poke_interval is 0.05 s; LeadMagic asks for one look in one to five minutes." in logged("WARNING")
+    advice = "LeadMagic asks clients to cache a balance for 1 to 5 minutes"
+    assert f"poke_interval of 0.05 s is short: {advice}." in logged("WARNING")
 
 
 def test_cancelling_it_leaves_no_look_under_way(leadmagic_sandbox: Sandbox) -> None:
