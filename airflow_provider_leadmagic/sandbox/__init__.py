@@ -1,8 +1,8 @@
 """
-A LeadMagic API on this machine, for demos, tests, and users' own DAG tests. It spends no real credits.
+A local stand-in for LeadMagic's API, for demos, tests, and users' own DAG tests. It spends no real credits.
 
-Importing this package is cheap and needs no extra: the command line and the pytest plugin do so wherever the provider
-is installed. What serves the API is imported by :func:`load_sandbox`.
+Importing this package is cheap and does not need the ``[sandbox]`` extra, because the command line and the pytest
+plugin import it wherever the provider is installed. :func:`load_sandbox` imports the server, which needs the extra.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def load_sandbox() -> type[Sandbox]:
     """
-    Import the class that serves the API.
+    Import and return the :class:`~airflow_provider_leadmagic.sandbox.sandbox.Sandbox` class.
 
-    :raises ImportError: if FastAPI or uvicorn is missing; the message says what to install.
+    :raises ImportError: if FastAPI or uvicorn is not installed; the message names the extra to install.
     """
     try:
         from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
     except ImportError as error:
-        message = f"the LeadMagic sandbox needs more: install airflow-provider-leadmagic[sandbox] ({error})"
+        message = f"Sandbox dependencies are missing: pip install 'airflow-provider-leadmagic[sandbox]' ({error})"
         raise ImportError(message) from error
     return Sandbox

@@ -1,4 +1,4 @@
-"""The account behind the API: its balance, its key, and the ledger of what it spent."""
+"""The account that the API serves: its balance, its API key, and the ledger of its lookups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Amount = Decimal | int | float | str
 
 
 class InsufficientCreditsError(Exception):
-    """The spendable part of the balance does not cover a price."""
+    """The spendable credits do not cover a price."""
 
     def __init__(self, required: Decimal, available: Decimal) -> None:
         super().__init__(f"need {required}, have {available}")
@@ -26,7 +26,13 @@ class InsufficientCreditsError(Exception):
 
 @dataclass(frozen=True)
 class Charge:
-    """One line of the ledger: a lookup, when it was, and what was charged for it; 0 for a miss."""
+    """
+    One entry of the ledger: a lookup and its cost.
+
+    :param at: when it was made, in seconds since the Unix epoch.
+    :param product: the product's name, for example ``email_finder``.
+    :param credits: the credits charged; 0 for a miss.
+    """
 
     at: float
     product: str
@@ -35,7 +41,13 @@ class Charge:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one lookup cost: its price, the part of it that was charged, and the balance before."""
+    """
+    The cost of one lookup.
+
+    :param price: credits per hit.
+    :param consumed: credits charged: the price for a hit, 0 for a miss.
+    :param before: the balance before the charge.
+    """
 
     price: Decimal
     consumed: Decimal
@@ -44,27 +56,28 @@ class Receipt:
 
 def to_credits(value: Amount) -> Decimal:
     """
-    Convert a value to an amount of credits.
+    Convert a value to credits.
 
-    :param value: a finite number of 0 or more, or its text.
-    :raises ValueError: if it is anything else.
+    :param value: a finite number, 0 or more, or its text.
+    :raises ValueError: if the value is not such a number.
     """
     try:
-        # Through text, so that the float 0.1 means 0.1. A bool becomes "True", which is not a number.
+        # str() first: Decimal(0.1) would not be exactly 0.1. A bool becomes "True", which Decimal rejects.
         amount = Decimal(str(value))
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount < 0:
-        raise ValueError(f"credits must be a finite number of 0 or more, not {value!r}")
+        raise ValueError(f"credits must be a finite number, 0 or more; got {value!r}")
     return amount
 
 
 class Account:
     """
-    A balance and its ledger. Safe to use from several threads.
+    A balance and its ledger. Thread-safe.
 
-    :param balance: the initial credits, to which :meth:`reset` returns.
-    :param api_key: the one key that the API accepts.
+    :param balance: the initial balance in credits; :meth:`reset` restores it.
+    :param api_key: the only key that the API accepts.
+    :raises ValueError: if the balance is not a finite number, 0 or more.
     """
 
     def __init__(self, balance: Amount = DEFAULT_CREDITS, api_key: str = DEFAULT_API_KEY) -> None:
@@ -74,7 +87,7 @@ class Account:
         self.reset()
 
     def reset(self) -> None:
-        """Return to the state after construction."""
+        """Restore the initial balance, unfreeze the account, clear the ledger and set ``bare_body`` to ``False``."""
         with self._lock:
             self._credits = self._initial
             self._liquid: Decimal | None = None
@@ -83,42 +96,51 @@ class Account:
             self.bare_body = False
 
     def accepts(self, api_key: str) -> bool:
-        """Return whether a key is the key of this account."""
+        """Return whether a key is the key of this account, compared in constant time."""
         return secrets.compare_digest(api_key.encode(), self.api_key.encode())
 
     @property
     def credits(self) -> Decimal:
-        """The whole balance, frozen part included."""
+        """The total balance, including frozen credits."""
         return self._credits
 
     @property
     def spendable(self) -> Decimal:
-        """The part of the balance that can be spent now."""
+        """The part of the balance that is not frozen."""
         with self._lock:
             return self._credits if self._liquid is None else min(self._liquid, self._credits)
 
     @property
     def charges(self) -> list[Charge]:
-        """A copy of the ledger, oldest line first."""
+        """A copy of the ledger, oldest entry first."""
         with self._lock:
             return list(self._charges)
 
     def set_credits(self, amount: Amount) -> None:
-        """Replace the balance."""
+        """
+        Replace the balance.
+
+        :raises ValueError: if the amount is not a finite number, 0 or more.
+        """
         with self._lock:
             self._credits = to_credits(amount)
 
     def add_credits(self, amount: Amount) -> None:
-        """Add to the balance."""
+        """
+        Add to the balance.
+
+        :raises ValueError: if the amount is not a finite number, 0 or more.
+        """
         with self._lock:
             self._credits += to_credits(amount)
 
     def freeze(self, message: str | None = DEFAULT_FREEZE_MESSAGE, liquid: Amount = 0) -> None:
         """
-        Freeze the balance, or a part of it. Credits that are added later are frozen as well.
+        Freeze the balance or a part of it. Credits added later are frozen too.
 
-        :param message: the reason that the API gives.
-        :param liquid: how many credits stay spendable.
+        :param message: the reason, returned by the API as ``credit_freeze_message``.
+        :param liquid: credits that stay spendable.
+        :raises ValueError: if ``liquid`` is not a finite number, 0 or more.
         """
         with self._lock:
             self._liquid = to_credits(liquid)
@@ -145,12 +167,12 @@ class Account:
 
     def pay(self, product: str, price: Decimal, *, found: bool, at: float | None = None) -> Receipt:
         """
-        Pay for one lookup. The balance must cover its price in any case; it is charged only for a hit.
+        Charge one lookup and add it to the ledger. A miss is free, but the spendable credits must cover its price too.
 
-        :param product: the name of the product in the ledger.
+        :param product: the product's name in the ledger.
         :param price: credits per hit.
         :param found: whether the lookup is a hit.
-        :param at: when it was, in seconds since 1970; now by default.
+        :param at: when it was made, in seconds since the Unix epoch; now by default.
         :raises InsufficientCreditsError: if the spendable credits do not cover the price.
         """
         with self._lock:
@@ -164,7 +186,7 @@ class Account:
             return receipt
 
     def record(self, charge: Charge) -> None:
-        """Add a line to the ledger. The balance does not change."""
+        """Add an entry to the ledger without changing the balance."""
         with self._lock:
             self._charges.append(charge)
 

@@ -1,8 +1,8 @@
 """
-The application: all routes, and what happens to each request around them.
+The FastAPI application: all routes, and the middleware that logs, breaks and authenticates requests to the API.
 
-Around the routes of the API, in this order: the request is logged, a fault may replace or break the response, the key
-or a job's token is checked, and headers are added to the response. The controls are not subject to any of this.
+For each request the middleware adds an entry to the request log, applies a queued fault if one matches, checks the API
+key or the job's token, and adds headers to the response. Requests to the controls bypass the middleware.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def create_app(state: SandboxState) -> FastAPI:
     """
     Build the application that serves one sandbox.
 
-    :param state: what it reads and changes.
+    :param state: the state that its routes read and change.
     """
-    # No schema and no redirects for a trailing slash: the API has neither.
+    # The API has no schema endpoint and does not redirect a trailing slash.
     app = FastAPI(title="LeadMagic sandbox", version=__version__, openapi_url=None, redirect_slashes=False)
     for build_router in ROUTERS:
         app.include_router(build_router(state))
@@ -79,27 +79,27 @@ async def _respond_to_http_error(request: Request, error: HTTPException) -> Resp
 
 
 async def _respond_to_invalid_control(request: Request, error: RequestValidationError) -> Response:
-    # Only the controls declare their bodies to FastAPI.
+    # Raised for controls only: the routes of the API parse their bodies themselves.
     problem = validation_error(summarize_errors(error.errors()), status=422)
     return ProblemResponse(problem, request.state.request_id)
 
 
 class ApiMiddleware:
-    """ASGI middleware around the routes of the API. Controls bypass it."""
+    """Log, break and authenticate the requests to the API. The controls bypass it."""
 
     def __init__(self, app: ASGIApp, state: SandboxState) -> None:
         self._app = app
         self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to its route, or respond instead."""
+        """Pass a request to its route, or respond in place of the route."""
         scope.setdefault("state", {})["request_id"] = str(uuid4())
         if scope["path"].startswith(f"{CONTROL_PREFIX}/"):
             await self._app(scope, receive, send)
             return
         entry = self._log(scope)
         fault = self._state.faults.take(scope["path"])
-        if fault and await self._breaks_off(fault):
+        if fault and await self._must_drop(fault):
             await drop_connection(scope, receive)
             return
         app = self._choose_app(scope, fault)
@@ -108,12 +108,12 @@ class ApiMiddleware:
             return
         if fault and fault.truncate:
             send = truncating(send, scope, receive)
-        await app(scope, receive, self._completing(send, scope, entry, fault))
+        await app(scope, receive, self._adding_headers(send, scope, entry, fault))
 
-    async def _breaks_off(self, fault: Fault) -> bool:
+    async def _must_drop(self, fault: Fault) -> bool:
         generation = self._state.generation
         await asyncio.sleep(fault.delay)
-        # A request that one test left waiting must not spend the credits of the next test.
+        # After a reset, drop the requests of the previous test, so that they do not spend the credits of the next.
         return fault.drop or generation != self._state.generation
 
     def _log(self, scope: Scope) -> LoggedRequest:
@@ -126,11 +126,11 @@ class ApiMiddleware:
         request_id = scope["state"]["request_id"]
         if fault and (response := response_for_fault(fault, request_id)):
             return response
-        if refusal := self._refusal(scope):
-            return ProblemResponse(refusal, request_id)
+        if rejection := self._rejection(scope):
+            return ProblemResponse(rejection, request_id)
         return self._serve
 
-    def _refusal(self, scope: Scope) -> Problem | None:
+    def _rejection(self, scope: Scope) -> Problem | None:
         if _has_job_token(scope, self._state.bulk):
             return None
         key = Headers(scope=scope).get(KEY_HEADER)
@@ -142,30 +142,30 @@ class ApiMiddleware:
         try:
             await self._app(scope, receive, send)
         except Exception:
-            # Not in an exception handler, because FastAPI runs the one for Exception outside of all middleware.
-            logger.exception("The sandbox itself failed on %s", scope["path"])
+            # FastAPI runs an exception handler for Exception outside all middleware, so the headers would be missing.
+            logger.exception("Bug in the sandbox: unhandled exception while serving %s", scope["path"])
             await ProblemResponse(INTERNAL_ERROR, scope["state"]["request_id"])(scope, receive, send)
 
-    def _completing(self, send: Send, scope: Scope, entry: LoggedRequest, fault: Fault | None) -> Send:
-        async def send_completed(message: Message) -> None:
+    def _adding_headers(self, send: Send, scope: Scope, entry: LoggedRequest, fault: Fault | None) -> Send:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
                 MutableHeaders(scope=message).update(self._headers(scope, fault))
             await send(message)
 
-        return send_completed
+        return send_with_headers
 
     def _headers(self, scope: Scope, fault: Fault | None) -> dict[str, str]:
         headers: dict[str, str] = {}
         if not (fault and fault.is_foreign):
             headers["X-Request-Id"] = scope["state"]["request_id"]
-            if not self._refusal(scope):
+            if not self._rejection(scope):
                 headers["X-Credits-Remaining"] = f"{self._state.account.credits:.2f}"
         return headers | (fault.extra_headers if fault else {})
 
 
 def _has_job_token(scope: Scope, jobs: BulkJobs) -> bool:
-    # Where a job is read, and only there, its token replaces the key.
+    # A token replaces the API key only in requests that read its job.
     if scope["method"] != "GET" or not scope["path"].startswith("/bulk/"):
         return False
     query = QueryParams(scope["query_string"])

@@ -1,8 +1,8 @@
 """
-The console script ``leadmagic-sandbox``, which is also ``airflow leadmagic sandbox``.
+The console script ``leadmagic-sandbox``, also available as ``airflow leadmagic sandbox``.
 
-Airflow's command line imports this for the options each time ``airflow`` is called, so it loads the server only to
-serve.
+Every ``airflow`` command imports this module to register the options, so FastAPI and uvicorn are imported only when a
+sandbox is started.
 """
 
 from __future__ import annotations
@@ -35,9 +35,13 @@ def _credits(text: str) -> Decimal:
 #: The options of the command, for argparse and for Airflow's command line.
 OPTIONS: dict[str, dict[str, Any]] = {
     "--host": {"default": "127.0.0.1", "help": "address to listen on (default: %(default)s)"},
-    "--port": {"type": int, "default": DEFAULT_PORT, "help": "0 for any free one (default: %(default)s)"},
-    "--credits": {"type": _credits, "default": DEFAULT_CREDITS, "help": "default: %(default)s"},
-    "--api-key": {"default": DEFAULT_API_KEY, "help": "the key to accept (default: %(default)s)"},
+    "--port": {
+        "type": int,
+        "default": DEFAULT_PORT,
+        "help": "port to listen on; 0 picks a free port (default: %(default)s)",
+    },
+    "--credits": {"type": _credits, "default": DEFAULT_CREDITS, "help": "initial balance (default: %(default)s)"},
+    "--api-key": {"default": DEFAULT_API_KEY, "help": "API key that the sandbox accepts (default: %(default)s)"},
 }
 
 
@@ -45,17 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     Run the console script: serve a sandbox until Ctrl-C or SIGTERM.
 
-    :param argv: the arguments; those of the process by default.
-    :return: the exit code.
+    :param argv: command line arguments; ``sys.argv[1:]`` by default.
+    :return: the exit code: 0, or 1 if the sandbox cannot start.
     """
     return serve(_parser().parse_args(argv))
 
 
 def sandbox(options: argparse.Namespace) -> None:
     """
-    Run Airflow's command: serve a sandbox, then end the process, because Airflow ignores a returned exit code.
+    Run ``airflow leadmagic sandbox``, then exit the process, because Airflow ignores a returned exit code.
 
-    :param options: the values of ``OPTIONS``.
+    :param options: the parsed values of ``OPTIONS``.
     """
     sys.exit(serve(options))
 
@@ -64,39 +68,41 @@ def serve(options: argparse.Namespace) -> int:
     """
     Serve a sandbox until Ctrl-C or SIGTERM.
 
-    :param options: the values of ``OPTIONS``.
-    :return: the exit code.
+    :param options: the parsed values of ``OPTIONS``.
+    :return: the exit code: 0, or 1 if the sandbox cannot start.
     """
-    ended = _event_on_signal()
+    stopped = _stop_event_on_signal()
     try:
         server = load_sandbox()(options.credits, options.api_key, options.port, options.host)
         server.start()
     except (ImportError, OSError, OverflowError) as error:
-        sys.stderr.write(f"leadmagic-sandbox: cannot serve on {options.host}:{options.port}: {error}\n")
+        sys.stderr.write(f"leadmagic-sandbox: cannot start on {options.host}:{options.port}: {error}\n")
         return 1
     _print_address(server)
-    ended.wait()
+    stopped.wait()
     server.stop()
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="leadmagic-sandbox", description="Serve a LeadMagic API on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="leadmagic-sandbox", description="Serve a local stand-in for LeadMagic's API. It spends no real credits."
+    )
     for flag, properties in OPTIONS.items():
         parser.add_argument(flag, **properties)
     return parser
 
 
-def _event_on_signal() -> threading.Event:
-    ended = threading.Event()
+def _stop_event_on_signal() -> threading.Event:
+    stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    return ended
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
 
 
 def _print_address(server: Sandbox) -> None:
     sys.stdout.write(
-        f"LeadMagic sandbox on {server.url}; point Airflow at it with "
+        f"LeadMagic sandbox running on {server.url}. To use it in Airflow, set "
         f"AIRFLOW_CONN_LEADMAGIC_DEFAULT='{server.connection_json}'\n"
     )
     sys.stdout.flush()

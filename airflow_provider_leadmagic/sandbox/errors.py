@@ -1,4 +1,4 @@
-"""JSON responses, and the API's error responses with all errors it can return."""
+"""JSON responses, and the errors that the API can return in both of its error formats."""
 
 from __future__ import annotations
 
@@ -22,32 +22,42 @@ REQUESTS_PER_MINUTE = 600
 
 
 class AsciiJsonResponse(Response):
-    """A JSON response in ASCII, because clients may send (and get back) text that UTF-8 cannot encode."""
+    """A JSON response in ASCII. It may contain submitted text with lone surrogates, which UTF-8 cannot encode."""
 
     media_type = "application/json"
 
     def render(self, content: object) -> bytes:
-        """Encode the body, decimals as numbers."""
+        """Encode the body, with each ``Decimal`` as a JSON number."""
         return json.dumps(content, default=to_number).encode()
 
 
 def to_number(value: Decimal) -> int | float:
-    """Convert credits to a JSON number, an integer if they are whole."""
+    """Convert credits to a JSON number: an integer if they are whole, else a float."""
     return int(value) if value == value.to_integral_value() else float(value)
 
 
 def to_timestamp(moment: float) -> str:
     """
-    Format a time as the API does.
+    Format a time in the API's format: ISO 8601 in UTC, with milliseconds.
 
-    :param moment: seconds since 1970.
+    :param moment: seconds since the Unix epoch.
     """
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An error, in the API's fields."""
+    """
+    An error, with the API's field names.
+
+    :param status: the HTTP status.
+    :param code: the machine-readable code.
+    :param title: the message for people.
+    :param detail: a longer explanation.
+    :param action: advice on how to fix the request.
+    :param param: names of the invalid or missing request fields.
+    :param context: values of the error, for example the credits that are missing.
+    """
 
     status: int
     code: str
@@ -70,12 +80,12 @@ class Problem:
         return fixed | {name: value for name, value in optional.items() if value}
 
     def enveloped(self, request_id: str) -> dict[str, object]:
-        """Build the documented body: a list of errors."""
+        """Build the documented error body: an envelope with a list of errors."""
         meta = {"request_id": request_id, "timestamp": to_timestamp(time.time()), "environment": "sandbox"}
         return {"success": False, "errors": [self.members()], "meta": meta}
 
     def flat(self, request_id: str) -> dict[str, object]:
-        """Build the undocumented body that LeadMagic was seen to send: one flat object."""
+        """Build the undocumented error body that LeadMagic has been observed to send: one flat object."""
         return {**self.members(), "trace": {"request_id": request_id}}
 
 
@@ -83,9 +93,9 @@ class ProblemResponse(AsciiJsonResponse):
     """
     An error response.
 
-    :param problem: the error.
-    :param request_id: the request id to name in the body.
-    :param flat: whether to use the flat body.
+    :param problem: the error to return.
+    :param request_id: the request ID to include in the body.
+    :param flat: use the flat body instead of the documented one.
     :param headers: additional headers.
     """
 
@@ -99,7 +109,7 @@ class ProblemResponse(AsciiJsonResponse):
 
 
 class ApiError(Exception):
-    """A request that gets an error response."""
+    """Return an error response to the current request."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.title)
@@ -107,21 +117,21 @@ class ApiError(Exception):
 
 
 class UnknownJobError(ApiError):
-    """No bulk job has this id."""
+    """No bulk job has the requested ID."""
 
     def __init__(self) -> None:
-        super().__init__(replace(problem_for_status(404), detail="There is no bulk job of this id."))
+        super().__init__(replace(problem_for_status(404), detail="No bulk job has this ID."))
 
 
 class WrongStateError(ApiError):
-    """The state of the bulk job does not allow this. LeadMagic documents no status for it; 409 is its conflict."""
+    """The job's state does not allow the action. LeadMagic documents no status for this case; 409 is its conflict."""
 
     def __init__(self, action: str, status: str) -> None:
         super().__init__(replace(problem_for_status(409), detail=f"Cannot {action} a job that is {status}."))
 
 
 def problem_for_status(status: int) -> Problem:
-    """Return the API's usual error for a status, or a plain one for a status that it does not document."""
+    """Return the API's error for a status, or a generic error for a status that the API does not document."""
     if status == 429:
         return rate_limit_exceeded(None)
     if status in _BY_STATUS:
@@ -131,19 +141,19 @@ def problem_for_status(status: int) -> Problem:
 
 
 def missing_required_field(names: tuple[str, ...]) -> Problem:
-    """Describe a request that has none of some fields, of which it needs one."""
+    """Build the error of a request that lacks a field: it must have at least one of ``names``."""
     title = f"Missing required field: {' or '.join(names)}. Add this field to your request."
     return Problem(400, "missing_required_field", title, param=names)
 
 
 def validation_error(detail: str, *param: str, status: int = 400) -> Problem:
-    """Describe a field, or a whole body, that is not valid."""
+    """Build the error of an invalid request field, or of an invalid body if no ``param`` is given."""
     title = "Request validation failed. Check your input parameters."
     return Problem(status, "validation_error", title, detail=detail, param=param)
 
 
 def insufficient_credits(required: Decimal, available: Decimal) -> Problem:
-    """Describe a balance that does not cover a price."""
+    """Build the error of a balance that does not cover a price. Amounts are in credits."""
     return Problem(
         402,
         "insufficient_credits",
@@ -157,9 +167,9 @@ def insufficient_credits(required: Decimal, available: Decimal) -> Problem:
 
 def rate_limit_exceeded(retry_after: float | None) -> Problem:
     """
-    Describe too many requests.
+    Build the error of too many requests.
 
-    :param retry_after: seconds to wait, if known.
+    :param retry_after: seconds to wait; ``None`` if unknown.
     """
     context: dict[str, object] = {"limit": REQUESTS_PER_MINUTE, "window": "1 minute", "remaining": 0}
     if retry_after is not None:

@@ -1,4 +1,4 @@
-"""Faults that tests inject: what goes wrong, on which path and how often, and the responses that faults send."""
+"""Faults that tests inject: their options, the queue that matches them to requests, and their responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_leadmagic.sandbox.errors import ProblemResponse, problem_f
 from airflow_provider_leadmagic.sandbox.request_log import path_matches
 
 STATUSES_WITHOUT_BODY = (204, 304)
-# What HTTP allows in a header; anything else would break the sandbox instead of its client.
+# The characters that HTTP allows in headers. Others would make the sandbox fail, not its client.
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 HeaderText = Annotated[str, Field(pattern=r"^[ -~]*$")]
 
@@ -23,23 +23,29 @@ HeaderText = Annotated[str, Field(pattern=r"^[ -~]*$")]
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Fault:
     """
-    One fault: it waits ``delay`` seconds, then does the first of drop, redirect, body and status that is set.
+    A fault for matching requests: wait ``delay`` seconds, then drop the connection or send another response.
 
-    A fault with none of these four keeps the ordinary response, but delays, loses or truncates it or changes headers.
+    If several of ``drop``, ``redirect_to``, ``body`` and ``status`` are set, the first in this order applies. If none
+    is set, the sandbox processes the request normally, and the fault only delays, loses or truncates the response or
+    changes its headers. At least one option other than ``path``, ``times``, ``content_type`` and ``flat`` is required.
 
-    :param path: the path it applies to, ``*`` in place of any one part of it, or ``*`` for every path.
-    :param times: how many requests it applies to; ``None`` means every request until faults are cleared.
-    :param status: respond with this status and the API's error body for it.
-    :param retry_after: the ``Retry-After`` header, sent as it is; the status is then 429 if none is given.
-    :param delay: seconds to wait before anything else.
-    :param drop: close the connection without a response.
+    :param path: the path to match; ``*`` alone matches every path, and ``*`` as a segment matches any one segment.
+    :param times: number of requests to apply the fault to, at least 1; ``None`` for all requests until the faults
+        are cleared.
+    :param status: return this HTTP status, from 200 to 599, with the API's error body for it.
+    :param retry_after: value of the ``Retry-After`` header: seconds as a number, or text that is sent unchanged.
+        Without ``status``, the status is 429.
+    :param delay: seconds to wait before anything else happens.
+    :param drop: close the connection without processing the request and without a response.
     :param lose_response: process the request, then close the connection without a response.
-    :param truncate: announce a longer body than is sent, then close the connection.
-    :param body: respond with exactly this text, with status 200 if none is given.
+    :param truncate: close the connection before the response is complete: send a ``Content-Length`` larger than the
+        body, or omit the final chunk of a streamed response.
+    :param body: return this text as the body. Without ``status``, the status is 200.
     :param content_type: the media type of ``body``.
-    :param flat: use the flat error body instead of the list of errors.
-    :param redirect_to: respond with this ``Location``, with status 302 if none is given.
-    :param headers: headers to add to the response, or to replace in it.
+    :param flat: send the error of ``status`` as one flat object instead of the documented list of errors.
+    :param redirect_to: return a redirect with this ``Location`` header. Without ``status``, the status is 302.
+    :param headers: headers to add to the response; they replace headers of the same name.
+    :raises ValueError: if an option is invalid or unknown, or none of the options has an effect.
     """
 
     path: Annotated[str, Field(pattern=r"^(\*|/.*)$")]
@@ -62,31 +68,31 @@ class Fault:
         given = any(option is not None for option in options)
         if not (given or self.delay or self.drop or self.lose_response or self.truncate or self.headers):
             raise ValueError(
-                "a fault needs one of status, retry_after, delay, drop, lose_response, truncate, body, redirect_to, "
-                "headers"
+                "fault has no effect: set at least one of status, retry_after, delay, drop, lose_response, truncate, "
+                "body, redirect_to, headers"
             )
         return self
 
     def remainder(self) -> list[Fault]:
-        """Return what is left of this fault after one more request: one fault or none."""
+        """Return the fault to keep in the queue after one more request, as a list of one; empty if it is used up."""
         if self.times is None:
             return [self]
         return [replace(self, times=self.times - 1)] if self.times > 1 else []
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the response seems to come from something else than the API, a proxy for example."""
+        """Whether the response simulates a server other than LeadMagic, for example a proxy."""
         return self.body is not None or self.redirect_to is not None
 
     @property
     def extra_headers(self) -> dict[str, str]:
-        """The headers that this fault adds to any response."""
+        """The headers that this fault adds to the response, whichever it is."""
         retry_after = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         return {**retry_after, **self.headers}
 
 
 class FaultQueue:
-    """Faults in the order in which they were added; the first one that matches a request applies to it."""
+    """The queued faults, oldest first. The first one whose path matches a request applies to it. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,17 +100,17 @@ class FaultQueue:
 
     @property
     def pending(self) -> list[Fault]:
-        """A copy of the faults still to come."""
+        """A copy of the queued faults, oldest first."""
         with self._lock:
             return list(self._pending)
 
     def add(self, fault: Fault) -> None:
-        """Queue a fault behind the others."""
+        """Append a fault to the queue."""
         with self._lock:
             self._pending.append(fault)
 
     def take(self, path: str) -> Fault | None:
-        """Return the fault that applies to a request, if any, and count the request."""
+        """Return the fault that applies to a request, if any, and reduce its ``times`` by one."""
         with self._lock:
             for position, fault in enumerate(self._pending):
                 if path_matches(fault.path, path):
@@ -113,16 +119,16 @@ class FaultQueue:
             return None
 
     def clear(self) -> None:
-        """Remove all faults."""
+        """Remove all faults from the queue."""
         with self._lock:
             self._pending.clear()
 
 
 def response_for_fault(fault: Fault, request_id: str) -> Response | None:
     """
-    Build the response of a fault.
+    Build the response that a fault sends in place of the API.
 
-    :return: ``None`` if the API itself is to respond.
+    :return: the response, or ``None`` if the request is to be processed normally.
     """
     if fault.redirect_to is not None:
         return Response(status_code=fault.status or 302, headers={"Location": fault.redirect_to})

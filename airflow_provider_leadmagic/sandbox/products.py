@@ -1,8 +1,8 @@
 """
-What the API sells: each product's price, the fields it needs, and the invented data that it returns.
+The products of the API: their prices, required fields, and the made-up data that lookups return.
 
-Values with a marker decide what a lookup finds: ``notfound`` is a miss everywhere; in a row of a bulk job ``invalid``
-fails and ``flaky`` fails once.
+Markers in the values of a request decide its outcome. ``notfound`` is a miss. In a row of a bulk job, ``invalid`` makes
+the row fail, and ``flaky`` makes it fail the first time.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Lookup:
 @dataclass(frozen=True)
 class Product:
     """
-    One product.
+    A product of the API.
 
     :param name: its name in the ledger and in bulk jobs.
     :param path: the path of its single lookups.
     :param price: credits per hit.
-    :param needs: groups of fields; at least one field of each group must be given.
-    :param look_up: invents the result; the same fields get the same result.
+    :param needs: groups of fields; a request must contain at least one field of each group.
+    :param look_up: makes up the result of a lookup. Equal fields get equal results.
     :param nullable: the fields that may be ``null``.
     """
 
@@ -59,7 +59,7 @@ class Product:
         """
         Select the fields of this product from a request body.
 
-        :raises ApiError: if the body is not an object, or a field is missing or of the wrong type.
+        :raises ApiError: if the body is not a JSON object, or a field is missing or has the wrong type.
         """
         if not isinstance(body, dict):
             raise ApiError(validation_error("The request body must be a JSON object."))
@@ -77,7 +77,7 @@ class Product:
 
 
 class RowFailedError(Exception):
-    """A row of a bulk job that failed, which is free."""
+    """A row of a bulk job failed. Failed rows are free."""
 
     def __init__(self, http_status: int, message: str) -> None:
         super().__init__(message)
@@ -86,19 +86,19 @@ class RowFailedError(Exception):
 
 def look_up_row(product: Product, row: Mapping[str, object], previous_failures: int = 0) -> Lookup:
     """
-    Look up one row of a bulk job, as a single request would.
+    Look up one row of a bulk job, with the same result as a single lookup.
 
     :param product: the product to look up.
     :param row: the submitted fields.
-    :param previous_failures: how often the row has failed before.
-    :raises RowFailedError: if it fails.
+    :param previous_failures: number of times the row has failed before.
+    :raises RowFailedError: if the row is invalid, or has a marker that makes it fail.
     """
     try:
         given = product.check(row)
         _fail_if_marked(given, previous_failures)
         return product.look_up(given)
     except ApiError as error:
-        # The single lookups respond with 400 to such input; in LeadMagic's sample of a failed row it is 422.
+        # Single lookups return 400 for such input, but LeadMagic's sample of a failed row has 422.
         raise RowFailedError(422, error.problem.detail or error.problem.title) from error
 
 

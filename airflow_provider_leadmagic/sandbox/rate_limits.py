@@ -1,4 +1,4 @@
-"""The rate limits, and the headers of a paid lookup that report them. They are counted, not enforced."""
+"""The rate limits, and the response headers of paid lookups that report them. The limits are not enforced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAY = 86_400
 
 
 def metered_headers(receipt: Receipt, log: RequestLog) -> dict[str, str]:
-    """Build the headers that report what a lookup cost and what is left of the rate limits."""
+    """Build the headers of a paid lookup: its cost and the remaining rate limits."""
     return {
         "X-Credits-Cost": str(receipt.price),
         "X-Credits-Max-Cost": str(receipt.price),
@@ -25,7 +25,7 @@ def metered_headers(receipt: Receipt, log: RequestLog) -> dict[str, str]:
         "X-Credits-Total": f"{receipt.before:.2f}",
         **_minute_headers(log),
         **_daily_headers(log),
-        # Requests over the limit are counted, but served.
+        # Soft mode: requests over the limit are still served.
         "X-RateLimit-Soft-Mode": "true",
     }
 

@@ -1,4 +1,4 @@
-"""Reads request bodies and query parameters; what is not valid becomes an error response."""
+"""Parsing of request bodies and query parameters. Invalid input raises the API's error response."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 AnyBody = TypeVar("AnyBody", bound="Body")
-# The upper bound of a query parameter for which LeadMagic documents none.
+# Upper bound of query parameters for which LeadMagic documents no limit.
 UNBOUNDED = 10**100
 
 
@@ -30,21 +30,21 @@ def _as_whole(number: object) -> object:
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-# In JSON 5.0 is a whole number too.
+# In JSON, 5.0 is a whole number too.
 WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
 
 
 class Body(BaseModel):
-    """A body whose fields are in camelCase. An optional field has an empty default, because none may be ``null``."""
+    """A request body with camelCase fields. Optional fields default to an empty value, because ``null`` is invalid."""
 
     model_config = ConfigDict(strict=True, alias_generator=to_camel)
 
 
 async def read_json(request: Request) -> object:
     """
-    Read the body of a request.
+    Parse the body of a request as JSON.
 
-    :raises ApiError: if it is not JSON.
+    :raises ApiError: if the body is not valid JSON.
     """
     try:
         body: object = json.loads(await request.body())
@@ -55,9 +55,11 @@ async def read_json(request: Request) -> object:
 
 def check_body(model: type[AnyBody], body: object) -> AnyBody:
     """
-    Read the fields of a body.
+    Validate a parsed body and return it as a model.
 
-    :raises ApiError: if one is missing or not valid.
+    :param model: the model to validate against.
+    :param body: the parsed JSON.
+    :raises ApiError: if a field is missing or invalid.
     """
     try:
         return model.model_validate(body)
@@ -67,21 +69,24 @@ def check_body(model: type[AnyBody], body: object) -> AnyBody:
 
 def read_whole_number(request: Request, name: str, default: int, allowed: range) -> int:
     """
-    Read a query parameter.
+    Return a query parameter as a whole number.
 
-    :raises ApiError: if it is not one of the numbers allowed.
+    :param name: the name of the parameter.
+    :param default: the value if the parameter is missing.
+    :param allowed: the valid values.
+    :raises ApiError: if the value is not a whole number in ``allowed``.
     """
     text = request.query_params.get(name, str(default))
-    # The length first: converting a very long number takes very long.
+    # Check the length first, because converting a very long number is slow.
     is_number = text.isascii() and text.isdigit() and len(text) <= len(str(UNBOUNDED))
     if not is_number or int(text) not in allowed:
-        ends = f"from {allowed[0]} to {allowed[-1]}" if allowed.stop < UNBOUNDED else f"of {allowed[0]} or more"
-        raise ApiError(validation_error(f"{name} must be a whole number {ends}.", name))
+        bounds = f" from {allowed[0]} to {allowed[-1]}" if allowed.stop < UNBOUNDED else f", {allowed[0]} or more"
+        raise ApiError(validation_error(f"{name} must be a whole number{bounds}.", name))
     return int(text)
 
 
 def summarize_errors(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Join the errors that pydantic found into one line."""
+    """Join validation errors of pydantic into one line."""
     return "; ".join(f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in errors)
 
 
@@ -91,5 +96,5 @@ def _problem(error: ValidationError) -> Problem:
     if missing:
         return missing_required_field(tuple(missing))
     params = dict.fromkeys(str(item["loc"][0]) for item in errors if item["loc"])
-    # In a long list of rows every row may be wrong.
+    # Report only the first ten, because every row of a long list may be invalid.
     return validation_error(summarize_errors(errors[:10]), *params)

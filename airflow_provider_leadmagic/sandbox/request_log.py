@@ -1,4 +1,4 @@
-"""The log of the requests that the API received, and the path patterns by which tests select requests."""
+"""The log of the requests to the API, and the path patterns that select requests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def path_matches(pattern: str, path: str) -> bool:
     """
     Return whether a path matches a pattern.
 
-    :param pattern: ``*`` for every path, or a path in which ``*`` stands for any one part, an id for example.
-    :param path: the path of a request.
+    :param pattern: ``*`` alone matches every path; in a path, ``*`` matches any one segment, for example a job ID.
+    :param path: the path of a request, without the query.
     """
     if pattern == ANY:
         return True
@@ -29,10 +29,14 @@ def path_matches(pattern: str, path: str) -> bool:
 @dataclass
 class LoggedRequest:
     """
-    One request. It never holds the API key, only whether one was sent.
+    A logged request. It never contains the API key, only whether one was sent.
 
-    :param at: when the request arrived, in seconds since 1970.
-    :param status: the status of the response; ``None`` until there is one.
+    :param at: when the request arrived, in seconds since the Unix epoch.
+    :param method: the HTTP method.
+    :param path: the path, without the query.
+    :param status: the HTTP status of the response; ``None`` if no response was sent, or not yet.
+    :param api_key_sent: whether the request had an API key header, valid or not.
+    :param user_agent: the ``User-Agent`` header; ``None`` if there was none.
     """
 
     at: float
@@ -44,7 +48,7 @@ class LoggedRequest:
 
 
 class RequestLog:
-    """The newest requests, oldest first."""
+    """The newest 10,000 requests, oldest first. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,9 +56,9 @@ class RequestLog:
 
     def arrived(self, method: str, path: str, *, api_key_sent: bool, user_agent: str | None) -> LoggedRequest:
         """
-        Log a request when it arrives, so that one that never gets a response is seen too.
+        Add a request to the log on arrival, so that a request that never gets a response is logged too.
 
-        :return: the entry; the caller sets its status.
+        :return: the entry, whose status the caller sets when the response starts.
         """
         entry = LoggedRequest(time.time(), method, path, None, api_key_sent, user_agent)
         with self._lock:
@@ -63,15 +67,15 @@ class RequestLog:
 
     def entries(self, path: str | None = None) -> list[LoggedRequest]:
         """
-        Copy the log.
+        Return a copy of the log, oldest request first.
 
-        :param path: a pattern that the requests have to match.
+        :param path: return only the requests whose path matches this pattern, see :func:`path_matches`.
         """
         with self._lock:
             return [replace(entry) for entry in self._entries if path is None or path_matches(path, entry.path)]
 
     def count_since(self, moment: float) -> int:
-        """Count the requests since a time, in seconds since 1970."""
+        """Return the number of requests since a time, given in seconds since the Unix epoch."""
         with self._lock:
             return sum(entry.at >= moment for entry in self._entries)
 

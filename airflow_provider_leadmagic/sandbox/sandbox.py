@@ -1,4 +1,4 @@
-"""The handle by which tests start a sandbox, look at it and change it."""
+"""The Python handle to a sandbox: start and stop it, change its state, and inspect what it received."""
 
 from __future__ import annotations
 
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 
 class Sandbox:
     """
-    A LeadMagic API on this machine. Start and stop it, or use it as a context manager.
+    A local stand-in for LeadMagic's API. It spends no real credits.
 
-    :param credits: the initial balance.
-    :param api_key: the one key that it accepts.
-    :param port: the port to listen on, 0 for any free one.
-    :param host: the address to listen on.
+    Use it as a context manager, or call :meth:`start` and :meth:`stop`. In tests, the fixture ``leadmagic_sandbox``
+    returns one that is running. All methods can be called while it serves requests.
+
+    :param credits: the initial balance in credits; :meth:`reset` restores it.
+    :param api_key: the only API key that it accepts.
+    :param port: the port to listen on; 0 picks a free port.
+    :param host: the address to listen on; loopback only by default.
+    :raises ValueError: if ``credits`` is not a finite number, 0 or more.
     """
 
     def __init__(
@@ -49,51 +53,57 @@ class Sandbox:
         self._server = SandboxServer(create_app(self._state), host, port)
 
     def start(self) -> Self:
-        """Start the server, and return when it accepts requests."""
+        """
+        Start the server, and return when it accepts requests.
+
+        :return: the sandbox itself.
+        :raises OSError: if it cannot listen on the address, or does not accept requests within 10 seconds.
+        """
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """Stop the server. A later start uses the same port and continues with the same state."""
+        """Stop the server. A later :meth:`start` uses the same port and keeps the state."""
         self._server.stop()
 
     def __enter__(self) -> Self:
-        """Start the server."""
+        """Start the server, see :meth:`start`."""
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        """Stop the server."""
+        """Stop the server, see :meth:`stop`."""
         self.stop()
 
     def reset(self) -> None:
-        """Return to the initial state: balance, ledger, jobs, faults, log, settings."""
+        """Restore the initial state: balance, ledger, bulk jobs, faults, request log and settings."""
         self._state.reset()
 
     @property
     def url(self) -> str:
-        """The base URL, which is known once the sandbox is started."""
+        """The base URL. With ``port=0``, it is valid only after :meth:`start`."""
         return f"http://{self._server.host}:{self._server.port}"
 
     @property
     def api_key(self) -> str:
-        """The key that it accepts."""
+        """The API key that it accepts."""
         return self._state.account.api_key
 
     @property
     def connection_json(self) -> str:
-        """The value of ``AIRFLOW_CONN_<ID>`` that makes an Airflow connection use this sandbox."""
+        """An Airflow connection to this sandbox, as the JSON value of an ``AIRFLOW_CONN_<ID>`` environment variable."""
         return json.dumps({"conn_type": "leadmagic", "password": self.api_key, "host": self.url})
 
     @property
     def credits(self) -> Decimal:
-        """The balance, frozen part included."""
+        """The balance, including frozen credits."""
         return self._state.account.credits
 
     def set_credits(self, credits: Amount) -> None:
         """
         Replace the balance.
 
-        :param credits: the new balance.
+        :param credits: the new balance in credits, including frozen ones.
+        :raises ValueError: if it is not a finite number, 0 or more.
         """
         self._state.account.set_credits(credits)
 
@@ -101,16 +111,18 @@ class Sandbox:
         """
         Add to the balance.
 
-        :param credits: how many credits to add.
+        :param credits: the number of credits to add.
+        :raises ValueError: if it is not a finite number, 0 or more.
         """
         self._state.account.add_credits(credits)
 
     def freeze(self, message: str | None = DEFAULT_FREEZE_MESSAGE, liquid: Amount = 0) -> None:
         """
-        Freeze the balance, or a part of it. Credits that are added later are frozen as well.
+        Freeze the balance or a part of it. Credits added later are frozen too.
 
-        :param message: the reason that the API gives.
-        :param liquid: how many credits stay spendable.
+        :param message: the reason, returned by the API as ``credit_freeze_message``.
+        :param liquid: the number of credits that stay spendable.
+        :raises ValueError: if ``liquid`` is not a finite number, 0 or more.
         """
         self._state.account.freeze(message, liquid)
 
@@ -120,7 +132,7 @@ class Sandbox:
 
     @property
     def bare_body(self) -> bool:
-        """Whether the balance is returned as ``{"credits": n}``, without the fields about frozen credits."""
+        """Whether the balance response is ``{"credits": n}``, without the fields on frozen credits. Default: false."""
         return self._state.account.bare_body
 
     @bare_body.setter
@@ -129,19 +141,23 @@ class Sandbox:
 
     def record_spending(self, product: str, credits: Amount, days_ago: int = 0) -> None:
         """
-        Record a lookup that was never made, for the analytics to show. The balance does not change.
+        Record a made-up lookup in the past, for the analytics to report. The balance does not change.
 
-        :param product: the name of the product, ``email_finder`` for example.
-        :param credits: what was charged, 0 for a miss.
-        :param days_ago: how many days ago it was, at most 365.
-        :raises ValueError: if there is no such product, or a number is out of range.
+        :param product: the product's name, for example ``email_finder``.
+        :param credits: the credits charged, 0 or more; 0 records a miss.
+        :param days_ago: how many days ago it was made, from 0 (today) to 365.
+        :raises ValueError: if the product is unknown or a number is out of range.
         """
         spending = Spending(product=product, credits=to_credits(credits), days_ago=days_ago)
         self._state.account.record(spending.as_charge())
 
     @property
     def wrap_analytics(self) -> bool:
-        """Whether the analytics are wrapped in ``data``: LeadMagic's documents disagree on it."""
+        """
+        Whether analytics responses are wrapped in ``{"data": ...}``. Default: false.
+
+        LeadMagic's documentation shows both forms, so test a client with both.
+        """
         return self._state.wrap_analytics
 
     @wrap_analytics.setter
@@ -150,24 +166,28 @@ class Sandbox:
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """A copy of the log of requests, oldest first. Controls are not logged."""
+        """A copy of the request log: the newest 10,000 requests, oldest first. Requests to controls are not logged."""
         return self._state.requests.entries()
 
     def requests_to(self, path: str) -> list[LoggedRequest]:
         """
-        Return the logged requests to one path.
+        Return the logged requests to a path, oldest first.
 
-        :param path: the path, with ``*`` in place of any one part of it.
+        :param path: the path; ``*`` alone matches every path, and ``*`` as a segment matches any one segment, as in
+            ``/bulk/jobs/*/results``.
         """
         return self._state.requests.entries(path)
 
     def fail_next(self, path: str = "/v1/credits", **fault: Any) -> None:
         """
-        Queue a fault for the next request to a path.
+        Make the next request to a path fail. Faults are queued; the first one whose path matches a request applies.
 
-        :param path: the path, ``*`` in place of any one part of it, or ``*`` for every path.
-        :param fault: the fields of :class:`~airflow_provider_leadmagic.sandbox.faults.Fault`.
-        :raises ValueError: if a field is not valid.
+        :param path: the path; ``*`` alone matches every path, and ``*`` as a segment matches any one segment, as in
+            ``/bulk/jobs/*/results``.
+        :param fault: options of :class:`~airflow_provider_leadmagic.sandbox.faults.Fault`: ``times``, ``status``,
+            ``retry_after``, ``delay``, ``drop``, ``lose_response``, ``truncate``, ``body``, ``content_type``, ``flat``,
+            ``redirect_to``, ``headers``.
+        :raises ValueError: if an option is invalid or unknown, or none of the options has an effect.
         """
         self._state.faults.add(Fault(path=path, **fault))
 
@@ -177,26 +197,31 @@ class Sandbox:
 
     def bulk_speed(self, rows_per_second: float | None = None, *, paused_clock: bool = False) -> None:
         """
-        Set how fast bulk jobs are from now on.
+        Set the speed of bulk jobs. Rows that are due by now are processed at the old speed.
 
-        :param rows_per_second: of all jobs together; ``None`` completes jobs instantly.
-        :param paused_clock: whether jobs continue only through :meth:`advance_bulk`.
-        :raises ValueError: if the number is not above 0.
+        :param rows_per_second: rows per second of all jobs together, above 0; ``None`` completes jobs instantly.
+        :param paused_clock: if true, rows are processed only by :meth:`advance_bulk`.
+        :raises ValueError: if ``rows_per_second`` is not a finite number above 0.
         """
         self._state.bulk.change(rows_per_second=rows_per_second, paused_clock=paused_clock)
 
     def advance_bulk(self, rows: int) -> int:
         """
-        Process a number of rows at once, in the order in which the jobs were submitted.
+        Process a number of rows immediately, job by job in the order of submission.
 
-        :param rows: how many; 0 only starts the next job.
-        :return: how many there were to process.
+        :param rows: the maximum number of rows; 0 starts the next job without processing a row.
+        :return: the number of rows processed; fewer if no more rows are pending or the credits run out.
         """
         return self._state.bulk.advance(rows)
 
     @property
     def bulk_submit_needs(self) -> SubmitNeeds:
-        """Which credits a submit needs: the price of a hit in ``one_row``, or in ``all_rows``."""
+        """
+        The credits that a submit requires; with fewer, it returns 402.
+
+        ``one_row``, the default, requires the price of one hit, and ``all_rows`` the price of a hit in every row.
+        Setting any other value raises ``ValueError``.
+        """
         return self._state.bulk.settings.submit_needs
 
     @bulk_submit_needs.setter
@@ -205,41 +230,41 @@ class Sandbox:
 
     @property
     def bulk_jobs(self) -> list[BulkJob]:
-        """Copies of all bulk jobs, oldest first."""
+        """Copies of all bulk jobs in their current state, oldest first."""
         return self._state.bulk.copies()
 
     def charges_per_row(self, job_id: str) -> Counter[int]:
         """
-        Count how often each row of a job was charged; rows that were not are left out.
+        Return the number of charges per row index of a job. Rows without a charge are missing.
 
-        :param job_id: the job.
-        :raises ApiError: if no job has this id.
+        :param job_id: the job's ID.
+        :raises ApiError: if no job has this ID.
         """
         return self._state.bulk.charges(job_id)
 
     def submits_of(self, idempotency_key: str) -> int:
         """
-        Count how often an idempotency key was submitted, refused submits included.
+        Return the number of submits with an idempotency key, including those rejected for too few credits.
 
-        :param idempotency_key: the key.
+        :param idempotency_key: the key that the client sent.
         """
         return self._state.bulk.submits[idempotency_key]
 
     def make_up_job(self, rows: int) -> str:
         """
-        Add a completed job of any size, which costs nothing.
+        Add a completed job of any size without charging its rows. Rows are generated when they are read.
 
-        :param rows: how many rows it has.
-        :return: its id.
-        :raises ValueError: if it has no rows.
+        :param rows: the number of rows, at least 1.
+        :return: the job's ID.
+        :raises ValueError: if ``rows`` is below 1.
         """
         return self._state.bulk.make_up(rows)
 
     def fail_job(self, job_id: str) -> None:
         """
-        End a job as LeadMagic does after an error of its own.
+        End a job with the status ``failed``, as LeadMagic does after an internal error.
 
-        :param job_id: the job.
-        :raises ApiError: if no job has this id, or it has ended.
+        :param job_id: the job's ID.
+        :raises ApiError: if no job has this ID or the job has ended.
         """
         self._state.bulk.fail(job_id)

@@ -1,4 +1,4 @@
-"""Serves the application from a thread of this process, on connections that faults can break."""
+"""The HTTP server of the sandbox. It runs in a thread, and faults can break its connections."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = "127.0.0.1"
-START_LIMIT = 10.0
-STOP_LIMIT = 5.0
-# By how many bytes the announced length of a truncated response exceeds what is sent.
+# In seconds.
+START_TIMEOUT = 10.0
+STOP_TIMEOUT = 5.0
+# The Content-Length of a truncated response exceeds its body by this many bytes.
 MISSING_BYTES = 64
 
 
 class SandboxServer:
     """
-    Serve an application until stopped; a restart uses the same port.
+    Serve an application from a thread until it is stopped. A restarted server uses the same port.
 
-    :param app: the application.
+    :param app: the application to serve.
     :param host: the address to listen on.
-    :param port: the port to listen on, 0 for any free one.
+    :param port: the port to listen on; 0 picks a free port.
     """
 
     def __init__(self, app: FastAPI, host: str = LOOPBACK, port: int = 0) -> None:
@@ -51,9 +52,9 @@ class SandboxServer:
 
     def start(self) -> None:
         """
-        Listen, and return when requests are served.
+        Start the server, and return when it accepts requests. A running server is left running.
 
-        :raises OSError: if the server cannot listen on the address.
+        :raises OSError: if it cannot listen on the address, or does not accept requests within 10 seconds.
         """
         if self._server is not None:
             return
@@ -61,29 +62,29 @@ class SandboxServer:
         self._server = uvicorn.Server(self._config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
         self._thread.start()
-        self._wait_until_served(self._server)
+        self._wait_until_started(self._server)
 
     def stop(self) -> None:
-        """Stop the server and wait for its thread."""
+        """Stop the server and wait up to 5 seconds for its thread. A stopped server is left stopped."""
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True
-        self._thread.join(STOP_LIMIT)
+        self._thread.join(STOP_TIMEOUT)
         self._server = self._thread = None
 
     def _listen(self) -> socket.socket:
         listener = socket.create_server((self.host, self.port))
-        # Accepted connections inherit it. Without it each response after the first on a connection takes 40 ms.
+        # Inherited by accepted connections. Without it, each response after the first on a connection takes 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
         return listener
 
-    def _wait_until_served(self, server: uvicorn.Server) -> None:
-        deadline = time.monotonic() + START_LIMIT
+    def _wait_until_started(self, server: uvicorn.Server) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
         while not server.started:
             if time.monotonic() > deadline:
                 self.stop()
-                raise TimeoutError(f"the sandbox did not start within {START_LIMIT:.0f} seconds")
+                raise TimeoutError(f"Sandbox did not start on {self.host}:{self.port} within {START_TIMEOUT:.0f} s")
             time.sleep(0.005)
 
 
@@ -91,19 +92,19 @@ class BreakableConnection(H11Protocol):
     """Expose the transport to the application so that it can break the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Put the transport where uvicorn copies each request's ``scope["state"]`` from."""
+        """Store the transport in ``app_state``, which uvicorn copies to ``scope["state"]`` of each request."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
 
 
 async def drop_connection(scope: Scope, receive: Receive) -> None:
-    """Close the connection at once, without a response."""
+    """Close the connection immediately, without a response."""
     scope["state"]["transport"].abort()
     await _wait_for_disconnect(receive)
 
 
 async def lose_response(app: ASGIApp, scope: Scope, receive: Receive) -> None:
-    """Let an application process the request, then close the connection without its response."""
+    """Process the request in an application, then close the connection without sending the response."""
 
     async def discard(message: Message) -> None:
         pass
@@ -113,11 +114,11 @@ async def lose_response(app: ASGIApp, scope: Scope, receive: Receive) -> None:
 
 
 def truncating(send: Send, scope: Scope, receive: Receive) -> Send:
-    """Wrap ``send`` so that the response, and the connection, end too early."""
+    """Wrap ``send`` so that the connection closes before the response is complete."""
 
     async def send_truncated(message: Message) -> None:
         if message["type"] == "http.response.start":
-            _announce_more(MutableHeaders(scope=message))
+            _increase_length(MutableHeaders(scope=message))
             await send(message)
             return
         await send({**message, "more_body": True})
@@ -128,13 +129,13 @@ def truncating(send: Send, scope: Scope, receive: Receive) -> Send:
     return send_truncated
 
 
-def _announce_more(headers: MutableHeaders) -> None:
-    # A streamed response announces no length; it is cut where its last chunk would follow.
+def _increase_length(headers: MutableHeaders) -> None:
+    # A streamed response has no Content-Length. It is truncated by omitting its final chunk.
     if length := headers.get("Content-Length"):
         headers["Content-Length"] = str(int(length) + MISSING_BYTES)
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:
-    # If the application returns before uvicorn notices the disconnect, uvicorn sends a 500.
+    # If the application returns before uvicorn notices the disconnect, uvicorn sends a 500 response.
     while (await receive())["type"] != "http.disconnect":
         pass

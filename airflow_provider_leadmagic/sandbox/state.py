@@ -1,4 +1,4 @@
-"""The state of one sandbox: everything that requests and tests read and change."""
+"""The state of one sandbox, shared by its HTTP routes and its Python handle."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow_provider_leadmagic.sandbox.request_log import RequestLog
 
 class SandboxState:
     """
-    The account, its bulk jobs, the queued faults and the log of requests.
+    The account, its bulk jobs, the queued faults and the request log.
 
-    :param account: the account whose credits are spent.
+    :param account: the account to charge; one with the default balance and API key by default.
     """
 
     def __init__(self, account: Account | None = None) -> None:
@@ -20,19 +20,19 @@ class SandboxState:
         self.bulk = BulkJobs(self._account)
         self.faults = FaultQueue()
         self.requests = RequestLog()
-        # Whether the analytics are wrapped in ``data``: LeadMagic's documents disagree on it.
+        # Whether analytics are returned in {"data": ...}: LeadMagic's documentation contradicts itself.
         self.wrap_analytics = False
-        # The number of resets.
+        # Number of resets. A request that arrived before a reset is dropped if a fault still delays it.
         self.generation = 0
 
     @property
     def account(self) -> Account:
-        """The account, with every row charged that is due by now, as no thread works on the jobs."""
+        """The account, after charging the rows that are due by now: no background thread processes the jobs."""
         self.bulk.catch_up()
         return self._account
 
     def reset(self) -> None:
-        """Return to the initial state."""
+        """Restore the initial state."""
         self.generation += 1
         self.bulk.clear()
         self._account.reset()

@@ -1,4 +1,4 @@
-"""What the account requested and spent: the numbers behind the analytics, and spending that tests record."""
+"""Usage of the account: the numbers behind the analytics, and the spending that tests record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UsageLine:
-    """One request for a product: a hit has its price, a miss is free, an error is free and ``failed``."""
+    """
+    One request for a product.
+
+    :param at: when it was made, in seconds since the Unix epoch.
+    :param product: the product's name.
+    :param credits: the price for a hit; 0 for a miss or an error.
+    :param failed: whether it ended with an error.
+    """
 
     at: float
     product: str
@@ -31,13 +38,13 @@ class UsageLine:
 
     @property
     def day(self) -> date:
-        """The day it belongs to, in UTC."""
+        """The UTC day of the request."""
         return utc_day(self.at)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Any number of requests for products."""
+    """The totals of any number of requests for products."""
 
     lines: tuple[UsageLine, ...]
 
@@ -48,7 +55,7 @@ class Usage:
 
     @property
     def chargeable(self) -> int:
-        """The number of requests that were charged, which are those that found something."""
+        """The number of requests that were charged: the hits."""
         return sum(line.credits > 0 for line in self.lines)
 
     @property
@@ -58,22 +65,22 @@ class Usage:
 
     @property
     def credits(self) -> Decimal:
-        """The credits that were charged."""
+        """The sum of the credits charged."""
         return sum((line.credits for line in self.lines), Decimal(0))
 
     def by_product(self) -> dict[str, Usage]:
-        """Split by product; products without requests are left out."""
+        """Split the usage by product. Products without requests are omitted."""
         names = dict.fromkeys(line.product for line in self.lines)
         return {name: Usage(tuple(line for line in self.lines if line.product == name)) for name in names}
 
     def between(self, first: date, last: date) -> Usage:
-        """Select the requests from one day to another, both included."""
+        """Return the usage from one day to another, both included."""
         return Usage(tuple(line for line in self.lines if first <= line.day <= last))
 
 
 @dataclass(frozen=True)
 class Window:
-    """The requests of a number of days, the last of which is ``end``."""
+    """The usage of a number of consecutive days, the last of which is ``end``."""
 
     usage: Usage
     days: int
@@ -81,16 +88,16 @@ class Window:
 
     @classmethod
     def of(cls, usage: Usage, days: int, end: date) -> Window:
-        """Select the requests of a window."""
+        """Select the usage of the ``days`` days up to and including ``end``."""
         return cls(usage.between(end - timedelta(days=days - 1), end), days, end)
 
     @property
     def period(self) -> dict[str, object]:
-        """Describe the window as LeadMagic does: its 30 days up to 1 November start on 2 October, one day too early."""
+        """The window as LeadMagic reports it: 30 days up to 1 November start on 2 October, one day too early."""
         return {"start": str(self.end - timedelta(days=self.days)), "end": str(self.end), "days": self.days}
 
     def daily(self) -> list[tuple[str, Usage]]:
-        """Split by day, oldest first; days without requests are included."""
+        """Split the usage by day, oldest first. Days without requests are included."""
         lines: dict[date, list[UsageLine]] = {self.end - timedelta(days=ago): [] for ago in reversed(range(self.days))}
         for line in self.usage.lines:
             lines[line.day].append(line)
@@ -98,7 +105,7 @@ class Window:
 
 
 def read_usage(ledger: Iterable[Charge], log: Iterable[LoggedRequest]) -> Usage:
-    """Combine the ledger, which has every lookup that was served, with the log, which has every one that failed."""
+    """Combine the successful lookups, which are in the ledger, with the failed ones, which are in the request log."""
     names = {product.path: product.name for product in PRODUCTS}
     served = [UsageLine(charge.at, charge.product, charge.credits) for charge in ledger]
     failed = [
@@ -110,25 +117,25 @@ def read_usage(ledger: Iterable[Charge], log: Iterable[LoggedRequest]) -> Usage:
 
 
 def utc_day(moment: float) -> date:
-    """Return the day, in UTC, of a time in seconds since 1970."""
+    """Return the UTC day of a time, given in seconds since the Unix epoch."""
     return datetime.fromtimestamp(moment, UTC).date()
 
 
 def ratio(part: Decimal | int, whole: Decimal | int) -> Decimal:
-    """Divide, rounded to two decimals; a division by 0 gives 0."""
-    # Not with round(), which fails for numbers of more than 28 digits.
+    """Divide, and round to two decimals. A division by 0 returns 0."""
+    # round() fails for numbers of more than 28 digits.
     return Decimal(f"{Decimal(part) / whole:.2f}") if whole else Decimal(0)
 
 
 def _failed(entry: LoggedRequest) -> bool:
-    # No response is a failure as well. A 401 does not count: without a valid key the request has no account.
+    # A request without a response has failed too. A 401 is not counted: without a valid key it belongs to no account.
     return entry.status is None or (entry.status >= 400 and entry.status != 401)
 
 
 def _known_product(name: str) -> str:
     names = [product.name for product in PRODUCTS]
     if name not in names:
-        raise ValueError(f"product must be one of {', '.join(names)}, not {name!r}")
+        raise ValueError(f"product must be one of {', '.join(names)}; got {name!r}")
     return name
 
 
@@ -138,11 +145,12 @@ Credits = Annotated[Decimal, BeforeValidator(to_credits)]
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Spending:
     """
-    A lookup that was never made, to give the account a past.
+    A made-up lookup in the past, for the analytics to report.
 
-    :param product: the name of the product.
-    :param credits: what was charged for it, 0 for a miss.
-    :param days_ago: how many days ago it was.
+    :param product: the product's name, for example ``email_finder``.
+    :param credits: the credits charged, 0 or more; 0 records a miss.
+    :param days_ago: how many days ago it was made, from 0 (today) to 365.
+    :raises ValueError: if the product is unknown or a number is out of range.
     """
 
     product: Annotated[str, AfterValidator(_known_product)]
@@ -150,5 +158,5 @@ class Spending:
     days_ago: Annotated[int, Field(strict=True, ge=0, le=365)] = 0
 
     def as_charge(self) -> Charge:
-        """Build the line of the ledger, at this time of that day."""
+        """Build the ledger entry, exactly ``days_ago`` times 24 hours ago."""
         return Charge(time.time() - timedelta(days=self.days_ago).total_seconds(), self.product, self.credits)

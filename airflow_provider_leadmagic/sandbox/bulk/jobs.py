@@ -1,4 +1,4 @@
-"""One bulk job: its states, its rows in the order in which they are processed, and what was charged for each row."""
+"""One bulk job: its states, the order in which its rows are processed, and the charges per row."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
 
 NOTHING = Decimal(0)
-# In LeadMagic's samples a token expires two days after its job was created, if their wrong year is ignored.
+# In LeadMagic's samples a token expires two days after the job was created (ignoring the year, which is wrong there).
 TOKEN_SECONDS = 2 * 86_400
-# How many rows are processed side by side.
+# Rows that are processed in parallel.
 WORKERS = 4
 
 
 def completion_order(first: int, rows: int) -> Iterator[int]:
     """
-    List the rows as they are completed: in groups of ``WORKERS``, the last row of each group first.
+    Return the row indices in the order of completion: in groups of ``WORKERS``, the last row of each group first.
 
-    This is never the order in which they were submitted, as clients must not rely on it, and it is always the same.
+    It is deterministic, but never the order of submission, so that tests notice a client that relies on that order.
 
-    :param first: the first row to process.
-    :param rows: how many rows there are.
+    :param first: index of the first row to process.
+    :param rows: number of rows of the job, including those before ``first``.
     """
     for start in range(first, rows, WORKERS):
         yield from reversed(range(start, min(start + WORKERS, rows)))
@@ -41,17 +41,17 @@ def completion_order(first: int, rows: int) -> Iterator[int]:
 
 def nth_row(position: int, rows: int) -> int:
     """
-    Return the row at a position of the completion order of a job that begins with its first row.
+    Return the index of the row that is completed at a position, in a job that starts with row 0.
 
-    :param position: counted from 0.
-    :param rows: how many rows there are.
+    :param position: position in the order of completion, counted from 0.
+    :param rows: number of rows of the job.
     """
     start = position - position % WORKERS
     return start + min(start + WORKERS, rows) - 1 - position
 
 
 class JobStatus(StrEnum):
-    """The states that LeadMagic documents. The ``running`` in some of its responses is ``PROCESSING``."""
+    """The states that LeadMagic documents. Some of its responses report ``PROCESSING`` as ``running``."""
 
     UPLOADED = "uploaded"
     QUEUED = "queued"
@@ -67,14 +67,14 @@ ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELED)
 
 
 class RowStatus(StrEnum):
-    """How a row ended. A miss is a free success, as single lookups respond to it with 200."""
+    """The outcome of a row. A miss is a free success, because single lookups return 200 for it."""
 
     SUCCESS = "success"
     FAILED = "failed"
 
 
 class DoneRow(NamedTuple):
-    """A completed row. Its result is not kept: it is looked up again when it is read."""
+    """A completed row. Its result is not stored, but looked up again when the row is read."""
 
     row_index: int
     completed_at: float
@@ -84,20 +84,20 @@ class DoneRow(NamedTuple):
 
     @property
     def status(self) -> RowStatus:
-        """How it ended."""
+        """The outcome of the row."""
         return RowStatus.SUCCESS if self.error is None else RowStatus.FAILED
 
 
 @dataclass
 class Job:
     """
-    A job. It has no clock: the caller passes the time, in seconds since 1970.
+    A bulk job. It has no clock: callers pass the time, in seconds since the Unix epoch.
 
-    :param submission: what was submitted.
+    :param submission: the request that created the job.
     :param created_at: when it was submitted.
-    :param skipped: how many rows are never processed.
-    :param failed: how many rows have failed.
-    :param charges: how often each row was charged.
+    :param skipped: number of rows that are never processed.
+    :param failed: number of rows that failed.
+    :param charges: number of charges per row index.
     """
 
     submission: Submission
@@ -105,7 +105,7 @@ class Job:
     skipped: int = 0
     failed: int = 0
     job_id: str = field(default_factory=lambda: str(uuid4()))
-    # Looks like a token of LeadMagic; gives access to this job only.
+    # Has the format of LeadMagic's tokens; gives access to this job only.
     token: str = field(default_factory=lambda: f"prt_{uuid4().hex}")
     status: JobStatus = JobStatus.UPLOADED
     started_at: float | None = None
@@ -120,33 +120,33 @@ class Job:
     @classmethod
     def of(cls, submission: Submission, created_at: float, first_row: int = 0) -> Self:
         """
-        Create a job of which no row is processed yet.
+        Create a job in which no row has been processed.
 
-        :param first_row: the first row to process; those before it are skipped.
+        :param first_row: index of the first row to process; the rows before it are skipped.
         """
         pending = deque(completion_order(first_row, len(submission.rows)))
         return cls(submission, created_at, skipped=first_row, _pending=pending)
 
     @property
     def token_expires_at(self) -> int:
-        """When its token expires, in seconds since 1970."""
+        """When its token expires, in seconds since the Unix epoch."""
         return int(self.created_at) + TOKEN_SECONDS
 
     @property
     def is_active(self) -> bool:
-        """Whether it continues by itself."""
+        """Whether it is processed without a resume or restart: it is neither paused nor ended."""
         return self.status in ACTIVE
 
     def done(self, status: str | None = None) -> Sequence[DoneRow]:
         """
-        List the completed rows in the order of their completion. Rows keep their places as others are added.
+        Return the completed rows in the order of completion. New rows are appended, so positions are stable.
 
-        :param status: only the rows that ended so.
+        :param status: return only rows with this :class:`RowStatus`; all rows by default.
         """
         return self._done if status is None else [row for row in self._done if row.status == status]
 
     def result_of(self, row: DoneRow) -> dict[str, object] | None:
-        """Return what was found for a completed row; ``None`` if it failed."""
+        """Return the lookup result of a completed row; ``None`` if the row failed."""
         if row.status is RowStatus.FAILED:
             return None
         product = self.submission.product
@@ -159,16 +159,16 @@ class Job:
             self.started_at = at
 
     def wait(self) -> None:
-        """Wait for the jobs before it."""
+        """Wait in the queue until the jobs before it have ended or are paused."""
         self.status = JobStatus.QUEUED
 
     def process_row(self, account: Account, at: float) -> bool:
         """
-        Process the next row, or pause if the credits do not cover it.
+        Process the next row, or pause the job if the credits do not cover the row's price.
 
-        :param account: the account whose credits are spent.
-        :param at: when the row is completed.
-        :return: whether it was completed.
+        :param account: the account to charge.
+        :param at: completion time of the row.
+        :return: whether the row was completed.
         """
         try:
             row = self._look_up(self._pending[0], account, at)
@@ -183,47 +183,65 @@ class Job:
         return True
 
     def pause(self) -> None:
-        """Pause until it is resumed."""
-        self._refuse_if_ended("pause")
+        """
+        Pause the job until it is resumed.
+
+        :raises WrongStateError: if the job has ended.
+        """
+        self._check_not_ended("pause")
         self.status = JobStatus.PAUSED
 
     def resume(self) -> None:
-        """Continue if it is paused; an active job stays as it is."""
-        self._refuse_if_ended("resume")
+        """
+        Queue a paused job again. An active job does not change.
+
+        :raises WrongStateError: if the job has ended.
+        """
+        self._check_not_ended("resume")
         if not self.is_active:
             self.status = JobStatus.QUEUED
 
     def cancel(self, at: float) -> None:
-        """End it. Whether LeadMagic cancels a paused job is unknown, but nothing else would end one."""
-        self._refuse_if_ended("cancel")
+        """
+        Cancel the job, also a paused one: LeadMagic documents no other way to end a paused job.
+
+        :raises WrongStateError: if the job has ended.
+        """
+        self._check_not_ended("cancel")
         self._end(JobStatus.CANCELED, at)
 
     def fail(self, at: float) -> None:
-        """End it as LeadMagic does after an error of its own."""
-        self._refuse_if_ended("fail")
+        """
+        End the job as failed, as LeadMagic does after an internal error.
+
+        :raises WrongStateError: if the job has ended.
+        """
+        self._check_not_ended("fail")
         self._end(JobStatus.FAILED, at)
 
     def retry_failed(self) -> bool:
         """
-        Process the failed rows again.
+        Queue the failed rows of an ended job again.
 
-        :return: whether there are any.
+        :return: whether there were failed rows.
+        :raises WrongStateError: if the job has not ended.
         """
-        self.refuse_unless_ended("restart")
+        self.check_ended("restart")
         failed = [row.row_index for row in self.done(RowStatus.FAILED)]
         if failed:
-            # A new list: a download may still be reading the old one.
+            # A new list, because a download may still be reading the old one.
             self._done = [*self.done(RowStatus.SUCCESS)]
             self._pending.extend(failed)
             self.failed = 0
             self.status, self.completed_at = JobStatus.QUEUED, None
         return bool(failed)
 
-    def refuse_unless_ended(self, action: str) -> None:
+    def check_ended(self, action: str) -> None:
         """
         Check that the job has ended.
 
-        :raises WrongStateError: if it has not.
+        :param action: the requested action, for the error message.
+        :raises WrongStateError: if the job has not ended.
         """
         if self.status not in ENDED:
             raise WrongStateError(action, self.status)
@@ -247,6 +265,6 @@ class Job:
         self.skipped += len(self._pending)
         self._pending.clear()
 
-    def _refuse_if_ended(self, action: str) -> None:
+    def _check_not_ended(self, action: str) -> None:
         if self.status in ENDED:
             raise WrongStateError(action, self.status)

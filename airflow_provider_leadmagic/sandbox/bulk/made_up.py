@@ -1,4 +1,4 @@
-"""A completed job of any size, whose rows are generated while they are read: a million rows take no memory."""
+"""Completed jobs of any size, for tests of large downloads. Rows are generated on read, so they need no memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ DOMAIN = "example.com"
 
 
 class MadeUpRows(Sequence[Row]):
-    """The submitted rows."""
+    """The submitted rows of a made-up job, generated on access."""
 
     def __init__(self, rows: int) -> None:
         self._rows = range(rows)
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of rows."""
         return len(self._rows)
 
     @overload
@@ -27,7 +27,7 @@ class MadeUpRows(Sequence[Row]):
     @overload
     def __getitem__(self, key: slice) -> list[Row]: ...
     def __getitem__(self, key: int | slice) -> Row | list[Row]:
-        """Generate one, or a list of them."""
+        """Generate one row or, for a slice, a list of rows."""
         if isinstance(key, slice):
             return [made_up_row(index) for index in self._rows[key]]
         return made_up_row(self._rows[key])
@@ -35,10 +35,10 @@ class MadeUpRows(Sequence[Row]):
 
 class MadeUpResults(Sequence[DoneRow]):
     """
-    The completed rows, each of them a hit.
+    The completed rows of a made-up job, generated on access. Every row is a hit.
 
-    :param rows: how many there are.
-    :param at: when all of them were completed.
+    :param rows: number of rows.
+    :param at: completion time of all rows, in seconds since the Unix epoch.
     """
 
     def __init__(self, rows: int, at: float) -> None:
@@ -46,7 +46,7 @@ class MadeUpResults(Sequence[DoneRow]):
         self._at = at
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of rows."""
         return len(self._rows)
 
     @overload
@@ -54,7 +54,7 @@ class MadeUpResults(Sequence[DoneRow]):
     @overload
     def __getitem__(self, key: slice) -> list[DoneRow]: ...
     def __getitem__(self, key: int | slice) -> DoneRow | list[DoneRow]:
-        """Generate one, or a list of them."""
+        """Generate one row or, for a slice, a list of rows."""
         if isinstance(key, slice):
             return [self._result(position) for position in self._rows[key]]
         return self._result(self._rows[key])
@@ -64,34 +64,34 @@ class MadeUpResults(Sequence[DoneRow]):
 
 
 class MadeUpJob(Job):
-    """A job that never spent credits: it changes neither the balance nor the ledger."""
+    """A completed job that was never processed or charged. It changes neither the balance nor the ledger."""
 
     @classmethod
     def of_size(cls, rows: int, at: float) -> MadeUpJob:
         """
-        Create one.
+        Create a completed job.
 
-        :param rows: how many rows it has.
-        :param at: when it was submitted and completed.
-        :raises ValueError: if it has no rows.
+        :param rows: number of rows, at least 1.
+        :param at: time of submission and completion, in seconds since the Unix epoch.
+        :raises ValueError: if ``rows`` is below 1.
         """
         if rows < 1:
-            raise ValueError(f"a job has one row or more, not {rows}")
+            raise ValueError(f"rows must be 1 or more; got {rows}")
         submission = Submission(EMAIL_FINDER.name, EMAIL_FINDER, MadeUpRows(rows))
         job = cls(submission, at, status=JobStatus.COMPLETED, credits_consumed=submission.ceiling)
         job.started_at = job.completed_at = job.last_progress_at = at
         return job
 
     def done(self, status: str | None = None) -> Sequence[DoneRow]:
-        """List the completed rows."""
-        none_left_out = status in (None, RowStatus.SUCCESS)
-        return MadeUpResults(len(self.submission.rows) if none_left_out else 0, self.created_at)
+        """Return the rows with a status: all rows for ``success`` or ``None``, no rows otherwise."""
+        matches_all = status in (None, RowStatus.SUCCESS)
+        return MadeUpResults(len(self.submission.rows) if matches_all else 0, self.created_at)
 
     def result_of(self, row: DoneRow) -> dict[str, object]:
-        """Generate what was found, with few fields, as there may be millions of rows."""
+        """Generate the lookup result of a row. It has few fields, because there may be millions of rows."""
         return {"email": f"lead.{row.row_index}@{DOMAIN}", "status": "valid"}
 
 
 def made_up_row(row_index: int) -> Row:
-    """Generate one submitted row."""
+    """Generate the submitted row of an index."""
     return {"full_name": f"Lead {row_index}", "domain": DOMAIN}

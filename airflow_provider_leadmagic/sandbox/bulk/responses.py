@@ -1,8 +1,8 @@
 """
-How jobs and their rows are reported: the bodies of responses, the CSV download, and the jobs that tests read.
+Representations of bulk jobs and their rows: response bodies, the CSV download, and the copies that tests read.
 
-The columns of the CSV are documented nowhere. Here they are the fields of a result row, two of them as JSON, because
-columns for the fields of a product would have to be known before the first row is read.
+LeadMagic does not document the columns of the CSV. The sandbox uses the fields of a result row and writes input and
+output as JSON: one column per input or output field would require all field names before the first row is written.
 """
 
 from __future__ import annotations
@@ -51,11 +51,17 @@ COLUMNS = (
     "completed_at",
 )
 JSON_COLUMNS = ("lm_input", "lm_output")
-ROWS_PER_PIECE = 2000
+ROWS_PER_CHUNK = 2000
 
 
 def report_submission(job: Job, position: int, base_url: str) -> Report:
-    """Describe a job as it was submitted, also if it already existed under its idempotency key."""
+    """
+    Build the body of the response to a submit, also for a job that already existed under its idempotency key.
+
+    :param job: the new or existing job.
+    :param position: its position among the active jobs, counted from 1; 0 if it is not active.
+    :param base_url: base URL by which the client reached the sandbox, without a trailing slash.
+    """
     return {
         "jobId": job.job_id,
         "product": job.submission.product_name,
@@ -73,9 +79,9 @@ def report_submission(job: Job, position: int, base_url: str) -> Report:
 
 def report_links(job: Job, base_url: str) -> Report:
     """
-    List all URLs of a job, each with its token.
+    Return all URLs of a job, each with the job's token.
 
-    :param base_url: the URL under which the client reached the sandbox, without a slash at the end.
+    :param base_url: base URL by which the client reached the sandbox, without a trailing slash.
     """
     links: Report = {name: f"{base_url}/bulk/jobs/{job.job_id}{path}?token={job.token}" for name, path in LINKS.items()}
     links["wsUrl"] = str(links["wsUrl"]).replace("http", "ws", 1)
@@ -83,7 +89,7 @@ def report_links(job: Job, base_url: str) -> Report:
 
 
 def report_progress(job: Job) -> Report:
-    """Count the rows of a job."""
+    """Build the body of a progress response: the status and the row counts."""
     processed = len(job.done())
     return {
         "status": job.status,
@@ -95,7 +101,7 @@ def report_progress(job: Job) -> Report:
 
 
 def report_summary(job: Job) -> Report:
-    """Describe a job as in the list of jobs."""
+    """Build the entry of a job in the list of jobs."""
     return {
         "job_id": job.job_id,
         "products": [job.submission.product_name],
@@ -112,7 +118,7 @@ def report_summary(job: Job) -> Report:
 
 
 def report_job(job: Job, base_url: str) -> Report:
-    """Describe a job with everything that LeadMagic reports about it."""
+    """Build the body of a job status response, with all fields of LeadMagic's."""
     return {
         **report_summary(job),
         "execution_mode": None,
@@ -127,9 +133,9 @@ def report_job(job: Job, base_url: str) -> Report:
 
 
 def report_row(job: Job, row: DoneRow) -> Report:
-    """Describe a completed row."""
+    """Build the entry of a completed row in a page of results."""
     return {
-        # The same for the same row, also when it is processed again.
+        # Stays the same when the row is processed again.
         "id": f"{job.job_id[:24]}{row.row_index:012d}",
         "row_index": row.row_index,
         "status": row.status,
@@ -138,7 +144,7 @@ def report_row(job: Job, row: DoneRow) -> Report:
         "credits_consumed": f"{row.credits:.2f}",
         "error_message": row.error,
         "http_status_code": row.http_status,
-        # Not measured: the speed of this machine says nothing about LeadMagic.
+        # Not measured: the speed of this machine has nothing to do with LeadMagic's.
         "response_time_ms": None,
         "completed_at": to_timestamp(row.completed_at),
     }
@@ -146,27 +152,35 @@ def report_row(job: Job, row: DoneRow) -> Report:
 
 def download(job: Job) -> Iterator[bytes]:
     """
-    Write the rows that are completed now as CSV, in the order of the results.
+    Yield the rows that are completed at the time of the call as CSV, in the order of completion.
 
-    :return: pieces of bounded size.
+    :return: chunks of at most ``ROWS_PER_CHUNK`` rows, UTF-8 encoded.
     """
-    # The list may grow while it is read.
+    # Rows that are completed during the download are not part of it.
     done, rows = job.done(), len(job.done())
     yield (",".join(COLUMNS) + "\r\n").encode()
-    for start in range(0, rows, ROWS_PER_PIECE):
-        stop = min(start + ROWS_PER_PIECE, rows)
+    for start in range(0, rows, ROWS_PER_CHUNK):
+        stop = min(start + ROWS_PER_CHUNK, rows)
         text = _made_up_lines(job, start, stop) if isinstance(job, MadeUpJob) else _lines(job, done[start:stop])
-        # A client may have submitted, and gets back, text that UTF-8 cannot encode.
+        # The submitted text may contain lone surrogates, which UTF-8 cannot encode.
         yield text.encode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)
 class BulkJob:
     """
-    A job for tests to read, as it was at one time.
+    A copy of a job, for tests to inspect. It does not change when the job continues.
 
-    :param rows: how many were submitted; each is processed, skipped, or still pending.
-    :param processed: how many succeeded or failed.
+    :param job_id: the job's ID.
+    :param token: the token that replaces the API key in requests that read this job.
+    :param product: the product's name as it was submitted.
+    :param status: ``uploaded``, ``queued``, ``processing``, ``paused``, ``completed``, ``failed`` or ``canceled``.
+    :param idempotency_key: the key it was submitted with; ``None`` for none, and for a restarted job.
+    :param rows: number of submitted rows. Each is processed, skipped or pending.
+    :param processed: number of rows that succeeded or failed.
+    :param failed: number of rows that failed.
+    :param skipped: number of rows that are never processed, after a cancellation for example.
+    :param credits: credits charged for the job.
     """
 
     job_id: str
@@ -182,7 +196,7 @@ class BulkJob:
 
     @classmethod
     def of(cls, job: Job) -> BulkJob:
-        """Copy what a job is now."""
+        """Copy the current state of a job."""
         return cls(
             job_id=job.job_id,
             token=job.token,
@@ -221,7 +235,7 @@ def _cells(job: Job, row: DoneRow) -> list[object]:
 
 
 def _made_up_lines(job: MadeUpJob, start: int, stop: int) -> str:
-    # The same lines as _lines() writes, a dozen times as fast, so that a million rows take seconds.
+    # Writes the same lines as _lines(), but about 12 times as fast, so that a million rows take seconds.
     total, head = len(job.submission.rows), job.job_id[:24]
     tail = f"{job.credits_consumed / total:.2f},,200,,{to_timestamp(job.created_at)}\r\n"
     return "".join(

@@ -1,4 +1,4 @@
-"""All bulk jobs of an account: their settings, the time that passes for them, and what tests do to them."""
+"""All bulk jobs of an account: settings, processing over time, and the operations of the test controls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.account import Account
     from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
 
-# In rows: what floating-point arithmetic loses must not delay a row.
+# In rows. A floating-point error must not delay a row.
 ROUNDING = 1e-3
 
 SubmitNeeds = Literal["one_row", "all_rows"]
@@ -34,12 +34,13 @@ RowsPerSecond = Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class BulkSettings:
     """
-    How fast jobs are, and when one is refused.
+    The speed of the jobs and the credits that a submit requires.
 
-    :param rows_per_second: of all jobs together; ``None`` completes jobs instantly.
-    :param paused_clock: whether jobs continue only through :meth:`BulkJobs.advance`.
-    :param submit_needs: which credits a submit needs: the price of one hit, or of a hit in every row.
-        LeadMagic pauses a job when the credits run out, so it accepts jobs that they do not cover: hence the default.
+    :param rows_per_second: rows per second of all jobs together, above 0; ``None`` completes jobs instantly.
+    :param paused_clock: if true, rows are processed only by :meth:`BulkJobs.advance`.
+    :param submit_needs: the credits that a submit requires: the price of one hit (``one_row``), or of a hit in every
+        row (``all_rows``). The default is ``one_row``, because LeadMagic pauses a job when the credits run out, so it
+        must accept jobs that the credits do not cover.
     """
 
     rows_per_second: RowsPerSecond = None
@@ -49,24 +50,24 @@ class BulkSettings:
 
 class BulkJobs:
     """
-    Jobs, processed one after another in the order of their submission.
+    The jobs of an account, processed one after another in the order of submission. Thread-safe.
 
-    No thread works on them. The rows that are due are processed when a job or the balance is read, and before either
-    of them is changed. Clients cannot see the difference.
+    There is no background thread: before a job or the balance is read or changed, the rows that are due by then are
+    processed. Clients cannot see the difference.
 
-    :param account: the account whose credits they spend.
-    :param clock: returns the seconds since 1970; the clock of this machine by default.
+    :param account: the account to charge.
+    :param clock: returns the time in seconds since the Unix epoch; ``time.time`` by default.
     """
 
     def __init__(self, account: Account, clock: Callable[[], float] | None = None) -> None:
-        # time.time is read at each call, for tests that replace it.
+        # Looks up time.time on each call, so that tests can monkeypatch it.
         self.clock = clock or (lambda: time.time())
         self._account = account
         self._lock = threading.RLock()
         self.clear()
 
     def clear(self) -> None:
-        """Remove all jobs and return to the default settings."""
+        """Remove all jobs and restore the default settings."""
         with self._lock:
             self.settings = BulkSettings()
             self._jobs: dict[str, Job] = {}
@@ -77,9 +78,9 @@ class BulkJobs:
 
     def submit(self, submission: Submission) -> Job:
         """
-        Create a job, or return the one that exists under the idempotency key.
+        Create a job, or return the existing job with the same idempotency key.
 
-        :raises ApiError: if the credits do not cover it.
+        :raises ApiError: if the spendable credits do not cover what a submit requires, see :class:`BulkSettings`.
         """
         with self._lock:
             self.catch_up()
@@ -93,21 +94,23 @@ class BulkJobs:
 
     def restart(self, job_id: str, first_row: int) -> Job:
         """
-        Process the rows of an ended job again, from one row on, as a new job: no job charges a row twice.
+        Process the rows of an ended job again. Creates a new job, so that no job charges a row twice.
 
-        :raises ApiError: if the job has not ended, or the credits do not cover it.
+        :param job_id: ID of the ended job.
+        :param first_row: index of the first row to process; the rows before it are skipped.
+        :raises ApiError: if no job has this ID, the job has not ended, or the credits do not cover a submit.
         """
         with self.locked_job(job_id) as job:
-            job.refuse_unless_ended("restart")
-            # The key stays with the job that was submitted under it.
+            job.check_ended("restart")
+            # The idempotency key stays with the original job.
             return self._create(replace(job.submission, idempotency_key=None), first_row)
 
     @contextmanager
     def locked_job(self, job_id: str) -> Iterator[Job]:
         """
-        Bring a job up to date, and lock it while it is read or changed.
+        Process the rows that are due, then yield a job under the lock, to be read or changed.
 
-        :raises UnknownJobError: if no job has this id.
+        :raises UnknownJobError: if no job has this ID.
         """
         with self._lock:
             self.catch_up()
@@ -117,28 +120,28 @@ class BulkJobs:
 
     @contextmanager
     def locked_jobs(self) -> Iterator[list[Job]]:
-        """Bring all jobs up to date, and lock them while they are read or changed. Oldest first."""
+        """Process the rows that are due, then yield all jobs under the lock, oldest first."""
         with self._lock:
             self.catch_up()
             yield list(self._jobs.values())
 
     def position(self, job: Job) -> int:
-        """Return the place of a job among the active jobs, counted from 1; 0 if it is not active."""
+        """Return the position of a job among the active jobs, counted from 1; 0 if it is not active."""
         with self._lock:
             active = [other.job_id for other in self._jobs.values() if other.is_active]
             return active.index(job.job_id) + 1 if job.job_id in active else 0
 
     def accepts_token(self, token: str, job_id: str) -> bool:
-        """Return whether a token is that of a job, and has not expired."""
+        """Return whether a token belongs to a job and has not expired."""
         job = self._jobs.get(job_id)
         return job is not None and job.token == token and self.clock() < job.token_expires_at
 
     def change(self, **settings: Any) -> None:
         """
-        Change some settings; the rows that are due by now are processed under the old ones.
+        Apply new settings. The rows that are due by now are processed under the old settings.
 
-        :param settings: fields of :class:`BulkSettings`.
-        :raises ValueError: if one is not valid.
+        :param settings: fields of :class:`BulkSettings`; other settings keep their values.
+        :raises ValueError: if a setting is invalid.
         """
         with self._lock:
             changed = replace(self.settings, **settings)
@@ -147,10 +150,10 @@ class BulkJobs:
 
     def advance(self, rows: int) -> int:
         """
-        Process a number of rows at once, whatever the clock says.
+        Process a number of rows immediately, regardless of the clock.
 
-        :param rows: how many; 0 only starts the next job.
-        :return: how many there were to process.
+        :param rows: maximum number of rows; 0 starts the next job without processing a row.
+        :return: the number of rows processed; fewer if no more rows are pending or the credits run out.
         """
         with self._lock:
             self.catch_up()
@@ -158,32 +161,32 @@ class BulkJobs:
             return self._work(rows, lambda _: now)
 
     def copies(self) -> list[BulkJob]:
-        """Copy what all jobs are now, oldest first."""
+        """Return copies of all jobs, oldest first."""
         with self.locked_jobs() as jobs:
             return [BulkJob.of(job) for job in jobs]
 
     def charges(self, job_id: str) -> Counter[int]:
         """
-        Count how often each row of a job was charged; rows that were not are left out.
+        Return the number of charges per row index of a job; rows without a charge are missing.
 
-        :raises UnknownJobError: if no job has this id.
+        :raises UnknownJobError: if no job has this ID.
         """
         with self.locked_job(job_id) as job:
             return Counter(job.charges)
 
     @property
     def submits(self) -> Counter[str]:
-        """How often each idempotency key was submitted, refused submits included."""
+        """The number of submits per idempotency key, including those rejected for too few credits."""
         with self._lock:
             return Counter(self._submits)
 
     def make_up(self, rows: int) -> str:
         """
-        Add a completed job that costs nothing.
+        Add a completed job without charging its rows.
 
-        :param rows: how many rows it has.
-        :return: its id.
-        :raises ValueError: if it has no rows.
+        :param rows: number of rows, at least 1.
+        :return: the job's ID.
+        :raises ValueError: if ``rows`` is below 1.
         """
         job = MadeUpJob.of_size(rows, self.clock())
         with self._lock:
@@ -192,17 +195,17 @@ class BulkJobs:
 
     def fail(self, job_id: str) -> BulkJob:
         """
-        End a job as LeadMagic does after an error of its own.
+        End a job as failed, as LeadMagic does after an internal error.
 
         :return: a copy of the job.
-        :raises ApiError: if no job has this id, or it has ended.
+        :raises ApiError: if no job has this ID or the job has ended.
         """
         with self.locked_job(job_id) as job:
             job.fail(self.clock())
             return BulkJob.of(job)
 
     def catch_up(self) -> None:
-        """Process the rows that are due."""
+        """Process the rows that are due by now."""
         with self._lock:
             then, now = self._caught_up_at, self.clock()
             self._caught_up_at = now
@@ -226,7 +229,7 @@ class BulkJobs:
         begun = self._begun_row
         due = begun + seconds * speed
         done = self._work(math.floor(due + ROUNDING), lambda rows: then + max(0.0, rows - begun) / speed)
-        # Time in which there was nothing to process is lost.
+        # Idle time is not carried over to later jobs.
         self._begun_row = max(0.0, due - done) if any(job.is_active for job in self._jobs.values()) else 0.0
 
     def _work(self, rows: float, moment: Callable[[int], float]) -> int:

@@ -1,4 +1,4 @@
-"""What is submitted with a bulk job, as rows or as CSV, and the refusal of what the sandbox does not imitate."""
+"""Parsing of bulk submissions, sent as rows or CSV. Options that the sandbox does not support are rejected."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 SOURCES = ("rows", "csv", "fileUrl", "scrape")
-# LeadMagic's OpenAPI file and its skill file have different names for it.
+# company_search in LeadMagic's OpenAPI file is company_finder in its skill file; both are accepted.
 BULK_PRODUCTS = {product.name: product for product in PRODUCTS} | {"company_finder": COMPANY_SEARCH}
-# These would change the result, so ignoring them would give a false one.
-NOT_IMITATED = {
-    "fileUrl": "The sandbox fetches no files: send the rows as rows or csv.",
-    "scrape": "The sandbox scrapes no pages: send the rows as rows or csv.",
-    "inputMapping": "The sandbox maps no columns: name the fields of the rows as the product does.",
-    "outputTransform": "The sandbox transforms no output: leave outputTransform out.",
-    "presetId": "The sandbox has no presets: leave presetId out.",
-    "callback": "The sandbox makes no callbacks: leave callback out, and poll the job.",
-    "priority": "The sandbox processes jobs in the order of their submission: leave priority out.",
+# Rejected, because they change the result: ignoring them would return wrong results.
+UNSUPPORTED = {
+    "fileUrl": "send the rows as rows or csv",
+    "scrape": "send the rows as rows or csv",
+    "inputMapping": "use the product's field names in the rows",
+    "outputTransform": "omit it",
+    "presetId": "omit it",
+    "callback": "omit it and poll the job",
+    "priority": "omit it; jobs are processed in the order of submission",
 }
 
 
 @dataclass(frozen=True)
 class Submission:
     """
-    What a client submitted.
+    A validated submission.
 
-    :param product_name: the name of the product as the client wrote it.
-    :param idempotency_key: ``None`` if it was empty.
+    :param product_name: the product's name as the client wrote it.
+    :param product: the product that each row looks up.
+    :param rows: the input fields of each row.
+    :param idempotency_key: ``None`` if it was missing or empty.
+    :param file_name: ``None`` if it was missing or empty.
     """
 
     product_name: str
@@ -49,7 +52,7 @@ class Submission:
 
     @property
     def ceiling(self) -> Decimal:
-        """The price if every row is a hit."""
+        """The maximum price in credits: every row is a hit."""
         return self.product.price * len(self.rows)
 
 
@@ -63,16 +66,16 @@ class _SubmitBody(Body):
 
 def read_submission(body: object) -> Submission:
     """
-    Read the body of a submit.
+    Parse the body of a submit request.
 
-    :raises ApiError: if it is not valid, or uses what the sandbox does not imitate.
+    :raises ApiError: if the body is invalid or uses an option that the sandbox does not support.
     """
     fields = check_body(_SubmitBody, body)
     source = _choose_source(body if isinstance(body, dict) else {})
     return Submission(
         product_name=fields.product,
         product=find_product(fields.product),
-        rows=_not_empty(fields.rows if source == "rows" else _read_csv(fields.csv), source),
+        rows=_check_not_empty(fields.rows if source == "rows" else _read_csv(fields.csv), source),
         idempotency_key=fields.idempotency_key or None,
         file_name=fields.file_name or None,
     )
@@ -80,42 +83,42 @@ def read_submission(body: object) -> Submission:
 
 def find_product(name: str) -> Product:
     """
-    Find a product by one of its names in bulk jobs.
+    Return the product with a name, as used in bulk jobs.
 
-    :raises ApiError: if the sandbox does not sell it.
+    :raises ApiError: if the sandbox has no such product.
     """
     if name not in BULK_PRODUCTS:
         known = ", ".join(BULK_PRODUCTS)
-        raise ApiError(validation_error(f"The sandbox sells {known} only, not {name!r}.", "product"))
+        raise ApiError(validation_error(f"product must be one of {known} in the sandbox; got {name!r}.", "product"))
     return BULK_PRODUCTS[name]
 
 
 def _choose_source(body: dict[str, Any]) -> str:
     given = [name for name in SOURCES if name in body]
     if len(given) != 1:
-        raise ApiError(validation_error(f"Exactly one of {', '.join(SOURCES)} is needed.", *(given or SOURCES)))
-    for name, sentence in NOT_IMITATED.items():
+        raise ApiError(validation_error(f"Exactly one of {', '.join(SOURCES)} is required.", *(given or SOURCES)))
+    for name, advice in UNSUPPORTED.items():
         if name in body:
-            raise ApiError(validation_error(sentence, name))
+            raise ApiError(validation_error(f"{name} is not supported by the sandbox: {advice}.", name))
     return given[0]
 
 
-def _not_empty(rows: list[Row], source: str) -> list[Row]:
+def _check_not_empty(rows: list[Row], source: str) -> list[Row]:
     if not rows:
-        raise ApiError(validation_error(f"{source} has no rows.", source))
+        raise ApiError(validation_error(f"{source} must contain at least one row.", source))
     return rows
 
 
 def _read_csv(text: str) -> list[Row]:
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     try:
-        # A line may have fewer cells than the header; the rest are missing, not empty.
-        return [{name: cell for name, cell in _named(row).items() if cell is not None} for row in reader]
+        # A line may have fewer cells than the header. Their fields are then missing, not empty.
+        return [{name: cell for name, cell in _by_column(row).items() if cell is not None} for row in reader]
     except (csv.Error, ValueError) as error:
-        raise ApiError(validation_error(f"csv, line {reader.reader.line_num}: {error}.", "csv")) from error
+        raise ApiError(validation_error(f"csv line {reader.reader.line_num} is invalid: {error}.", "csv")) from error
 
 
-def _named(row: dict[str | None, object]) -> dict[str, object]:
+def _by_column(row: dict[str | None, object]) -> dict[str, object]:
     if None in row:
-        raise ValueError("more cells than the first line has names")
+        raise ValueError("more cells than the header has columns")
     return {str(name): cell for name, cell in row.items()}

@@ -1,7 +1,7 @@
 """
-The routes under ``/v1/analytics``: free reports of what was really requested and spent.
+The routes under ``/v1/analytics``: free reports of the requests and the credits spent in this sandbox.
 
-Latencies are 0, which means not measured: the speed of this machine says nothing about LeadMagic.
+Latencies are always 0. They are not measured, because the speed of this machine has nothing to do with LeadMagic's.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 Report = dict[str, object]
 
 WINDOWS = {str(days): days for days in range(1, 91)}
-# In LeadMagic's samples, this month has the totals of a window of 30 days.
+# In LeadMagic's samples, the totals of this_month are those of a window of 30 days.
 DASHBOARD_WINDOWS = {"today": 1, "this_week": 7, "this_month": 30}
 
 
 def analytics_router(state: SandboxState) -> APIRouter:
-    """Build the routes."""
+    """Build the routes under ``/v1/analytics``."""
     router = APIRouter(prefix="/v1/analytics")
     for name, report in WINDOW_REPORTS.items():
         router.add_api_route(f"/{name}", _window_endpoint(report, state))
@@ -87,14 +87,14 @@ def _read_days(text: str) -> int:
 def _read_date(name: str, text: str) -> date:
     with suppress(ValueError):
         day = date.fromisoformat(text)
-        # fromisoformat() also accepts weeks, and dates without dashes.
+        # fromisoformat() also accepts week dates and dates without hyphens.
         if str(day) == text:
             return day
-    raise ApiError(validation_error(f"{name} must be a date like 2026-01-31.", name))
+    raise ApiError(validation_error(f"{name} must be a date in the format YYYY-MM-DD.", name))
 
 
 def report_dashboard(state: SandboxState, usage: Usage) -> Report:
-    """Describe the account: its balance, rate limits and recent usage."""
+    """Build the dashboard: balance, rate limits and recent usage."""
     now = int(time.time())
     balance = state.account.credits
     today = utc_day(now)
@@ -105,14 +105,14 @@ def report_dashboard(state: SandboxState, usage: Usage) -> Report:
             "minute": _rate(REQUESTS_PER_MINUTE, state.requests.count_since(now - now % MINUTE)),
             "daily": _rate(REQUESTS_PER_DAY, state.requests.count_since(now - now % DAY)),
         },
-        # Lookups are charged one after another, at once: none overlap, and no credits are reserved.
+        # Always 0: lookups are charged immediately, one after another, so none overlap and no credits are reserved.
         "concurrency": {"current": 0, "peak": 0, "active_reservations": 0},
         "stats": {name: _stats(Window.of(usage, days, today).usage) for name, days in DASHBOARD_WINDOWS.items()},
     }
 
 
 def report_usage(window: Window) -> Report:
-    """Describe requests and credits by day."""
+    """Build the report of requests and credits per day."""
     summary = {**_averages(window.usage), "unique_products": len(window.usage.by_product())}
     daily = [
         {"date": day, **_totals(usage), "unique_products_used": len(usage.by_product())}
@@ -122,20 +122,20 @@ def report_usage(window: Window) -> Report:
 
 
 def report_products(window: Window) -> Report:
-    """Describe requests and credits by product."""
+    """Build the report of requests and credits per product."""
     products = {name: _product(usage) for name, usage in window.usage.by_product().items()}
-    # The fields of its daily list are documented nowhere.
+    # LeadMagic does not document the fields of the daily list.
     return {"period": window.period, "products": products, "daily": []}
 
 
 def report_credits(window: Window) -> Report:
-    """Describe what was spent by day."""
+    """Build the report of credits spent per day."""
     daily = [{"date": day, **_totals(usage)} for day, usage in window.daily()]
     return {"period": window.period, "summary": _averages(window.usage), "daily": daily}
 
 
 def report_daily(window: Window) -> Report:
-    """Describe volume and errors by day."""
+    """Build the report of request volume and errors per day."""
     return {"period": window.period, "data": [{"date": day, **_quality(usage)} for day, usage in window.daily()]}
 
 
@@ -148,7 +148,7 @@ WINDOW_REPORTS = {
 
 
 def report_summary(usage: Usage) -> Report:
-    """Describe the totals."""
+    """Build the report of totals."""
     moments = [line.at for line in usage.lines]
     return {
         "total_api_requests": usage.requests,
@@ -164,7 +164,7 @@ def report_summary(usage: Usage) -> Report:
 
 
 def report_day(usage: Usage, day: date) -> Report:
-    """Describe one day by product."""
+    """Build the report of one day, per product."""
     parts = usage.by_product()
     summary = {"total_credits": usage.credits, "total_requests": usage.requests, "products_count": len(parts)}
     products = [{"product_id": name, **_share(part, usage)} for name, part in parts.items()]
@@ -207,7 +207,7 @@ def _averages(usage: Usage) -> Report:
 
 
 def _product(usage: Usage) -> Report:
-    # Only here LeadMagic counts a miss as failed: the success rate of a product "means data was found".
+    # Only in this report LeadMagic counts a miss as failed: a product's success rate "means data was found".
     return {
         "total_requests": usage.requests,
         "total_credits": usage.credits,

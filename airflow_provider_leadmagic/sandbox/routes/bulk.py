@@ -1,4 +1,4 @@
-"""The routes of bulk jobs: preview, submit, read and change them."""
+"""The routes of bulk jobs: cost preview, submit, reads and changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ USD_PER_CREDIT = Decimal("0.01")
 
 
 def bulk_router(state: SandboxState) -> APIRouter:
-    """Build the preview, and the routes under ``/bulk``."""
+    """Build the route of the cost preview and the routes under ``/bulk``."""
     router = APIRouter()
     _add_preview(router)
     _add_submit(router, state)
@@ -65,7 +65,7 @@ def _add_preview(router: APIRouter) -> None:
 
 def _count_products(products: list[str]) -> Counter[str]:
     named = {product for product in products if product}
-    # "Needed when products are mixed": otherwise items without a product are of the only one that is named.
+    # LeadMagic: "Needed when products are mixed". Otherwise items without a product get the only one that is named.
     if not named or (len(named) > 1 and "" in products):
         raise ApiError(missing_required_field(("product",)))
     return Counter(product or min(named) for product in products)
@@ -80,7 +80,7 @@ def _preview(items: Counter[str]) -> dict[str, object]:
         "totalCredits": total,
         "estimatedCostUsd": total * USD_PER_CREDIT,
         "perProduct": per_product,
-        # The sandbox has no clients and no budgets. The balance is not a budget.
+        # The sandbox has no clients and no budgets; the balance is not a budget.
         "clientCreditRemaining": None,
         "willExceedBudget": False,
     }
@@ -95,7 +95,7 @@ def _add_submit(router: APIRouter, state: SandboxState) -> None:
     @router.post("/bulk/validate")
     async def validate(request: Request) -> Response:
         submission = read_submission(await read_json(request))
-        # The fields of this response are documented nowhere.
+        # LeadMagic does not document the fields of this response.
         counted = {"totalRows": len(submission.rows), "maxCredits": submission.ceiling}
         return AsciiJsonResponse({"valid": True, "product": submission.product_name, **counted})
 
@@ -157,7 +157,7 @@ def _add_row_reads(router: APIRouter, state: SandboxState) -> None:
     async def read_errors(job_id: str, request: Request) -> Response:
         status = request.query_params.get("status", RowStatus.FAILED)
         with state.bulk.locked_job(job_id) as job:
-            # Only failed rows are errors: any other status selects none.
+            # Errors are failed rows, so any other status selects no rows.
             return _page(job, request, status if status == RowStatus.FAILED else "", 1_000_000)
 
     @router.get("/bulk/jobs/{job_id}/download")
@@ -208,14 +208,14 @@ class _RestartBody(Body):
     @model_validator(mode="after")
     def _check_start(self) -> _RestartBody:
         if self.mode == "from_row" and "start_row_index" not in self.model_fields_set:
-            raise ValueError("mode from_row needs startRowIndex")
+            raise ValueError("mode from_row requires startRowIndex")
         return self
 
     def first_row(self, rows: int) -> int:
-        """Return the first row to process again."""
+        """Return the index of the first row to process again."""
         first = self.start_row_index if self.mode == "from_row" else 0
         if first >= rows:
-            raise ApiError(validation_error(f"The job has {rows} rows only."))
+            raise ApiError(validation_error(f"startRowIndex must be below {rows}, the number of rows; got {first}."))
         return first
 
 
@@ -228,7 +228,7 @@ def _add_restart(router: APIRouter, state: SandboxState) -> None:
 
 
 def _restart(job: Job, body: _RestartBody, state: SandboxState) -> dict[str, object]:
-    # In LeadMagic's sample the same job processes its failed rows again. The other modes are documented nowhere.
+    # In LeadMagic's sample, failed_only keeps the job. For the other modes it does not document what happens.
     if body.mode == "failed_only":
         restarted, again = job.retry_failed(), job
     else:

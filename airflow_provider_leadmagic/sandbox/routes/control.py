@@ -1,4 +1,4 @@
-"""The controls under ``/_sandbox``: what the Python handle does, over HTTP and without a key."""
+"""The controls under ``/_sandbox``: the operations of the Python handle over HTTP. They need no API key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTROL_PREFIX = "/_sandbox"
 
 
 def control_router(state: SandboxState) -> APIRouter:
-    """Build all controls. Those that change the account, faults, log or settings return the state after the change."""
+    """Build all controls. Those that change the account, faults, log or settings return the new state."""
     router = APIRouter(prefix=CONTROL_PREFIX)
     _add_state_controls(router, state)
     _add_account_controls(router, state)
@@ -47,7 +47,7 @@ def _add_state_controls(router: APIRouter, state: SandboxState) -> None:
 
 
 def _state_response(state: SandboxState) -> AsciiJsonResponse:
-    # Everything but the log of requests and the key.
+    # Without the API key, and with the length of the request log only.
     return AsciiJsonResponse(
         {
             "balance": state.account.balance(),
@@ -70,7 +70,13 @@ def _spent(state: SandboxState) -> dict[str, Decimal]:
 
 
 class CreditsChange(BaseModel):
-    """Changes of the balance; what is not named stays as it is."""
+    """
+    The body of ``POST /_sandbox/credits``. Omitted fields change nothing; ``set`` is applied before ``add``.
+
+    :param set: the new balance in credits, 0 or more.
+    :param add: credits to add, 0 or more.
+    :param bare_body: whether to return the balance with the documented field ``credits`` only.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -80,7 +86,12 @@ class CreditsChange(BaseModel):
 
 
 class Freeze(BaseModel):
-    """How to freeze the account."""
+    """
+    The body of ``POST /_sandbox/freeze``.
+
+    :param message: the reason, returned by the API as ``credit_freeze_message``.
+    :param liquid: credits that stay spendable; 0 by default.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -111,7 +122,11 @@ def _add_account_controls(router: APIRouter, state: SandboxState) -> None:
 
 
 class AnalyticsChange(BaseModel):
-    """How the analytics are returned from now on."""
+    """
+    The body of ``POST /_sandbox/analytics``.
+
+    :param wrap_analytics: whether to return the analytics wrapped in ``{"data": ...}``.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -154,7 +169,14 @@ def _add_log_controls(router: APIRouter, state: SandboxState) -> None:
 
 
 class SettingsChange(BaseModel):
-    """Changes of the settings of bulk jobs; what is not named stays as it is."""
+    """
+    The body of ``POST /_sandbox/bulk``. Omitted fields change nothing.
+
+    :param rows_per_second: rows per second of all jobs together, above 0; ``null`` completes jobs instantly.
+    :param paused_clock: if true, rows are processed only by ``POST /_sandbox/bulk/advance``.
+    :param submit_needs: the credits that a submit requires: the price of one hit (``one_row``), or of a hit in every
+        row (``all_rows``).
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -164,7 +186,7 @@ class SettingsChange(BaseModel):
 
 
 class Rows(BaseModel):
-    """A number of rows."""
+    """The body of ``POST /_sandbox/bulk/advance``: the maximum number of rows to process, 0 or more."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -172,7 +194,7 @@ class Rows(BaseModel):
 
 
 class OneRowOrMore(Rows):
-    """A number of rows that is not 0."""
+    """The body of ``POST /_sandbox/bulk/jobs``: the number of rows of the made-up job, 1 or more."""
 
     rows: Annotated[int, Field(strict=True, ge=1)]
 

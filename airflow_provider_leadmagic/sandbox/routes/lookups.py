@@ -1,4 +1,4 @@
-"""The balance under ``/v1/credits``, and one route for the single lookups of each product."""
+"""The routes of the balance under ``/v1/credits``, and of the single lookups, one per product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def credits_router(state: SandboxState) -> APIRouter:
-    """Build the routes under ``/v1/credits``, which are free."""
+    """Build the routes under ``/v1/credits``. They are free."""
     router = APIRouter(prefix="/v1/credits")
 
     @router.get("")
@@ -38,7 +38,7 @@ def credits_router(state: SandboxState) -> APIRouter:
 
 
 def lookups_router(state: SandboxState) -> APIRouter:
-    """Build the routes of all products. Each hit is charged."""
+    """Build one lookup route per product. Only hits are charged."""
     router = APIRouter()
     for product in PRODUCTS:
         router.add_api_route(product.path, _lookup_endpoint(product, state), methods=["POST"], name=product.name)

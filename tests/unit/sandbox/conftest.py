@@ -20,7 +20,7 @@ def session() -> Iterator[requests.Session]:
 
 @pytest.fixture
 def call(leadmagic_sandbox: Sandbox, session: requests.Session) -> Callable[..., requests.Response]:
-    """Call the sandbox with its key, over a real socket."""
+    """Send a request to the sandbox with its API key, over a real socket."""
 
     def call(method: str, path: str, **options: Any) -> requests.Response:
         options.setdefault("headers", {"X-API-Key": leadmagic_sandbox.api_key})
@@ -33,13 +33,13 @@ def call(leadmagic_sandbox: Sandbox, session: requests.Session) -> Callable[...,
 
 @pytest.fixture
 def balance(call: Callable[..., requests.Response]) -> Callable[[], dict[str, Any]]:
-    """Read the balance as a client does."""
+    """Read the balance over HTTP."""
     return lambda: call("GET", "/v1/credits").json()
 
 
 @pytest.fixture
 def find_email(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
-    """Buy one email for one credit."""
+    """Look up one email, for one credit."""
 
     def find_email(domain: str = "example.com") -> requests.Response:
         return call("POST", "/v1/people/email-finder", json={"full_name": "Jane Doe", "domain": domain})
@@ -49,7 +49,7 @@ def find_email(call: Callable[..., requests.Response]) -> Callable[..., requests
 
 @pytest.fixture
 def submit(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
-    """Submit a bulk job: a number of rows of one credit each, or the given rows."""
+    """Submit a bulk job: the given rows, or a number of generated rows at one credit each."""
 
     def submit(rows: int | list[Any] = 3, product: str = "email_finder", **fields: Any) -> requests.Response:
         if isinstance(rows, int):
@@ -61,19 +61,19 @@ def submit(call: Callable[..., requests.Response]) -> Callable[..., requests.Res
 
 @pytest.fixture
 def read_job(call: Callable[..., requests.Response]) -> Callable[..., Any]:
-    """Read a bulk job as a client does, or a path below it."""
+    """Read a bulk job, or a path below it, over HTTP."""
     return lambda job_id, below="", **parameters: call("GET", f"/bulk/jobs/{job_id}{below}", params=parameters).json()
 
 
 @pytest.fixture
 def change_job(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
-    """Resume a bulk job, for example."""
+    """Change a bulk job over HTTP, for example resume it."""
     return lambda job_id, change, body=None: call("POST", f"/bulk/jobs/{job_id}/{change}", json=body)
 
 
 @pytest.fixture
 def control(call: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
-    """Use a control, without a key."""
+    """Send a request to a control, without an API key."""
 
     def control(method: str, name: str, body: Any = None) -> requests.Response:
         return call(method, f"/_sandbox/{name}", json=body, headers={})

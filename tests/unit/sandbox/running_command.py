@@ -1,4 +1,4 @@
-"""Runs the console script of the sandbox in a process of its own."""
+"""Run the console script of the sandbox in a subprocess."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPT = "import sys; from airflow_provider_leadmagic.sandbox.command import mai
 
 @contextmanager
 def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Start it, and end it in any case."""
+    """Start the script, and kill the process at the end."""
     command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
     process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process:

@@ -18,7 +18,7 @@ PATHS = ["dashboard", *OVER_A_WINDOW, "summary", "day/2026-02-03"]
 
 @pytest.fixture(autouse=True)
 def set_clock(leadmagic_sandbox, monkeypatch):
-    """Set the time in the sandbox to noon, so that no test ends on another day than it began."""
+    """Set the time in the sandbox to noon, so that no test runs across midnight."""
 
     def set_clock(day, *time):
         now = datetime(2026, 2, day, *time, tzinfo=UTC).timestamp()
@@ -30,7 +30,7 @@ def set_clock(leadmagic_sandbox, monkeypatch):
 
 @pytest.fixture
 def read(call):
-    """Read one of the analytics."""
+    """Read one of the analytics reports."""
 
     def read(path, **parameters):
         response = call("GET", f"{ROOT}/{path}", params=parameters)
@@ -42,7 +42,7 @@ def read(call):
 
 @pytest.fixture
 def history(leadmagic_sandbox, call, find_email):
-    """Two hits, a miss and an error today, a hit yesterday, and one ten days ago."""
+    """Record two hits, a miss and an error today, a hit yesterday, and one ten days ago."""
     find_email()
     find_email("notfound.example.com")
     call("POST", VALIDATION, json={"email": "jane@example.com"})
@@ -241,7 +241,7 @@ class TestWindow:
 
     @pytest.mark.parametrize(("parameters", "days"), [({}, 30), ({"days": 1}, 1), ({"days": 7}, 7), ({"days": 90}, 90)])
     @pytest.mark.parametrize("path", ["usage", "credits"])
-    def test_it_has_as_many_days_as_asked_for(self, read, path, parameters, days):
+    def test_it_has_the_requested_number_of_days(self, read, path, parameters, days):
         body = read(path, **parameters)
         assert (body["period"]["days"], body["summary"]["total_credits"], len(body["daily"])) == (days, days, days)
 
@@ -250,18 +250,18 @@ class TestWindow:
         assert read(path, days=30)["period"] == {"start": "2026-01-04", "end": "2026-02-03", "days": 30}
 
     @pytest.mark.parametrize(("path", "rows"), [("usage", "daily"), ("credits", "daily"), ("daily", "data")])
-    def test_its_days_are_in_ascending_order_without_a_gap(self, read, path, rows):
+    def test_its_days_are_in_ascending_order_without_gaps(self, read, path, rows):
         days = [date.fromisoformat(row["date"]) for row in read(path, days=40)[rows]]
         assert (days[0], days[-1]) == (TODAY - timedelta(days=39), TODAY)
         assert {after - before for before, after in pairwise(days)} == {timedelta(days=1)}
 
 
 @pytest.mark.parametrize(("path", "rows"), [("usage", "daily"), ("credits", "daily"), ("daily", "data")])
-def test_a_quiet_day_has_a_row_of_zeros(leadmagic_sandbox, read, path, rows):
+def test_a_day_without_requests_has_a_row_of_zeros(leadmagic_sandbox, read, path, rows):
     leadmagic_sandbox.record_spending("email_finder", 1, days_ago=2)
-    quiet = read(path, days=3)[rows][1]
-    assert quiet.pop("date") == "2026-02-02"
-    assert set(quiet.values()) == {0}
+    row = read(path, days=3)[rows][1]
+    assert row.pop("date") == "2026-02-02"
+    assert set(row.values()) == {0}
 
 
 def test_a_day_ends_at_midnight_in_utc(set_clock, read, find_email):
@@ -274,7 +274,7 @@ def test_a_day_ends_at_midnight_in_utc(set_clock, read, find_email):
 
 @pytest.mark.parametrize("days", ["0", "91", "-1", "1.5", "07", "", "many", "\u0663"])
 @pytest.mark.parametrize("path", OVER_A_WINDOW)
-def test_an_invalid_window_is_refused(call, path, days):
+def test_an_invalid_window_is_rejected(call, path, days):
     response = call("GET", f"{ROOT}/{path}", params={"days": days})
     assert (response.status_code, response.headers["Content-Type"]) == (400, "application/problem+json")
     error = response.json()["errors"][0]
@@ -286,7 +286,7 @@ def test_an_invalid_window_is_refused(call, path, days):
 @pytest.mark.parametrize(
     ("path", "name"), [("day/{}", "date"), ("summary?start_date={}", "start_date"), ("summary?end_date={}", "end_date")]
 )
-def test_an_invalid_date_is_refused(call, path, name, invalid):
+def test_an_invalid_date_is_rejected(call, path, name, invalid):
     response = call("GET", f"{ROOT}/{path.format(invalid)}")
     error = response.json()["errors"][0]
     assert (response.status_code, error["code"], error["param"]) == (400, "validation_error", [name])
@@ -302,13 +302,13 @@ def test_an_invalid_date_is_refused(call, path, name, invalid):
         ({"start_date": "2026-02-03", "end_date": "2026-02-01"}, 0),
     ],
 )
-def test_a_summary_is_of_the_days_from_the_first_to_the_last(leadmagic_sandbox, read, parameters, credits):
+def test_a_summary_covers_the_days_from_start_to_end(leadmagic_sandbox, read, parameters, credits):
     for days_ago, spent in enumerate([1, 10, 100]):
         leadmagic_sandbox.record_spending("email_finder", spent, days_ago)
     assert read("summary", **parameters)["total_credits_consumed"] == credits
 
 
-def test_nothing_has_happened_at_first(read):
+def test_the_initial_summary_is_empty(read):
     summary = read("summary")
     assert (summary.pop("first_request"), summary.pop("last_request")) == (None, None)
     assert set(summary.values()) == {0}
@@ -337,7 +337,7 @@ def test_an_error_or_no_response_is_a_failed_request_except_without_a_valid_key(
     assert read("daily", days=1)["data"][0]["failed_requests"] == failed
 
 
-def test_a_lookup_the_credits_do_not_cover_is_a_failed_request(leadmagic_sandbox, find_email, read):
+def test_a_lookup_that_the_credits_do_not_cover_is_a_failed_request(leadmagic_sandbox, find_email, read):
     leadmagic_sandbox.set_credits(0)
     find_email()
     assert read("daily", days=1)["data"][0]["failed_requests"] == 1
@@ -355,7 +355,7 @@ def test_lookups_are_counted_even_if_the_log_is_cleared(control, find_email, rea
     assert read("summary")["total_api_requests"] == 1
 
 
-def test_the_rate_limits_are_counted_since_the_minute_and_the_day_began(set_clock, call, read):
+def test_rate_limits_are_counted_per_calendar_minute_and_day(set_clock, call, read):
     for moment in [(2, 23, 59, 59), (3, 0, 0, 0), (3, 11, 59, 59), (3, 12, 0, 0)]:
         set_clock(*moment)
         call("GET", "/v1/credits")
@@ -376,15 +376,15 @@ def test_very_large_amounts_are_reported(leadmagic_sandbox, read, path):
 
 
 class TestRecordedSpending:
-    def test_it_leaves_the_balance(self, leadmagic_sandbox):
+    def test_it_does_not_change_the_balance(self, leadmagic_sandbox):
         leadmagic_sandbox.record_spending("email_finder", 12.5, days_ago=3)
         assert leadmagic_sandbox.credits == 1000
 
-    def test_it_is_of_today_by_default(self, leadmagic_sandbox, read):
+    def test_it_is_dated_today_by_default(self, leadmagic_sandbox, read):
         leadmagic_sandbox.record_spending("email_finder", 12.5)
         assert read("day/2026-02-03")["summary"]["total_credits"] == 12.5
 
-    def test_it_may_be_a_year_ago(self, leadmagic_sandbox, read):
+    def test_it_may_be_dated_a_year_ago(self, leadmagic_sandbox, read):
         leadmagic_sandbox.record_spending("email_finder", 12.5, days_ago=365)
         assert read("day/2025-02-03")["summary"]["total_credits"] == 12.5
 
@@ -394,11 +394,11 @@ class TestRecordedSpending:
         assert (summary["total_requests"], summary["chargeable_requests"]) == (1, 0)
 
     @pytest.mark.parametrize(
-        ("arguments", "complaint"),
+        ("arguments", "message"),
         [
             (("emails", 1), "product must be one of email_finder, email_validation, mobile_finder, company_search"),
-            (("email_finder", -1), "credits must be a finite number of 0 or more, not -1"),
-            (("email_finder", True), "credits must be a finite number of 0 or more, not True"),
+            (("email_finder", -1), "credits must be a finite number, 0 or more; got -1"),
+            (("email_finder", True), "credits must be a finite number, 0 or more; got True"),
             (("email_finder", 1, -1), "greater than or equal to 0"),
             (("email_finder", 1, 366), "less than or equal to 365"),
             (("email_finder", 1, 1.5), "days_ago"),
@@ -406,7 +406,7 @@ class TestRecordedSpending:
             (("email_finder", 1, "3"), "days_ago"),
         ],
     )
-    def test_invalid_arguments_are_refused(self, leadmagic_sandbox, read, arguments, complaint):
-        with pytest.raises(ValueError, match=complaint):
+    def test_invalid_arguments_are_rejected(self, leadmagic_sandbox, read, arguments, message):
+        with pytest.raises(ValueError, match=message):
             leadmagic_sandbox.record_spending(*arguments)
         assert read("summary")["total_api_requests"] == 0

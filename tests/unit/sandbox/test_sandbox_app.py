@@ -14,7 +14,7 @@ PROBLEM = "application/problem+json"
 
 
 @pytest.mark.parametrize("name", ["X-API-Key", "x-api-key", "X-Api-KEY"])
-def test_the_name_of_the_key_header_is_not_case_sensitive(leadmagic_sandbox, call, name):
+def test_the_name_of_the_api_key_header_is_case_insensitive(leadmagic_sandbox, call, name):
     assert call("GET", "/v1/credits", headers={name: leadmagic_sandbox.api_key}).status_code == 200
 
 
@@ -40,7 +40,7 @@ def test_the_name_of_the_key_header_is_not_case_sensitive(leadmagic_sandbox, cal
         ({"X-API-Key": "schlüssel".encode("latin-1")}, "invalid_api_key"),
     ],
 )
-def test_without_a_valid_key_every_path_returns_401_before_routing(call, path, headers, code):
+def test_without_a_valid_api_key_every_path_returns_401_before_routing(call, path, headers, code):
     response = call("POST", path, headers=headers)
     assert response.status_code == 401
     assert response.headers["Content-Type"] == PROBLEM
@@ -48,7 +48,7 @@ def test_without_a_valid_key_every_path_returns_401_before_routing(call, path, h
     assert "X-Credits-Remaining" not in response.headers
 
 
-def test_a_sandbox_accepts_the_key_it_was_given(session):
+def test_a_sandbox_accepts_only_its_own_api_key(session):
     with Sandbox(api_key="another-key") as sandbox:
         statuses = [
             session.get(f"{sandbox.url}/v1/credits", headers={"X-API-Key": key}, timeout=2).status_code
@@ -57,7 +57,7 @@ def test_a_sandbox_accepts_the_key_it_was_given(session):
     assert statuses == [200, 401]
 
 
-def test_an_unknown_path_is_not_found(call):
+def test_an_unknown_path_returns_404(call):
     response = call("GET", "/v1/credits/")
     assert (response.status_code, response.headers["Content-Type"]) == (404, PROBLEM)
     assert response.json()["errors"][0]["code"] == "resource_not_found"
@@ -67,7 +67,7 @@ def test_an_unknown_path_is_not_found(call):
     ("method", "path", "allowed"),
     [("PUT", "/v1/credits", "GET"), ("GET", "/v1/people/email-finder", "POST"), ("GET", "/v1/credits/refresh", "POST")],
 )
-def test_a_wrong_method_gets_405_and_the_allowed_method(call, method, path, allowed):
+def test_a_wrong_method_returns_405_with_the_allowed_method(call, method, path, allowed):
     response = call(method, path)
     assert (response.status_code, response.headers["Allow"]) == (405, allowed)
     assert response.headers["Content-Type"] == PROBLEM
@@ -81,14 +81,14 @@ def test_an_error_body_has_the_fields_of_the_contract(call):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["meta"]["timestamp"])
 
 
-def test_every_response_has_its_own_request_id_also_in_its_error_body(call):
+def test_each_response_has_its_own_request_id_in_header_and_error_body(call):
     first, second = call("GET", "/nowhere"), call("GET", "/nowhere")
     for response in (first, second):
         assert UUID(response.headers["X-Request-Id"]) == UUID(response.json()["meta"]["request_id"])
     assert first.headers["X-Request-Id"] != second.headers["X-Request-Id"]
 
 
-def test_a_bug_in_the_sandbox_is_a_500_in_the_usual_body_and_is_logged(session, caplog):
+def test_an_unhandled_exception_returns_500_with_the_usual_body_and_is_logged(session, caplog):
     def broken() -> None:
         raise RuntimeError("a bug")
 

@@ -34,7 +34,9 @@ def test_a_bare_body_has_only_the_documented_field(leadmagic_sandbox, balance):
         (1e6, "1000000", "1000000.00"),
     ],
 )
-def test_credits_are_json_numbers_and_two_decimals_in_the_header(leadmagic_sandbox, call, amount, in_json, in_header):
+def test_credits_are_json_numbers_and_have_two_decimals_in_the_header(
+    leadmagic_sandbox, call, amount, in_json, in_header
+):
     leadmagic_sandbox.set_credits(amount)
     response = call("GET", "/v1/credits")
     assert f'"credits": {in_json},' in response.text
@@ -48,13 +50,13 @@ def test_credits_can_be_added(leadmagic_sandbox, balance):
 
 
 @pytest.mark.parametrize("invalid", [-1, "many", None, True, float("nan"), float("inf"), ""])
-def test_an_invalid_amount_is_refused(leadmagic_sandbox, invalid):
-    with pytest.raises(ValueError, match="credits must be a finite number of 0 or more, not"):
+def test_an_invalid_amount_is_rejected(leadmagic_sandbox, invalid):
+    with pytest.raises(ValueError, match=r"^credits must be a finite number, 0 or more; got "):
         leadmagic_sandbox.set_credits(invalid)
 
 
 @pytest.mark.parametrize(("liquid", "frozen_part"), [(0, 1000), (400, 600), (5000, 0)])
-def test_a_frozen_balance_is_its_frozen_plus_its_liquid_part(leadmagic_sandbox, balance, liquid, frozen_part):
+def test_a_frozen_balance_is_the_sum_of_its_frozen_and_liquid_credits(leadmagic_sandbox, balance, liquid, frozen_part):
     leadmagic_sandbox.freeze("Payment failed.", liquid=liquid)
     body = balance()
     assert body["is_frozen"] is True
@@ -62,13 +64,13 @@ def test_a_frozen_balance_is_its_frozen_plus_its_liquid_part(leadmagic_sandbox, 
     assert body["credit_freeze_message"] == "Payment failed."
 
 
-def test_credits_that_arrive_on_a_frozen_account_are_frozen(leadmagic_sandbox, balance):
+def test_credits_added_to_a_frozen_account_are_frozen(leadmagic_sandbox, balance):
     leadmagic_sandbox.freeze()
     leadmagic_sandbox.add_credits(500)
     assert (balance()["credits"], balance()["credits_liquid"]) == (1500, 0)
 
 
-def test_spending_on_a_frozen_account_shrinks_its_liquid_part(leadmagic_sandbox, balance, find_email):
+def test_spending_on_a_frozen_account_reduces_its_liquid_credits(leadmagic_sandbox, balance, find_email):
     leadmagic_sandbox.freeze(liquid=2)
     assert [find_email().status_code for _ in range(3)] == [200, 200, 402]
     assert (balance()["credits"], balance()["credits_frozen"], balance()["credits_liquid"]) == (998, 998, 0)
@@ -88,7 +90,7 @@ def test_refresh_and_health_exist_until_a_fault_removes_them(leadmagic_sandbox, 
     assert call(method, path).status_code == 404
 
 
-def test_stopping_closes_the_port_and_a_restart_finds_the_same_port_and_balance(session):
+def test_stopping_closes_the_port_and_a_restart_keeps_port_and_balance(session):
     sandbox = Sandbox(credits=7)
     with sandbox:
         url = sandbox.url
@@ -100,7 +102,7 @@ def test_stopping_closes_the_port_and_a_restart_finds_the_same_port_and_balance(
     assert response.json()["credits"] == 7
 
 
-def test_starting_and_stopping_twice_is_harmless():
+def test_starting_or_stopping_twice_has_no_effect():
     sandbox = Sandbox()
     assert sandbox.start() is sandbox.start()
     sandbox.stop()

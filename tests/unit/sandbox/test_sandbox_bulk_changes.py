@@ -1,4 +1,4 @@
-"""What can be done to a job, and when."""
+"""Changes of a job: which are allowed in which state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _paused_clock(leadmagic_sandbox):
 
 @pytest.fixture
 def job_in(leadmagic_sandbox, submit, change_job):
-    """A job of four rows, in a state."""
+    """Submit a job of four rows and bring it into a state."""
 
     def job_in(status):
         if status == "queued":
@@ -44,7 +44,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("status", ["uploaded", "queued", "processing", "paused", "completed", "canceled", "failed"])
-def test_a_job_reaches_each_state(read_job, job_in, status):
+def test_a_job_can_reach_each_state(read_job, job_in, status):
     assert read_job(job_in(status))["status"] == status
 
 
@@ -85,12 +85,12 @@ def test_a_job_that_has_ended_stays_ended(call, read_job, job_in, ended, change)
 
 @pytest.mark.parametrize("mode", ["full", "failed_only"])
 @pytest.mark.parametrize("active", ["uploaded", "queued", "processing", "paused"])
-def test_only_a_job_that_has_ended_is_restarted(change_job, job_in, active, mode):
+def test_a_job_that_has_not_ended_cannot_be_restarted(change_job, job_in, active, mode):
     response = change_job(job_in(active), "restart", {"mode": mode})
     assert (response.status_code, response.json()["errors"][0]["code"]) == (409, "conflict")
 
 
-def test_a_paused_job_does_nothing(leadmagic_sandbox, job_in):
+def test_a_paused_job_processes_no_rows(leadmagic_sandbox, job_in):
     job_in("paused")
     assert leadmagic_sandbox.advance_bulk(10) == 0
 
@@ -105,7 +105,7 @@ def test_the_pending_rows_of_a_canceled_job_are_skipped_and_free(leadmagic_sandb
     assert leadmagic_sandbox.credits == 999
 
 
-def test_a_canceled_job_lets_the_next_one_start(leadmagic_sandbox, submit, change_job, read_job, job_in):
+def test_canceling_a_job_starts_the_next_one(leadmagic_sandbox, submit, change_job, read_job, job_in):
     job_id, next_id = job_in("processing"), submit(1).json()["jobId"]
     change_job(job_id, "review", REJECT)
     leadmagic_sandbox.advance_bulk(1)
@@ -122,7 +122,9 @@ def test_a_canceled_job_lets_the_next_one_start(leadmagic_sandbox, submit, chang
         ({"mode": "from_row", "startRowIndex": 2.0}, 2),
     ],
 )
-def test_rows_are_processed_again_from_a_row_on(leadmagic_sandbox, change_job, read_job, job_in, body, skipped):
+def test_a_restart_processes_the_rows_again_from_a_row_on(
+    leadmagic_sandbox, change_job, read_job, job_in, body, skipped
+):
     job_id = job_in("completed")
     response = change_job(job_id, "restart", body).json()
     leadmagic_sandbox.advance_bulk(10)
@@ -148,15 +150,15 @@ def test_only_failed_rows_are_processed_again(leadmagic_sandbox, submit, change_
     leadmagic_sandbox.advance_bulk(5)
     before = read_job(job_id)
     change_job(job_id, "restart", {"mode": "failed_only"})
-    begun = {"status": "queued", "processed_items": 2, "failed_items": 0, "completed_at": None}
-    assert read_job(job_id).items() >= begun.items()
+    restarted = {"status": "queued", "processed_items": 2, "failed_items": 0, "completed_at": None}
+    assert read_job(job_id).items() >= restarted.items()
     assert leadmagic_sandbox.advance_bulk(10) == 3
     after = read_job(job_id)
     assert (before["failed_items"], after["failed_items"], after["succeeded_items"]) == (3, 1, 4)
     assert after["status"] == "completed"
 
 
-def test_a_full_restart_needs_credits_as_a_submit_does(leadmagic_sandbox, change_job, job_in):
+def test_a_full_restart_requires_the_same_credits_as_a_submit(leadmagic_sandbox, change_job, job_in):
     job_id = job_in("completed")
     leadmagic_sandbox.set_credits(0)
     assert change_job(job_id, "restart").status_code == 402
@@ -164,24 +166,28 @@ def test_a_full_restart_needs_credits_as_a_submit_does(leadmagic_sandbox, change
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "complaint"),
+    ("path", "body", "detail"),
     [
         ("review", {}, None),
         ("review", {"action": "cancel"}, "'approve' or 'reject'"),
         ("restart", {"mode": "again"}, "mode: "),
-        ("restart", {"mode": "from_row"}, "mode from_row needs startRowIndex"),
+        ("restart", {"mode": "from_row"}, "mode from_row requires startRowIndex"),
         ("restart", {"mode": "from_shard", "startShardIndex": 0}, "mode: "),
         ("restart", {"mode": "from_row", "startRowIndex": -1}, "startRowIndex: "),
         ("restart", {"mode": "from_row", "startRowIndex": 1.5}, "startRowIndex: "),
         ("restart", {"mode": "from_row", "startRowIndex": True}, "startRowIndex: "),
         ("restart", {"mode": "from_row", "startRowIndex": "1"}, "startRowIndex: "),
-        ("restart", {"mode": "from_row", "startRowIndex": 4}, "The job has 4 rows only."),
+        (
+            "restart",
+            {"mode": "from_row", "startRowIndex": 4},
+            "startRowIndex must be below 4, the number of rows; got 4.",
+        ),
     ],
 )
-def test_an_invalid_change_is_refused(leadmagic_sandbox, change_job, job_in, path, body, complaint):
+def test_an_invalid_change_is_rejected(leadmagic_sandbox, change_job, job_in, path, body, detail):
     response = change_job(job_in("completed"), path, body)
     assert response.status_code == 400
-    assert (complaint or "") in response.json()["errors"][0].get("detail", "")
+    assert (detail or "") in response.json()["errors"][0].get("detail", "")
     assert len(leadmagic_sandbox.bulk_jobs) == 1
 
 
@@ -200,7 +206,7 @@ def test_an_invalid_change_is_refused(leadmagic_sandbox, change_job, job_in, pat
         ("POST", "/restart", None),
     ],
 )
-def test_an_unknown_job_is_not_found(call, job_id, method, below, body):
+def test_an_unknown_job_returns_404(call, job_id, method, below, body):
     response = call(method, f"/bulk/jobs/{job_id}{below}", json=body)
     assert (response.status_code, response.headers["Content-Type"]) == (404, "application/problem+json")
     assert response.json()["errors"][0]["code"] == "resource_not_found"

@@ -1,4 +1,4 @@
-"""What jobs spend, and that they never spend it twice."""
+"""The credits that jobs spend: each row of a job is charged at most once."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def test_hits_are_charged_and_misses_and_failures_are_free(leadmagic_sandbox, su
         ("company_finder", {"company_domain": "example.com"}, "1.00"),
     ],
 )
-def test_a_row_costs_what_the_single_lookup_costs(leadmagic_sandbox, submit, read_job, product, row, price):
+def test_a_row_costs_the_same_as_a_single_lookup(leadmagic_sandbox, submit, read_job, product, row, price):
     job_id = submit([row] * 2, product).json()["jobId"]
     assert [result["credits_consumed"] for result in read_job(job_id, "/results")["rows"]] == [price] * 2
     assert leadmagic_sandbox.credits == 1000 - 2 * Decimal(price)
 
 
-def test_jobs_are_in_the_analytics_and_in_what_was_spent(submit, call, control):
+def test_jobs_are_included_in_the_analytics_and_the_recorded_spending(submit, call, control):
     submit(MIXED)
     assert control("GET", "state").json()["spent"] == {"email_finder": 2}
     assert call("GET", "/v1/analytics/summary").json()["total_credits_consumed"] == 2
 
 
-def test_an_empty_balance_pauses_the_job_until_it_is_topped_up_and_resumed(
+def test_a_job_without_credits_pauses_until_it_is_resumed_after_a_top_up(
     leadmagic_sandbox, submit, read_job, change_job, balance
 ):
     leadmagic_sandbox.set_credits(2)
@@ -65,14 +65,14 @@ def test_an_empty_balance_pauses_the_job_until_it_is_topped_up_and_resumed(
     assert (read_job(job_id)["status"], balance()["credits"]) == ("completed", 7)
 
 
-def test_a_job_that_is_resumed_without_a_top_up_pauses_again(leadmagic_sandbox, submit, read_job, change_job):
+def test_a_job_resumed_without_a_top_up_pauses_again(leadmagic_sandbox, submit, read_job, change_job):
     leadmagic_sandbox.set_credits(2)
     job_id = submit(5).json()["jobId"]
     assert change_job(job_id, "resume").status_code == 200
     assert (read_job(job_id)["status"], read_job(job_id)["processed_items"]) == ("paused", 2)
 
 
-def test_a_row_needs_its_price_even_if_it_may_be_a_miss(leadmagic_sandbox, submit, read_job):
+def test_a_row_requires_its_price_even_if_it_is_a_miss(leadmagic_sandbox, submit, read_job):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     job_id = submit([lead("notfound")]).json()["jobId"]
     leadmagic_sandbox.set_credits("0.99")
@@ -80,7 +80,7 @@ def test_a_row_needs_its_price_even_if_it_may_be_a_miss(leadmagic_sandbox, submi
     assert read_job(job_id)["status"] == "paused"
 
 
-def test_a_row_that_fails_needs_no_credits(leadmagic_sandbox, submit, read_job):
+def test_a_row_that_fails_requires_no_credits(leadmagic_sandbox, submit, read_job):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     job_id = submit([lead("invalid")]).json()["jobId"]
     leadmagic_sandbox.set_credits(0)
@@ -99,9 +99,7 @@ def test_resuming_twice_charges_once(leadmagic_sandbox, submit, change_job):
     assert leadmagic_sandbox.credits == 7
 
 
-def test_failed_rows_that_are_processed_again_are_charged_if_they_are_hits_now(
-    leadmagic_sandbox, submit, change_job, read_job
-):
+def test_reprocessed_failed_rows_are_charged_if_they_are_hits(leadmagic_sandbox, submit, change_job, read_job):
     job_id = submit(MIXED).json()["jobId"]
     read_job(job_id)
     response = change_job(job_id, "restart", {"mode": "failed_only"}).json()
@@ -110,7 +108,7 @@ def test_failed_rows_that_are_processed_again_are_charged_if_they_are_hits_now(
     assert leadmagic_sandbox.charges_per_row(job_id) == Counter({0: 1, 3: 1, 4: 1})
 
 
-def test_a_full_restart_is_a_new_job_and_a_new_charge(leadmagic_sandbox, submit, change_job, read_job):
+def test_a_full_restart_creates_a_new_job_and_charges_again(leadmagic_sandbox, submit, change_job, read_job):
     job_id = submit(3, idempotencyKey="k").json()["jobId"]
     read_job(job_id)
     again = change_job(job_id, "restart").json()["newJobId"]
@@ -120,8 +118,8 @@ def test_a_full_restart_is_a_new_job_and_a_new_charge(leadmagic_sandbox, submit,
     assert [job.idempotency_key for job in leadmagic_sandbox.bulk_jobs] == ["k", None]
 
 
-class Chaos:
-    """Does random things to jobs."""
+class RandomActions:
+    """Random actions on jobs and their account."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -134,7 +132,9 @@ class Chaos:
         self.submission = read_submission({"product": "email_finder", "rows": rows, "idempotencyKey": "k"})
 
     def step(self):
-        action = self.random.choice([self.submit, self.advance, self.advance, self.advance, self.top_up, self.move])
+        action = self.random.choice(
+            [self.submit, self.advance, self.advance, self.advance, self.top_up, self.change_job]
+        )
         with suppress(ApiError):
             action()
 
@@ -148,25 +148,25 @@ class Chaos:
         self.account.add_credits(2)
         self.topped_up += 2
 
-    def move(self):
+    def change_job(self):
         with self.bulk.locked_jobs() as jobs:
             job = self.random.choice(jobs) if jobs else self.bulk.submit(self.submission)
-        move = self.random.choice(["pause", "resume", "resume", "retry_failed", "restart", "cancel"])
-        if move == "restart":
+        change = self.random.choice(["pause", "resume", "resume", "retry_failed", "restart", "cancel"])
+        if change == "restart":
             self.bulk.restart(job.job_id, self.random.randrange(12))
         else:
-            getattr(job, move)(*([0.0] if move == "cancel" else []))
+            getattr(job, change)(*([0.0] if change == "cancel" else []))
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_no_sequence_of_actions_charges_a_row_of_a_job_twice(seed):
-    chaos = Chaos(seed)
+    actions = RandomActions(seed)
     for _ in range(120):
-        chaos.step()
-        with chaos.bulk.locked_jobs() as jobs:
+        actions.step()
+        with actions.bulk.locked_jobs() as jobs:
             assert not [job for job in jobs if max(job.charges.values(), default=0) > 1]
-            assert sum(job.credits_consumed for job in jobs) == chaos.topped_up - chaos.account.credits
-            assert sum(job.charges.total() for job in jobs) == chaos.topped_up - chaos.account.credits
+            assert sum(job.credits_consumed for job in jobs) == actions.topped_up - actions.account.credits
+            assert sum(job.charges.total() for job in jobs) == actions.topped_up - actions.account.credits
             for job in jobs:
                 assert len({row.row_index for row in job.done()}) == len(job.done())
                 assert len(job.done()) + job.skipped <= 12

@@ -1,4 +1,4 @@
-"""What tests may do to bulk jobs, by the handle and over HTTP."""
+"""The test controls of bulk jobs: the Python handle and HTTP."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SETTINGS = {"rows_per_second": None, "paused_clock": False, "submit_needs": "one
         ([{"submit_needs": "all_rows"}, {"rows_per_second": 2}], {"submit_needs": "all_rows", "rows_per_second": 2}),
     ],
 )
-def test_only_the_named_settings_change(control, changes, after):
+def test_omitted_settings_keep_their_values(control, changes, after):
     for change in changes:
         assert control("POST", "bulk", change).status_code == 200
     assert control("GET", "state").json()["bulk"] == {**SETTINGS, **after}
 
 
-def test_the_speed_is_set_by_the_handle(leadmagic_sandbox, control):
+def test_the_handle_sets_the_speed(leadmagic_sandbox, control):
     leadmagic_sandbox.bulk_submit_needs = "all_rows"
     leadmagic_sandbox.bulk_speed(5, paused_clock=True)
     expected = {"rows_per_second": 5, "paused_clock": True, "submit_needs": "all_rows"}
@@ -36,12 +36,12 @@ def test_the_speed_is_set_by_the_handle(leadmagic_sandbox, control):
 
 
 @pytest.mark.parametrize("invalid", [0, -1, float("nan"), float("inf"), "fast"])
-def test_an_invalid_speed_is_refused(leadmagic_sandbox, invalid):
+def test_an_invalid_speed_is_rejected(leadmagic_sandbox, invalid):
     with pytest.raises(ValueError, match="rows_per_second"):
         leadmagic_sandbox.bulk_speed(invalid)
 
 
-def test_rows_are_processed_on_request(control, submit, read_job):
+def test_advance_processes_a_number_of_rows(control, submit, read_job):
     control("POST", "bulk", {"paused_clock": True})
     job_id = submit(5).json()["jobId"]
     assert control("POST", "bulk/advance", {"rows": 3}).json() == {"rows": 3}
@@ -49,7 +49,7 @@ def test_rows_are_processed_on_request(control, submit, read_job):
     assert control("POST", "bulk/advance", {"rows": 3}).json() == {"rows": 2}
 
 
-def test_time_passes_for_jobs_with_a_speed(leadmagic_sandbox, submit, read_job, balance, monkeypatch):
+def test_a_job_with_a_speed_progresses_over_time(leadmagic_sandbox, submit, read_job, balance, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1e9)
     leadmagic_sandbox.bulk_speed(10)
     job_id = submit(50).json()["jobId"]
@@ -92,7 +92,7 @@ def test_returned_counts_are_copies(leadmagic_sandbox, submit):
     assert leadmagic_sandbox.charges_per_row(job_id) == {0: 1}
 
 
-def test_a_job_is_failed(leadmagic_sandbox, control, submit, read_job):
+def test_a_job_can_be_failed(leadmagic_sandbox, control, submit, read_job):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     jobs = [submit(2).json()["jobId"] for _ in range(2)]
     leadmagic_sandbox.fail_job(jobs[0])
@@ -100,7 +100,7 @@ def test_a_job_is_failed(leadmagic_sandbox, control, submit, read_job):
     assert [read_job(job)["status"] for job in jobs] == ["failed", "failed"]
 
 
-def test_a_reset_forgets_jobs_keys_and_speed(leadmagic_sandbox, submit, control):
+def test_a_reset_removes_jobs_and_idempotency_keys_and_resets_the_settings(leadmagic_sandbox, submit, control):
     leadmagic_sandbox.bulk_speed(3, paused_clock=True)
     old = submit(2, idempotencyKey="k").json()["jobId"]
     leadmagic_sandbox.reset()
@@ -110,7 +110,7 @@ def test_a_reset_forgets_jobs_keys_and_speed(leadmagic_sandbox, submit, control)
 
 
 @pytest.mark.parametrize("name", ["bulk/jobs/{}/charges", "bulk/jobs/{}/fail"])
-def test_a_control_of_an_unknown_job_is_not_found(control, name):
+def test_a_control_of_an_unknown_job_returns_404(control, name):
     assert control("GET" if "charges" in name else "POST", name.format("unknown")).status_code == 404
 
 
@@ -149,7 +149,7 @@ class TestMadeUpJob:
         assert [row["lm_output"]["email"] for row in page] == [f"lead.{row}@example.com" for row in rows]
 
     @pytest.mark.parametrize("rows", [1, 5, 4001])
-    def test_its_download_is_its_results(self, leadmagic_sandbox, call, read_job, rows):
+    def test_its_download_equals_its_results(self, leadmagic_sandbox, call, read_job, rows):
         job_id = leadmagic_sandbox.make_up_job(rows)
         lines = call("GET", f"/bulk/jobs/{job_id}/download").text.splitlines()
         pages = [read_job(job_id, "/results", limit=1000, offset=offset)["rows"] for offset in range(0, rows, 1000)]
@@ -166,6 +166,6 @@ class TestMadeUpJob:
         assert leadmagic_sandbox.credits == 997
 
     @pytest.mark.parametrize("rows", [0, -1])
-    def test_it_needs_a_row(self, leadmagic_sandbox, rows):
-        with pytest.raises(ValueError, match="one row or more"):
+    def test_it_must_have_a_row(self, leadmagic_sandbox, rows):
+        with pytest.raises(ValueError, match="rows must be 1 or more; got"):
             leadmagic_sandbox.make_up_job(rows)

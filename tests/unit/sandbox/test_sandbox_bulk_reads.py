@@ -1,4 +1,4 @@
-"""What can be read of a job: its snapshot, its progress, its rows."""
+"""Reads of a job: status, progress, results, errors, download."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_the_snapshot_has_the_fields_of_the_contract(read_job, job_id):
     }
 
 
-def test_a_submitted_job_has_not_started_or_ended(leadmagic_sandbox, submit, read_job):
+def test_a_submitted_job_has_no_times_except_its_creation(leadmagic_sandbox, submit, read_job):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     snapshot = read_job(submit().json()["jobId"])
-    nothing = ("started_at", "completed_at", "last_progress_at", "total_duration_ms")
-    assert [snapshot[name] for name in nothing] == [None] * 4
+    missing = ("started_at", "completed_at", "last_progress_at", "total_duration_ms")
+    assert [snapshot[name] for name in missing] == [None] * 4
 
 
 @pytest.mark.parametrize("path", ["/bulk/progress?jobId={}", "/bulk/jobs/{}/progress"])
-def test_the_progress_is_short(call, job_id, path):
+def test_the_progress_has_status_and_counts_only(call, job_id, path):
     assert call("GET", path.format(job_id)).json() == {
         "status": "completed",
         "processed_items": 6,
@@ -69,12 +69,12 @@ def test_the_progress_is_short(call, job_id, path):
     }
 
 
-def test_progress_without_a_job_id_is_refused(call):
+def test_progress_without_a_job_id_is_rejected(call):
     response = call("GET", "/bulk/progress")
     assert (response.status_code, response.json()["errors"][0]["param"]) == (400, ["jobId"])
 
 
-def test_progress_of_an_unknown_job_is_not_found(call):
+def test_progress_of_an_unknown_job_returns_404(call):
     assert call("GET", "/bulk/progress?jobId=unknown").status_code == 404
 
 
@@ -111,7 +111,7 @@ class TestList:
 
 
 class TestRows:
-    def test_a_hit_has_what_the_single_lookup_finds(self, call, read_job, job_id):
+    def test_a_hit_has_the_result_of_the_single_lookup(self, call, read_job, job_id):
         (row,) = [row for row in read_job(job_id, "/results")["rows"] if row["row_index"] == 0]
         single = call("POST", "/v1/people/email-finder", json=ROWS[0]).json()
         assert row.pop("lm_output") == {name: value for name, value in single.items() if name != "credits_consumed"}
@@ -131,14 +131,14 @@ class TestRows:
         (row,) = [row for row in read_job(job_id, "/results")["rows"] if row["row_index"] == 1]
         assert (row["status"], row["lm_output"]["email"], row["credits_consumed"]) == ("success", None, "0.00")
 
-    def test_a_failed_row_says_why(self, read_job, job_id):
+    def test_a_failed_row_has_an_error_message(self, read_job, job_id):
         (row,) = [row for row in read_job(job_id, "/results")["rows"] if row["row_index"] == 2]
         assert (row["status"], row["http_status_code"], row["lm_output"]) == ("failed", 422, None)
         assert row["error_message"] == "Invalid full_name format: invalid"
         assert row["credits_consumed"] == "0.00"
 
     @pytest.mark.parametrize(
-        ("product", "row", "complaint"),
+        ("product", "row", "message"),
         [
             ("email_validation", {}, "Missing required field: email."),
             ("email_validation", {"email": 7}, "Field email must be text."),
@@ -146,22 +146,22 @@ class TestRows:
             ("email_validation", {"email": "Invalid-format"}, "Invalid email format: Invalid-format"),
         ],
     )
-    def test_a_row_that_a_single_lookup_would_refuse_fails(self, submit, read_job, product, row, complaint):
+    def test_a_row_that_a_single_lookup_would_reject_fails(self, submit, read_job, product, row, message):
         (failed,) = read_job(submit([row], product).json()["jobId"], "/errors")["rows"]
-        assert failed["error_message"].startswith(complaint)
+        assert failed["error_message"].startswith(message)
         assert failed["http_status_code"] == 422
 
-    def test_a_flaky_row_fails_as_an_outage_does(self, submit, read_job):
+    def test_a_flaky_row_fails_with_503(self, submit, read_job):
         (failed,) = read_job(submit([{"full_name": "Flaky", "domain": "x.com"}]).json()["jobId"], "/errors")["rows"]
         assert failed["http_status_code"] == 503
 
     @pytest.mark.parametrize("rows", [2, 3, 4, 9, 50])
-    def test_every_row_is_there_but_never_in_the_order_of_the_submission(self, submit, read_job, rows):
+    def test_all_rows_are_returned_but_never_in_the_order_of_submission(self, submit, read_job, rows):
         done = [row["row_index"] for row in read_job(submit(rows).json()["jobId"], "/results")["rows"]]
         assert done != list(range(rows))
         assert sorted(done) == list(range(rows))
 
-    def test_rows_appear_as_they_are_completed_and_keep_their_place(self, leadmagic_sandbox, submit, read_job):
+    def test_rows_appear_when_they_are_completed_and_keep_their_positions(self, leadmagic_sandbox, submit, read_job):
         leadmagic_sandbox.bulk_speed(paused_clock=True)
         job_id = submit(6).json()["jobId"]
         seen = []
@@ -171,7 +171,7 @@ class TestRows:
         assert [len(page) for page in seen] == [0, 2, 4]
         assert seen[2][:2] == seen[1]
 
-    def test_pages_together_have_every_row_once(self, submit, read_job):
+    def test_the_pages_contain_each_row_once(self, submit, read_job):
         job_id = submit(25).json()["jobId"]
         pages = [read_job(job_id, "/results", limit=10, offset=offset)["rows"] for offset in (0, 10, 20, 30)]
         assert [len(page) for page in pages] == [10, 10, 5, 0]
@@ -218,14 +218,14 @@ class TestRows:
         ("errors", {"offset": 1_000_001}),
     ],
 )
-def test_a_number_out_of_range_is_refused(call, job_id, path, parameters):
+def test_a_number_out_of_range_is_rejected(call, job_id, path, parameters):
     response = call("GET", "/bulk/jobs" if path == "jobs" else f"/bulk/jobs/{job_id}/{path}", params=parameters)
     error = response.json()["errors"][0]
     assert (response.status_code, error["code"], error["param"]) == (400, "validation_error", list(parameters))
 
 
 class TestDownload:
-    def test_it_is_the_results_as_csv(self, call, read_job, read_csv, job_id):
+    def test_it_contains_the_results_as_csv(self, call, read_job, read_csv, job_id):
         results = read_job(job_id, "/results")["rows"]
         downloaded = read_csv(job_id)
         assert [int(row["row_index"]) for row in downloaded] == [row["row_index"] for row in results]
@@ -236,25 +236,25 @@ class TestDownload:
         assert [{name: row[name] for name in plain} for row in downloaded] == as_text
         assert call("GET", f"/bulk/jobs/{job_id}/download").headers["Content-Type"].startswith("text/csv")
 
-    def test_it_has_the_completed_rows(self, leadmagic_sandbox, submit, read_csv):
+    def test_it_contains_only_the_completed_rows(self, leadmagic_sandbox, submit, read_csv):
         leadmagic_sandbox.bulk_speed(paused_clock=True)
         job_id = submit(5).json()["jobId"]
         leadmagic_sandbox.advance_bulk(3)
         assert len(read_csv(job_id)) == 3
 
-    def test_text_that_utf_8_cannot_encode_is_written_in_ascii(self, submit, read_csv):
+    def test_text_that_utf_8_cannot_encode_is_escaped(self, submit, read_csv):
         job_id = submit([{"email": "invalid \ud800"}], "email_validation").json()["jobId"]
         assert read_csv(job_id)[0]["error_message"] == r"Invalid email format: invalid \ud800"
 
-    def test_a_truncated_download_is_noticed(self, leadmagic_sandbox, call, job_id):
+    def test_a_client_notices_a_truncated_download(self, leadmagic_sandbox, call, job_id):
         leadmagic_sandbox.fail_next("/bulk/jobs/*/download", truncate=True)
-        pieces = call("GET", f"/bulk/jobs/{job_id}/download", stream=True).iter_content(None)
+        chunks = call("GET", f"/bulk/jobs/{job_id}/download", stream=True).iter_content(None)
         received = []
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
-            received.extend(pieces)
+            received.extend(chunks)
         assert b"".join(received).count(b"\n") == 7
 
-    def test_a_lost_download_does_not_harm_the_sandbox(self, leadmagic_sandbox, call, job_id, read_csv):
+    def test_the_sandbox_survives_a_lost_download(self, leadmagic_sandbox, call, job_id, read_csv):
         leadmagic_sandbox.fail_next("/bulk/jobs/*/download", lose_response=True)
         with pytest.raises(requests.ConnectionError):
             call("GET", f"/bulk/jobs/{job_id}/download")
@@ -262,7 +262,7 @@ class TestDownload:
 
 
 class TestToken:
-    """A job's token replaces the key where the job is read, and nowhere else."""
+    """A job's token replaces the API key only in requests that read the job."""
 
     @pytest.fixture
     def jobs(self, leadmagic_sandbox, submit):
@@ -308,10 +308,10 @@ class TestToken:
         monkeypatch.setattr("time.time", lambda: created + age)
         assert call("GET", body["statusUrl"].removeprefix(leadmagic_sandbox.url), headers={}).status_code == status
 
-    def test_a_wrong_token_is_ignored_if_there_is_a_key(self, call, jobs):
+    def test_a_wrong_token_is_ignored_if_there_is_an_api_key(self, call, jobs):
         assert call("GET", f"/bulk/jobs/{jobs[0].job_id}?token=wrong").status_code == 200
 
-    def test_links_that_are_served_can_be_followed_without_a_key(self, call, leadmagic_sandbox, submit):
+    def test_the_implemented_links_work_without_an_api_key(self, call, leadmagic_sandbox, submit):
         body = submit(1).json()
         served = [body[f"{name}Url"] for name in ("status", "results", "errors", "download", "progress")]
         responses = [call("GET", link.removeprefix(leadmagic_sandbox.url), headers={}) for link in served]

@@ -36,7 +36,7 @@ def test_every_link_points_to_the_job_and_has_its_token(leadmagic_sandbox, submi
     assert all(link.startswith(root) and link.endswith(f"?token={body['token']}") for link in links.values())
 
 
-def test_a_job_is_queued_behind_the_others(submit):
+def test_jobs_are_queued_in_order_of_submission(submit):
     assert [submit().json()["queue"]["position"] for _ in range(3)] == [1, 2, 3]
 
 
@@ -56,7 +56,7 @@ def test_the_file_name_is_in_the_snapshot(submit, read_job):
     ],
     ids=["plain", "quoted", "uneven"],
 )  # fmt: skip
-def test_rows_may_be_csv(leadmagic_sandbox, call, read_job, text, rows):
+def test_rows_may_be_submitted_as_csv(leadmagic_sandbox, call, read_job, text, rows):
     job_id = call("POST", SUBMIT, json={"product": "email_validation", "csv": text}).json()["jobId"]
     leadmagic_sandbox.advance_bulk(len(rows))
     results = read_job(job_id, "/results")["rows"]
@@ -64,39 +64,55 @@ def test_rows_may_be_csv(leadmagic_sandbox, call, read_job, text, rows):
 
 
 @pytest.mark.parametrize(
-    ("body", "param", "complaint"),
+    ("body", "param", "detail"),
     [
         ([], None, "dictionary"),
         ({"rows": [ROW]}, ["product"], None),
-        ({"product": "email_finder"}, ["rows", "csv", "fileUrl", "scrape"], "Exactly one of rows, csv,"),
+        (
+            {"product": "email_finder"},
+            ["rows", "csv", "fileUrl", "scrape"],
+            "Exactly one of rows, csv, fileUrl, scrape is required.",
+        ),
         ({"product": "email_finder", "rows": [ROW], "csv": "a\nb"}, ["rows", "csv"], "Exactly one"),
-        ({"product": "email_finder", "rows": []}, ["rows"], "rows has no rows"),
+        ({"product": "email_finder", "rows": []}, ["rows"], "rows must contain at least one row."),
         ({"product": "email_finder", "rows": [1]}, ["rows"], "rows.0: Input should be a valid dictionary"),
-        ({"product": "email_finder", "csv": "full_name,domain\n"}, ["csv"], "csv has no rows"),
-        ({"product": "email_finder", "csv": "a,b\n1,2,3"}, ["csv"], "line 2: more cells than the first line has"),
-        ({"product": "email_finder", "csv": 'a\n"x'}, ["csv"], "csv, line 2: unexpected end of data"),
-        ({"product": "email_sender", "rows": [ROW]}, ["product"], "The sandbox sells email_finder, "),
-        ({"product": "email_finder", "fileUrl": "https://example.com/x.csv"}, ["fileUrl"], "fetches no files"),
-        ({"product": "email_finder", "scrape": {"url": "https://example.com"}}, ["scrape"], "scrapes no pages"),
-        ({"product": "email_finder", "rows": [ROW], "inputMapping": {}}, ["inputMapping"], "maps no columns"),
-        ({"product": "email_finder", "rows": [ROW], "outputTransform": {}}, ["outputTransform"], "transforms no"),
-        ({"product": "email_finder", "rows": [ROW], "presetId": "p"}, ["presetId"], "has no presets"),
-        ({"product": "email_finder", "rows": [ROW], "priority": 0}, ["priority"], "in the order of their submission"),
-        ({"product": "email_finder", "rows": [ROW], "callback": {}}, ["callback"], "makes no callbacks"),
+        ({"product": "email_finder", "csv": "full_name,domain\n"}, ["csv"], "csv must contain at least one row."),
+        (
+            {"product": "email_finder", "csv": "a,b\n1,2,3"},
+            ["csv"],
+            "csv line 2 is invalid: more cells than the header has columns.",
+        ),
+        ({"product": "email_finder", "csv": 'a\n"x'}, ["csv"], "csv line 2 is invalid: unexpected end of data"),
+        ({"product": "email_sender", "rows": [ROW]}, ["product"], "product must be one of email_finder, "),
+        ({"product": "email_finder", "fileUrl": "https://example.com/x.csv"}, ["fileUrl"], "fileUrl is not supported"),
+        ({"product": "email_finder", "scrape": {"url": "https://example.com"}}, ["scrape"], "scrape is not supported"),
+        (
+            {"product": "email_finder", "rows": [ROW], "inputMapping": {}},
+            ["inputMapping"],
+            "inputMapping is not supported by the sandbox: use the product's field names in the rows.",
+        ),
+        (
+            {"product": "email_finder", "rows": [ROW], "outputTransform": {}},
+            ["outputTransform"],
+            "outputTransform is not supported by the sandbox: omit it.",
+        ),
+        ({"product": "email_finder", "rows": [ROW], "presetId": "p"}, ["presetId"], "presetId is not supported"),
+        ({"product": "email_finder", "rows": [ROW], "priority": 0}, ["priority"], "priority is not supported by"),
+        ({"product": "email_finder", "rows": [ROW], "callback": {}}, ["callback"], "omit it and poll the job"),
         ({"product": "email_finder", "rows": [ROW], "fileName": None}, ["fileName"], "valid string"),
     ],
 )
 @pytest.mark.parametrize("path", [SUBMIT, "/bulk/validate"])
-def test_an_invalid_submission_is_refused(leadmagic_sandbox, call, path, body, param, complaint):
+def test_an_invalid_submission_is_rejected(leadmagic_sandbox, call, path, body, param, detail):
     response = call("POST", path, json=body)
     error = response.json()["errors"][0]
     assert (response.status_code, error.get("param")) == (400, param)
-    assert error["code"] == ("validation_error" if complaint else "missing_required_field")
-    assert (complaint or "") in error.get("detail", "")
+    assert error["code"] == ("validation_error" if detail else "missing_required_field")
+    assert (detail or "") in error.get("detail", "")
     assert leadmagic_sandbox.bulk_jobs == []
 
 
-def test_validating_keeps_nothing(leadmagic_sandbox, call):
+def test_validation_creates_no_job(leadmagic_sandbox, call):
     response = call(
         "POST", "/bulk/validate", json={"product": "mobile_finder", "rows": [ROW] * 4, "idempotencyKey": "k"}
     )
@@ -112,7 +128,7 @@ class TestIdempotencyKey:
         assert second.json() == first.json()
         assert [job.rows for job in leadmagic_sandbox.bulk_jobs] == [3]
 
-    def test_a_completed_job_is_returned_as_it_was_submitted(self, leadmagic_sandbox, submit):
+    def test_a_completed_job_is_returned_with_its_status_at_submission(self, leadmagic_sandbox, submit):
         first = submit(3, idempotencyKey="k").json()
         leadmagic_sandbox.advance_bulk(3)
         leadmagic_sandbox.set_credits(0)
@@ -120,12 +136,12 @@ class TestIdempotencyKey:
         assert (again["jobId"], again["status"]) == (first["jobId"], "uploaded")
 
     @pytest.mark.parametrize("keys", [("a", "b"), ("", ""), (None, None)])
-    def test_other_keys_and_no_keys_create_other_jobs(self, leadmagic_sandbox, submit, keys):
+    def test_different_and_missing_keys_create_different_jobs(self, leadmagic_sandbox, submit, keys):
         for key in keys:
             submit(**({} if key is None else {"idempotencyKey": key}))
         assert len({job.job_id for job in leadmagic_sandbox.bulk_jobs}) == 2
 
-    def test_a_submit_whose_response_is_lost_has_created_the_job(self, leadmagic_sandbox, submit):
+    def test_a_submit_whose_response_is_lost_creates_the_job(self, leadmagic_sandbox, submit):
         leadmagic_sandbox.fail_next(SUBMIT, lose_response=True)
         with pytest.raises(requests.ConnectionError):
             submit(idempotencyKey="k")
@@ -133,20 +149,20 @@ class TestIdempotencyKey:
         assert submit(idempotencyKey="k").json()["jobId"] == job.job_id
         assert leadmagic_sandbox.submits_of("k") == 2
 
-    def test_a_dropped_submit_has_created_no_job(self, leadmagic_sandbox, submit):
+    def test_a_dropped_submit_creates_no_job(self, leadmagic_sandbox, submit):
         leadmagic_sandbox.fail_next(SUBMIT, drop=True)
         with pytest.raises(requests.ConnectionError):
             submit(idempotencyKey="k")
         assert (leadmagic_sandbox.bulk_jobs, leadmagic_sandbox.submits_of("k")) == ([], 0)
 
-    def test_a_refused_submit_leaves_the_key_free(self, leadmagic_sandbox, submit):
+    def test_a_rejected_submit_does_not_use_up_the_key(self, leadmagic_sandbox, submit):
         leadmagic_sandbox.set_credits(0)
         assert submit(idempotencyKey="k").status_code == 402
         leadmagic_sandbox.set_credits(10)
         assert submit(idempotencyKey="k").status_code == 202
         assert leadmagic_sandbox.submits_of("k") == 2
 
-    def test_submits_at_the_same_time_create_one_job(self, leadmagic_sandbox, submit):
+    def test_concurrent_submits_create_one_job(self, leadmagic_sandbox, submit):
         with ThreadPoolExecutor(6) as pool:
             responses = list(pool.map(lambda _: submit(idempotencyKey="k").json()["jobId"], range(12)))
         assert len(set(responses)) == len(leadmagic_sandbox.bulk_jobs) == 1
@@ -157,14 +173,14 @@ class TestCreditsAtSubmit:
         ("needs", "credits", "status"),
         [("one_row", "4.99", 402), ("one_row", 5, 202), ("all_rows", "14.99", 402), ("all_rows", 15, 202)],
     )
-    def test_a_job_is_refused_if_the_credits_do_not_cover_what_a_submit_needs(
+    def test_a_submit_is_rejected_if_it_requires_more_credits_than_there_are(
         self, leadmagic_sandbox, submit, needs, credits, status
     ):
         leadmagic_sandbox.bulk_submit_needs = needs
         leadmagic_sandbox.set_credits(credits)
         assert submit([{"profile_url": "jane"}] * 3, "mobile_finder").status_code == status
 
-    def test_the_refusal_says_what_is_missing(self, leadmagic_sandbox, submit):
+    def test_the_error_reports_the_missing_credits(self, leadmagic_sandbox, submit):
         leadmagic_sandbox.bulk_submit_needs = "all_rows"
         leadmagic_sandbox.set_credits("2.50")
         error = submit(10).json()["errors"][0]
@@ -176,6 +192,6 @@ class TestCreditsAtSubmit:
         leadmagic_sandbox.freeze()
         assert submit().status_code == 402
 
-    def test_submitting_is_free_by_itself(self, leadmagic_sandbox, submit):
+    def test_a_submit_itself_is_free(self, leadmagic_sandbox, submit):
         submit()
         assert leadmagic_sandbox.credits == 1000

@@ -1,4 +1,4 @@
-"""How time passes for jobs, with a clock that tests set."""
+"""Processing of jobs over time, with a clock that the tests set."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def account():
 
 @pytest.fixture
 def bulk(account, clock):
-    """Jobs at ten rows a second."""
+    """Return the jobs of an account, at ten rows per second."""
     bulk = BulkJobs(account, clock)
     bulk.change(rows_per_second=10)
     return bulk
@@ -58,7 +58,7 @@ def statuses(bulk):
 
 
 @pytest.mark.parametrize(("seconds", "rows"), [(0, 0), (0.09, 0), (0.1, 1), (0.3, 3), (1, 10), (60, 20)])
-def test_rows_are_completed_as_time_passes(bulk, clock, seconds, rows):
+def test_rows_are_completed_over_time(bulk, clock, seconds, rows):
     job = bulk.submit(submission(20))
     clock.now += seconds
     assert done(bulk, job) == rows
@@ -72,13 +72,13 @@ def test_frequent_reads_do_not_change_the_speed(bulk, clock):
     assert done(bulk, job) == 37
 
 
-def test_time_without_jobs_is_not_saved_up(bulk, clock):
+def test_idle_time_before_the_first_job_does_not_count(bulk, clock):
     clock.now += 100
     job = bulk.submit(submission(5))
     assert done(bulk, job) == 0
 
 
-def test_time_after_the_last_job_is_not_saved_up(bulk, clock):
+def test_idle_time_after_the_last_job_does_not_count(bulk, clock):
     bulk.submit(submission(1))
     clock.now += 0.19
     bulk.catch_up()
@@ -87,7 +87,7 @@ def test_time_after_the_last_job_is_not_saved_up(bulk, clock):
     assert done(bulk, job) == 0
 
 
-def test_a_row_is_completed_when_it_was_due_and_not_when_the_job_is_read(bulk, clock, account):
+def test_the_completion_time_is_when_the_row_was_due_not_when_the_job_is_read(bulk, clock, account):
     job = bulk.submit(submission(3))
     clock.now += 50
     bulk.catch_up()
@@ -104,7 +104,7 @@ def test_a_change_of_speed_does_not_apply_to_the_past(bulk, clock):
     assert done(bulk, job) == 12
 
 
-def test_a_clock_that_is_set_back_reverts_nothing(bulk, clock):
+def test_setting_the_clock_back_reverts_nothing(bulk, clock):
     job = bulk.submit(submission(100))
     clock.now += 1
     bulk.catch_up()
@@ -120,7 +120,7 @@ def test_without_a_speed_jobs_are_completed_when_they_are_read(bulk, clock):
     assert [done(bulk, job) for job in jobs] == [30, 40]
 
 
-def test_with_a_paused_clock_rows_are_processed_only_on_request(bulk, clock):
+def test_with_a_paused_clock_only_advance_processes_rows(bulk, clock):
     bulk.change(paused_clock=True)
     job = bulk.submit(submission(5))
     clock.now += 100
@@ -128,7 +128,7 @@ def test_with_a_paused_clock_rows_are_processed_only_on_request(bulk, clock):
     assert [bulk.advance(2), done(bulk, job), bulk.advance(9), done(bulk, job)] == [2, 2, 3, 5]
 
 
-def test_time_under_a_paused_clock_is_not_made_up_for(bulk, clock):
+def test_time_under_a_paused_clock_does_not_count(bulk, clock):
     bulk.change(paused_clock=True)
     job = bulk.submit(submission(5))
     clock.now += 100
@@ -168,7 +168,7 @@ def test_a_job_starts_once(bulk, clock):
     assert job.started_at == 1000
 
 
-def test_a_paused_job_lets_the_next_one_continue(bulk, clock):
+def test_a_paused_job_does_not_block_the_next_one(bulk, clock):
     first, second = bulk.submit(submission(5)), bulk.submit(submission(5))
     first.pause()
     clock.now += 0.2
@@ -186,7 +186,7 @@ def test_a_resumed_job_is_processed_before_later_jobs(bulk, clock):
     assert statuses(bulk) == ["processing", "queued"]
 
 
-def test_time_spent_in_a_pause_is_not_made_up_for(bulk, clock):
+def test_time_during_a_pause_does_not_count(bulk, clock):
     job = bulk.submit(submission(50))
     job.pause()
     clock.now += 100
@@ -197,7 +197,7 @@ def test_time_spent_in_a_pause_is_not_made_up_for(bulk, clock):
 
 
 class TestBalance:
-    """The balance decreases as time passes, even if nothing reads the job."""
+    """The balance decreases over time, even if the job is never read."""
 
     @pytest.fixture
     def state(self, account, clock):
@@ -207,13 +207,13 @@ class TestBalance:
         state.bulk.change(rows_per_second=10)
         return state
 
-    @pytest.mark.parametrize("what", ["credits", "spendable"])
-    def test_it_includes_the_rows_that_are_due_when_it_is_read(self, state, clock, what):
+    @pytest.mark.parametrize("name", ["credits", "spendable"])
+    def test_it_includes_the_rows_that_are_due_when_it_is_read(self, state, clock, name):
         state.bulk.submit(submission(50))
         clock.now += 2
-        assert getattr(state.account, what) == 80
+        assert getattr(state.account, name) == 80
 
-    def test_a_top_up_comes_too_late_for_a_job_that_had_run_out_before(self, state, clock):
+    def test_a_top_up_does_not_resume_a_job_that_ran_out_of_credits_before(self, state, clock):
         state.account.set_credits(2)
         job = state.bulk.submit(submission(50))
         clock.now += 1
@@ -222,7 +222,7 @@ class TestBalance:
         assert state.account.credits == 10
         assert (done(state.bulk, job), statuses(state.bulk)) == (2, ["paused"])
 
-    def test_a_freeze_comes_too_late_for_rows_that_were_completed_before(self, state, clock):
+    def test_a_freeze_does_not_affect_rows_completed_before(self, state, clock):
         job = state.bulk.submit(submission(50))
         clock.now += 1
         state.account.freeze()

@@ -12,32 +12,32 @@ pytestmark = pytest.mark.e2e  # each test starts a process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_until_a_signal_ends_it(session, number):
+def test_it_runs_until_it_receives_a_signal(session, number):
     with running("--port", 0, "--credits", "12.5", "--api-key", "my-key") as process:
         line = process.stdout.readline()
         (url, host) = re.findall(r"http://127\.0\.0\.1:\d+", line)
         response = session.get(f"{url}/v1/credits", headers={"X-API-Key": "my-key"}, timeout=5)
         process.send_signal(number)
-        rest, complaints = process.communicate(timeout=10)
+        rest, errors = process.communicate(timeout=10)
     assert response.json()["credits"] == 12.5
     assert url == host
     assert "AIRFLOW_CONN_LEADMAGIC_DEFAULT='{" in line
-    assert (process.returncode, rest, complaints) == (0, "", "")
+    assert (process.returncode, rest, errors) == (0, "", "")
 
 
 @pytest.mark.parametrize("port", ["taken", 70000])
-def test_an_unavailable_port_is_one_sentence_and_exit_code_1(leadmagic_sandbox, port):
+def test_an_unavailable_port_prints_one_sentence_and_exits_with_1(leadmagic_sandbox, port):
     port = leadmagic_sandbox.url.rpartition(":")[2] if port == "taken" else port
     with running("--port", port) as process:
-        out, complaint = process.communicate(timeout=10)
+        out, error = process.communicate(timeout=10)
     assert (process.returncode, out) == (1, "")
-    assert re.fullmatch(rf"leadmagic-sandbox: cannot serve on 127\.0\.0\.1:{port}: .+\n", complaint)
+    assert re.fullmatch(rf"leadmagic-sandbox: cannot start on 127\.0\.0\.1:{port}: .+\n", error)
 
 
 @pytest.mark.parametrize(
     "arguments", [["--credits", "-1"], ["--credits", "many"], ["--port", "x"], ["--colour", "red"]]
 )
-def test_bad_arguments_are_explained(capsys, arguments):
+def test_invalid_arguments_print_the_usage(capsys, arguments):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert "usage: leadmagic-sandbox" in capsys.readouterr().err

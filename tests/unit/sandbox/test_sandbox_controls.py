@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 
-def test_the_state_contains_everything_but_the_key(leadmagic_sandbox, control):
+def test_the_state_contains_everything_except_the_api_key(leadmagic_sandbox, control):
     leadmagic_sandbox.fail_next(status=503, retry_after=1.5)
     state = control("GET", "state").json()
     assert state.keys() == {"balance", "bare_body", "wrap_analytics", "bulk", "spent", "faults", "requests"}
@@ -15,31 +15,31 @@ def test_the_state_contains_everything_but_the_key(leadmagic_sandbox, control):
     ("change", "after"),
     [({"set": 20}, 20), ({"add": "0.25"}, 1000.25), ({"set": 5, "add": 1.5}, 6.5), ({}, 1000)],
 )
-def test_credits_are_set_and_added(control, balance, change, after):
+def test_credits_can_be_set_and_added(control, balance, change, after):
     assert control("POST", "credits", change).json()["balance"]["credits"] == after
     assert balance()["credits"] == after
 
 
-def test_the_bare_body_is_switched_on_and_off(control, balance):
+def test_the_bare_body_can_be_switched_on_and_off(control, balance):
     control("POST", "credits", {"bare_body": True})
     assert balance() == {"credits": 1000}
     control("POST", "credits", {"bare_body": False})
     assert len(balance()) == 6
 
 
-def test_the_analytics_are_wrapped_and_unwrapped(control, call):
+def test_wrapping_of_the_analytics_can_be_switched_on_and_off(control, call):
     assert control("POST", "analytics", {"wrap_analytics": True}).json()["wrap_analytics"] is True
     assert call("GET", "/v1/analytics/dashboard").json().keys() == {"data"}
     control("POST", "analytics", {"wrap_analytics": False})
     assert "data" not in call("GET", "/v1/analytics/dashboard").json()
 
 
-def test_spending_is_recorded_and_leaves_the_balance(control):
+def test_recording_spending_does_not_change_the_balance(control):
     state = control("POST", "spending", {"product": "email_finder", "credits": 12.5, "days_ago": 3}).json()
     assert (state["spent"], state["balance"]["credits"]) == ({"email_finder": 12.5}, 1000)
 
 
-def test_the_account_is_frozen_and_unfrozen(control, balance):
+def test_the_account_can_be_frozen_and_unfrozen(control, balance):
     control("POST", "freeze", {"message": "Payment failed.", "liquid": 10})
     assert (balance()["credits_liquid"], balance()["credit_freeze_message"]) == (10, "Payment failed.")
     control("POST", "unfreeze")
@@ -51,7 +51,7 @@ def test_a_freeze_without_details_leaves_nothing_spendable(control, balance):
     assert balance()["credits_liquid"] == 0
 
 
-def test_faults_are_queued_and_cleared(control, call):
+def test_faults_can_be_queued_and_cleared(control, call):
     control("POST", "faults", {"path": "/v1/credits", "status": 429, "retry_after": "7", "times": None})
     response = call("GET", "/v1/credits")
     assert (response.status_code, response.headers["Retry-After"]) == (429, "7")
@@ -59,7 +59,7 @@ def test_faults_are_queued_and_cleared(control, call):
     assert call("GET", "/v1/credits").status_code == 200
 
 
-def test_the_log_is_read_filtered_and_cleared(control, call):
+def test_the_request_log_can_be_read_filtered_and_cleared(control, call):
     call("GET", "/v1/credits")
     call("GET", "/v1/credits/health")
     (entry,) = control("GET", "requests?path=/v1/credits").json()
@@ -68,7 +68,7 @@ def test_the_log_is_read_filtered_and_cleared(control, call):
     assert control("DELETE", "requests").json()["requests"] == 0
 
 
-def test_a_reset_returns_to_the_beginning(leadmagic_sandbox, control, call, find_email, balance):
+def test_a_reset_restores_the_initial_state(leadmagic_sandbox, control, call, find_email, balance):
     before = control("GET", "state").json()
     find_email()
     leadmagic_sandbox.freeze()
@@ -81,13 +81,13 @@ def test_a_reset_returns_to_the_beginning(leadmagic_sandbox, control, call, find
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "complaint"),
+    ("name", "body", "detail"),
     [
-        ("credits", {"set": -1}, "set: Value error, credits must be a finite number of 0 or more, not -1"),
-        ("credits", {"add": True}, "credits must be a finite number of 0 or more, not True"),
+        ("credits", {"set": -1}, "set: Value error, credits must be a finite number, 0 or more; got -1"),
+        ("credits", {"add": True}, "credits must be a finite number, 0 or more; got True"),
         ("credits", {"sett": 5}, "sett: Extra inputs are not permitted"),
         ("credits", [], "body: "),
-        ("freeze", {"liquid": "all"}, "not 'all'"),
+        ("freeze", {"liquid": "all"}, "got 'all'"),
         ("analytics", {}, "wrap_analytics: "),
         ("analytics", {"wrap": True}, "wrap: "),
         ("spending", {"product": "email_finder"}, "credits: "),
@@ -102,11 +102,11 @@ def test_a_reset_returns_to_the_beginning(leadmagic_sandbox, control, call, find
         ("faults", {"path": "/v1/credits", "status": "many"}, "status: "),
     ],
 )
-def test_bad_input_is_refused_with_a_sentence(control, name, body, complaint):
+def test_invalid_input_returns_422_with_an_explanation(control, name, body, detail):
     response = control("POST", name, body)
     assert response.status_code == 422
-    assert complaint in response.json()["errors"][0]["detail"]
+    assert detail in response.json()["errors"][0]["detail"]
 
 
-def test_an_unknown_control_is_not_found(control):
+def test_an_unknown_control_returns_404(control):
     assert control("POST", "credit").status_code == 404

@@ -47,7 +47,7 @@ def test_the_flat_body_has_the_request_id_in_its_trace(leadmagic_sandbox, call):
 
 
 @pytest.mark.parametrize(("times", "expected"), [(1, [503, 200, 200]), (2, [503, 503, 200]), (None, [503, 503, 503])])
-def test_a_fault_applies_to_as_many_requests_as_it_says(leadmagic_sandbox, call, times, expected):
+def test_a_fault_applies_to_the_given_number_of_requests(leadmagic_sandbox, call, times, expected):
     leadmagic_sandbox.fail_next(status=503, times=times)
     assert statuses(call, 3) == expected
 
@@ -59,25 +59,27 @@ def test_faults_apply_in_the_order_in_which_they_were_queued(leadmagic_sandbox, 
     assert statuses(call, 4) == [500, 502, 503, 200]
 
 
-def test_a_fault_applies_to_its_own_path_only(leadmagic_sandbox, call):
+def test_a_fault_applies_only_to_its_path(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next("/v1/credits/health", status=503)
     assert statuses(call, 1) == [200]
     assert statuses(call, 1, "/v1/credits/health") == [503]
 
 
-def test_a_star_matches_every_path_but_the_controls(leadmagic_sandbox, call, control):
+def test_a_star_alone_matches_every_path_except_the_controls(leadmagic_sandbox, call, control):
     leadmagic_sandbox.fail_next("*", status=503, times=None)
     assert control("GET", "state").status_code == 200
     assert statuses(call, 1) + statuses(call, 1, "/nowhere") == [503, 503]
 
 
-def test_cleared_faults_are_gone(leadmagic_sandbox, call):
+def test_cleared_faults_no_longer_apply(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(status=503, times=None)
     leadmagic_sandbox.clear_faults()
     assert statuses(call, 1) == [200]
 
 
-def test_a_fault_comes_before_the_key_and_before_the_charge(leadmagic_sandbox, call, find_email):
+def test_a_fault_applies_before_the_api_key_is_checked_and_before_anything_is_charged(
+    leadmagic_sandbox, call, find_email
+):
     leadmagic_sandbox.fail_next("*", status=503, times=2)
     assert call("GET", CREDITS, headers={}).status_code == 503
     assert find_email().status_code == 503
@@ -96,7 +98,7 @@ def test_a_fault_comes_before_the_key_and_before_the_charge(leadmagic_sandbox, c
         ("nan", "nan", None),
     ],
 )
-def test_retry_after_is_sent_as_given_and_in_seconds_in_the_context(
+def test_retry_after_is_sent_unchanged_and_in_seconds_in_the_context(
     leadmagic_sandbox, call, retry_after, header, seconds
 ):
     leadmagic_sandbox.fail_next(retry_after=retry_after)
@@ -107,14 +109,14 @@ def test_retry_after_is_sent_as_given_and_in_seconds_in_the_context(
     assert (context["limit"], context["window"], context["remaining"]) == (600, "1 minute", 0)
 
 
-def test_retry_after_goes_with_any_status(leadmagic_sandbox, call):
+def test_retry_after_can_be_combined_with_any_status(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(status=503, retry_after=3)
     response = call("GET", CREDITS)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "3")
 
 
-@pytest.mark.parametrize("others", [{}, {"status": 500}], ids=["ordinary response", "response of the fault"])
-def test_a_delay_comes_before_the_rest(leadmagic_sandbox, call, others):
+@pytest.mark.parametrize("others", [{}, {"status": 500}], ids=["normal response", "response of the fault"])
+def test_a_delay_applies_before_the_other_options(leadmagic_sandbox, call, others):
     leadmagic_sandbox.fail_next(delay=0.1, **others)
     started = time.monotonic()
     response = call("GET", CREDITS)
@@ -122,7 +124,7 @@ def test_a_delay_comes_before_the_rest(leadmagic_sandbox, call, others):
     assert response.status_code == others.get("status", 200)
 
 
-def test_a_delay_outlasts_a_client_with_less_patience(leadmagic_sandbox, call):
+def test_a_client_with_a_shorter_timeout_than_the_delay_times_out(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(delay=0.3)
     with pytest.raises(requests.ReadTimeout):
         call("GET", CREDITS, timeout=0.1)
@@ -139,7 +141,7 @@ def test_a_delayed_request_does_not_block_others(leadmagic_sandbox, call):
     waiting.join()
 
 
-def test_a_request_left_waiting_by_one_test_spends_nothing_in_the_next(leadmagic_sandbox, find_email):
+def test_a_request_that_waits_during_a_reset_is_dropped_and_spends_nothing(leadmagic_sandbox, find_email):
     leadmagic_sandbox.fail_next("/v1/people/email-finder", delay=0.2)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(find_email)
@@ -178,7 +180,7 @@ def test_a_request_whose_response_is_lost_was_processed(leadmagic_sandbox, find_
         ("/v1/*/*/*", [200, 200]),
     ],
 )
-def test_a_star_matches_one_part_of_a_path(leadmagic_sandbox, call, path, expected):
+def test_a_star_in_a_path_matches_one_segment(leadmagic_sandbox, call, path, expected):
     leadmagic_sandbox.fail_next(path, status=503, times=None)
     assert statuses(call, 1) + statuses(call, 1, "/v1/credits/health") == expected
 
@@ -188,7 +190,7 @@ def ends_early(make_call):
         response = make_call()
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         return True
-    return len(response.content) < int(response.headers["Content-Length"])  # urllib3 before 2.0 raises no error
+    return len(response.content) < int(response.headers["Content-Length"])  # urllib3 before 2.0 does not raise
 
 
 @pytest.mark.parametrize("others", [{}, {"status": 500}, {"body": '{"credits": 1'}])
@@ -198,20 +200,20 @@ def test_a_truncated_response_ends_before_its_announced_length(leadmagic_sandbox
     assert statuses(call, 1) == [200]
 
 
-def test_a_truncated_ordinary_response_is_charged_nevertheless(leadmagic_sandbox, find_email):
+def test_a_truncated_normal_response_is_charged(leadmagic_sandbox, find_email):
     leadmagic_sandbox.fail_next("/v1/people/email-finder", truncate=True)
     assert ends_early(find_email)
     assert leadmagic_sandbox.credits == 999
 
 
 @pytest.mark.parametrize("body", ['{"credits": NaN}', '{"credits": "12"}', "{", "", "<html>Bad gateway</html>"])
-def test_a_raw_body_is_sent_as_it_is(leadmagic_sandbox, call, body):
+def test_a_body_is_sent_unchanged(leadmagic_sandbox, call, body):
     leadmagic_sandbox.fail_next(body=body)
     response = call("GET", CREDITS)
     assert (response.status_code, response.headers["Content-Type"], response.text) == (200, "application/json", body)
 
 
-def test_a_proxys_error_page_has_no_headers_of_the_api(leadmagic_sandbox, call):
+def test_the_error_page_of_a_proxy_has_no_headers_of_the_api(leadmagic_sandbox, call):
     leadmagic_sandbox.fail_next(body="<h1>Bad gateway</h1>", content_type="text/html", status=502)
     response = call("GET", CREDITS)
     assert (response.status_code, response.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
@@ -219,14 +221,14 @@ def test_a_proxys_error_page_has_no_headers_of_the_api(leadmagic_sandbox, call):
 
 
 @pytest.mark.parametrize(("others", "status"), [({}, 302), ({"status": 308}, 308)])
-def test_a_redirect_names_its_location(leadmagic_sandbox, call, others, status):
+def test_a_redirect_has_its_location(leadmagic_sandbox, call, others, status):
     leadmagic_sandbox.fail_next(redirect_to="http://127.0.0.2/v1/credits", **others)
     response = call("GET", CREDITS)
     assert (response.status_code, response.headers["Location"]) == (status, "http://127.0.0.2/v1/credits")
 
 
 @pytest.mark.parametrize("others", [{}, {"status": 500}, {"body": "{}"}])
-def test_headers_are_added_and_replaced_in_any_response(leadmagic_sandbox, call, others):
+def test_headers_can_be_added_to_and_replaced_in_any_response(leadmagic_sandbox, call, others):
     leadmagic_sandbox.fail_next(headers={"X-Credits-Remaining": "lots", "X-Extra": "1"}, **others)
     response = call("GET", CREDITS)
     assert (response.headers["X-Credits-Remaining"], response.headers["X-Extra"]) == ("lots", "1")
@@ -239,9 +241,9 @@ def test_a_204_has_no_body(leadmagic_sandbox, call):
 
 
 @pytest.mark.parametrize(
-    ("fault", "complaint"),
+    ("fault", "message"),
     [
-        ({}, "a fault needs one of status"),
+        ({}, "fault has no effect: set at least one of status"),
         ({"staus": 503}, "staus"),
         ({"status": 99}, "status"),
         ({"status": 503, "times": 0}, "times"),
@@ -252,6 +254,6 @@ def test_a_204_has_no_body(leadmagic_sandbox, call):
         ({"redirect_to": "/\r\n"}, "redirect_to"),
     ],
 )
-def test_an_invalid_fault_is_refused(leadmagic_sandbox, fault, complaint):
-    with pytest.raises(ValueError, match=complaint):
+def test_an_invalid_fault_is_rejected(leadmagic_sandbox, fault, message):
+    with pytest.raises(ValueError, match=message):
         leadmagic_sandbox.fail_next(**fault)

@@ -19,7 +19,7 @@ def run_python(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_connection_points_at_the_sandbox(leadmagic_sandbox):
+def test_the_connection_points_to_the_sandbox(leadmagic_sandbox):
     assert os.environ["AIRFLOW_CONN_LEADMAGIC_DEFAULT"] == leadmagic_sandbox.connection_json
     assert json.loads(leadmagic_sandbox.connection_json) == {
         "conn_type": "leadmagic",
@@ -42,13 +42,13 @@ def test_the_sandbox_listens_on_loopback_only(leadmagic_sandbox):
     assert leadmagic_sandbox.url.startswith("http://127.0.0.1:")
 
 
-def test_without_the_extra_the_fixture_says_what_to_install(tmp_path):
+def test_without_the_extra_the_fixture_names_what_to_install(tmp_path):
     (tmp_path / "conftest.py").write_text("import sys\nsys.modules['fastapi'] = None\n")
     (tmp_path / "test_it.py").write_text("def test_it(leadmagic_sandbox): pass\n")
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     result = run_python("-m", "pytest", "-p", PLUGIN, "--rootdir", ".", cwd=tmp_path, env=environment)
     assert result.returncode == 1
-    assert "install airflow-provider-leadmagic[sandbox]" in result.stdout
+    assert "pip install 'airflow-provider-leadmagic[sandbox]'" in result.stdout
     assert "Traceback" not in result.stdout
 
 
@@ -60,6 +60,6 @@ def test_without_the_extra_the_fixture_says_what_to_install(tmp_path):
         ("airflow_provider_leadmagic.sandbox.sandbox", {"airflow", "requests"}),
     ],
 )
-def test_importing_costs_only_what_is_needed(module, unwanted):
+def test_a_module_imports_only_what_it_needs(module, unwanted):
     result = run_python("-c", f"import sys, {module}; print(*sys.modules)", cwd=CHECKOUT)
     assert unwanted.isdisjoint(result.stdout.split()), result.stderr

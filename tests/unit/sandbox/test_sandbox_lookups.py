@@ -60,7 +60,7 @@ def test_a_miss_is_a_free_200(leadmagic_sandbox, call, path, body, expected):
 
 
 @pytest.mark.parametrize("body", [{"profile_url": "jane-doe"}, {"work_email": "jané@example.com\ud800"}])
-def test_the_same_request_gets_the_same_response(call, body):
+def test_equal_requests_get_equal_responses(call, body):
     first, second = (call("POST", MOBILE, json=body).json() for _ in range(2))
     assert first == second
     assert first["mobile_number"].startswith("+1-555-555-01")
@@ -74,7 +74,7 @@ def test_a_paid_lookup_reports_its_cost_and_the_rate_limits(leadmagic_sandbox, c
     assert headers["X-Credits-Remaining"] == "15433.25"
     assert headers["X-RateLimit-Soft-Mode"] == "true"
     assert headers["RateLimit-Limit"] == headers["X-RateLimit-Limit"] == "600"
-    # Or one more, if a new minute begins during the request.
+    # 600 if a new minute begins during the request.
     assert headers["RateLimit-Remaining"] == headers["X-RateLimit-Remaining"] in ("599", "600")
     assert 1 <= int(headers["RateLimit-Reset"]) <= 60
     assert int(headers["X-RateLimit-Reset"]) <= int(headers["X-RateLimit-Reset-Daily"])
@@ -111,19 +111,21 @@ def test_a_missing_field_is_named(call, path, body, param):
         (COMPANY, "example.com", None),
     ],
 )
-def test_a_field_of_the_wrong_kind_is_named(call, path, body, param):
+def test_a_field_of_the_wrong_type_is_named(call, path, body, param):
     response = call("POST", path, json=body)
     error = response.json()["errors"][0]
     assert (response.status_code, error["code"], error.get("param")) == (400, "validation_error", param)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "cut", "not UTF-8", "deep"])
-def test_a_body_that_is_not_json_is_refused(call, body):
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "truncated", "not UTF-8", "deeply nested"]
+)
+def test_a_body_that_is_not_json_is_rejected(call, body):
     response = call("POST", FINDER, data=body)
     assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "invalid_json")
 
 
-def test_nothing_is_looked_up_that_the_credits_do_not_cover(leadmagic_sandbox, call):
+def test_a_lookup_that_the_credits_do_not_cover_returns_402(leadmagic_sandbox, call):
     leadmagic_sandbox.set_credits("2.50")
     response = call("POST", MOBILE, json={"profile_url": "notfound"})
     error = response.json()["errors"][0]
@@ -133,13 +135,13 @@ def test_nothing_is_looked_up_that_the_credits_do_not_cover(leadmagic_sandbox, c
     assert response.headers["X-Credits-Remaining"] == "2.50"
 
 
-def test_a_price_that_is_exactly_covered_is_paid(leadmagic_sandbox, find_email):
+def test_a_balance_equal_to_the_price_is_enough(leadmagic_sandbox, find_email):
     leadmagic_sandbox.set_credits(1)
     assert [find_email().status_code, find_email().status_code] == [200, 402]
     assert leadmagic_sandbox.credits == 0
 
 
-def test_requests_at_the_same_time_never_spend_a_credit_twice(leadmagic_sandbox, find_email):
+def test_concurrent_requests_never_spend_a_credit_twice(leadmagic_sandbox, find_email):
     leadmagic_sandbox.set_credits(10)
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: find_email().status_code, range(24)))
@@ -147,7 +149,7 @@ def test_requests_at_the_same_time_never_spend_a_credit_twice(leadmagic_sandbox,
     assert leadmagic_sandbox.credits == 0
 
 
-def test_what_was_spent_is_kept_per_product(call, find_email, control):
+def test_spending_is_recorded_per_product(call, find_email, control):
     find_email()
     find_email()
     find_email("notfound.example.com")

@@ -9,7 +9,7 @@ def items(*products):
     return {"items": [{"product": product, "input": {}} if product else {"input": {}} for product in products]}
 
 
-def test_one_product_has_one_price(leadmagic_sandbox, call):
+def test_the_preview_of_one_product_has_one_price(leadmagic_sandbox, call):
     assert call("POST", PATH, json=items("email_validation", "email_validation")).json() == {
         "totalItems": 2,
         "creditsPerItem": 0.25,
@@ -22,7 +22,7 @@ def test_one_product_has_one_price(leadmagic_sandbox, call):
     assert leadmagic_sandbox.credits == 1000
 
 
-def test_mixed_products_have_a_price_each(call):
+def test_mixed_products_are_priced_separately(call):
     body = call("POST", PATH, json=items("email_finder", "mobile_finder", "email_finder", "company_finder")).json()
     assert (body["totalItems"], body["creditsPerItem"], body["totalCredits"]) == (4, None, 8)
     assert [(part["product"], part["items"], part["credits"]) for part in body["perProduct"]] == [
@@ -32,12 +32,12 @@ def test_mixed_products_have_a_price_each(call):
     ]
 
 
-def test_one_item_may_name_the_only_product(call):
+def test_items_without_a_product_get_the_only_one_that_is_named(call):
     assert call("POST", PATH, json=items(None, "mobile_finder", None)).json()["totalCredits"] == 15
 
 
 @pytest.mark.parametrize(("count", "status"), [(0, 400), (1, 200), (10_000, 200), (10_001, 400)])
-def test_it_takes_1_to_10000_items(call, count, status):
+def test_it_accepts_1_to_10000_items(call, count, status):
     assert call("POST", PATH, json=items(*["email_finder"] * count)).status_code == status
 
 
@@ -52,6 +52,6 @@ def test_it_takes_1_to_10000_items(call, count, status):
         ({"items": [{"product": "email_finder", "input": []}]}, ["items"]),
     ],
 )
-def test_a_batch_without_a_price_is_refused(call, body, param):
+def test_an_invalid_batch_is_rejected(call, body, param):
     response = call("POST", PATH, json=body)
     assert (response.status_code, response.json()["errors"][0]["param"]) == (400, param)

@@ -18,7 +18,7 @@ def test_a_request_is_logged_with_its_details(leadmagic_sandbox, call):
     assert before <= entry.at <= time.time()
 
 
-def test_refused_and_unknown_requests_are_logged_too(leadmagic_sandbox, call):
+def test_rejected_and_unknown_requests_are_logged_too(leadmagic_sandbox, call):
     call("GET", "/v1/credits", headers={"User-Agent": urllib3.util.SKIP_HEADER})
     call("DELETE", "/nowhere")
     assert [(entry.path, entry.status) for entry in leadmagic_sandbox.requests] == [
@@ -36,7 +36,7 @@ def test_a_dropped_request_is_logged_without_a_status(leadmagic_sandbox, call):
     assert [entry.status for entry in leadmagic_sandbox.requests] == [None]
 
 
-def test_the_log_of_one_path_can_be_read(leadmagic_sandbox, call):
+def test_the_log_can_be_filtered_by_path(leadmagic_sandbox, call):
     for path in ("/v1/credits", "/v1/credits/health", "/v1/credits"):
         call("GET", path)
     assert len(leadmagic_sandbox.requests_to("/v1/credits")) == 2
@@ -57,12 +57,12 @@ def test_the_returned_log_is_a_copy(leadmagic_sandbox, call):
 
 
 @pytest.mark.parametrize("key", ["sandbox-key-for-tests", "a-canary-key-that-is-wrong"])
-def test_no_key_is_ever_stored_or_logged(leadmagic_sandbox, call, control, caplog, key):
+def test_an_api_key_is_never_stored_or_logged(leadmagic_sandbox, call, control, caplog, key):
     caplog.set_level(0)
     call("GET", "/v1/credits", headers={"X-API-Key": key})
-    sandboxs_own = [record.getMessage() for record in caplog.records if "sandbox" in record.name]
+    own_messages = [record.getMessage() for record in caplog.records if "sandbox" in record.name]
     seen = [control("GET", "requests").text, control("GET", "state").text, repr(leadmagic_sandbox.requests)]
-    assert not [text for text in seen + sandboxs_own if key in text]
+    assert not [text for text in seen + own_messages if key in text]
 
 
 def test_the_log_keeps_only_the_newest_requests():
