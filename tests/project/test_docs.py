@@ -225,6 +225,26 @@ def test_troubleshooting_explains_every_error(name: str) -> None:
     assert f"| `{name}` |" in section_of("docs/troubleshooting.md", "Exceptions")
 
 
+def _messages_of_the_code() -> str:
+    """Return every text of the package, with ``…`` for each value that is inserted."""
+    texts = []
+    for tree in structure.sources().values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(re.sub(r"%[sdr]|%\.?\d*g|\{\w+\}", "…", node.value))
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize(
+    "message", re.findall(r"^\| `([^`]+)` \|", section_of("docs/troubleshooting.md", "Messages"), re.MULTILINE)
+)
+def test_every_message_that_is_explained_is_in_the_code(message: str) -> None:
+    assert message.strip("… ") in _messages_of_the_code()
+
+
 # --- Links ---
 
 
