@@ -1,4 +1,4 @@
-"""Apache Airflow provider for LeadMagic, an enrichment API paid by credit."""
+"""Apache Airflow provider for LeadMagic, a data enrichment API that is paid for with credits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Airflow's providers manager learns about this package, without importing anything else of it."""
+"""Provider metadata for Airflow's providers manager. Imports no other module of this package."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any
 
 _INTEGRATION = "LeadMagic"
 
-#: The one description of the connection form. Airflow 3.2+ reads it from here; for older versions the hook's
-#: methods translate it.
+#: The connection form. Airflow 3.2+ reads it from here; for older versions the hook's methods convert it.
 CONNECTION_TYPE: dict[str, Any] = {
     "connection-type": "leadmagic",
     "hook-class-name": "airflow_provider_leadmagic.hooks.leadmagic.LeadMagicHook",
@@ -23,7 +22,7 @@ CONNECTION_TYPE: dict[str, Any] = {
     "conn-fields": {
         "timeout": {
             "label": "Request timeout (seconds)",
-            "description": "How long to wait for a response. 30 when left empty.",
+            "description": "Maximum time for a whole response. 30 if empty.",
             "schema": {"type": ["number", "null"], "minimum": 1},
         },
     },
@@ -31,11 +30,11 @@ CONNECTION_TYPE: dict[str, Any] = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Describe the provider: the entry point ``apache_airflow_provider``."""
+    """Return the provider metadata. This is the entry point ``apache_airflow_provider``."""
     return {
         "package-name": "airflow-provider-leadmagic",
         "name": "LeadMagic",
-        "description": "Read the LeadMagic credit balance, gate DAGs by it, spend safely.",
+        "description": "Check LeadMagic credits, make tasks wait for them, and run bulk enrichment jobs.",
         "integrations": [
             {
                 "integration-name": _INTEGRATION,

@@ -1,4 +1,4 @@
-"""Links from a task's page to where credits are bought, and where they went."""
+"""Links from a task's page in Airflow to LeadMagic's billing and usage pages."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 
 class LeadMagicBillingLink(BaseOperatorLink):
-    """Leads to the page where credits are added."""
+    """Link to the page where credits are bought."""
 
     name = "LeadMagic billing"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address, the same for every task."""
+        """Return the URL, which is the same for every task."""
         return "https://app.leadmagic.io/settings/billing"
 
 
 class LeadMagicUsageLink(BaseOperatorLink):
-    """Leads to the page that shows what the credits were spent on."""
+    """Link to the page that shows how credits were spent."""
 
     name = "LeadMagic usage"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address, the same for every task."""
+        """Return the URL, which is the same for every task."""
         return "https://app.leadmagic.io/api/reporting"
 
 

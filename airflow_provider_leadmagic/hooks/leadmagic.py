@@ -1,4 +1,4 @@
-"""From an Airflow connection to a LeadMagic client."""
+"""Airflow hook that creates a LeadMagic client from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
     from airflow_provider_leadmagic.compat.imports import Connection
 
-#: Longest wait of ``test_connection``, in seconds: somebody is looking at a button.
+#: Longest timeout of ``test_connection``, in seconds: a user is waiting for the result.
 TEST_TIMEOUT = 10.0
 
 
 class LeadMagicHook(BaseHook):
     """
-    Gives tasks a :class:`~airflow_provider_leadmagic.client.LeadMagicClient` made from an Airflow connection.
+    Create a :class:`~airflow_provider_leadmagic.client.LeadMagicClient` from an Airflow connection.
 
-    The connection's password is the API key; its host the base URL, ``https://api.leadmagic.io`` when empty; the
-    extra field ``timeout`` the seconds a response may take as a whole, 30 when absent. Nothing is read before a
-    client is asked for.
+    The connection's password is the API key. Its host is the base URL (``https://api.leadmagic.io`` if empty). Its
+    extra field ``timeout`` is the number of seconds a whole response may take (30 if absent). The connection is read
+    when a client is first needed, not when the hook is created.
 
-    :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default.
-    :param max_attempts: Requests one call may make, the first included, 4 by default.
+    :param leadmagic_conn_id: Airflow connection ID, ``leadmagic_default`` by default.
+    :param max_attempts: Maximum number of requests per call, including the first; 4 by default.
     """
 
     conn_name_attr = "leadmagic_conn_id"
@@ -66,35 +66,36 @@ class LeadMagicHook(BaseHook):
 
     def get_conn(self) -> LeadMagicClient:
         """
-        Return a client for the connection, the same one each time.
+        Return the client for the connection. Every call returns the same client.
 
         :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
         """
         if self._client is None:
-            with self._failures_counted():
-                self._client = self._build_client(self._read_connection(), max_attempts=self.max_attempts)
+            with self._count_failures():
+                connection = self._read_connection(_capitalize(self._owner))
+                self._client = self._build_client(connection, self._owner, max_attempts=self.max_attempts)
         return self._client
 
     async def aget_conn(self) -> LeadMagicClient:
         """
-        Return the same client as :meth:`get_conn`, reading the connection without blocking the event loop.
+        Return the same client as :meth:`get_conn`, but read the connection without blocking the event loop.
 
-        The client's calls do block: give them to a thread.
+        The client's own methods block: run them in a thread.
 
         :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
         """
         if self._client is None:
-            with self._failures_counted():
-                with self._explain_missing_connection():
-                    question = get_async_connection(type(self), self._checked_conn_id())
-                    connection = await finish_even_if_cancelled(question)
-                self._client = self._build_client(connection, max_attempts=self.max_attempts)
+            with self._count_failures():
+                with self._explain_missing_connection(_capitalize(self._owner)):
+                    request = get_async_connection(type(self), self._checked_conn_id())
+                    connection = await finish_even_if_cancelled(request)
+                self._client = self._build_client(connection, self._owner, max_attempts=self.max_attempts)
         return self._client
 
     @property
     def analytics(self) -> Analytics:
         """
-        What was requested and spent: LeadMagic's ``/v1/analytics``. Free of charge.
+        Requests and spending by product and day, from LeadMagic's ``/v1/analytics`` endpoints. Free of charge.
 
         :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
         """
@@ -103,7 +104,7 @@ class LeadMagicHook(BaseHook):
     @property
     def bulk(self) -> Bulk:
         """
-        Bulk jobs: LeadMagic's ``/bulk``.
+        Bulk jobs, through LeadMagic's ``/bulk`` endpoints.
 
         :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
         """
@@ -111,71 +112,82 @@ class LeadMagicHook(BaseHook):
 
     def enrich(self, product: str, **fields: Any) -> dict[str, Any]:
         """
-        Look up one record, as :meth:`LeadMagicClient.enrich` does. **Costs credits** when LeadMagic finds something.
+        Enrich one record; see :meth:`LeadMagicClient.enrich`. **Costs credits** if LeadMagic finds a result.
 
         :param product: One of :data:`~airflow_provider_leadmagic.api.products.PRODUCTS`.
-        :param fields: What is known of the record, under LeadMagic's field names.
-        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not response.
+        :param fields: Known fields of the record, under LeadMagic's field names.
+        :raises LeadMagicError: If the connection cannot be used, or the request is rejected or gets no response.
         :raises ValueError: If the product is unknown, or a field is not plain JSON.
         """
         return self.get_conn().enrich(product, **fields)
 
     def credits_runway(self, days: int = 7, *, refresh: bool = False) -> CreditsRunway:
         """
-        Tell how long the spendable credits last at the average pace of the last days. Two reads, free of charge.
+        Return how long the spendable credits last at the average spending of the last days.
 
-        :param days: Window of the average that ends today, 1 to 90; 7 by default.
-        :param refresh: Have LeadMagic re-read the balance from its database first. Off by default.
-        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not response.
-        :raises ValueError: If the window is out of range.
+        Makes two requests, both free of charge, and closes the HTTP connections afterwards.
+
+        :param days: Number of days to average over, including today: 1 to 90, 7 by default.
+        :param refresh: If True, LeadMagic first re-reads the balance from its database. False by default.
+        :raises LeadMagicError: If the connection cannot be used, or a request is rejected or gets no response.
+        :raises ValueError: If ``days`` is out of range.
         """
         with self.get_conn() as client:
             return client.credits_runway(days, refresh=refresh)
 
     def get_credits(self, *, refresh: bool = False) -> CreditBalance:
         """
-        Read the balance once, and close the connections to LeadMagic.
+        Return the current balance, and close the HTTP connections afterwards.
 
-        :param refresh: Have LeadMagic re-read it from its database first. Off by default.
-        :raises LeadMagicError: If the connection cannot be used, or LeadMagic refuses or does not response.
+        :param refresh: If True, LeadMagic first re-reads the balance from its database. False by default.
+        :raises LeadMagicError: If the connection cannot be used, or the request is rejected or gets no response.
         """
         with self.get_conn() as client:
             return client.refresh_credits() if refresh else client.get_credits()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Read the balance, which is free, and say in one sentence what works or what is wrong."""
+        """
+        Read the balance, which is free of charge, and return whether that worked, with a message for the user.
+
+        The message never names the connection: Airflow's Test button gives the connection a random ID, also if it is
+        saved under another one.
+        """
+        owner = "this connection"
         try:
-            connection = self._read_connection()
-            with self._build_client(connection, max_attempts=1, longest_timeout=TEST_TIMEOUT) as client:
+            connection = self._read_connection("Connection")
+            with self._build_client(connection, owner, max_attempts=1, longest_timeout=TEST_TIMEOUT) as client:
                 balance = client.get_credits()
         except LeadMagicError as error:
             return False, f"{_diagnosis(error)}{error}"
         total, spendable = format_credits(balance.credits), format_credits(balance.spendable)
-        return True, f"LeadMagic answered: {total} credits, of which {spendable} can be spent now."
+        return True, f"Connected to LeadMagic: {total} credits, {spendable} spendable."
 
-    def _read_connection(self) -> Connection:
-        with self._explain_missing_connection():
+    def _read_connection(self, subject: str) -> Connection:
+        with self._explain_missing_connection(subject):
             return self.get_connection(self._checked_conn_id())
 
     def _build_client(
-        self, connection: Connection, *, max_attempts: int, longest_timeout: float = math.inf
+        self, connection: Connection, owner: str, *, max_attempts: int, longest_timeout: float = math.inf
     ) -> LeadMagicClient:
-        """Build the client: the one place where fields of the connection are read."""
+        """Build the client. No other method reads fields of the connection."""
         try:
             return LeadMagicClient(
                 api_key=connection.password or "",
                 base_url=_base_url(connection),
                 timeout=min(_timeout(connection), longest_timeout),
                 max_attempts=max_attempts,
-                owner=f"connection {self.leadmagic_conn_id!r}",
+                owner=owner,
                 observer=BalanceMetrics(self.leadmagic_conn_id),
             )
         except LeadMagicConfigurationError as error:
-            problem = f"Connection {self.leadmagic_conn_id!r} cannot be used: {error}."
-            raise LeadMagicConfigurationError(problem) from None
+            raise LeadMagicConfigurationError(f"{_capitalize(owner)} cannot be used: {error}.") from None
+
+    @property
+    def _owner(self) -> str:
+        return f"connection {self.leadmagic_conn_id!r}"
 
     @contextmanager
-    def _failures_counted(self) -> Iterator[None]:
+    def _count_failures(self) -> Iterator[None]:
         try:
             yield
         except LeadMagicConfigurationError as error:
@@ -186,29 +198,34 @@ class LeadMagicHook(BaseHook):
         conn_id = self.leadmagic_conn_id
         if not isinstance(conn_id, str) or not conn_id.strip():
             raise LeadMagicConfigurationError(
-                f"leadmagic_conn_id must be the id of a connection; got {describe_value(conn_id)}"
+                f"leadmagic_conn_id must be a connection ID; got {describe_value(conn_id)}"
             )
         return conn_id
 
     @contextmanager
-    def _explain_missing_connection(self) -> Iterator[None]:
+    def _explain_missing_connection(self, subject: str) -> Iterator[None]:
         try:
             yield
         except AirflowNotFoundException:
             raise LeadMagicConfigurationError(
-                f"Connection {self.leadmagic_conn_id!r} does not exist: add it under Admin, Connections with the "
-                "type LeadMagic, or set leadmagic_conn_id to one that does. What cannot be parsed counts as missing."
+                f"{subject} not found: create it (type LeadMagic) under Admin > Connections, or set "
+                "leadmagic_conn_id to an existing one. Airflow also reports a connection as missing if its URI or "
+                "JSON cannot be parsed."
             ) from None
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Describe the standard fields of the form to Airflow before 3.2."""
+        """Return the labels and placeholders of the standard form fields, for Airflow before 3.2."""
         behaviour = CONNECTION_TYPE["ui-field-behaviour"]
         return {name.replace("-", "_"): value for name, value in behaviour.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Describe the additional fields of the form to Airflow before 3.2, which takes few kinds and no fractions."""
+        """
+        Return the widgets of the additional form fields, for Airflow before 3.2.
+
+        These versions accept no field for decimal numbers, so the timeout is a whole number in their forms.
+        """
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
         from wtforms import IntegerField
@@ -228,14 +245,14 @@ class LeadMagicHook(BaseHook):
 def _base_url(connection: Connection) -> str:
     scheme = (connection.schema or "").lower()
     if scheme not in ("", "http", "https"):
-        # Not shown: in a connection written as a URI this is where a misplaced key ends up.
-        raise LeadMagicConfigurationError("schema must be https, http or empty; the API key belongs into the password")
+        # The value is not shown: a misplaced API key ends up here if the connection is written as a URI.
+        raise LeadMagicConfigurationError("schema must be https, http or empty; the API key belongs in the password")
     host = (connection.host or "").strip() or DEFAULT_BASE_URL
     return normalize_base_url(host, field="host (API base URL)", scheme=scheme, port=connection.port)
 
 
 def _timeout(connection: Connection) -> float:
-    # Not `extra_dejson`: that turns broken JSON into an empty dictionary, and a set timeout into the default one.
+    # Not `extra_dejson`, which returns an empty dictionary for invalid JSON: a timeout in it would be ignored.
     try:
         value = json.loads(connection.extra or "{}").get("timeout")
     except (ValueError, AttributeError):
@@ -243,8 +260,12 @@ def _timeout(connection: Connection) -> float:
     return DEFAULT_TIMEOUT if value in (None, "") else parse_timeout("timeout (extra)", value)
 
 
+def _capitalize(owner: str) -> str:
+    return owner[0].upper() + owner[1:]
+
+
 def _diagnosis(error: LeadMagicError) -> str:
-    """Name the kind of trouble in a few words, where the error's own sentence does not say it."""
+    """Return a few words that classify the error, or nothing if its message already does."""
     if isinstance(error, LeadMagicConfigurationError):
         return ""
     if isinstance(error, LeadMagicAuthenticationError):

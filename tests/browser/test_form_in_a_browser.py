@@ -1,4 +1,4 @@
-"""A person creates a LeadMagic connection in the UI of Airflow 3.3, and finds it again."""
+"""Tests of the connection form in Airflow's UI: create a LeadMagic connection, save it, open it again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(AIRFLOW_SERIES < (3, 2), reason="this Airflow has another form"),
+    pytest.mark.skipif(AIRFLOW_SERIES < (3, 2), reason="this Airflow has a different form"),
     pytest.mark.skipif(not CHROMIUM and "CI" not in os.environ, reason="needs Chromium: apt-get install chromium"),
 ]
 
@@ -63,7 +63,7 @@ def open_form(page: Page, conn_id: str) -> Locator:
     return form
 
 
-def test_the_form_asks_for_what_we_need_in_our_words_and_for_nothing_else(page: Page) -> None:
+def test_form_shows_only_the_declared_fields_with_their_labels(page: Page) -> None:
     form = open_form(page, "leadmagic_not_saved")
     page.screenshot(path=SCREENSHOTS / "form-empty.png")
 
@@ -74,7 +74,7 @@ def test_the_form_asks_for_what_we_need_in_our_words_and_for_nothing_else(page: 
         assert form.locator(f"input[name={hidden}]").count() == 0
 
 
-def test_a_connection_is_created_saved_and_read_back(
+def test_connection_is_created_saved_and_reopened(
     airflow: LocalAirflow, page: Page, leadmagic_sandbox: Sandbox
 ) -> None:
     form = open_form(page, "leadmagic_from_the_form")
@@ -88,21 +88,21 @@ def test_a_connection_is_created_saved_and_read_back(
     form.wait_for(state="detached")
 
     page.get_by_role("button", name="Edit Connection").first.click()
-    again = page.get_by_role("dialog")
-    again.locator("input[name=host]").wait_for()
-    page.screenshot(path=SCREENSHOTS / "form-read-back.png")
-    assert again.locator("input[name=host]").input_value() == leadmagic_sandbox.url
-    again.get_by_text("Extra Fields", exact=True).click()
-    assert again.locator('input[name="element_timeout"]').input_value() == "12.5"
+    reopened = page.get_by_role("dialog")
+    reopened.locator("input[name=host]").wait_for()
+    page.screenshot(path=SCREENSHOTS / "form-reopened.png")
+    assert reopened.locator("input[name=host]").input_value() == leadmagic_sandbox.url
+    reopened.get_by_text("Extra Fields", exact=True).click()
+    assert reopened.locator('input[name="element_timeout"]').input_value() == "12.5"
 
-    said = airflow.run("connections", "test", "leadmagic_from_the_form")
-    assert "Connection success!" in said
+    output = airflow.run("connections", "test", "leadmagic_from_the_form")
+    assert "Connection success!" in output
     assert leadmagic_sandbox.requests[-1].status == 200
 
 
-def test_an_optional_field_may_stay_empty(airflow: LocalAirflow, page: Page) -> None:
+def test_optional_fields_may_stay_empty(airflow: LocalAirflow, page: Page) -> None:
     form = open_form(page, "leadmagic_with_defaults")
-    form.locator("input[name=password]").fill("a-key-of-no-account")
+    form.locator("input[name=password]").fill("an-invalid-key")
     form.get_by_role("button", name="Save").click()
     form.wait_for(state="detached")
 

@@ -164,7 +164,7 @@ def test_a_connection_in_airflows_database_is_found(shell, leadmagic_sandbox, ai
 def test_a_connection_that_does_not_exist_is_one_line_without_a_database(shell):
     outcome = shell.run("credits", "-o", "json")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.complaint.startswith("Connection 'leadmagic_default' does not exist: ")
+    assert outcome.complaint.startswith("Connection 'leadmagic_default' not found: create it")
 
 
 def test_a_wrong_key_is_one_line(shell, leadmagic_sandbox):

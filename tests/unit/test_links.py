@@ -1,4 +1,4 @@
-"""Links on a task's page: which there are, where they lead, and that Airflow does not lose them on the way."""
+"""Tests of the links on a task's page: their URLs, their registration, and their serialization by Airflow."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tests.support.airflow_names import DAG
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ADDRESSES = {
+URLS = {
     "LeadMagic usage": "https://app.leadmagic.io/api/reporting",
     "LeadMagic billing": "https://app.leadmagic.io/settings/billing",
 }
 WITH_LINKS = [CheckCreditsOperator, SufficientCreditsSensor, BulkEnrichmentOperator]
 TASKS = ["check", "gate", "enrich", "mapped_check", "mapped_gate", "mapped_enrich"]
 ENRICH = {"product": "email_finder", "output_path": "enriched.csv"}
-LISTED = get_provider_info()["extra-links"]
+REGISTERED = get_provider_info()["extra-links"]
 
 
-def read_from_the_database() -> Any:
-    """Make a DAG, and make it again of the JSON that the scheduler and the web server have of it."""
+def serialized_dag() -> Any:
+    """Return a DAG as the scheduler and the web server load it: serialized to JSON and back."""
     with DAG("links", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
         CheckCreditsOperator(task_id="check")
         SufficientCreditsSensor(task_id="gate", minimum_credits=1)
@@ -51,61 +51,61 @@ def read_from_the_database() -> Any:
 
 
 @pytest.fixture
-def written(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Collect what Airflow writes, wherever its version does."""
+def airflow_output(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return a function that returns what Airflow logged or printed; the channel depends on its version."""
     caplog.set_level(logging.INFO)
     return lambda: "".join([caplog.text, *capsys.readouterr()])
 
 
 @pytest.mark.parametrize("task_class", WITH_LINKS)
-def test_they_lead_to_where_credits_are_bought_and_to_where_they_went(task_class: Any) -> None:
+def test_links_lead_to_billing_and_usage(task_class: Any) -> None:
     links = task_class.operator_extra_links
 
-    assert {link.name: link.get_link(None, ti_key=None) for link in links} == ADDRESSES
+    assert {link.name: link.get_link(None, ti_key=None) for link in links} == URLS
 
 
 @pytest.mark.parametrize("task_id", TASKS)
-def test_the_web_server_knows_them_by_the_dag_in_the_database(task_id: str) -> None:
-    assert sorted(read_from_the_database().get_task(task_id).extra_links) == sorted(ADDRESSES)
+def test_serialized_tasks_keep_their_links(task_id: str) -> None:
+    assert sorted(serialized_dag().get_task(task_id).extra_links) == sorted(URLS)
 
 
-def test_airflow_misses_none_of_them(written: Callable[[], str]) -> None:
-    read_from_the_database()
+def test_airflow_does_not_report_an_unregistered_link(airflow_output: Callable[[], str]) -> None:
+    serialized_dag()
 
-    assert "not registered" not in written()
+    assert "not registered" not in airflow_output()
 
 
-@pytest.mark.skipif(IS_AIRFLOW_3, reason="Airflow 3 shows what the task left as XCom: see the end-to-end tests")
+@pytest.mark.skipif(IS_AIRFLOW_3, reason="Airflow 3 reads links from XComs: see the end-to-end tests")
 @pytest.mark.parametrize("task_id", TASKS)
-def test_the_web_server_of_airflow_2_finds_out_by_itself_where_they_lead(task_id: str) -> None:
-    task = read_from_the_database().get_task(task_id)
+def test_airflow_2_web_server_computes_the_urls(task_id: str) -> None:
+    task = serialized_dag().get_task(task_id)
 
-    assert {name: task.get_extra_links(SimpleNamespace(key=None), name) for name in task.extra_links} == ADDRESSES
+    assert {name: task.get_extra_links(SimpleNamespace(key=None), name) for name in task.extra_links} == URLS
 
 
-@pytest.mark.skipif(not IS_AIRFLOW_3, reason="only Airflow 3 keeps them as XCom")
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="only Airflow 3 stores links as XComs")
 @pytest.mark.parametrize("task_class", WITH_LINKS)
-def test_each_is_an_xcom_of_its_own(task_class: Any) -> None:
+def test_each_link_has_its_own_xcom_key(task_class: Any) -> None:
     keys = [link.xcom_key for link in task_class.operator_extra_links]
 
     assert sorted(keys) == ["_link_LeadMagicBillingLink", "_link_LeadMagicUsageLink"]
 
 
-@pytest.mark.parametrize("name", LISTED)
-def test_every_one_that_airflow_is_told_of_exists(name: str) -> None:
+@pytest.mark.parametrize("name", REGISTERED)
+def test_every_registered_link_exists(name: str) -> None:
     module, _, class_name = name.rpartition(".")
 
     assert issubclass(getattr(import_module(module), class_name), BaseOperatorLink)
 
 
 @pytest.mark.parametrize("task_class", WITH_LINKS)
-def test_airflow_is_told_of_every_one(task_class: Any) -> None:
+def test_every_link_in_use_is_registered(task_class: Any) -> None:
     used = [f"{type(link).__module__}.{type(link).__name__}" for link in task_class.operator_extra_links]
 
-    assert sorted(used) == sorted(LISTED)
+    assert sorted(used) == sorted(REGISTERED)
 
 
-def test_airflow_accepts_what_it_is_told() -> None:
+def test_provider_info_matches_the_schema() -> None:
     schema = json.loads(files("airflow").joinpath("provider_info.schema.json").read_text())
 
     jsonschema.validate(get_provider_info(), schema)

@@ -1,4 +1,4 @@
-"""What Airflow is told about this package leads to things that exist."""
+"""Tests that everything the provider info and the entry points refer to exists."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ MODULES = [name for key in SECTIONS for part in get_provider_info()[key] for nam
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_every_entry_point_leads_somewhere(entry_point):
+def test_every_entry_point_can_be_loaded(entry_point):
     group, value = entry_point.split(": ")
     found = importlib.metadata.EntryPoint("any", value, group).load()
     assert callable(found) or group == "pytest11"
 
 
-def test_airflow_finds_the_provider_info_by_its_entry_point():
+def test_entry_point_returns_the_provider_info():
     [value] = PROJECT["entry-points"]["apache_airflow_provider"].values()
     found = importlib.metadata.EntryPoint("any", value, "apache_airflow_provider").load()
     assert found() == get_provider_info()
@@ -39,18 +39,18 @@ def test_airflow_finds_the_provider_info_by_its_entry_point():
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_every_module_that_is_named_exists(name):
+def test_every_listed_module_exists(name):
     assert importlib.import_module(name)
 
 
-def test_every_module_a_dag_can_use_is_named():
+def test_every_hook_operator_and_sensor_module_is_listed():
     package = REPOSITORY / "airflow_provider_leadmagic"
     files = [path for section in ("hooks", "operators", "sensors") for path in (package / section).glob("[!_]*.py")]
     files = [path for path in files if re.search(r"class \w+(Hook|Operator|Sensor)\(", path.read_text())]
     assert {f"airflow_provider_leadmagic.{path.parent.name}.{path.stem}" for path in files} <= set(MODULES)
 
 
-def test_every_module_with_triggers_is_named():
+def test_every_trigger_module_is_listed():
     from airflow.triggers.base import BaseTrigger
 
     folder = REPOSITORY / "airflow_provider_leadmagic" / "triggers"
@@ -66,19 +66,19 @@ def test_every_module_with_triggers_is_named():
     assert {trigger.__module__ for trigger in triggers} <= set(MODULES)
 
 
-def test_every_integration_that_is_referred_to_is_described():
+def test_every_referenced_integration_is_described():
     info = get_provider_info()
     described = {integration["integration-name"] for integration in info["integrations"]}
     assert {part["integration-name"] for key in SECTIONS for part in info[key]} == described
 
 
-def test_the_hook_of_the_connection_type_exists():
+def test_hook_of_the_connection_type_exists():
     [connection_type] = get_provider_info()["connection-types"]
     module, _, name = connection_type["hook-class-name"].rpartition(".")
     assert getattr(importlib.import_module(module), name).conn_type == connection_type["connection-type"]
 
 
-def test_reading_the_provider_info_imports_nothing_heavy():
+def test_provider_info_imports_no_heavy_module():
     code = (
         "import sys; from airflow_provider_leadmagic.get_provider_info import get_provider_info; get_provider_info(); "
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'airflow', 'requests', 'tenacity', 'fastapi'}))"
@@ -87,7 +87,7 @@ def test_reading_the_provider_info_imports_nothing_heavy():
     assert result.stdout.strip() == "[]"
 
 
-def test_the_client_works_without_airflow():
+def test_client_works_without_airflow():
     code = (
         "import sys; sys.modules['airflow'] = None; from airflow_provider_leadmagic.client import LeadMagicClient; "
         "print(LeadMagicClient('lm_a_key_nobody_issued'))"
@@ -96,7 +96,7 @@ def test_the_client_works_without_airflow():
     assert result.stdout.strip() == "<LeadMagicClient https://api.leadmagic.io>"
 
 
-def test_airflow_finds_the_hook():
+def test_airflow_loads_the_hook():
     from airflow.providers_manager import ProvidersManager
 
     hook = ProvidersManager().hooks["leadmagic"]
@@ -105,7 +105,7 @@ def test_airflow_finds_the_hook():
     assert hook.connection_testable
 
 
-def test_the_test_button_of_airflow_reaches_the_hook(leadmagic_sandbox):
+def test_airflow_tests_a_connection_with_the_hook(leadmagic_sandbox):
     from airflow.models import Connection
 
     connection = Connection(
@@ -116,11 +116,11 @@ def test_the_test_button_of_airflow_reaches_the_hook(leadmagic_sandbox):
     )
     assert connection.test_connection() == (
         True,
-        "LeadMagic answered: 1,000 credits, of which 1,000 can be spent now.",
+        "Connected to LeadMagic: 1,000 credits, 1,000 spendable.",
     )
 
 
-def test_airflow_knows_the_provider_and_its_version():
+def test_airflow_lists_the_provider_with_its_version():
     from airflow.providers_manager import ProvidersManager
 
     provider = ProvidersManager().providers[PROJECT["name"]]

@@ -49,19 +49,19 @@ class TestArguments:
 @pytest.mark.parametrize("command", COMMANDS)
 class TestConnection:
     def test_one_that_does_not_exist_is_named_with_a_way_out(self, complaint_of, command):
-        complaint = complaint_of(command, "--conn-id", "nobody_made_this")
-        assert complaint.startswith("Connection 'nobody_made_this' does not exist: add it under Admin, Connections")
-        assert "or set --conn-id to one that does" in complaint
+        complaint = complaint_of(command, "--conn-id", "missing")
+        assert complaint.startswith(
+            "Connection 'missing' not found: create it (type LeadMagic) under Admin > Connections"
+        )
+        assert "or set --conn-id to an existing one" in complaint
 
     def test_one_that_cannot_be_parsed_counts_as_missing_and_is_not_shown(self, complaint_of, command, monkeypatch):
         monkeypatch.setenv("AIRFLOW_CONN_LEAD", '{"conn_type": "leadmagic", "password": "lm_canary_5f0c9b7e2d1a4c83"')
-        assert complaint_of(command, "--conn-id", "lead").startswith("Connection 'lead' does not exist")
+        assert complaint_of(command, "--conn-id", "lead").startswith("Connection 'lead' not found: create it")
 
     @pytest.mark.parametrize("conn_id", ["", " "])
     def test_one_without_a_name_is_refused(self, complaint_of, command, conn_id):
-        assert (
-            complaint_of(command, "--conn-id", conn_id) == f"--conn-id must be the id of a connection; got {conn_id!r}"
-        )
+        assert complaint_of(command, "--conn-id", conn_id) == f"--conn-id must be a connection ID; got {conn_id!r}"
 
     @pytest.mark.parametrize(
         ("fields", "words"),

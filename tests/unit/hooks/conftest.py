@@ -1,4 +1,4 @@
-"""What the tests of the hook share."""
+"""Fixtures for the tests of the hook."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def wrong_key(leadmagic_sandbox, connect):
-    """Give a hook whose connection ``lead`` has a key that nobody issued."""
+    """Return a hook whose connection ``lead`` has an invalid API key."""
     return connect(host=leadmagic_sandbox.url)

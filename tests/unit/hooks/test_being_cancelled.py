@@ -1,8 +1,8 @@
 """
-A trigger that is cancelled in the middle of a question to Airflow does not leave its answer to the next who asks.
+Tests that a trigger finishes a pending request to Airflow's supervisor although it is cancelled.
 
-On Airflow 3.0 and 3.1 questions and answers go through one pipe, in order: an answer that nobody takes ends the
-triggerer, and with it everybody's triggers.
+On Airflow 3.0 and 3.1 requests and responses share one pipe and are matched by their order: a response that is left
+unread crashes the triggerer with all its triggers.
 """
 
 from __future__ import annotations
@@ -20,80 +20,80 @@ if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
 
-class Question:
-    """A question that is under way until it is answered."""
+class PendingRequest:
+    """A request that waits until the test lets its response arrive."""
 
     def __init__(self) -> None:
-        self.asked, self.answered = asyncio.Event(), asyncio.Event()
-        self.is_over = False
+        self.sent, self.response_arrived = asyncio.Event(), asyncio.Event()
+        self.is_finished = False
 
-    async def ask(self, *_: object, **__: object) -> str:
-        self.asked.set()
-        await self.answered.wait()
-        self.is_over = True
-        return "answer"
+    async def send(self, *_: object, **__: object) -> str:
+        self.sent.set()
+        await self.response_arrived.wait()
+        self.is_finished = True
+        return "response"
 
-    async def cancel_meanwhile(self, asker: asyncio.Task[object]) -> None:
-        await self.asked.wait()
+    async def cancel_while_pending(self, caller: asyncio.Task[object]) -> None:
+        await self.sent.wait()
         for _ in range(2):
-            asker.cancel()
+            caller.cancel()
             await asyncio.sleep(0)
-        self.answered.set()
-        await asyncio.wait({asker}, timeout=5)
+        self.response_arrived.set()
+        await asyncio.wait({caller}, timeout=5)
 
 
-def test_it_waits_for_its_connection_before_it_ends(mocker: MockerFixture) -> None:
+def test_aget_conn_finishes_reading_the_connection_when_cancelled(mocker: MockerFixture) -> None:
     async def run() -> tuple[bool, bool]:
-        question = Question()
-        mocker.patch.object(leadmagic, "get_async_connection", question.ask)
-        asker = asyncio.create_task(LeadMagicHook().aget_conn())
-        await question.cancel_meanwhile(asker)
-        return question.is_over, asker.cancelled()
+        request = PendingRequest()
+        mocker.patch.object(leadmagic, "get_async_connection", request.send)
+        caller = asyncio.create_task(LeadMagicHook().aget_conn())
+        await request.cancel_while_pending(caller)
+        return request.is_finished, caller.cancelled()
 
     assert asyncio.run(run()) == (True, True)
 
 
-def test_the_reason_for_being_cancelled_is_passed_on() -> None:
-    """By it Airflow 3.3 tells a person who ended the task from a triggerer that ends."""
+def test_cancel_message_is_preserved() -> None:
+    """Airflow 3.3 uses it to distinguish a user who ended the task from a triggerer that shuts down."""
 
     async def run() -> tuple[object, ...]:
-        question = Question()
-        asker = asyncio.create_task(finish_even_if_cancelled(question.ask()))
-        await question.asked.wait()
-        asker.cancel("a person")
+        request = PendingRequest()
+        caller = asyncio.create_task(finish_even_if_cancelled(request.send()))
+        await request.sent.wait()
+        caller.cancel("ended by a user")
         await asyncio.sleep(0)
-        question.answered.set()
+        request.response_arrived.set()
         with pytest.raises(asyncio.CancelledError) as caught:
-            await asker
+            await caller
         return caught.value.args
 
-    assert asyncio.run(run()) == ("a person",)
+    assert asyncio.run(run()) == ("ended by a user",)
 
 
-def test_work_that_nobody_cancels_gives_its_result() -> None:
+def test_result_is_returned_if_nothing_is_cancelled() -> None:
     assert asyncio.run(finish_even_if_cancelled(asyncio.sleep(0, "done"))) == "done"
 
 
-def test_work_that_fails_says_so() -> None:
+def test_exception_is_raised_if_nothing_is_cancelled() -> None:
     async def fail() -> None:
-        raise LookupError("nothing there")
+        raise LookupError("not found")
 
-    with pytest.raises(LookupError, match="nothing there"):
+    with pytest.raises(LookupError, match="not found"):
         asyncio.run(finish_even_if_cancelled(fail()))
 
 
-def test_who_was_cancelled_ends_so_also_where_the_work_failed() -> None:
+def test_cancelled_error_is_raised_even_if_the_work_failed() -> None:
     async def run() -> BaseException | None:
-        question = Question()
+        request = PendingRequest()
 
         async def fail() -> None:
-            await question.ask()
-            raise LookupError("nothing there")
+            await request.send()
+            raise LookupError("not found")
 
-        asker = asyncio.create_task(finish_even_if_cancelled(fail()))
-        await question.cancel_meanwhile(asker)
+        caller = asyncio.create_task(finish_even_if_cancelled(fail()))
+        await request.cancel_while_pending(caller)
         with pytest.raises(asyncio.CancelledError) as caught:
-            await asker
+            await caller
         return caught.value.__cause__
 
     assert isinstance(asyncio.run(run()), LookupError)

@@ -1,4 +1,4 @@
-"""The connection form: one description, understood by every Airflow we support."""
+"""Tests of the connection form: one description that every supported Airflow version accepts."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from dev.local_airflow import AIRFLOW_SERIES
 jsonschema = pytest.importorskip("jsonschema")
 
 AIRFLOW = Path(airflow.__file__).parent
-needs_a_form_of_airflow_3 = pytest.mark.skipif(
+needs_airflow_3_form = pytest.mark.skipif(
     AIRFLOW_SERIES == (3, 0) and not find_spec("flask_appbuilder"),
-    reason="Airflow 3.0 draws forms of providers only where Flask AppBuilder is installed",
+    reason="Airflow 3.0 shows forms of providers only if Flask AppBuilder is installed",
 )
 
 
 def airflow_schema(name):
     path = AIRFLOW / name
     if not path.is_file():
-        pytest.skip(f"this Airflow ships no {name}")
+        pytest.skip(f"this Airflow does not ship {name}")
     return json.loads(path.read_text())
 
 
-def test_the_hook_carries_what_the_form_is_registered_under():
+def test_connection_type_refers_to_the_hook():
     assert CONNECTION_TYPE["hook-class-name"] == f"{LeadMagicHook.__module__}.{LeadMagicHook.__qualname__}"
     assert (LeadMagicHook.conn_type, LeadMagicHook.hook_name) == ("leadmagic", "LeadMagic")
     assert (CONNECTION_TYPE["connection-type"], CONNECTION_TYPE["hook-name"]) == ("leadmagic", "LeadMagic")
 
 
-def test_older_airflow_is_told_the_same_about_the_standard_fields():
+def test_older_airflow_gets_the_same_standard_fields():
     declared = CONNECTION_TYPE["ui-field-behaviour"]
     assert LeadMagicHook.get_ui_field_behaviour() == {
         "hidden_fields": declared["hidden-fields"],
@@ -44,42 +44,44 @@ def test_older_airflow_is_told_the_same_about_the_standard_fields():
     }
 
 
-def test_the_password_is_called_api_key_and_the_host_api_base_url():
+def test_password_is_labeled_api_key_and_host_api_base_url():
     assert CONNECTION_TYPE["ui-field-behaviour"]["relabeling"] == {"password": "API key", "host": "API base URL"}
 
 
-def test_no_field_is_both_hidden_and_labelled():
+def test_no_field_is_both_hidden_and_labeled():
     behaviour = CONNECTION_TYPE["ui-field-behaviour"]
     shown = {*behaviour["relabeling"], *behaviour["placeholders"]}
     assert shown.isdisjoint(behaviour["hidden-fields"])
 
 
-def test_older_airflow_accepts_the_standard_fields():
+def test_standard_fields_match_the_schema_of_older_airflow():
     schema = airflow_schema("customized_form_field_behaviours.schema.json")
     jsonschema.validate(LeadMagicHook.get_ui_field_behaviour(), schema)
 
 
-def test_the_declared_form_is_what_airflow_accepts_in_a_provider_yaml():
+def test_declared_form_matches_the_provider_yaml_schema():
     items = airflow_schema("provider.yaml.schema.json")["properties"]["connection-types"]["items"]
     if "conn-fields" not in items["properties"]:
-        pytest.skip("this Airflow reads no declared form")
+        pytest.skip("this Airflow does not read declared forms")
     known = items["properties"]
-    # Airflow 3.2 takes the name from the hook.
+    # Airflow 3.2 reads hook-name from the hook class instead.
     declared = {name: value for name, value in CONNECTION_TYPE.items() if name != "hook-name" or name in known}
     jsonschema.validate(declared, {**items, "additionalProperties": False})
 
 
-def test_the_provider_info_is_what_airflow_accepts():
+def test_provider_info_matches_the_schema():
     schema = airflow_schema("provider_info.schema.json")
     jsonschema.Draft7Validator.check_schema(schema)
     jsonschema.validate(get_provider_info(), schema)
 
 
-def test_the_provider_info_is_plain_json():
+def test_provider_info_is_plain_json():
     assert json.loads(json.dumps(get_provider_info())) == get_provider_info()
 
 
-@pytest.mark.skipif(not find_spec("flask_appbuilder"), reason="this Airflow draws its forms without Flask AppBuilder")
+@pytest.mark.skipif(
+    not find_spec("flask_appbuilder"), reason="the forms of this Airflow do not use Flask AppBuilder"
+)
 class TestWidgets:
     def form(self, **entered):
         from werkzeug.datastructures import MultiDict
@@ -88,34 +90,34 @@ class TestWidgets:
         form_class = type("ConnectionForm", (Form,), LeadMagicHook.get_connection_form_widgets())
         return form_class(MultiDict(entered))
 
-    def test_there_is_one_for_each_declared_field(self):
+    def test_each_declared_field_has_a_widget(self):
         assert set(LeadMagicHook.get_connection_form_widgets()) == set(CONNECTION_TYPE["conn-fields"])
 
-    def test_they_say_what_was_declared(self):
+    def test_widget_has_the_declared_label_and_description(self):
         field = self.form().timeout
         declared = CONNECTION_TYPE["conn-fields"]["timeout"]
         assert (str(field.label.text), field.description) == (declared["label"], declared["description"])
 
-    def test_they_are_of_a_kind_airflow_accepts(self):
-        # The providers manager drops a hook, and with it the connection type, for a field of any other kind.
+    def test_field_classes_are_accepted_by_airflow(self):
+        # The providers manager discards the hook, and with it the connection type, if a field has another class.
         from wtforms import BooleanField, IntegerField, PasswordField, StringField
 
-        kinds = {widget.field_class for widget in LeadMagicHook.get_connection_form_widgets().values()}
-        assert kinds <= {BooleanField, IntegerField, PasswordField, StringField}
+        classes = {widget.field_class for widget in LeadMagicHook.get_connection_form_widgets().values()}
+        assert classes <= {BooleanField, IntegerField, PasswordField, StringField}
 
-    @pytest.mark.parametrize("entered", ["5", ""], ids=["number", "nothing"])
-    def test_a_timeout_is_a_number_or_nothing(self, entered):
+    @pytest.mark.parametrize("entered", ["5", ""], ids=["number", "empty"])
+    def test_timeout_may_be_a_number_or_empty(self, entered):
         form = self.form(timeout=entered)
         assert form.validate()
         assert str(form.timeout.data or "").removesuffix(".0") == entered
 
     @pytest.mark.parametrize("entered", ["soon", "0", "-1"])
-    def test_a_timeout_that_is_none_is_refused(self, entered):
+    def test_invalid_timeout_is_rejected(self, entered):
         assert not self.form(timeout=entered).validate()
 
 
-@needs_a_form_of_airflow_3
-def test_the_form_of_airflow_3_shows_our_labels():
+@needs_airflow_3_form
+def test_airflow_3_form_shows_the_declared_labels():
     connections = pytest.importorskip("airflow.api_fastapi.core_api.services.ui.connections")
     [form] = [hook for hook in connections.HookMetaService.hook_meta_data() if hook.connection_type == "leadmagic"]
     assert form.hook_name == "LeadMagic"
@@ -125,8 +127,8 @@ def test_the_form_of_airflow_3_shows_our_labels():
     assert all(getattr(form.standard_fields, name).hidden for name in ("login", "port", "url_schema"))
 
 
-@needs_a_form_of_airflow_3
-def test_the_form_of_airflow_3_has_our_timeout():
+@needs_airflow_3_form
+def test_airflow_3_form_shows_the_timeout_field():
     connections = pytest.importorskip("airflow.api_fastapi.core_api.services.ui.connections")
     [form] = [hook for hook in connections.HookMetaService.hook_meta_data() if hook.connection_type == "leadmagic"]
     declared = CONNECTION_TYPE["conn-fields"]["timeout"]

@@ -1,4 +1,4 @@
-"""From an Airflow connection to a client: what each field means, and what is said when one cannot be used."""
+"""Tests of how the hook reads the fields of a connection, and of its messages about unusable ones."""
 
 from __future__ import annotations
 
@@ -7,27 +7,35 @@ import re
 import socket
 
 import pytest
+from airflow.models import Connection
+from airflow.utils.strings import get_random_string
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from dev.local_airflow import AIRFLOW_SERIES
 from tests.unit.conftest import CANARY
 
-#: Airflow 3.0 and 3.1 keep a connection with such an extra to themselves, and call it undefined.
-REFUSAL_OF_THE_EXTRA = (
-    r"Connection 'lead' does not exist: .* What cannot be parsed counts as missing\."
-    if (3, 0) <= AIRFLOW_SERIES <= (3, 1)
+#: Airflow 3.0 and 3.1 report a connection as undefined if its extra is not a JSON object.
+REPORTED_AS_MISSING = (3, 0) <= AIRFLOW_SERIES <= (3, 1)
+INVALID_EXTRA = (
+    r"Connection 'lead' not found: .* as missing if its URI or JSON cannot be parsed\."
+    if REPORTED_AS_MISSING
     else r"Connection 'lead' cannot be used: extra must be a JSON object\."
+)
+INVALID_EXTRA_IN_TEST = (
+    r"Connection not found: .* as missing if its URI or JSON cannot be parsed\."
+    if REPORTED_AS_MISSING
+    else r"This connection cannot be used: extra must be a JSON object\."
 )
 
 
 def clients_of(hook):
-    """Ask for a client both ways, of a hook that was not asked before."""
+    """Return the clients created by ``get_conn`` and, on a second hook, by ``aget_conn``."""
     return hook.get_conn(), asyncio.run(LeadMagicHook(hook.leadmagic_conn_id).aget_conn())
 
 
-def refusal_of(hook):
-    """Have a hook refuse to build a client, both ways and in the same words."""
+def error_of(hook):
+    """Return the message with which ``get_conn`` and ``aget_conn`` both fail."""
     with pytest.raises(LeadMagicConfigurationError) as caught:
         hook.get_conn()
     with pytest.raises(LeadMagicConfigurationError) as caught_async:
@@ -36,7 +44,7 @@ def refusal_of(hook):
     return str(caught.value)
 
 
-class TestAddress:
+class TestBaseUrl:
     @pytest.mark.parametrize(
         ("fields", "address"),
         [
@@ -53,10 +61,14 @@ class TestAddress:
             pytest.param({"host": "localhost", "port": 8000}, "http://localhost:8000", id="loopback"),
             pytest.param({"host": "localhost", "schema": "https"}, "https://localhost", id="https on loopback"),
             pytest.param({"host": "http://[::1]:8000"}, "http://[::1]:8000", id="IPv6 loopback"),
-            pytest.param({"host": "https://proxy.example", "schema": "http"}, "https://proxy.example", id="host wins"),
+            pytest.param(
+                {"host": "https://proxy.example", "schema": "http"},
+                "https://proxy.example",
+                id="scheme of the host takes precedence",
+            ),
         ],
     )
-    def test_it_comes_from_the_host(self, connect, fields, address):
+    def test_host_sets_the_base_url(self, connect, fields, address):
         assert [client.base_url for client in clients_of(connect(**fields))] == [address] * 2
 
     @pytest.mark.parametrize(
@@ -74,7 +86,7 @@ class TestAddress:
             ),
         ],
     )
-    def test_it_comes_from_a_connection_uri_too(self, connect, uri, address):
+    def test_connection_uri_sets_the_base_url(self, connect, uri, address):
         assert [client.base_url for client in clients_of(connect(uri))] == [address] * 2
 
     @pytest.mark.parametrize(
@@ -95,8 +107,8 @@ class TestAddress:
             pytest.param({"host": "127.0.0.1", "port": -1}, ["port", "-1"], id="port below zero"),
         ],
     )
-    def test_one_that_cannot_be_used_is_refused_by_field_and_value(self, connect, fields, words):
-        message = refusal_of(connect(**fields))
+    def test_invalid_field_is_rejected_with_its_name_and_value(self, connect, fields, words):
+        message = error_of(connect(**fields))
         assert message.startswith("Connection 'lead' cannot be used: ")
         assert all(word in message for word in words)
         assert "base_url" not in message
@@ -109,30 +121,30 @@ class TestAddress:
             pytest.param(f"https://api.leadmagic.io?api_key={CANARY}", id="query"),
         ],
     )
-    def test_a_key_that_was_put_into_the_host_is_not_shown(self, connect, host):
-        message = refusal_of(connect(host=host))
+    def test_key_in_the_host_is_not_shown(self, connect, host):
+        message = error_of(connect(host=host))
         assert "host" in message
         assert CANARY not in message
 
-    def test_a_key_that_was_put_into_the_schema_is_not_shown_but_sent_where_it_belongs(self, connect):
-        message = refusal_of(connect(schema=CANARY))
+    def test_key_in_the_schema_is_not_shown_and_the_message_names_the_password(self, connect):
+        message = error_of(connect(schema=CANARY))
         assert CANARY not in message
-        assert "the API key belongs into the password" in message
+        assert "the API key belongs in the password" in message
 
 
 class TestKey:
     @pytest.mark.parametrize("password", [None, "", "   "], ids=repr)
-    def test_a_missing_one_is_named(self, connect, password):
-        message = refusal_of(connect(password=password))
+    def test_missing_key_is_rejected(self, connect, password):
+        message = error_of(connect(password=password))
         assert message == "Connection 'lead' cannot be used: the API key is empty."
 
     @pytest.mark.parametrize("password", [f"{CANARY}\nX-Evil: 1", f"{CANARY} {CANARY}", f"{CANARY}ä"], ids=repr)
-    def test_one_that_cannot_be_sent_is_refused_without_showing_it(self, connect, password):
-        message = refusal_of(connect(password=password))
+    def test_key_that_cannot_be_sent_in_a_header_is_rejected_without_showing_it(self, connect, password):
+        message = error_of(connect(password=password))
         assert "the API key holds" in message
         assert CANARY not in message
 
-    def test_it_reaches_leadmagic(self, leadmagic_sandbox):
+    def test_key_is_sent_to_leadmagic(self, leadmagic_sandbox):
         assert [client.get_credits().credits for client in clients_of(LeadMagicHook())] == [1000] * 2
 
 
@@ -147,14 +159,14 @@ class TestTimeout:
             pytest.param({"timeout": ""}, 30, id="empty"),
             pytest.param({"timeout": 5}, 5, id="number"),
             pytest.param({"timeout": 0.5}, 0.5, id="fraction"),
-            pytest.param({"timeout": "7.5"}, 7.5, id="text, as a form sends it"),
+            pytest.param({"timeout": "7.5"}, 7.5, id="text, as sent by a form"),
             pytest.param('{"timeout": 9, "note": "x"}', 9, id="extra as text"),
         ],
     )
-    def test_it_comes_from_the_extra(self, connect, extra, seconds):
+    def test_extra_sets_the_timeout(self, connect, extra, seconds):
         assert [client._transport.timeout for client in clients_of(connect(extra=extra))] == [seconds] * 2
 
-    def test_it_comes_from_a_connection_uri_too(self, connect):
+    def test_connection_uri_sets_the_timeout(self, connect):
         hook = connect(f"leadmagic://:{CANARY}@/?timeout=12")
         assert [client._transport.timeout for client in clients_of(hook)] == [12] * 2
 
@@ -167,84 +179,87 @@ class TestTimeout:
             pytest.param("[5]", "[5]", id="list"),
             pytest.param("NaN", "nan", id="NaN"),
             pytest.param("1e400", "inf", id="1e400"),
-            pytest.param("1e300", "1e+300", id="longer than a socket can wait"),
+            pytest.param("1e300", "1e+300", id="above the limit of sockets"),
             pytest.param("9" * 400, "99999", id="400 digits"),
         ],
     )
-    def test_one_that_cannot_be_used_is_refused_by_field_and_value(self, connect, value, shown):
-        message = refusal_of(connect(extra=f'{{"timeout": {value}}}'))
+    def test_invalid_timeout_is_rejected_with_field_and_value(self, connect, value, shown):
+        message = error_of(connect(extra=f'{{"timeout": {value}}}'))
         assert message.startswith("Connection 'lead' cannot be used: timeout (extra) must be ")
         assert shown in message
 
     @pytest.mark.parametrize("extra", ["{broken", "[1]", "null", "timeout=5"])
-    def test_an_extra_that_is_no_json_object_is_refused_rather_than_ignored(self, connect, extra):
-        message = refusal_of(connect(extra=extra))
-        assert re.fullmatch(REFUSAL_OF_THE_EXTRA, message)
+    def test_extra_that_is_not_a_json_object_is_rejected(self, connect, extra):
+        message = error_of(connect(extra=extra))
+        assert re.fullmatch(INVALID_EXTRA, message)
 
 
 class TestConnectionId:
-    def test_the_default_is_leadmagic_default(self):
+    def test_default_is_leadmagic_default(self):
         assert LeadMagicHook().leadmagic_conn_id == LeadMagicHook.default_conn_name == "leadmagic_default"
 
-    def test_one_that_does_not_exist_is_named_with_a_way_out(self):
-        message = refusal_of(LeadMagicHook("nobody_made_this"))
-        assert message.startswith("Connection 'nobody_made_this' does not exist: add it under Admin, Connections")
+    def test_missing_connection_is_named_with_advice(self):
+        assert error_of(LeadMagicHook("missing")) == (
+            "Connection 'missing' not found: create it (type LeadMagic) under Admin > Connections, or set "
+            "leadmagic_conn_id to an existing one. Airflow also reports a connection as missing if its URI or JSON "
+            "cannot be parsed."
+        )
 
     @pytest.mark.parametrize("conn_id", ["", "  ", None, 5], ids=repr)
-    def test_one_that_is_no_id_is_refused_by_name(self, conn_id):
-        message = refusal_of(LeadMagicHook(conn_id))
-        assert message == f"leadmagic_conn_id must be the id of a connection; got {conn_id!r}"
+    def test_invalid_connection_id_is_rejected(self, conn_id):
+        message = error_of(LeadMagicHook(conn_id))
+        assert message == f"leadmagic_conn_id must be a connection ID; got {conn_id!r}"
 
 
 class TestClient:
-    def test_making_a_hook_reads_nothing(self, mocker, monkeypatch):
+    def test_creating_a_hook_reads_no_connection(self, mocker, monkeypatch):
         monkeypatch.setattr(socket, "create_connection", mocker.Mock(side_effect=AssertionError("network")))
         lookup = mocker.patch.object(LeadMagicHook, "get_connection", side_effect=AssertionError("connection"))
-        LeadMagicHook("nobody_made_this")
+        LeadMagicHook("missing")
         assert lookup.call_count == 0
 
-    def test_making_a_client_calls_nobody(self, leadmagic_sandbox):
+    def test_creating_a_client_sends_no_request(self, leadmagic_sandbox):
         clients_of(LeadMagicHook())
         assert leadmagic_sandbox.requests == []
 
-    def test_it_is_the_same_one_each_time(self, connect):
+    def test_get_conn_returns_the_same_client_every_time(self, connect):
         hook = connect()
         assert hook.get_conn() is hook.get_conn()
 
-    def test_both_ways_lead_to_the_same_one(self, connect):
+    def test_aget_conn_returns_the_same_client_as_get_conn(self, connect):
         hook = connect()
         first = asyncio.run(hook.aget_conn())
         assert asyncio.run(hook.aget_conn()) is hook.get_conn() is first
 
-    def test_a_failed_attempt_is_not_remembered(self, connect):
+    def test_client_is_created_after_an_earlier_failure(self, connect):
         hook = connect(password="")
-        refusal_of(hook)
+        error_of(hook)
         connect()
         assert hook.get_conn().base_url == "https://api.leadmagic.io"
 
-    def test_the_number_of_tries_is_passed_on(self, leadmagic_sandbox):
+    def test_max_attempts_limits_the_requests(self, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(status=500, times=None)
         with pytest.raises(Exception, match="answered 500"):
             LeadMagicHook(max_attempts=1).get_conn().get_credits()
         assert len(leadmagic_sandbox.requests) == 1
 
-    def test_a_rejected_key_is_blamed_on_the_connection_by_name(self, leadmagic_sandbox, connect):
+    def test_rejected_key_names_the_connection(self, leadmagic_sandbox, connect):
         hook = connect(host=leadmagic_sandbox.url)
         with pytest.raises(Exception, match="Check the API key of connection 'lead'"):
             hook.get_conn().get_credits()
 
-    def test_neither_hook_nor_client_shows_the_key(self, connect):
+    def test_repr_of_hook_and_client_does_not_show_the_key(self, connect):
         hook = connect()
         assert CANARY not in f"{hook!r} {hook} {hook.get_conn()!r} {vars(hook)}"
 
 
 class TestTestConnection:
-    def test_a_good_connection_says_the_balance(self, leadmagic_sandbox):
+    def test_valid_connection_returns_the_balance(self, leadmagic_sandbox):
         leadmagic_sandbox.set_credits("15432.50")
         leadmagic_sandbox.freeze(liquid=40)
         assert LeadMagicHook().test_connection() == (
             True,
-            "LeadMagic answered: 15,432.5 credits, of which 40 can be spent now.",
+            "Connected to LeadMagic: 15,432.5 credits, 40 spendable.",
         )
         assert leadmagic_sandbox.credits == 15432.5
 
@@ -262,7 +277,7 @@ class TestTestConnection:
             pytest.param({"redirect_to": "https://x.example"}, "Not LeadMagic's API: ", "redirect", id="redirect"),
         ],
     )
-    def test_what_is_wrong_is_said_first(self, leadmagic_sandbox, fault, begins, contains):
+    def test_message_starts_with_the_cause(self, leadmagic_sandbox, fault, begins, contains):
         leadmagic_sandbox.fail_next(**fault, times=None)
         works, message = LeadMagicHook().test_connection()
         assert not works
@@ -271,18 +286,18 @@ class TestTestConnection:
         assert len(message) < 400
         assert leadmagic_sandbox.api_key not in message
 
-    def test_somebody_is_waiting_so_it_tries_once(self, leadmagic_sandbox):
+    def test_connection_test_makes_one_attempt(self, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(status=500, times=None)
         LeadMagicHook().test_connection()
         assert len(leadmagic_sandbox.requests) == 1
 
-    @pytest.mark.parametrize(("timeout", "waited"), [(300, 10), (2, 2)], ids=["long", "short"])
-    def test_somebody_is_waiting_so_it_takes_ten_seconds_at_most(self, connect, mocker, timeout, waited):
+    @pytest.mark.parametrize(("timeout", "used"), [(300, 10), (2, 2)], ids=["long", "short"])
+    def test_connection_test_waits_at_most_ten_seconds(self, connect, mocker, timeout, used):
         request = mocker.patch("requests.Session.request", side_effect=OSError)
         connect(extra={"timeout": timeout}).test_connection()
-        assert request.call_args.kwargs["timeout"] == (waited, waited)
+        assert request.call_args.kwargs["timeout"] == (used, used)
 
-    def test_a_refused_connection_says_so(self, connect, closed_port):
+    def test_refused_connection_is_reported(self, connect, closed_port):
         works, message = connect(host="127.0.0.1", port=closed_port).test_connection()
         assert not works
         assert (
@@ -293,14 +308,14 @@ class TestTestConnection:
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
-            pytest.param({"password": ""}, r"Connection 'lead' cannot be used: the API key is empty\.", id="key"),
-            pytest.param({"extra": "{broken"}, REFUSAL_OF_THE_EXTRA, id="extra"),
+            pytest.param({"password": ""}, r"This connection cannot be used: the API key is empty\.", id="key"),
+            pytest.param({"extra": "{broken"}, INVALID_EXTRA_IN_TEST, id="extra"),
         ],
     )
-    def test_a_connection_that_cannot_be_used_is_an_answer_and_no_crash(self, connect, fields, message):
-        works, told = connect(**fields).test_connection()
+    def test_unusable_connection_is_reported(self, connect, fields, message):
+        works, returned = connect(**fields).test_connection()
         assert not works
-        assert re.fullmatch(message, told)
+        assert re.fullmatch(message, returned)
 
     @pytest.mark.parametrize(
         "fields",
@@ -310,12 +325,66 @@ class TestTestConnection:
             pytest.param({"host": "127.0.0.1", "port": 99999}, id="port"),
         ],
     )
-    def test_nor_is_an_absurd_number_a_crash(self, connect, fields):
+    def test_number_out_of_range_is_reported(self, connect, fields):
         works, message = connect(**fields).test_connection()
         assert not works
-        assert message.startswith("Connection 'lead' cannot be used: ")
+        assert message.startswith("This connection cannot be used: ")
 
-    def test_a_connection_that_does_not_exist_is_an_answer_and_no_crash(self):
-        works, message = LeadMagicHook("nobody_made_this").test_connection()
+    def test_missing_connection_is_reported(self):
+        works, message = LeadMagicHook("missing").test_connection()
         assert not works
-        assert message.startswith("Connection 'nobody_made_this' does not exist")
+        assert message.startswith("Connection not found: create it (type LeadMagic) under Admin > Connections, ")
+
+
+@pytest.fixture
+def press_test_button(monkeypatch):
+    """
+    Return a function that tests a connection as the Test button of Airflow's connection form does.
+
+    Airflow gives the fields of the form a random connection ID, also when the connection is saved under another one.
+    """
+
+    def press(**fields):
+        connection = Connection(conn_id=get_random_string(), conn_type="leadmagic", **fields)
+        monkeypatch.setenv(f"AIRFLOW_CONN_{connection.conn_id.upper()}", connection.get_uri())
+        works, message = connection.test_connection()
+        assert connection.conn_id not in message
+        assert CANARY not in message
+        return works, message
+
+    return press
+
+
+class TestTestButton:
+    def test_valid_connection_returns_the_balance(self, leadmagic_sandbox, press_test_button):
+        assert press_test_button(host=leadmagic_sandbox.url, password=leadmagic_sandbox.api_key) == (
+            True,
+            "Connected to LeadMagic: 1,000 credits, 1,000 spendable.",
+        )
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            pytest.param({"status": 403}, id="403"),
+            pytest.param({"status": 404}, id="404"),
+            pytest.param({"status": 503}, id="503"),
+            pytest.param({"body": "<html>Sign in</html>"}, id="HTML"),
+        ],
+    )
+    def test_error_response_does_not_name_the_random_id(self, leadmagic_sandbox, press_test_button, fault):
+        leadmagic_sandbox.fail_next(**fault)
+        works, _ = press_test_button(host=leadmagic_sandbox.url, password=leadmagic_sandbox.api_key)
+        assert not works
+
+    def test_rejected_key_is_reported_for_this_connection(self, leadmagic_sandbox, press_test_button):
+        works, message = press_test_button(host=leadmagic_sandbox.url, password=CANARY)
+        assert not works
+        assert "of this connection" in message
+
+    def test_missing_key_is_reported_for_this_connection(self, press_test_button):
+        assert press_test_button(password="") == (False, "This connection cannot be used: the API key is empty.")
+
+    def test_invalid_timeout_is_reported_for_this_connection(self, press_test_button):
+        works, message = press_test_button(password=CANARY, extra='{"timeout": "soon"}')
+        assert not works
+        assert message.startswith("This connection cannot be used: timeout (extra) must be ")

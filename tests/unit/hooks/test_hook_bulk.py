@@ -1,4 +1,4 @@
-"""The hook makes the calls about bulk jobs as its client does: here is what it adds."""
+"""Tests of the hook's bulk calls: same results as the client, errors name the connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from tests.unit.conftest import CANARY
 
 LEADS = [{"full_name": f"Lead {number}", "domain": "example.com"} for number in range(3)]
-#: Each call with something it can be called with.
+#: Every call of ``hook.bulk``, with valid arguments.
 CALLS = {
     "preview": lambda hook: hook.bulk.preview("email_finder", LEADS),
     "validate": lambda hook: hook.bulk.validate("email_finder", LEADS),
@@ -37,19 +37,19 @@ def public_calls(owner):
     return {name for name, _ in inspect.getmembers(owner, inspect.isfunction) if not name.startswith("_")}
 
 
-def test_the_calls_are_all_tested_here():
+def test_every_public_call_is_covered_here():
     assert public_calls(Bulk) == set(CALLS)
 
 
-def test_they_are_the_calls_of_the_client(leadmagic_sandbox):
+def test_bulk_of_the_hook_is_the_bulk_of_its_client(leadmagic_sandbox):
     assert type(LeadMagicHook().bulk) is type(LeadMagicHook().get_conn().bulk) is Bulk
 
 
-def test_the_hook_looks_up_single_records_too(leadmagic_sandbox):
+def test_enrich_returns_a_single_record(leadmagic_sandbox):
     assert LeadMagicHook().enrich("email_finder", **LEADS[0])["credits_consumed"] == 1
 
 
-def test_a_job_goes_all_its_way_through_the_hook(leadmagic_sandbox):
+def test_job_can_be_run_from_validation_to_download(leadmagic_sandbox):
     hook, file = LeadMagicHook(), io.BytesIO()
     assert hook.bulk.validate("email_finder", LEADS)["valid"] is True
     assert hook.bulk.preview("email_finder", LEADS).credits == 3
@@ -62,7 +62,7 @@ def test_a_job_goes_all_its_way_through_the_hook(leadmagic_sandbox):
     assert leadmagic_sandbox.charges_per_row(job_id) == {0: 1, 1: 1, 2: 1}
 
 
-def test_a_paused_job_is_resumed_through_the_hook(leadmagic_sandbox):
+def test_paused_job_can_be_resumed(leadmagic_sandbox):
     hook = LeadMagicHook()
     leadmagic_sandbox.set_credits(2)
     job_id = hook.bulk.submit("email_finder", LEADS, idempotency_key="k1").job_id
@@ -73,29 +73,29 @@ def test_a_paused_job_is_resumed_through_the_hook(leadmagic_sandbox):
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_nothing_is_read_from_airflow_before_a_call(name, leadmagic_sandbox):
-    hook = LeadMagicHook("nobody_made_this")
-    with pytest.raises(LeadMagicConfigurationError, match="Connection 'nobody_made_this' does not exist"):
+def test_connection_is_read_at_the_first_call(name, leadmagic_sandbox):
+    hook = LeadMagicHook("missing")
+    with pytest.raises(LeadMagicConfigurationError, match="Connection 'missing' not found: create it"):
         CALLS[name](hook)
     assert leadmagic_sandbox.requests == []
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_rejected_key_is_blamed_on_the_connection_by_name_and_not_shown(wrong_key, name):
+def test_rejected_key_names_the_connection_and_is_not_shown(wrong_key, name):
     with pytest.raises(LeadMagicAuthenticationError, match="Check the API key of connection 'lead'") as caught:
         CALLS[name](wrong_key)
     assert CANARY not in f"{caught.value} {vars(caught.value)}"
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_it_is_tried_as_often_as_the_hook_was_told(leadmagic_sandbox, name):
+def test_max_attempts_of_the_hook_applies(leadmagic_sandbox, name):
     leadmagic_sandbox.fail_next("*", status=503, times=None)
     with pytest.raises(LeadMagicServerError):
         CALLS[name](LeadMagicHook(max_attempts=1))
     assert len(leadmagic_sandbox.requests) == 1
 
 
-def test_all_calls_of_a_hook_go_through_one_client(leadmagic_sandbox, mocker):
+def test_all_calls_of_a_hook_use_one_client(leadmagic_sandbox, mocker):
     built = mocker.spy(LeadMagicClient, "__init__")
     hook = LeadMagicHook()
     hook.bulk.preview("email_finder", LEADS)

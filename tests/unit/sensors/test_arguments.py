@@ -69,11 +69,11 @@ def test_a_threshold_may_be_any_kind_of_number(gate: MakeGate, value: Any, mode:
 def test_a_connection_id_that_is_none_is_named(gate: MakeGate, value: Any) -> None:
     outcome = run_to_the_end(gate(leadmagic_conn_id=value))
 
-    assert outcome.message == f"leadmagic_conn_id must be the id of a connection; got {value!r}"
+    assert outcome.message == f"leadmagic_conn_id must be a connection ID; got {value!r}"
 
 
 def test_a_connection_that_does_not_exist_is_named(gate: MakeGate, airflow_database: object) -> None:
-    assert "Connection 'nowhere' does not exist" in run_to_the_end(gate(leadmagic_conn_id="nowhere")).message
+    assert "Connection 'nowhere' not found: create it" in run_to_the_end(gate(leadmagic_conn_id="nowhere")).message
 
 
 def test_the_defaults_are_polite() -> None:
