@@ -123,7 +123,7 @@ def _last_word(airflow: LocalAirflow) -> str:
 
 
 _LAST_WORDS = (
-    r"Connection 'leadmagic_default' can spend [\d,.]+ credits",
+    r"[\d,.]+ credits spendable on connection 'leadmagic_default'",
     r"(?:GET http|Connection ')[^\"]+ (?:was answered|got no response|cannot be used)[^\"]*",
 )
 

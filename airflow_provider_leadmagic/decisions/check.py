@@ -1,4 +1,4 @@
-"""What a check makes of a balance: what is asked, what is there, what is short."""
+"""Compare a credit balance with the thresholds of CheckCreditsOperator."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class CreditCheck:
     """
-    A balance held against what it should reach; what is None was not asked for.
+    A balance and the thresholds it is compared with. A threshold of None is not checked.
 
-    :param conn_id: The connection.
-    :param balance: The balance.
-    :param minimum_credits: Credits that must be spendable.
-    :param warn_below: Credits below which people want to know.
+    :param conn_id: Airflow connection ID, for the messages.
+    :param balance: Balance to check.
+    :param minimum_credits: Number of credits that must be spendable.
+    :param warn_below: Number of spendable credits below which to warn.
     :param runway: How long the balance lasts.
-    :param minimum_runway_days: Days it must last.
+    :param minimum_runway_days: Number of days the balance must last.
     """
 
     conn_id: str
@@ -35,45 +35,51 @@ class CreditCheck:
     minimum_runway_days: Decimal | None = None
 
     def report(self) -> dict[str, Any]:
-        """Describe it in plain JSON: the XCom of the check."""
+        """Return the result of the check in plain JSON. This is the operator's XCom."""
         report = self.balance.report(self.minimum_credits)
         if self.runway is None or self.minimum_runway_days is None:
             return report
-        wanted = {"minimum_runway_days": json_number(self.minimum_runway_days)}
-        return {**report, **self.runway.report(), **wanted, "sufficient": not self.shortfalls()}
+        minimum = {"minimum_runway_days": json_number(self.minimum_runway_days)}
+        return {**report, **self.runway.report(), **minimum, "sufficient": not self.shortfalls()}
 
-    def warnings(self) -> list[str]:
-        """Say what people want to know in time, in one sentence each."""
-        low = []
-        if self.warn_below is not None and not self.balance.covers(self.warn_below):
-            low.append(f"{self._subject()}, and warn_below is {format_credits(self.warn_below)}.")
-        return low + self._short_runway()
+    @property
+    def is_low(self) -> bool:
+        """Whether users asked to be notified of this: below ``warn_below``, or the runway is too short."""
+        return self.warning() is not None or bool(self._runway_shortfalls())
+
+    def warning(self) -> str | None:
+        """Return the warning for a balance below ``warn_below``; None if it is not below."""
+        if self.warn_below is None or self.balance.covers(self.warn_below):
+            return None
+        spendable, warn_below = format_credits(self.balance.spendable), format_credits(self.warn_below)
+        return f"Credits low: {spendable} spendable, warn_below is {warn_below} on connection {self.conn_id!r}."
 
     def shortfalls(self) -> list[str]:
-        """Say what is not enough, in one sentence each; empty if all is well."""
-        short = []
-        if self.minimum_credits is not None and not self.balance.covers(self.minimum_credits):
-            short.append(f"{self._subject()}, {format_credits(self.minimum_credits)} are needed.")
-        return short + self._short_runway()
+        """Return a message for each minimum that is not reached; an empty list if all are reached."""
+        return self._credits_shortfalls() + self._runway_shortfalls()
 
     @property
     def required(self) -> Decimal | None:
-        """Credits that would satisfy everything that is asked; None if that is not known."""
-        wanted = [self.minimum_credits]
+        """Number of credits that would reach every minimum; None if unknown."""
+        amounts = [self.minimum_credits]
         if self.runway is not None and self.minimum_runway_days is not None:
-            wanted.append(self.runway.credits_for(self.minimum_runway_days))
-        return max((amount for amount in wanted if amount is not None), default=None)
+            amounts.append(self.runway.credits_for(self.minimum_runway_days))
+        return max((amount for amount in amounts if amount is not None), default=None)
 
-    def _short_runway(self) -> list[str]:
-        if self.runway is None or self.minimum_runway_days is None:
+    def _credits_shortfalls(self) -> list[str]:
+        if self.minimum_credits is None or self.balance.covers(self.minimum_credits):
             return []
-        days_left = self.runway.days_left
-        if days_left is None or self.runway.covers(self.minimum_runway_days):
-            return []
-        pace = f"at {format_credits(self.runway.pace)} credits a day, as in the last {self.runway.days} days"
-        end = f" (until {self.runway.runs_out_at:%Y-%m-%d %H:%M} UTC)" if self.runway.runs_out_at else ""
-        lasts = f"these last {rounded_down(days_left, 1):,.1f} days{end} {pace}"
-        return [f"{self._subject()}; {lasts}; minimum_runway_days is {format_credits(self.minimum_runway_days)}."]
+        spendable, required = format_credits(self.balance.spendable), format_credits(self.minimum_credits)
+        return [f"Not enough credits: {spendable} spendable, {required} required on connection {self.conn_id!r}."]
 
-    def _subject(self) -> str:
-        return f"Connection {self.conn_id!r} can spend {format_credits(self.balance.spendable)} credits"
+    def _runway_shortfalls(self) -> list[str]:
+        runway, minimum = self.runway, self.minimum_runway_days
+        if runway is None or minimum is None or runway.days_left is None or runway.covers(minimum):
+            return []
+        lasts = f"Credits last {rounded_down(runway.days_left, 1):,.1f} days"
+        spendable, pace = format_credits(self.balance.spendable), format_credits(runway.pace)
+        average = f"{spendable} spendable at {pace} credits a day (last {runway.days} days)"
+        end = f", used up by {runway.runs_out_at:%Y-%m-%d %H:%M} UTC" if runway.runs_out_at else ""
+        return [
+            f"{lasts}, minimum_runway_days is {format_credits(minimum)}: {average} on connection {self.conn_id!r}{end}."
+        ]

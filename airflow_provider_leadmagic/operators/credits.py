@@ -1,4 +1,4 @@
-"""Read the LeadMagic balance in a task, and act on it."""
+"""Operator that checks the LeadMagic credit balance."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ OnInsufficient = Literal["fail", "skip", "continue"]
 
 class CheckCreditsOperator(BaseOperator):
     """
-    Read the LeadMagic balance once, and fail, skip or continue by it.
+    Read the LeadMagic balance once, and fail, skip or continue if there are too few credits.
 
-    Returns ``{"credits", "spendable", "is_frozen", "freeze_message", "observed_at", "minimum_credits", "sufficient"}``
-    as XCom, also when the task then fails or is skipped. With ``minimum_runway_days`` it also holds
-    ``{"minimum_runway_days", "runway_days", "runs_out_at", "daily_credits"}``, and ``sufficient`` covers both.
+    The XCom is ``{"credits", "spendable", "is_frozen", "freeze_message", "observed_at", "minimum_credits",
+    "sufficient"}``, also if the task then fails or is skipped. With ``minimum_runway_days`` it also contains
+    ``{"minimum_runway_days", "runway_days", "runs_out_at", "daily_credits"}``, and ``sufficient`` covers both minimums.
 
-    :param minimum_credits: Credits that must be spendable, compared by ``>=``. Without it the balance is only read.
-        Templated; may be the output of another task.
-    :param warn_below: Write a warning and call ``on_low_credits`` when fewer credits can be spent. Templated.
-    :param minimum_runway_days: Days the credits must last at the average pace of the last seven days; with fewer, write
-        a warning, call ``on_low_credits``, and do what ``on_insufficient`` says. Templated.
-    :param on_low_credits: A callable, a notifier, or a list of them, each called with the task's context, in which
-        ``leadmagic_credits`` is what this task returns. One that fails is logged and does not fail the task.
-    :param on_insufficient: What to do below ``minimum_credits`` or ``minimum_runway_days``: ``fail`` (default),
-        ``skip``, or ``continue``.
-    :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
-    :param refresh: Have LeadMagic re-read the balance from its database first. Off by default.
-    :raises InsufficientCreditsError: Below one of the two, unless told to skip or continue.
-    :raises LeadMagicError: If LeadMagic refuses or does not response.
-    :raises ValueError: If an argument makes no sense; the message names it.
+    :param minimum_credits: Number of credits that must be spendable. Without it, the number is not checked. Templated;
+        may be the output of another task.
+    :param warn_below: Log a warning and call ``on_low_credits`` if fewer credits are spendable. Templated.
+    :param minimum_runway_days: Number of days the credits must last at the average spending of the last seven days. If
+        they last fewer, call ``on_low_credits`` and do what ``on_insufficient`` says. Templated.
+    :param on_low_credits: A callable, a notifier, or a list of them. Each is called with the task's context, in which
+        ``leadmagic_credits`` is the XCom above. An exception in one of them is logged and does not fail the task.
+    :param on_insufficient: What to do if ``minimum_credits`` or ``minimum_runway_days`` is not reached: ``fail``
+        (default), ``skip``, or ``continue``.
+    :param leadmagic_conn_id: Airflow connection ID, ``leadmagic_default`` by default. Templated.
+    :param refresh: If True, LeadMagic first re-reads the balance from its database. False by default.
+    :raises InsufficientCreditsError: If a minimum is not reached and ``on_insufficient`` is ``fail``.
+    :raises LeadMagicError: If the connection cannot be used, or a request is rejected or gets no response.
+    :raises ValueError: If an argument is invalid; the message names it.
     """
 
     template_fields: Sequence[str] = ("leadmagic_conn_id", "minimum_credits", "warn_below", "minimum_runway_days")
@@ -64,7 +64,7 @@ class CheckCreditsOperator(BaseOperator):
         check_flag("refresh", refresh)
         check_choice("on_insufficient", on_insufficient, get_args(OnInsufficient))
         for callback in _as_list(on_low_credits):
-            if not callable(callback):  # by its type only: what it holds may be a secret
+            if not callable(callback):  # show only its type: its value may contain a secret
                 problem = "on_low_credits must be a callable, a notifier, or a list of them"
                 raise ValueError(f"{problem}; got {_name_of(callback)}")
         self.minimum_credits = minimum_credits
@@ -76,19 +76,21 @@ class CheckCreditsOperator(BaseOperator):
         self.refresh = refresh
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Read the balance, warn where it is low, and decide."""
+        """Read the balance, notify if it is low, and fail, skip or continue."""
         check = self._check()
         spendable = format_credits(check.balance.spendable)
-        self.log.info("Connection %r can spend %s credits.", self.leadmagic_conn_id, spendable)
+        self.log.info("%s credits spendable on connection %r.", spendable, self.leadmagic_conn_id)
         report = check.report()
-        if warnings := check.warnings():
-            self._warn(context, warnings, report)
+        if warning := check.warning():
+            self.log.warning("%s", warning)
+        if check.is_low:
+            self._notify(context, report)
         if shortfalls := check.shortfalls():
-            self._refuse(context, check, " ".join(shortfalls), report)
+            self._handle_shortfall(context, check, " ".join(shortfalls), report)
         return report
 
     def _check(self) -> CreditCheck:
-        # Imported here because no DAG file needs them in order to be parsed; the hook brings the HTTP client.
+        # Imported here to keep DAG parsing fast: the hook imports the HTTP client.
         from airflow_provider_leadmagic.decisions.check import CreditCheck
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
@@ -102,22 +104,20 @@ class CheckCreditsOperator(BaseOperator):
         runway = hook.credits_runway(refresh=self.refresh)
         return CreditCheck(self.leadmagic_conn_id, runway.balance, minimum, warn_below, runway, days)
 
-    def _warn(self, context: Context, warnings: list[str], report: dict[str, Any]) -> None:
-        for warning in warnings:
-            self.log.warning("LeadMagic credits are low: %s Top up soon.", warning)
+    def _notify(self, context: Context, report: dict[str, Any]) -> None:
         context_merge(context, {"leadmagic_credits": report})
         for callback in _as_list(self.on_low_credits):
             try:
                 callback(context)
             except Exception:
-                # The check is worth more than its messenger: a Slack outage must not stop the night's run.
-                self.log.exception("on_low_credits %r failed; the check goes on.", _name_of(callback))
+                # A failed notification, such as during a Slack outage, must not stop the DAG run.
+                self.log.exception("on_low_credits callback %r failed; the check continues.", _name_of(callback))
 
-    def _refuse(self, context: Context, check: CreditCheck, message: str, report: dict[str, Any]) -> None:
+    def _handle_shortfall(self, context: Context, check: CreditCheck, message: str, report: dict[str, Any]) -> None:
         if self.on_insufficient == "continue":
-            self.log.warning("%s Continuing, as on_insufficient says.", message)
+            self.log.warning("%s Continuing because on_insufficient is 'continue'.", message)
             return
-        if self.do_xcom_push:  # a task that raises returns nothing, and whoever looks into it wants the numbers
+        if self.do_xcom_push:  # Airflow pushes no return value for a task that raises
             context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=report)
         if self.on_insufficient == "skip":
             raise AirflowSkipException(message)
@@ -135,5 +135,5 @@ def _as_list(callbacks: Any) -> list[Any]:
 
 
 def _name_of(callback: object) -> str:
-    # Not its repr: a notifier's may show what it was configured with.
+    # Not its repr, which for a notifier may contain its configuration.
     return getattr(callback, "__name__", type(callback).__name__)

@@ -1,4 +1,4 @@
-"""What a check makes of a balance: the sentences, the verdict, and the credits that would do."""
+"""Tests of CreditCheck: its messages, its verdict, and the number of credits it requires."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
 from airflow_provider_leadmagic.decisions.check import CreditCheck
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-HAS_50 = "Connection 'lead' can spend 50 credits"
-LASTS_5_DAYS = f"{HAS_50}; these last 5.0 days (until 2026-02-05 12:00 UTC) at 10 credits a day, as in the last 7 days"
 BALANCE = {"credits": 50, "spendable": 50, "is_frozen": False, "freeze_message": None, "observed_at": NOON.isoformat()}
+SHORT_OF_60 = "Not enough credits: 50 spendable, 60 required on connection 'lead'."
 RUNWAY = {"runway_days": 5, "runs_out_at": "2026-02-05T12:00:00+00:00", "daily_credits": 10}
 
 
@@ -22,126 +21,142 @@ def amount(value):
     return None if value is None else Decimal(value)
 
 
+def short_runway(minimum_days):
+    """Return the message about 50 credits that last five days."""
+    return (
+        f"Credits last 5.0 days, minimum_runway_days is {minimum_days}: 50 spendable at 10 credits a day (last 7 days) "
+        "on connection 'lead', used up by 2026-02-05 12:00 UTC."
+    )
+
+
 def check(credits="50", *, spent=None, minimum=None, warn_below=None, days=None):
-    """Check a balance, and how long it lasts if there is something spent to tell it by."""
+    """Return a check of a balance, with a runway if ``spent`` is given: the credits spent in the last seven days."""
     balance = CreditBalance(Decimal(credits), NOON)
     runway = None if spent is None else CreditsRunway(balance, Decimal(spent), 7)
     return CreditCheck("lead", balance, amount(minimum), amount(warn_below), runway, amount(days))
 
 
 @pytest.mark.parametrize(
-    ("asked", "shortfalls"),
+    ("arguments", "shortfalls"),
     [
-        pytest.param({}, [], id="nothing"),
-        pytest.param({"minimum": 50}, [], id="as many as there are"),
-        pytest.param({"minimum": "50.05"}, [f"{HAS_50}, 50.05 are needed."], id="more than there are"),
-        pytest.param({"warn_below": 60}, [], id="to be warned only"),
-        pytest.param({"spent": 70}, [], id="no number of days"),
-        pytest.param({"spent": 70, "days": 5}, [], id="as many days as they last"),
-        pytest.param({"spent": 70, "days": "7.5"}, [f"{LASTS_5_DAYS}; minimum_runway_days is 7.5."], id="more days"),
-        pytest.param({"spent": 70, "days": 0}, [], id="no days"),
-        pytest.param({"spent": 0, "days": 365}, [], id="days, and nothing was spent"),
+        pytest.param({}, [], id="no threshold"),
+        pytest.param({"minimum": 50}, [], id="minimum equal to the balance"),
         pytest.param(
-            {"spent": 70, "days": 7, "minimum": 60},
-            [f"{HAS_50}, 60 are needed.", f"{LASTS_5_DAYS}; minimum_runway_days is 7."],
-            id="more of both",
+            {"minimum": "50.05"},
+            ["Not enough credits: 50 spendable, 50.05 required on connection 'lead'."],
+            id="minimum above the balance",
         ),
+        pytest.param({"warn_below": 60}, [], id="warn_below only"),
+        pytest.param({"spent": 70}, [], id="runway without a minimum"),
+        pytest.param({"spent": 70, "days": 5}, [], id="minimum days equal to the runway"),
+        pytest.param({"spent": 70, "days": "7.5"}, [short_runway("7.5")], id="minimum days above the runway"),
+        pytest.param({"spent": 70, "days": 0}, [], id="minimum of 0 days"),
+        pytest.param({"spent": 0, "days": 365}, [], id="nothing spent"),
         pytest.param(
-            {"spent": 70, "days": 7, "minimum": 50}, [f"{LASTS_5_DAYS}; minimum_runway_days is 7."], id="days"
+            {"spent": 70, "days": 7, "minimum": 60}, [SHORT_OF_60, short_runway(7)], id="short of credits and days"
         ),
-        pytest.param({"spent": 70, "days": 5, "minimum": 60}, [f"{HAS_50}, 60 are needed."], id="credits"),
+        pytest.param({"spent": 70, "days": 7, "minimum": 50}, [short_runway(7)], id="short of days"),
+        pytest.param({"spent": 70, "days": 5, "minimum": 60}, [SHORT_OF_60], id="short of credits"),
     ],
 )
-def test_what_is_short_is_said_in_one_sentence_each(asked, shortfalls):
-    assert check(**asked).shortfalls() == shortfalls
+def test_each_shortfall_is_one_message(arguments, shortfalls):
+    assert check(**arguments).shortfalls() == shortfalls
 
 
 @pytest.mark.parametrize(
-    ("asked", "warnings"),
+    ("arguments", "is_low", "warning"),
     [
-        pytest.param({"minimum": 60}, [], id="below the minimum only"),
-        pytest.param({"warn_below": 50}, [], id="as many as there are"),
-        pytest.param({"warn_below": "50.05"}, [f"{HAS_50}, and warn_below is 50.05."], id="fewer"),
-        pytest.param({"spent": 70, "days": 7}, [f"{LASTS_5_DAYS}; minimum_runway_days is 7."], id="fewer days"),
+        pytest.param({"minimum": 60}, False, None, id="short of the minimum only"),
+        pytest.param({"warn_below": 50}, False, None, id="warn_below equal to the balance"),
+        pytest.param(
+            {"warn_below": "50.05"},
+            True,
+            "Credits low: 50 spendable, warn_below is 50.05 on connection 'lead'.",
+            id="warn_below above the balance",
+        ),
+        pytest.param({"spent": 70, "days": 7}, True, None, id="short of days"),
         pytest.param(
             {"spent": 70, "days": 7, "warn_below": 60},
-            [f"{HAS_50}, and warn_below is 60.", f"{LASTS_5_DAYS}; minimum_runway_days is 7."],
-            id="fewer of both",
+            True,
+            "Credits low: 50 spendable, warn_below is 60 on connection 'lead'.",
+            id="below warn_below and short of days",
         ),
     ],
 )
-def test_what_people_want_to_know_in_time_is_said_in_one_sentence_each(asked, warnings):
-    assert check(**asked).warnings() == warnings
+def test_credits_are_low_below_warn_below_or_if_the_runway_is_short(arguments, is_low, warning):
+    assert (check(**arguments).is_low, check(**arguments).warning()) == (is_low, warning)
 
 
 @pytest.mark.parametrize(
-    ("credits", "spent", "sentence"),
+    ("credits", "spent", "days_left", "pace", "end"),
     [
-        pytest.param("69.99", 70, "these last 6.9 days (until 2026-02-07 11:58 UTC) at 10 credits a day", id="nearly"),
-        pytest.param("5", 7000, "these last 0.0 days (until 2026-01-31 12:07 UTC) at 1,000 credits a day", id="hardly"),
-        pytest.param("-5", 70, "these last 0.0 days (until 2026-01-31 12:00 UTC) at 10 credits a day", id="overdrawn"),
-        pytest.param("0", 0, "these last 0.0 days (until 2026-01-31 12:00 UTC) at 0 credits a day", id="run dry"),
+        pytest.param("69.99", 70, "6.9", "10", "2026-02-07 11:58", id="just below the minimum"),
+        pytest.param("5", 7000, "0.0", "1,000", "2026-01-31 12:07", id="a few minutes"),
+        pytest.param("-5", 70, "0.0", "10", "2026-01-31 12:00", id="overdrawn"),
+        pytest.param("0", 0, "0.0", "0", "2026-01-31 12:00", id="empty"),
     ],
 )
-def test_days_that_do_not_suffice_never_read_as_if_they_did(credits, spent, sentence):
+def test_short_runway_is_rounded_down(credits, spent, days_left, pace, end):
     [shortfall] = check(credits, spent=spent, days=7).shortfalls()
     assert shortfall == (
-        f"Connection 'lead' can spend {credits} credits; {sentence}, as in the last 7 days; minimum_runway_days is 7."
+        f"Credits last {days_left} days, minimum_runway_days is 7: {credits} spendable at {pace} credits a day "
+        f"(last 7 days) on connection 'lead', used up by {end} UTC."
     )
 
 
-def test_a_moment_beyond_the_year_9999_is_left_out():
+def test_end_beyond_the_year_9999_is_omitted():
     [shortfall] = check("5000000", spent=7, days="6e6").shortfalls()
-    assert "; these last 5,000,000.0 days at 1 credits a day, " in shortfall
+    assert shortfall.startswith("Credits last 5,000,000.0 days, minimum_runway_days is 6,000,000: ")
+    assert shortfall.endswith("at 1 credits a day (last 7 days) on connection 'lead'.")
 
 
 @pytest.mark.parametrize(
-    ("asked", "required"),
+    ("arguments", "required"),
     [
-        pytest.param({}, None, id="nothing"),
-        pytest.param({"minimum": 60}, 60, id="credits"),
-        pytest.param({"minimum": 0}, 0, id="no credits"),
+        pytest.param({}, None, id="no threshold"),
+        pytest.param({"minimum": 60}, 60, id="minimum"),
+        pytest.param({"minimum": 0}, 0, id="minimum of 0"),
         pytest.param({"spent": 70, "days": 7}, 70, id="days"),
-        pytest.param({"spent": 10, "days": 7}, 10, id="days, at a pace that is not whole"),
-        pytest.param({"spent": 70, "days": 7, "minimum": 60}, 70, id="both, the days cost more"),
-        pytest.param({"spent": 70, "days": 7, "minimum": 80}, 80, id="both, the credits are more"),
-        pytest.param({"spent": 0, "days": 7, "minimum": 60}, 60, id="both, and nothing was spent"),
-        pytest.param({"spent": 0, "days": 7}, None, id="days, and nothing was spent"),
+        pytest.param({"spent": 10, "days": 7}, 10, id="days, daily average not a whole number"),
+        pytest.param({"spent": 70, "days": 7, "minimum": 60}, 70, id="both, days require more"),
+        pytest.param({"spent": 70, "days": 7, "minimum": 80}, 80, id="both, minimum requires more"),
+        pytest.param({"spent": 0, "days": 7, "minimum": 60}, 60, id="both, nothing spent"),
+        pytest.param({"spent": 0, "days": 7}, None, id="days, nothing spent"),
     ],
 )
-def test_it_tells_the_credits_that_would_do_for_everything_that_is_asked(asked, required):
-    assert check(**asked).required == required
+def test_required_credits_satisfy_every_threshold(arguments, required):
+    assert check(**arguments).required == required
 
 
 @pytest.mark.parametrize(
-    ("asked", "report"),
+    ("arguments", "report"),
     [
-        pytest.param({}, {"minimum_credits": None, "sufficient": None}, id="nothing"),
-        pytest.param({"warn_below": 60}, {"minimum_credits": None, "sufficient": None}, id="to be warned only"),
-        pytest.param({"minimum": 50}, {"minimum_credits": 50, "sufficient": True}, id="credits"),
-        pytest.param({"minimum": 51}, {"minimum_credits": 51, "sufficient": False}, id="too many credits"),
-        pytest.param({"spent": 70}, {"minimum_credits": None, "sufficient": None}, id="no number of days"),
+        pytest.param({}, {"minimum_credits": None, "sufficient": None}, id="no threshold"),
+        pytest.param({"warn_below": 60}, {"minimum_credits": None, "sufficient": None}, id="warn_below only"),
+        pytest.param({"minimum": 50}, {"minimum_credits": 50, "sufficient": True}, id="minimum reached"),
+        pytest.param({"minimum": 51}, {"minimum_credits": 51, "sufficient": False}, id="minimum not reached"),
+        pytest.param({"spent": 70}, {"minimum_credits": None, "sufficient": None}, id="runway without a minimum"),
         pytest.param(
             {"spent": 70, "days": 5},
             {"minimum_credits": None, **RUNWAY, "minimum_runway_days": 5, "sufficient": True},
-            id="days",
+            id="days reached",
         ),
         pytest.param(
             {"spent": 70, "days": "5.5", "minimum": 50},
             {"minimum_credits": 50, **RUNWAY, "minimum_runway_days": 5.5, "sufficient": False},
-            id="credits and too many days",
+            id="days not reached",
         ),
         pytest.param(
             {"spent": 70, "days": 5, "minimum": 51},
             {"minimum_credits": 51, **RUNWAY, "minimum_runway_days": 5, "sufficient": False},
-            id="days and too many credits",
+            id="days reached, minimum not",
         ),
         pytest.param(
             {"spent": 70, "days": 5, "minimum": 50},
             {"minimum_credits": 50, **RUNWAY, "minimum_runway_days": 5, "sufficient": True},
-            id="both",
+            id="both reached",
         ),
     ],
 )
-def test_the_report_is_plain_json_and_its_verdict_covers_what_is_asked(asked, report):
-    assert json.loads(json.dumps(check(**asked).report(), allow_nan=False)) == {**BALANCE, **report}
+def test_report_is_plain_json_and_sufficient_covers_every_threshold(arguments, report):
+    assert json.loads(json.dumps(check(**arguments).report(), allow_nan=False)) == {**BALANCE, **report}

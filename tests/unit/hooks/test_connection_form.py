@@ -79,9 +79,7 @@ def test_provider_info_is_plain_json():
     assert json.loads(json.dumps(get_provider_info())) == get_provider_info()
 
 
-@pytest.mark.skipif(
-    not find_spec("flask_appbuilder"), reason="the forms of this Airflow do not use Flask AppBuilder"
-)
+@pytest.mark.skipif(not find_spec("flask_appbuilder"), reason="the forms of this Airflow do not use Flask AppBuilder")
 class TestWidgets:
     def form(self, **entered):
         from werkzeug.datastructures import MultiDict

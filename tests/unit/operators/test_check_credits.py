@@ -1,4 +1,4 @@
-"""CheckCreditsOperator, one promise at a time."""
+"""Tests of CheckCreditsOperator, except for ``minimum_runway_days``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check(context: dict[str, Any] | None = None, **arguments: Any) -> Any:
     return operator.execute({"ti": TaskInstance()} if context is None else context)
 
 
-def test_it_returns_the_balance_and_the_verdict_as_plain_json(leadmagic_sandbox: Sandbox) -> None:
+def test_xcom_is_the_balance_and_whether_it_is_sufficient(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits("1979.15")
 
     report = check(minimum_credits=1000)
@@ -39,7 +39,7 @@ def test_it_returns_the_balance_and_the_verdict_as_plain_json(leadmagic_sandbox:
     }
 
 
-def test_without_a_minimum_it_reads_and_judges_nothing(leadmagic_sandbox: Sandbox) -> None:
+def test_without_a_minimum_sufficient_is_none(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits(0)
 
     report = check()
@@ -47,7 +47,7 @@ def test_without_a_minimum_it_reads_and_judges_nothing(leadmagic_sandbox: Sandbo
     assert (report["credits"], report["minimum_credits"], report["sufficient"]) == (0, None, None)
 
 
-def test_a_frozen_account_shows_what_is_frozen_and_why(leadmagic_sandbox: Sandbox) -> None:
+def test_frozen_account_is_reported_with_the_reason(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.freeze("payment overdue", liquid=20)
 
     report = check(minimum_credits=50, on_insufficient="continue")
@@ -56,43 +56,45 @@ def test_a_frozen_account_shows_what_is_frozen_and_why(leadmagic_sandbox: Sandbo
     assert (report["spendable"], report["freeze_message"], report["sufficient"]) == (20, "payment overdue", False)
 
 
-def test_it_takes_one_request(leadmagic_sandbox: Sandbox) -> None:
+def test_check_makes_one_request(leadmagic_sandbox: Sandbox) -> None:
     check(minimum_credits=5, warn_below=50)
 
     assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"]
 
 
-def test_refresh_has_the_balance_re_read_first(leadmagic_sandbox: Sandbox) -> None:
+def test_refresh_makes_leadmagic_re_read_the_balance_first(leadmagic_sandbox: Sandbox) -> None:
     check(refresh=True)
 
     assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits/refresh", "/v1/credits"]
 
 
-def test_below_the_minimum_it_fails_with_both_numbers_and_still_leaves_them_as_xcom(leadmagic_sandbox: Sandbox) -> None:
+def test_task_below_the_minimum_fails_and_still_pushes_its_xcom(leadmagic_sandbox: Sandbox) -> None:
     task_instance = TaskInstance()
 
     with pytest.raises(InsufficientCreditsError) as error:
         check({"ti": task_instance}, minimum_credits=1000.05)
 
-    assert str(error.value) == "Connection 'leadmagic_default' can spend 1,000 credits, 1,000.05 are needed."
+    assert str(error.value) == (
+        "Not enough credits: 1,000 spendable, 1,000.05 required on connection 'leadmagic_default'."
+    )
     assert (error.value.required, error.value.available) == (Decimal("1000.05"), Decimal(1000))
     assert task_instance.pushed["return_value"]["sufficient"] is False
 
 
-def test_below_the_minimum_it_skips_if_told_so(leadmagic_sandbox: Sandbox) -> None:
+def test_task_below_the_minimum_is_skipped_with_on_insufficient_skip(leadmagic_sandbox: Sandbox) -> None:
     task_instance = TaskInstance()
 
-    with pytest.raises(AirflowSkipException, match="can spend 1,000 credits, 2,000 are needed"):
+    with pytest.raises(AirflowSkipException, match="Not enough credits: 1,000 spendable, 2,000 required"):
         check({"ti": task_instance}, minimum_credits=2000, on_insufficient="skip")
 
     assert task_instance.pushed["return_value"]["credits"] == 1000
 
 
-def test_below_the_minimum_it_continues_if_told_so(leadmagic_sandbox: Sandbox) -> None:
+def test_task_below_the_minimum_continues_with_on_insufficient_continue(leadmagic_sandbox: Sandbox) -> None:
     assert check(minimum_credits=2000, on_insufficient="continue")["sufficient"] is False
 
 
-def test_it_pushes_no_xcom_where_that_is_switched_off(leadmagic_sandbox: Sandbox) -> None:
+def test_no_xcom_is_pushed_if_do_xcom_push_is_false(leadmagic_sandbox: Sandbox) -> None:
     task_instance = TaskInstance()
 
     with pytest.raises(InsufficientCreditsError):
@@ -102,43 +104,45 @@ def test_it_pushes_no_xcom_where_that_is_switched_off(leadmagic_sandbox: Sandbox
 
 
 @pytest.mark.parametrize(("warn_below", "calls"), [(999, 0), (1000, 0), ("1000.05", 1), (5000, 1)])
-def test_it_calls_for_help_below_warn_below(leadmagic_sandbox: Sandbox, warn_below: Any, calls: int) -> None:
-    heard: list[Any] = []
+def test_on_low_credits_is_called_below_warn_below(leadmagic_sandbox: Sandbox, warn_below: Any, calls: int) -> None:
+    notifications: list[Any] = []
 
-    check(warn_below=warn_below, on_low_credits=heard.append)
+    check(warn_below=warn_below, on_low_credits=notifications.append)
 
-    assert len(heard) == calls
-
-
-def test_callbacks_get_the_context_and_the_balance(leadmagic_sandbox: Sandbox) -> None:
-    heard: list[Any] = []
-
-    report = check({"ti": TaskInstance(), "ds": "2026-01-01"}, warn_below=5000, on_low_credits=[heard.append] * 2)
-
-    assert len(heard) == 2
-    assert (heard[0]["ds"], heard[0]["leadmagic_credits"]) == ("2026-01-01", report)
+    assert len(notifications) == calls
 
 
-def test_a_callback_that_fails_fails_neither_the_task_nor_the_next_callback(leadmagic_sandbox: Sandbox) -> None:
-    heard: list[Any] = []
+def test_callbacks_receive_the_context_and_the_xcom(leadmagic_sandbox: Sandbox) -> None:
+    notifications: list[Any] = []
+
+    report = check(
+        {"ti": TaskInstance(), "ds": "2026-01-01"}, warn_below=5000, on_low_credits=[notifications.append] * 2
+    )
+
+    assert len(notifications) == 2
+    assert (notifications[0]["ds"], notifications[0]["leadmagic_credits"]) == ("2026-01-01", report)
+
+
+def test_failing_callback_fails_neither_the_task_nor_the_next_callback(leadmagic_sandbox: Sandbox) -> None:
+    notifications: list[Any] = []
 
     def fail(_context: Any) -> None:
-        raise RuntimeError("the messenger is down")
+        raise RuntimeError("Slack is down")
 
-    assert check(warn_below=5000, on_low_credits=[fail, heard.append])["credits"] == 1000
-    assert len(heard) == 1
+    assert check(warn_below=5000, on_low_credits=[fail, notifications.append])["credits"] == 1000
+    assert len(notifications) == 1
 
 
-def test_low_credits_are_warned_about_before_the_task_fails_for_them(leadmagic_sandbox: Sandbox) -> None:
-    heard: list[Any] = []
+def test_on_low_credits_is_called_before_the_task_fails(leadmagic_sandbox: Sandbox) -> None:
+    notifications: list[Any] = []
 
     with pytest.raises(InsufficientCreditsError):
-        check(minimum_credits=2000, warn_below=2000, on_low_credits=heard.append)
+        check(minimum_credits=2000, warn_below=2000, on_low_credits=notifications.append)
 
-    assert len(heard) == 1
+    assert len(notifications) == 1
 
 
-def test_what_leadmagic_refuses_fails_the_task(leadmagic_sandbox: Sandbox) -> None:
+def test_rejected_request_fails_the_task(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=401)
 
     with pytest.raises(LeadMagicAuthenticationError, match="Check the API key of connection 'leadmagic_default'"):
@@ -147,7 +151,7 @@ def test_what_leadmagic_refuses_fails_the_task(leadmagic_sandbox: Sandbox) -> No
 
 @pytest.mark.parametrize("argument", ["minimum_credits", "warn_below"])
 @pytest.mark.parametrize("value", [True, float("nan"), "-1", "many", "", [1], {}])
-def test_a_threshold_that_is_no_number_is_refused_before_any_request(
+def test_invalid_threshold_is_rejected_before_any_request(
     leadmagic_sandbox: Sandbox, argument: str, value: Any
 ) -> None:
     with pytest.raises(ValueError, match=f"^{argument} must be a number of credits, 0 or more; got "):
@@ -156,28 +160,28 @@ def test_a_threshold_that_is_no_number_is_refused_before_any_request(
 
 
 @pytest.mark.parametrize("value", ["ignore", "", None, True])
-def test_an_unknown_choice_is_refused_when_the_dag_is_parsed(value: Any) -> None:
+def test_invalid_on_insufficient_is_rejected_when_the_dag_is_parsed(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^on_insufficient must be fail, skip or continue; got "):
         CheckCreditsOperator(task_id="check", on_insufficient=value)
 
 
 @pytest.mark.parametrize("value", ["no", 1, None])
-def test_a_flag_that_is_no_flag_is_refused_when_the_dag_is_parsed(value: Any) -> None:
+def test_refresh_that_is_not_a_bool_is_rejected_when_the_dag_is_parsed(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^refresh must be True or False; got "):
         CheckCreditsOperator(task_id="check", refresh=value)
 
 
 @pytest.mark.parametrize("value", ["mail", 7, ["mail"]])
-def test_on_low_credits_that_cannot_be_called_is_refused_when_the_dag_is_parsed(value: Any) -> None:
+def test_on_low_credits_that_is_not_callable_is_rejected_when_the_dag_is_parsed(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^on_low_credits must be a callable, a notifier, or a list of them; got "):
         CheckCreditsOperator(task_id="check", on_low_credits=value)
 
 
-def test_what_on_low_credits_holds_is_not_shown() -> None:
+def test_error_does_not_show_the_value_of_on_low_credits() -> None:
     with pytest.raises(ValueError, match=r"got dict$"):
-        CheckCreditsOperator(task_id="check", on_low_credits={"webhook": "some-secret-address"})
+        CheckCreditsOperator(task_id="check", on_low_credits={"webhook": "secret-url"})
 
 
 @pytest.mark.parametrize("field", ["leadmagic_conn_id", "minimum_credits", "warn_below"])
-def test_what_changes_from_run_to_run_is_templated(field: str) -> None:
+def test_argument_is_templated(field: str) -> None:
     assert field in CheckCreditsOperator.template_fields
