@@ -1,4 +1,4 @@
-"""What is made of the README for the package index, which shows it on a page where no relative link leads anywhere."""
+"""Build hook that makes the README's relative links absolute, because they do not work on the package index."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 
 class AbsoluteLinks(MetadataHookInterface):
-    """Hatch's metadata hook."""
+    """Hatch metadata hook that sets the project description."""
 
     def update(self, metadata: dict[str, Any]) -> None:
-        """Have every relative link of the README lead into the repository."""
+        """Set the description to the README with absolute links."""
         text = Path(self.root, "README.md").read_text(encoding="utf-8")
         metadata["readme"] = {"content-type": "text/markdown", "text": absolute(text, metadata["urls"]["Source"])}
 
 
 def absolute(text: str, repository: str) -> str:
     """
-    Make relative links absolute.
+    Make relative links in a Markdown text absolute.
 
-    :param text: Markdown.
-    :param repository: Address of the repository, whose first page shows the README: anchors are looked for there.
+    :param text: The README; links that consist of an anchor only refer to it.
+    :param repository: URL of the repository, whose front page shows the README.
     """
     text = re.sub(r"\]\(#", f"]({repository}#", text)
     return re.sub(r"\]\((?!\w+:)", f"]({repository}/blob/main/", text)

@@ -1,8 +1,8 @@
 """
-A real Airflow on this machine, for the demo, the end-to-end tests and the benchmark.
+Run a real Airflow on this machine, for the demo, the end-to-end tests and the benchmark.
 
-It has a home folder of its own, listens on loopback only, and takes every process it started down with it. The
-components are started one by one because ``airflow standalone`` listens on all interfaces and leaves children behind.
+It uses its own home folder, listens on loopback only, and stops every process it started. The components are started
+one by one, because ``airflow standalone`` listens on all interfaces and leaves child processes behind.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 AIRFLOW_VERSION = version("apache-airflow")
-#: Such as (3, 1) for 3.1.8 and (3, 4) for 3.4.0b2.
+#: (3, 1) for 3.1.8, (3, 4) for 3.4.0b2.
 AIRFLOW_SERIES = tuple(map(int, AIRFLOW_VERSION.split(".")[:2]))
 IS_AIRFLOW_3 = AIRFLOW_SERIES >= (3,)
 
-#: Every process we start carries this variable, so that we find those that Airflow put in sessions of their own.
-_MARK = "LEADMAGIC_LOCAL_AIRFLOW"
+#: Environment variable of every process started here, to find those that Airflow puts into their own sessions.
+_MARK_VARIABLE = "LEADMAGIC_LOCAL_AIRFLOW"
 _HEALTH = ("api/v2/monitor/health", "execution/health")
 
-#: Airflow 3.4 keeps each try in a row of its own, and finds XComs by it. This shows the latest ones as they used to be.
-_AS_BEFORE_3_4 = """
+#: Airflow 3.4 has a row for each attempt, to which XComs refer. These views show the latest ones as older versions did.
+_VIEWS_AS_BEFORE_3_4 = """
 CREATE TEMP VIEW task_instance AS SELECT *, region_index AS map_index FROM main.task_instance WHERE working_set;
 CREATE TEMP VIEW xcom AS
     SELECT ti.dag_id, ti.run_id, ti.task_id, ti.map_index, xcom_v2.key, xcom_v2.value
@@ -45,20 +45,20 @@ CREATE TEMP VIEW xcom AS
 
 
 class LocalAirflowError(RuntimeError):
-    """Airflow did not do in time what it should."""
+    """Airflow failed, or did not do what was expected in time."""
 
 
 class LocalAirflow:
     """
-    Airflow with SQLite in a folder of its own.
+    An Airflow with SQLite and its own ``AIRFLOW_HOME``.
 
-    :param home: Its ``AIRFLOW_HOME``; made if absent.
-    :param dags_folder: Where the DAG files are.
-    :param settings: More environment variables, for connections and ``AIRFLOW__SECTION__KEY`` settings.
+    :param home: Folder for ``AIRFLOW_HOME``; created if missing.
+    :param dags_folder: Folder with the DAG files.
+    :param settings: Additional environment variables, for connections and ``AIRFLOW__SECTION__KEY`` settings.
     """
 
-    #: Seconds that its start may take.
-    patience = 120.0
+    #: Seconds within which the API server must respond.
+    start_timeout = 120.0
 
     def __init__(self, home: Path, dags_folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.home = home
@@ -70,7 +70,7 @@ class LocalAirflow:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        """Start, and be ready for DAG runs."""
+        """Start, and return when DAG runs can be triggered."""
         try:
             self.start()
         except BaseException:
@@ -79,20 +79,19 @@ class LocalAirflow:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop."""
         self.stop()
 
     def start(self) -> None:
-        """Create the database and start the components."""
+        """Migrate the database and start the components."""
         self.home.mkdir(parents=True, exist_ok=True)
         self.run("db", "migrate")
         for name, arguments in self._components().items():
             self.start_component(name, arguments)
         if IS_AIRFLOW_3:
-            wait_until(self._api_answers, self.patience, f"the API server on {self.url}", self._check_components)
+            wait_until(self._api_responds, self.start_timeout, f"the API server on {self.url}", self._check_components)
 
     def start_component(self, name: str, arguments: list[str] | None = None) -> None:
-        """Start one component, such as ``triggerer``; its output goes to ``NAME.log`` in the home folder."""
+        """Start one component, such as ``triggerer``; its output is appended to ``NAME.log`` in the home folder."""
         arguments = arguments or self._components()[name]
         with (self.home / f"{name}.log").open("ab") as output:
             self._processes[name] = subprocess.Popen(
@@ -102,25 +101,25 @@ class LocalAirflow:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                process_group=0,  # so that Ctrl-C reaches us alone, and we end them in order
+                process_group=0,  # Ctrl-C then reaches only this process, which stops them in order
             )
 
     def stop(self) -> None:
-        """End every process that was started here, gently first."""
-        with _no_interruption():
+        """Stop every process that was started here: SIGTERM first, then SIGKILL."""
+        with _ignored_signals():
             processes = self._all_processes()
-            # Together less than the ten seconds that an interrupted worker of pytest-xdist has.
-            for number, patience in ((signal.SIGTERM, 6), (signal.SIGKILL, 2)):
+            # In total less than the ten seconds that pytest-xdist gives an interrupted worker.
+            for number, timeout in ((signal.SIGTERM, 6), (signal.SIGKILL, 2)):
                 for process in processes:
                     _signal(process, number)
-                _, processes = psutil.wait_procs(processes, timeout=patience)
+                _, processes = psutil.wait_procs(processes, timeout=timeout)
                 processes += self._all_processes()
             for popen in self._processes.values():
                 popen.wait(timeout=5)
             self._processes.clear()
 
     def kill_component(self, name: str) -> None:
-        """End one component the hard way, as a power cut would."""
+        """Kill one component and its child processes with SIGKILL, as a power failure would."""
         processes = self._tree_of(name)
         popen = self._processes.pop(name)
         for process in processes:
@@ -129,15 +128,15 @@ class LocalAirflow:
         psutil.wait_procs(processes, timeout=5)
 
     def processes_of(self, name: str) -> set[int]:
-        """Name a component's processes: its own, and those that came from it."""
+        """Return the process IDs of a component and its child processes."""
         return {process.pid for process in self._tree_of(name)}
 
     def pid_of(self, name: str) -> int:
-        """Tell the process of a component."""
+        """Return the process ID of a component."""
         return self._processes[name].pid
 
     def run(self, *arguments: str) -> str:
-        """Run an ``airflow`` command to its end and return what it printed."""
+        """Run an ``airflow`` command and return its standard output."""
         command = [sys.executable, "-m", "airflow", *arguments]
         done = subprocess.run(command, env=self.environment, cwd=self.home, capture_output=True, text=True)
         if done.returncode != 0:
@@ -147,14 +146,14 @@ class LocalAirflow:
         return done.stdout
 
     def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
-        """Wait until Airflow has read a DAG."""
+        """Wait until Airflow has parsed a DAG."""
         found = "SELECT 1 FROM serialized_dag WHERE dag_id = ?"
         wait_until(lambda: bool(self.query(found, dag_id)), timeout, f"DAG {dag_id}", self._check_dags)
 
     def trigger(self, dag_id: str) -> str:
-        """Start a run of a DAG and return its id."""
+        """Trigger a run of a DAG and return the run ID."""
         run_id = f"manual_{uuid.uuid4().hex[:8]}"
-        if IS_AIRFLOW_3:  # a call takes a fraction of a second, a command several
+        if IS_AIRFLOW_3:  # an API call takes a fraction of a second, a command several seconds
             wait_until(lambda: self._accepts_run(dag_id, run_id), 60, f"a run of {dag_id}", self._check_components)
         else:
             self.run("dags", "trigger", dag_id, "--run-id", run_id)
@@ -162,24 +161,23 @@ class LocalAirflow:
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> requests.Response:
         """
-        Call the API of Airflow 3, and insist on success.
+        Call the API of Airflow 3, and check that it succeeds.
 
-        :param path: What follows the host, such as ``/api/v2/dags``.
+        :param path: Path and query, such as ``/api/v2/dags``.
         """
-        answer = self._ask(method, path, body)
-        answer.raise_for_status()
-        return answer
+        response = self._request(method, path, body)
+        response.raise_for_status()
+        return response
 
     def run_state(self, dag_id: str, run_id: str) -> str:
-        """Tell the state of a DAG run."""
         rows = self.query("SELECT state FROM dag_run WHERE dag_id = ? AND run_id = ?", dag_id, run_id)
         return str(rows[0][0]) if rows else "unknown"
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, list[str]]:
-        """Tell the states of a run's tasks: one for each map index."""
+        """Return the states of a run's tasks, by task ID: one for each map index."""
         states: dict[str, list[str]] = {}
-        chosen = "SELECT task_id, state FROM task_instance WHERE dag_id = ? AND run_id = ? ORDER BY task_id, map_index"
-        for task_id, state in self.query(chosen, dag_id, run_id):
+        tasks = "SELECT task_id, state FROM task_instance WHERE dag_id = ? AND run_id = ? ORDER BY task_id, map_index"
+        for task_id, state in self.query(tasks, dag_id, run_id):
             states.setdefault(task_id, []).append(state or "waiting")
         return states
 
@@ -187,28 +185,28 @@ class LocalAirflow:
         """Read from Airflow's database."""
         with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
             if AIRFLOW_SERIES >= (3, 4):
-                connection.executescript(_AS_BEFORE_3_4)
+                connection.executescript(_VIEWS_AS_BEFORE_3_4)
             return connection.execute(statement, values).fetchall()
 
     def logs(self) -> Iterator[tuple[Path, str]]:
-        """Read every log file: those of the components and those of the tasks."""
+        """Read every log file, those of the components and those of the tasks."""
         for path in sorted(self.home.rglob("*.log*")):
             if path.is_file():
                 yield path, path.read_text(errors="replace")
 
-    def _ask(self, method: str, path: str, body: Mapping[str, object] | None) -> requests.Response:
+    def _request(self, method: str, path: str, body: Mapping[str, object] | None) -> requests.Response:
         token = requests.get(f"{self.url}/auth/token", timeout=60).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         return requests.request(method, f"{self.url}{path}", json=body, headers=headers, timeout=60)
 
     def _accepts_run(self, dag_id: str, run_id: str) -> bool:
         body = {"dag_run_id": run_id, "logical_date": None}
-        answer = self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
-        # SQLite may be locked by a busy scheduler: 500. An answer that was lost is none: 409 at the next turn.
-        if answer.status_code >= 500:
+        response = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
+        # 500: SQLite may be locked by a busy scheduler. 409: the response to the previous request was lost.
+        if response.status_code >= 500:
             return False
-        if not answer.ok and answer.status_code != 409:
-            raise LocalAirflowError(f"Airflow refused a run of {dag_id}: {answer.status_code} {answer.text}")
+        if not response.ok and response.status_code != 409:
+            raise LocalAirflowError(f"Airflow rejected a run of {dag_id}: {response.status_code} {response.text}")
         return True
 
     def _components(self) -> dict[str, list[str]]:
@@ -222,21 +220,21 @@ class LocalAirflow:
         return components
 
     def _environment(self, dags_folder: Path) -> dict[str, str]:
-        # Nothing of an Airflow the user already has may shine through.
+        # The user's own Airflow must not leak in through environment variables.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # each Airflow process would compile everything anew
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # each Airflow process would compile everything again
         own = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
             "NO_PROXY": "127.0.0.1,localhost",
-            _MARK: self.mark,
+            _MARK_VARIABLE: self.mark,
         }
         return inherited | own | self._settings()
 
     def _environment_of(self, component: str) -> dict[str, str]:
-        """Tell the environment of one component; subclasses have theirs differ."""
+        """Return the environment of one component; subclasses may vary it by component."""
         return self.environment
 
     def _settings(self) -> dict[str, str]:
@@ -260,22 +258,22 @@ class LocalAirflow:
         return {f"AIRFLOW__{name}": value for name, value in settings.items()}
 
     def _all_processes(self) -> list[psutil.Process]:
-        # No single way finds all: a renamed process shows no environment, a new session leaves its group, an orphan
-        # has lost its parent.
+        # No single criterion finds all: a renamed process hides its environment, a process in a new session has left
+        # the process group, and an orphan has lost its parent.
         components = {popen.pid for popen in self._processes.values()}
         return [
             process
             for process in psutil.process_iter()
-            if process.pid in components or _group_of(process) in components or _carries(process, self.mark)
+            if process.pid in components or _group_of(process) in components or _has_mark(process, self.mark)
         ]
 
     def _tree_of(self, name: str) -> list[psutil.Process]:
-        # The parent first: killed after its children, it might still tell somebody what became of them.
+        # The parent first: killed after its children, it could still report their death.
         parent = psutil.Process(self._processes[name].pid)
         return [parent, *parent.children(recursive=True)]
 
-    def _api_answers(self) -> bool:
-        # The part for workers is built when it is first asked, which on a busy machine outlasts a worker's patience.
+    def _api_responds(self) -> bool:
+        # The execution API is built on its first request, which on a busy machine takes longer than a worker's timeout.
         try:
             return all(requests.get(f"{self.url}/{path}", timeout=60).ok for path in _HEALTH)
         except requests.RequestException:
@@ -294,7 +292,7 @@ class LocalAirflow:
 
 
 def free_port() -> int:
-    """Find a port on loopback that nobody listens on."""
+    """Return a port on loopback that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -304,18 +302,19 @@ def wait_until(
     condition: Callable[[], bool], timeout: float, what: str, check: Callable[[], object] = lambda: None
 ) -> None:
     """
-    Wait for a condition.
+    Wait until a condition is true.
 
-    :param condition: What to wait for.
+    :param condition: Called every 0.2 s until it returns True.
     :param timeout: Seconds.
-    :param what: Its name, for the message.
-    :param check: Called on each turn, to raise where waiting has become pointless.
+    :param what: Describes the condition in the error message.
+    :param check: Called after each failed attempt; it raises if waiting is pointless.
+    :raises LocalAirflowError: If the timeout is reached.
     """
     deadline = time.monotonic() + timeout
     while not condition():
         check()
         if time.monotonic() > deadline:
-            raise LocalAirflowError(f"waited {timeout:g} s for {what}")
+            raise LocalAirflowError(f"timed out after {timeout:g} s, waiting for {what}")
         time.sleep(0.2)
 
 
@@ -326,9 +325,9 @@ def _group_of(process: psutil.Process) -> int | None:
         return None
 
 
-def _carries(process: psutil.Process, mark: str) -> bool:
+def _has_mark(process: psutil.Process, mark: str) -> bool:
     try:
-        return process.environ().get(_MARK) == mark
+        return process.environ().get(_MARK_VARIABLE) == mark
     except (psutil.Error, OSError):
         return False
 
@@ -339,8 +338,8 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 @contextmanager
-def _no_interruption() -> Iterator[None]:
-    """Let an impatient second Ctrl-C not leave half of the processes behind."""
+def _ignored_signals() -> Iterator[None]:
+    """Ignore further signals: a second Ctrl-C must not leave half of the processes running."""
     before = {
         number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }

@@ -1,7 +1,7 @@
 """
-Runs ``make test`` on every supported Airflow and Python, and prints a table: ``make test-matrix``.
+Run ``make test`` on every supported Airflow and Python, and print a table: ``make test-matrix``.
 
-Each cell has an environment and a log of its own in .build/. A cell that fails does not stop the others.
+Each cell has its own environment and log in .build/. A cell that fails does not stop the others.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ HEAD = "| Airflow | Python | outcome | passed | failed | skipped | minutes |\n|-
 
 
 def requirements(version: str) -> tuple[str, str]:
-    """Return the file that pins everything in the environments of a version, and the Airflow in it."""
+    """Return the requirements file for a version of the matrix, and the Airflow version that it pins."""
     name, airflow = ("oldest", "2.11.0") if version == "oldest" else (f"airflow-{version}", version)
     return f"requirements/{name}.txt", airflow
 
 
 def find_python(version: str) -> str | None:
-    """Find a Python that runs. Those of pyenv that are on the path run only in folders which chose them."""
+    """Find a Python that runs. pyenv's shims on the PATH run only in folders that select their version."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     for path in (f"python{version}", *map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}")))):
         if subprocess.run(["sh", "-c", 'exec "$0" -c ""', path], capture_output=True).returncode == 0:
@@ -42,29 +42,29 @@ def find_python(version: str) -> str | None:
 
 
 def run(name: str) -> tuple[str, str]:
-    """Run the tests of a cell, and return its outcome and its row of the table."""
-    (version, python), log, began = CELLS[name], Path(f".build/matrix-{name}.log"), time.monotonic()
+    """Run the tests of a cell, and return its outcome and its table row."""
+    (version, python), log, started = CELLS[name], Path(f".build/matrix-{name}.log"), time.monotonic()
     if not (interpreter := find_python(python)):
         return "absent", f"| {version} | {python} | Python absent | | | | |"
     file, airflow = requirements(version)
     settings = [f"AIRFLOW={airflow}", f"PYTHON={interpreter}", f"REQUIREMENTS={file}", f"VENV=.build/venv-{name}"]
-    # The make that started this hands down its own options and variables, which are not meant for the tests.
+    # The make that runs this module passes its own options and variables on, which are not meant for the tests.
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     with log.open("w") as output:
         make = ["make", "--keep-going", "test", *settings]
         code = subprocess.run(make, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode
     outcome = "passed" if code == 0 else "failed (allowed)" if version in MAY_FAIL else "FAILED"
     print(f"{name}: {outcome}, see {log}", flush=True)
-    ends = " ".join(re.findall(r"^=+ (.* in [\d.]+s)", log.read_text(errors="replace"), re.MULTILINE))
-    counts = [sum(map(int, re.findall(rf"(\d+) {word}", ends))) for word in ("passed", "(?:failed|error)", "skipped")]
-    cells = (version, python, outcome, *counts, f"{(time.monotonic() - began) / 60:.1f}")
+    totals = " ".join(re.findall(r"^=+ (.* in [\d.]+s)", log.read_text(errors="replace"), re.MULTILINE))
+    counts = [sum(map(int, re.findall(rf"(\d+) {word}", totals))) for word in ("passed", "(?:failed|error)", "skipped")]
+    cells = (version, python, outcome, *counts, f"{(time.monotonic() - started) / 60:.1f}")
     return outcome, f"| {' | '.join(map(str, cells))} |"
 
 
 def main(at_once: str = "1", *only: str) -> int:
-    """Run all cells, or those that are named by version or in full, such as ``3.1.8`` or ``oldest-python3.12``."""
+    """Run all cells, or those named by version (``3.1.8``) or by cell (``oldest-python3.12``)."""
     if unknown := set(only) - {*VERSIONS, *CELLS}:
-        sys.exit(f"{', '.join(sorted(unknown))}: not in the matrix, which has {', '.join(CELLS)}")
+        sys.exit(f"{', '.join(sorted(unknown))}: not in the matrix; choose from {', '.join(CELLS)}")
     Path(".build").mkdir(exist_ok=True)
     chosen = [name for name, (version, _) in CELLS.items() if not only or {name, version} & set(only)]
     with ThreadPoolExecutor(int(at_once)) as threads:

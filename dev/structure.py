@@ -1,7 +1,7 @@
 """
-Measure the structure of the package: ``python -m dev.structure``. A test holds it to the limits below.
+Measure the structure of the package: ``python -m dev.structure``. A test enforces the limits below.
 
-An import counts wherever it stands: at the top, within a function, or for type checkers only.
+Every import counts: at the top of a module, inside a function, or for type checkers only.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from pathlib import Path
 PACKAGE = "airflow_provider_leadmagic"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
-MOST_ROOT_MODULES = 8
-MOST_FILES = 52
-MOST_SANDBOX_FILES = 26
-MOST_LINES = 350
-LONGEST_FUNCTION_P90 = 15
+MAX_ROOT_MODULES = 8
+MAX_FILES = 52
+MAX_SANDBOX_FILES = 26
+MAX_LINES = 350
+MAX_FUNCTION_P90 = 15
 
 _BASE = {"exceptions", "version"}
 _API = {*_BASE, "api"}
 _HOOKS = {*_API, "client", "compat", "decisions", "hooks", "get_provider_info"}
 _TASKS = {*_HOOKS, "bulk", "triggers", "links"}
-#: What each room may import. A file of the root is a room of its own.
+#: Packages that each package may import. A module of the root counts as a package.
 MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "exceptions": set(),
@@ -46,19 +46,19 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 @cache
 def sources() -> dict[str, ast.Module]:
-    """Parse every file that is not empty, by its module's name."""
+    """Parse every non-empty file, and return the trees by module name."""
     paths = (path for path in sorted(ROOT.rglob("*.py")) if path.read_text().strip())
     return {".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text()) for path in paths}
 
 
-def room_of(module: str) -> str:
-    """Name the room of a module; the version stands in the package itself."""
+def subpackage_of(module: str) -> str:
+    """Return the subpackage of a module; the package itself, which holds the version, is ``version``."""
     return "version" if module in ("", "__init__") else module.partition(".")[0]
 
 
 @cache
 def imports_of(module: str) -> frozenset[str]:
-    """List the modules of this package that a module imports."""
+    """Return the modules of this package that a module imports."""
     found = set()
     for node in ast.walk(sources()[module]):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
@@ -70,25 +70,27 @@ def imports_of(module: str) -> frozenset[str]:
 
 
 def forbidden_imports() -> list[str]:
-    """List the imports that the table does not allow."""
+    """List the imports that ``MAY_IMPORT`` does not allow."""
     pairs = [(module, imported) for module in sources() for imported in imports_of(module)]
-    return [f"{one} imports {other}" for one, other in pairs if room_of(other) not in MAY_IMPORT[room_of(one)]]
+    return [f"{one} imports {other}" for one, other in pairs if not _may_import(one, other)]
 
 
-def circles() -> list[str]:
-    """List the modules that import themselves by way of others."""
+def import_cycles() -> list[str]:
+    """List the modules that import themselves through others."""
     return [module for module in sources() if module in _reached_from(module)]
 
 
-def mutual_folders() -> list[str]:
-    """List the rooms that import each other."""
-    pairs = {(room_of(one), room_of(other)) for one in sources() for other in imports_of(one)}
+def mutual_imports() -> list[str]:
+    """List the subpackages that import each other."""
+    pairs = {(subpackage_of(one), subpackage_of(other)) for one in sources() for other in imports_of(one)}
     return [f"{one} and {other}" for one, other in pairs if one < other and (other, one) in pairs]
 
 
-def airflow_imports(room: str) -> list[str]:
-    """List the imports of Airflow in a room."""
-    nodes = [(name, node) for name in sources() if room_of(name) == room for node in ast.walk(sources()[name])]
+def airflow_imports(subpackage: str) -> list[str]:
+    """List the imports of Airflow in a subpackage."""
+    nodes = [
+        (name, node) for name in sources() if subpackage_of(name) == subpackage for node in ast.walk(sources()[name])
+    ]
     modules = [(name, node.module or "") for name, node in nodes if isinstance(node, ast.ImportFrom)]
     modules += [(name, a.name) for name, node in nodes if isinstance(node, ast.Import) for a in node.names]
     return [f"{name} imports {module}" for name, module in modules if module.partition(".")[0] == "airflow"]
@@ -101,30 +103,34 @@ def line_counts() -> dict[str, int]:
 
 
 def function_lengths() -> list[int]:
-    """Count the lines of code of each function, its docstring left out, shortest first."""
+    """Return the number of lines of each function without its docstring, in ascending order."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return sorted(_length(node) for tree in sources().values() for node in ast.walk(tree) if isinstance(node, kinds))
 
 
 def function_p90() -> int:
-    """Return the length that nine of ten functions keep to."""
+    """Return the 90th percentile of the function lengths."""
     lengths = function_lengths()
     return lengths[len(lengths) * 9 // 10]
 
 
 def figures() -> dict[str, int]:
-    """Sum the structure up."""
-    sandbox = sum(room_of(name) == "sandbox" for name in sources())
+    """Return all figures by name."""
+    sandbox = sum(subpackage_of(name) == "sandbox" for name in sources())
     return {
         "root modules": sum("." not in name for name in sources()),
         "files": len(sources()) - sandbox,
         "files of the sandbox": sandbox,
         "lines of the longest module": max(line_counts().values()),
         "function length, p90": function_p90(),
-        "circles": len(circles()),
-        "folders that import each other": len(mutual_folders()),
-        "imports against the rule": len(forbidden_imports()),
+        "modules in import cycles": len(import_cycles()),
+        "subpackages that import each other": len(mutual_imports()),
+        "forbidden imports": len(forbidden_imports()),
     }
+
+
+def _may_import(module: str, imported: str) -> bool:
+    return subpackage_of(imported) in MAY_IMPORT[subpackage_of(module)]
 
 
 def _reached_from(module: str) -> set[str]:
@@ -147,5 +153,5 @@ def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 if __name__ == "__main__":
     for _name, _figure in figures().items():
         print(f"{_figure:5} {_name}")
-    for _line in (*circles(), *mutual_folders(), *forbidden_imports()):
+    for _line in (*import_cycles(), *mutual_imports(), *forbidden_imports()):
         print(f"      {_line}")

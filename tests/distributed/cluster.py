@@ -55,7 +55,7 @@ class Cluster(LocalAirflow):
     :param settings_of: Environment variables of one component, by its name.
     """
 
-    patience = 300.0
+    start_timeout = 300.0
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """
-An environment that holds an Airflow under its constraints, and nothing else until something is installed into it.
+A virtual environment with an Airflow installed under its constraints, and nothing else.
 
-The files in ``constraints/`` are what uv resolved for each Airflow and the usual extras as of the day it came out: they
-stand in for Airflow's own constraints, which are longer, and which a test should not have to fetch.
+The files in ``constraints/`` were resolved by uv for each Airflow and its usual extras as of its release date. They
+replace Airflow's own constraint files, which are longer and would have to be downloaded.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 CONSTRAINTS = Path(__file__).parent / "constraints"
 DAGS = Path(__file__).parent / "dags"
 VERSIONS = sorted(path.stem.removeprefix("airflow-") for path in CONSTRAINTS.iterdir())
-#: Seconds that one command may take.
-PATIENCE = 600
+#: Seconds that each command may take.
+TIMEOUT = 600
 
 
 def constraints_of(airflow: str) -> dict[str, str]:
-    """Read the version of each package that an Airflow is constrained to."""
+    """Return the version of each package in the constraints of an Airflow."""
     lines = (CONSTRAINTS / f"airflow-{airflow}.txt").read_text().splitlines()
     return dict(line.lower().split("==") for line in lines)
 
 
 class CleanEnvironment:
     """
-    A virtual environment, and an ``AIRFLOW_HOME`` beside it.
+    A virtual environment, and an ``AIRFLOW_HOME`` for it.
 
-    :param airflow: The version of Airflow.
-    :param interpreter: The Python to make it of.
-    :param folder: Where to make it.
+    :param airflow: Version of Airflow, whose constraints apply.
+    :param interpreter: Python interpreter for the environment.
+    :param folder: Folder for both.
     """
 
     def __init__(self, airflow: str, interpreter: str, folder: Path) -> None:
@@ -49,36 +49,36 @@ class CleanEnvironment:
         _uv("venv", "--python", interpreter, folder / "environment")
 
     def install(self, *arguments: str) -> str:
-        """Install something under the constraints of this Airflow, and return what uv said of it."""
+        """Install packages under the constraints of this Airflow, and return the output of uv."""
         constraints = CONSTRAINTS / f"airflow-{self.airflow}.txt"
         return _uv("pip", "install", "--python", self.bin / "python", "--constraint", constraints, *arguments)
 
     def packages(self) -> dict[str, str]:
-        """Tell the version, or the origin, of everything that is installed."""
+        """Return the version, or the origin, of every installed package."""
         lines = _uv("pip", "freeze", "--python", self.bin / "python").splitlines()
         return dict(re.split("==| @ ", line, maxsplit=1) for line in lines)
 
     def run(self, command: str, *arguments: str) -> str:
-        """Run a command of the environment to its end, and return what it printed."""
+        """Run a command of the environment, and return its output."""
         return _run([self.bin / command, *arguments], self.home, self.variables)
 
     @contextmanager
     def running(self, command: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a command of the environment beside something else, and insist that it succeeds."""
+        """Run a command of the environment in the background, and check that it succeeds."""
         log = self.home / f"{command}.log"
         with log.open("w") as output:
-            line = [self.bin / command, *arguments]
-            process = subprocess.Popen(line, cwd=self.home, env=self.variables, stdout=output, stderr=output)
+            command_line = [self.bin / command, *arguments]
+            process = subprocess.Popen(command_line, cwd=self.home, env=self.variables, stdout=output, stderr=output)
             try:
                 yield process
-                process.wait(PATIENCE)
+                process.wait(TIMEOUT)
             finally:
                 process.kill()
                 process.wait()
         assert process.returncode == 0, log.read_text()
 
     def _variables(self) -> dict[str, str]:
-        # Nothing of an Airflow or a Python the user already has may shine through.
+        # The user's own Airflow or Python must not leak in through environment variables.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
         return inherited | {
             "PATH": f"{self.bin}{os.pathsep}{inherited.get('PATH', '')}",
@@ -96,7 +96,7 @@ def _uv(*arguments: str | Path) -> str:
 
 
 def _run(command: list[str | Path], folder: Path, variables: dict[str, str]) -> str:
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=PATIENCE)
-    # In full, as nothing else is left of an environment once its tests are over.
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=TIMEOUT)
+    # The full output, because the environment is deleted after its tests.
     assert done.returncode == 0, f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}"
-    return done.stdout or done.stderr  # where uv says what it installed
+    return done.stdout or done.stderr  # uv lists what it installed on standard error

@@ -1,4 +1,4 @@
-"""The wheel, installed as people install providers: into an Airflow, under its constraints."""
+"""The wheel, installed the way users install providers: into an Airflow, under its constraints."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.install
 
-#: What the sandbox needs and an Airflow may not have.
+#: Dependencies of the sandbox that an Airflow may lack.
 OPTIONAL = {"fastapi", "pydantic", "pytest", "starlette", "uvicorn"}
-#: Imports the modules it is told, and prints what those miss that cannot be imported.
+#: Imports the given modules, and prints the missing dependency of each that fails.
 IMPORTS = """
 import importlib, json, sys
 missing = {}
@@ -47,8 +47,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: f"airflow-{version}")
-def redact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CleanEnvironment]:
-    """Install an Airflow alone."""
+def clean(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CleanEnvironment]:
+    """Install only Airflow."""
     folder = tmp_path_factory.mktemp("install")
     environment = CleanEnvironment(request.param, python_for(request.param), folder)
     environment.install(f"apache-airflow=={request.param}")
@@ -58,49 +58,51 @@ def redact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def before(clean: CleanEnvironment) -> dict[str, str]:
-    """Tell what Airflow alone consists of."""
+def packages_before(clean: CleanEnvironment) -> dict[str, str]:
+    """List the packages of Airflow alone."""
     return clean.packages()
 
 
 @pytest.fixture(scope="module")
-def installed(clean: CleanEnvironment, before: dict[str, str], wheel: Path) -> CleanEnvironment:
-    """Add the wheel."""
+def installed(clean: CleanEnvironment, packages_before: dict[str, str], wheel: Path) -> CleanEnvironment:
+    """Install the wheel."""
     clean.install(str(wheel))
     return clean
 
 
 @pytest.fixture(scope="module")
 def migrated(installed: CleanEnvironment) -> CleanEnvironment:
-    """Give this Airflow a database."""
+    """Create the database of this Airflow."""
     installed.run("airflow", "db", "migrate")
     return installed
 
 
 @pytest.fixture
 def sandbox(installed: CleanEnvironment) -> Iterator[Sandbox]:
-    """Serve a LeadMagic from here, as the environment need not have what a server takes."""
+    """Run the sandbox in this process, because the environment may lack its dependencies."""
     with Sandbox(100) as sandbox:
         installed.variables["AIRFLOW_CONN_LEADMAGIC_DEFAULT"] = sandbox.connection_json
         yield sandbox
 
 
 def python_for(airflow: str) -> str:
-    """Find a Python that this Airflow supports: the one that runs these tests, if it does."""
+    """Find a Python that this Airflow supports, preferably the one that runs these tests."""
     supported = [python for version, python in CELLS.values() if requirements(version)[1] == airflow]
     if "{}.{}".format(*sys.version_info) in supported:
         return sys.executable
     found = next(filter(None, map(find_python, supported)), None)
-    assert found, f"Airflow {airflow} needs one of Python {', '.join(supported)}, and none is here"
+    assert found, f"Airflow {airflow} needs Python {' or '.join(supported)}, which is not installed"
     return found
 
 
-def test_one_package_is_added_and_none_is_changed(before: dict[str, str], installed: CleanEnvironment) -> None:
+def test_installing_adds_one_package_and_changes_none(
+    packages_before: dict[str, str], installed: CleanEnvironment
+) -> None:
     after = installed.packages()
 
-    assert before["apache-airflow"] == installed.airflow
-    assert after.keys() - before.keys() == {"airflow-provider-leadmagic"}
-    assert {name: version for name, version in after.items() if name in before} == before
+    assert packages_before["apache-airflow"] == installed.airflow
+    assert after.keys() - packages_before.keys() == {"airflow-provider-leadmagic"}
+    assert {name: version for name, version in after.items() if name in packages_before} == packages_before
 
 
 def test_every_module_of_the_wheel_can_be_imported(installed: CleanEnvironment, wheel: Path) -> None:
@@ -117,7 +119,9 @@ def test_every_module_of_the_wheel_can_be_imported(installed: CleanEnvironment, 
     assert [module for module in missing if not module.startswith("airflow_provider_leadmagic.sandbox.")] == []
 
 
-def test_the_sandbox_adds_nothing_to_airflow_3_and_changes_nothing(installed: CleanEnvironment, wheel: Path) -> None:
+def test_the_sandbox_extra_adds_no_package_to_airflow_3_and_changes_none(
+    installed: CleanEnvironment, wheel: Path
+) -> None:
     plan = installed.install("--dry-run", f"airflow-provider-leadmagic[sandbox] @ {wheel.as_uri()}")
     changes = [line.split() for line in plan.splitlines() if line.startswith((" +", " -", " ~"))]
 
@@ -125,9 +129,9 @@ def test_the_sandbox_adds_nothing_to_airflow_3_and_changes_nothing(installed: Cl
     assert bool(changes) is installed.airflow.startswith("2.")
 
 
-def test_a_check_and_a_gate_run(migrated: CleanEnvironment, sandbox: Sandbox) -> None:
+def test_a_check_and_a_sensor_run(migrated: CleanEnvironment, sandbox: Sandbox) -> None:
     with migrated.running("airflow", "dags", "test", "first_use") as process:
-        wait_until(lambda: looks(sandbox) >= 2 or process.poll() is not None, 120, "a look by each task")
+        wait_until(lambda: polls(sandbox) >= 2 or process.poll() is not None, 120, "a poll by each task")
         sandbox.set_credits(1000)
 
     assert stored(migrated, "SELECT task_id, state FROM task_instance") == {"check": "success", "gate": "success"}
@@ -137,13 +141,13 @@ def test_a_check_and_a_gate_run(migrated: CleanEnvironment, sandbox: Sandbox) ->
 
 
 def test_the_connection_can_be_tested(migrated: CleanEnvironment, sandbox: Sandbox) -> None:
-    said = migrated.run("airflow", "connections", "test", "leadmagic_default")
+    output = migrated.run("airflow", "connections", "test", "leadmagic_default")
 
-    assert "Connection success!" in said
-    assert looks(sandbox) == 1
+    assert "Connection success!" in output
+    assert polls(sandbox) == 1
 
 
-def looks(sandbox: Sandbox) -> int:
+def polls(sandbox: Sandbox) -> int:
     return len(sandbox.requests_to("/v1/credits"))
 
 
@@ -153,7 +157,7 @@ def stored(installed: CleanEnvironment, statement: str) -> dict[str, Any]:
 
 
 def read_xcom(item: tuple[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Read the value: Airflow 2 keeps JSON, Airflow 3 the JSON of JSON."""
+    """Parse an XCom value: Airflow 2 stores JSON, Airflow 3 a JSON string inside JSON."""
     task, value = item
     value = json.loads(value)
     return task, json.loads(value) if isinstance(value, str) else value

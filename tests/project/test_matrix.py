@@ -1,4 +1,4 @@
-"""What the matrix makes of cells that fail, by a ``make`` that does as it is told."""
+"""How the matrix runner handles cells that fail, with a fake ``make``."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ echo "== 5 passed, 1 skipped in 1.0s =="
 
 @pytest.fixture
 def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Give a function that has the tests of one cell fail, and those of all others pass."""
+    """Return a function that makes the tests of one cell fail, and those of all others pass."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setenv("MAKEFLAGS", "--from-outside")
+    monkeypatch.setenv("MAKEFLAGS", "--from-the-caller")
     monkeypatch.setattr(matrix, "find_python", lambda python: python)
 
-    def write(cell: str) -> None:
+    def fail(cell: str) -> None:
         (tmp_path / "make").write_text(MAKE.format(fails=cell))
         (tmp_path / "make").chmod(0o755)
 
-    return write
+    return fail
 
 
 @pytest.mark.parametrize(
     ("cell", "outcome", "code"),
     [("3.1.8-python3.12", "FAILED", 1), ("3.4.0b2-python3.12", "failed (allowed)", 0), ("none", "passed", 0)],
 )
-def test_a_failure_stops_no_other_cell_and_is_allowed_for_a_pre_release(
+def test_a_failure_does_not_stop_other_cells_and_is_allowed_for_a_pre_release(
     failing: Callable[[str], None],
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -56,11 +56,11 @@ def test_a_failure_stops_no_other_cell_and_is_allowed_for_a_pre_release(
     if cell in matrix.CELLS:
         version, _, python = cell.rpartition("-python")
         assert [row for row in rows if row.startswith(f"| {version} | {python} | {outcome} | 3 | 2 | 0 |")]
-    assert "--from-outside" not in (tmp_path / "calls").read_text()
+    assert "--from-the-caller" not in (tmp_path / "calls").read_text()
 
 
 @pytest.mark.parametrize(("only", "runs"), [("3.1.8", 3), ("oldest", 2), ("2.11.2-python3.11", 1)])
-def test_versions_and_cells_can_be_chosen(failing: Callable[[str], None], tmp_path: Path, only: str, runs: int) -> None:
+def test_versions_and_cells_can_be_named(failing: Callable[[str], None], tmp_path: Path, only: str, runs: int) -> None:
     failing("none")
 
     assert matrix.main("1", only) == 0
@@ -68,12 +68,12 @@ def test_versions_and_cells_can_be_chosen(failing: Callable[[str], None], tmp_pa
     assert len((tmp_path / "calls").read_text().splitlines()) == runs
 
 
-def test_what_is_not_in_the_matrix_is_refused() -> None:
-    with pytest.raises(SystemExit, match=r"^1\.10: not in the matrix, which has oldest-python3\.11, "):
+def test_an_unknown_version_is_rejected() -> None:
+    with pytest.raises(SystemExit, match=r"^1\.10: not in the matrix; choose from oldest-python3\.11, "):
         matrix.main("1", "1.10")
 
 
-def test_no_python_is_no_pass(failing: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_matrix_without_any_python_fails(failing: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     failing("none")
     monkeypatch.setattr(matrix, "find_python", lambda _: None)
 

@@ -1,4 +1,4 @@
-"""What the environments are made of: exact versions, those that the matrix promises, and the oldest we allow."""
+"""The requirement files pin exact versions, the Airflow of the matrix, and the oldest allowed dependencies."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def pins(version: str) -> dict[str, str]:
 
 
 @ALL
-def test_every_line_is_a_name_and_a_version(version: str) -> None:
+def test_every_line_pins_a_version(version: str) -> None:
     assert [line for line in lines(version) if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)] == []
 
 
 @ALL
-def test_the_airflow_is_the_one_that_is_promised(version: str) -> None:
+def test_the_pinned_airflow_is_that_of_the_matrix(version: str) -> None:
     _, airflow = requirements(version)
 
     assert pins(version)["apache-airflow"] == airflow
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_the_oldest_are_the_oldest_that_we_allow(bound: str) -> None:
+def test_the_oldest_environment_pins_the_lower_bounds(bound: str) -> None:
     name, allowed = bound.split(">=")
 
     assert re.fullmatch(rf"{re.escape(allowed)}(\.0)*", pins("oldest")[name])
 
 
-def test_every_file_belongs_to_a_version_or_to_an_environment_that_holds_more() -> None:
+def test_every_file_belongs_to_a_version_or_is_an_addition() -> None:
     files = {f"requirements/{path.name}" for path in (REPOSITORY / "requirements").iterdir()}
-    more = {"requirements/benchmarks.txt", "requirements/distributed.txt"}
+    additions = {"requirements/benchmarks.txt", "requirements/distributed.txt"}
 
-    assert files == {requirements(version)[0] for version in VERSIONS} | more
+    assert files == {requirements(version)[0] for version in VERSIONS} | additions

@@ -1,4 +1,4 @@
-"""What people install: the wheel alone, in a clean environment."""
+"""The built wheel: its content, its metadata, and its client in an environment without Airflow."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ def metadata(wheel: Path) -> str:
     return zipfile.ZipFile(wheel).read(name).decode()
 
 
-def test_it_is_typed(wheel: Path) -> None:
+def test_the_wheel_is_typed(wheel: Path) -> None:
     assert "airflow_provider_leadmagic/py.typed" in files(wheel)
 
 
-def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
     folders = {name.split("/")[0] for name in files(wheel)}
 
     assert folders == {"airflow_provider_leadmagic", f"airflow_provider_leadmagic-{version(wheel)}.dist-info"}
     assert not [name for name in files(wheel) if "test" in name.lower().removesuffix("pytest_plugin.py")]
 
 
-def test_it_holds_the_licence(wheel: Path) -> None:
+def test_the_wheel_contains_the_license(wheel: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in files(wheel))
 
 
-def test_it_needs_six_packages_and_names_the_extra(wheel: Path) -> None:
+def test_the_wheel_requires_six_packages_and_declares_the_extra(wheel: Path) -> None:
     needs = [line.removeprefix("Requires-Dist: ") for line in metadata(wheel).splitlines() if "Requires-Dist" in line]
 
-    assert [need for need in needs if "extra ==" not in need] == [
+    assert [line for line in needs if "extra ==" not in line] == [
         "apache-airflow>=2.11",
         "asgiref>=3.7",
         "requests>=2.32.2",
@@ -63,36 +63,36 @@ def test_it_needs_six_packages_and_names_the_extra(wheel: Path) -> None:
     assert "Provides-Extra: sandbox" in metadata(wheel)
 
 
-def test_its_pages_are_in_one_repository(wheel: Path) -> None:
-    pages = dict(re.findall(r"^Project-URL: (\w+), (\S+)$", metadata(wheel), re.MULTILINE))
+def test_project_urls_are_in_one_repository(wheel: Path) -> None:
+    urls = dict(re.findall(r"^Project-URL: (\w+), (\S+)$", metadata(wheel), re.MULTILINE))
 
-    assert pages.keys() == {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
-    assert [page for page in pages.values() if not page.startswith(pages["Source"])] == []
+    assert urls.keys() == {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
+    assert [url for url in urls.values() if not url.startswith(urls["Source"])] == []
 
 
-def test_no_link_of_its_description_is_relative(wheel: Path) -> None:
+def test_the_description_has_no_relative_links(wheel: Path) -> None:
     _, _, description = metadata(wheel).partition("\n\n")
     links = re.findall(r"\]\(([^)\s]+)\)", description)
 
     assert len(links) > 20
     assert [link for link in links if not link.startswith("https://")] == []
-    files_linked_to = re.findall(r"airflow-provider-leadmagic/blob/main/([^#\s]*)", "\n".join(links))
-    assert len(files_linked_to) > 10
-    assert [path for path in files_linked_to if not path or not (REPOSITORY / path).exists()] == []
+    linked_files = re.findall(r"airflow-provider-leadmagic/blob/main/([^#\s]*)", "\n".join(links))
+    assert len(linked_files) > 10
+    assert [path for path in linked_files if not path or not (REPOSITORY / path).exists()] == []
 
 
-def test_the_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     with tarfile.open(build("sdist", REPOSITORY, tmp_path)) as archive:
         archive.extractall(tmp_path, filter="data")
     [unpacked] = [path for path in tmp_path.iterdir() if path.is_dir()]
 
-    again = build("wheel", unpacked, tmp_path)
+    rebuilt = build("wheel", unpacked, tmp_path)
 
-    assert metadata(again) == metadata(wheel)
-    assert files(again) == files(wheel)
+    assert metadata(rebuilt) == metadata(wheel)
+    assert files(rebuilt) == files(wheel)
 
 
-def test_the_client_works_where_there_is_no_airflow(wheel: Path, tmp_path: Path) -> None:
+def test_the_client_works_without_airflow(wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"

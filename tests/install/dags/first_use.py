@@ -1,4 +1,4 @@
-"""What somebody tries first: a check, and a gate."""
+"""A first DAG: a check, then a sensor."""
 
 from __future__ import annotations
 
