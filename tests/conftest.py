@@ -32,7 +32,7 @@ class FileByFile(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "one Airflow" if file.startswith("tests/e2e/") and file.endswith("_for_real.py") else file
+        return "one Airflow" if file.startswith("tests/e2e/") and file.endswith("_in_airflow.py") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile | None:

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from dev.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
-from tests.e2e.bulk_accounts import IN_THE_TRIGGERER, ON_THE_WORKER, ROWS, STORIES
+from tests.e2e.bulk_scenarios import IN_THE_TRIGGERER, ON_THE_WORKER, ROWS, STORIES
 from tests.support.airflow_home import HOME, IGNORED, REPOSITORY
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ def test_a_million_rows_are_written_in_flat_memory(job, input_path, tmp_path):
     url, job_id = job
     output_path = tmp_path / "enriched.csv"
     arguments = [url, KEY, job_id, input_path, output_path]
-    command = [sys.executable, "-m", "tests.e2e.writing_process", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.e2e.results_writer", *map(str, arguments)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])

@@ -13,7 +13,7 @@ except ModuleNotFoundError:  # Airflow 2.11
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
-# As in tests/e2e/bulk_accounts.py, which a DAG file cannot import.
+# As in tests/e2e/bulk_scenarios.py, which a DAG file cannot import.
 ROWS = int(os.environ.get("LEADMAGIC_TEST_BULK_ROWS", "0"))
 FOLDER = Path(os.environ.get("LEADMAGIC_TEST_BULK_FOLDER", "."))
 ON_THE_WORKER = os.environ.get("LEADMAGIC_TEST_BULK_ON_THE_WORKER", "").split()

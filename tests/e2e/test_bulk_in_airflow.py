@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.local_airflow import IS_AIRFLOW_3, wait_until
-from tests.e2e.bulk_accounts import ROWS, STORIES
+from tests.e2e.bulk_scenarios import ROWS, STORIES
 from tests.e2e.conftest import CANARY, wait_for_run_to_end
-from tests.e2e.person import kill_whoever_talks_to, mark_failed
+from tests.e2e.interventions import kill_whoever_talks_to, mark_failed
 from tests.support.airflow_home import HOME
 
 if TYPE_CHECKING:
