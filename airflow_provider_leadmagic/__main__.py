@@ -1,4 +1,4 @@
-"""The command line on every version of Airflow; from 3.2 on it is part of ``airflow`` as well."""
+"""Command line for every Airflow version. Since Airflow 3.2 the same commands are also in ``airflow leadmagic``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.cli.errors import failures_explained
+from airflow_provider_leadmagic.cli.errors import exit_on_failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,38 +16,38 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """
-    Run a command and exit with its code.
+    Run a command and exit with its exit code.
 
-    :param argv: The arguments, those of the process by default.
+    :param argv: Arguments; by default those of the process.
     """
-    with failures_explained():
+    with exit_on_failure():
         options = _parser().parse_args(argv)
         options.func(options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    from airflow_provider_leadmagic.cli.commands import COMMANDS  # loads Airflow, which may fail
+    from airflow_provider_leadmagic.cli.commands import COMMANDS  # imports Airflow, which may fail
 
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_leadmagic")
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
-        own = parsers.add_parser(
+        subparser = parsers.add_parser(
             command.name, help=command.help, description=command.description or command.help, epilog=command.epilog
         )
         for argument in command.args:
-            argument.add_to_parser(own)
-        own.set_defaults(func=command.func)
+            argument.add_to_parser(subparser)
+        subparser.set_defaults(func=command.func)
     return parser
 
 
-def _quieten_airflow() -> None:
-    """Keep what Airflow says while it loads and ends off the output, which it is written to."""
+def _silence_airflow() -> None:
+    """Suppress the messages that Airflow prints to standard output when it is imported and when it exits."""
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-        sys.warnoptions.append("ignore")  # Airflow 2 looks there before it turns its own back on
+        sys.warnoptions.append("ignore")  # Airflow 2 shows its own warnings again unless this is set
 
 
 if __name__ == "__main__":
-    _quieten_airflow()
+    _silence_airflow()
     main()

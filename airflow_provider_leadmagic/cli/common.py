@@ -1,4 +1,4 @@
-"""What all commands that talk to LeadMagic have in common."""
+"""Code shared by the commands that call LeadMagic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.utils.cli import suppress_logs_and_warning
 from rich.console import Console
 
-from airflow_provider_leadmagic.cli.errors import fail, failures_explained
+from airflow_provider_leadmagic.cli.errors import exit_on_failure, fail
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-#: Somebody is waiting, and nothing is lost by asking again.
+#: No retries: the user is waiting, and can repeat the command.
 MAX_ATTEMPTS = 1
 
 
 def command(function: Callable[[Namespace], int]) -> Callable[[Namespace], None]:
     """
-    Turn a function into a command: it exits by itself, explains its failures, and keeps Airflow's log off the output.
+    Turn a function into a command, which exits, reports failures in one line, and suppresses Airflow's log.
 
-    :param function: Takes the parsed arguments and returns the exit code.
+    :param function: Function that takes the parsed arguments and returns the exit code.
     """
 
     @suppress_logs_and_warning
     def run_quietly(options: Namespace) -> None:
-        with failures_explained(options.conn_id):
+        with exit_on_failure(options.conn_id):
             sys.exit(function(options))
 
     @functools.wraps(function)
     def run(options: Namespace) -> None:
-        options.verbose = False  # the decorator above looks for it
-        # As Airflow's own commands do: without it, Airflow 3 finds no connection of its database.
+        options.verbose = False  # read by suppress_logs_and_warning
+        # Airflow's own commands set this too: without it, Airflow 3 does not find connections in its database.
         os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
         run_quietly(options)
 
@@ -48,31 +48,31 @@ def command(function: Callable[[Namespace], int]) -> Callable[[Namespace], None]
 
 def write_json(value: dict[str, Any]) -> None:
     """
-    Write JSON that every reader can take.
+    Write standard JSON to standard output.
 
-    :param value: What to write; NaN and infinity in it become null.
+    :param value: Value to write. NaN and infinity, which are not standard JSON, become null.
     """
     plain = json.loads(json.dumps(value), parse_constant=lambda _: None)
-    with _failures_explained():
+    with _exit_if_unwritable():
         sys.stdout.write(f"{json.dumps(plain, indent=2)}\n")
         sys.stdout.flush()
 
 
 def write(*parts: RenderableType) -> None:
     """
-    Write text and tables.
+    Write text and tables to standard output.
 
-    :param parts: What to write, one below the other.
+    :param parts: Texts and tables, written one below the other.
     """
-    with _failures_explained():
-        text = _rendered(parts)
+    with _exit_if_unwritable():
+        text = _render(parts)
         encoding = sys.stdout.encoding or "utf-8"
         sys.stdout.write(f"{text.encode(encoding, 'replace').decode(encoding)}\n")
         sys.stdout.flush()
 
 
-def _rendered(parts: Iterable[RenderableType]) -> str:
-    # LeadMagic's text is shown as it is, brackets and colons included. Colour would give empty bars a full track.
+def _render(parts: Iterable[RenderableType]) -> str:
+    # No markup or emoji: text from LeadMagic may contain brackets and colons. No color: empty bars would look full.
     console = Console(markup=False, emoji=False, highlight=False, no_color=True)
     with console.capture() as captured:
         for part in parts:
@@ -81,10 +81,10 @@ def _rendered(parts: Iterable[RenderableType]) -> str:
 
 
 @contextmanager
-def _failures_explained() -> Iterator[None]:
+def _exit_if_unwritable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Python would try once more when it ends, and complain in its own way.
+        # At exit, Python flushes standard output again, and would print an error of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        fail(f"the output could not be written: {error.strerror}")
+        fail(f"Cannot write the output: {error.strerror}.")

@@ -1,4 +1,4 @@
-"""What a failed command says: one line on standard error."""
+"""Report the failure of a command: one line on standard error, and an exit code."""
 
 from __future__ import annotations
 
@@ -16,44 +16,41 @@ EXIT_FAILED = 2
 
 def fail(problem: str) -> NoReturn:
     """
-    End the process.
+    Print an error and exit with ``EXIT_FAILED``.
 
-    :param problem: What is wrong, and what to do about it.
+    :param problem: Cause, and what to do about it.
     """
-    complain(problem)
+    print_error(problem)
     sys.exit(EXIT_FAILED)
 
 
-def complain(problem: str) -> None:
-    """
-    Write a line to standard error.
-
-    :param problem: What is wrong.
-    """
+def print_error(problem: str) -> None:
+    """Print one line to standard error."""
     sys.stderr.write(f"leadmagic: {problem}\n")
 
 
 @contextmanager
-def failures_explained(conn_id: str | None = None) -> Iterator[None]:
+def exit_on_failure(conn_id: str | None = None) -> Iterator[None]:
     """
-    End the process in one line, where there would be a traceback.
+    Print one line and exit if the body raises an exception, instead of printing a traceback.
 
-    :param conn_id: The connection that is used.
+    :param conn_id: Airflow connection ID, for messages that do not name it.
     """
     try:
         yield
     except KeyboardInterrupt:
-        fail("stopped by Ctrl-C")
+        fail("Stopped by Ctrl-C.")
     except LeadMagicError as error:
         fail(_explain(error, conn_id))
     except Exception as error:
-        # Not what it says: the messages of databases and secrets backends may hold passwords.
-        fail(f"Airflow could not be used ({type(error).__name__}): see what `airflow db check` and `airflow info` say")
+        # Without the message: those of databases and secrets backends may contain passwords.
+        fail(f"Airflow failed ({type(error).__name__}): run `airflow db check` and `airflow info` to find the cause.")
 
 
 def _explain(error: LeadMagicError, conn_id: str | None) -> str:
     message = str(error).replace("leadmagic_conn_id", "--conn-id")
     if repr(conn_id) in message:
         return message
-    again = " or try again later" if error.transient else ""
-    return f"{message.rstrip('.')}. Check the host of connection {conn_id!r}{again}."
+    advice = f"Check the host of connection {conn_id!r}{' or try again later' if error.transient else ''}."
+    cause, bracket, request = message.rpartition(" [") if message.endswith("]") else (message, "", "")
+    return f"{cause.rstrip('.')}. {advice}{bracket}{request}"

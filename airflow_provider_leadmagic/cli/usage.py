@@ -1,4 +1,4 @@
-"""The command ``usage``."""
+"""Command ``usage``. The response format is undocumented; missing or invalid values are shown as a dash."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ RUNWAY_DAYS = 7
 @command
 def usage(options: Namespace) -> int:
     """
-    Show requests and credits day by day, and how long the credits last.
+    Show requests and spending by day, and how long the credits last.
 
-    :param options: The parsed arguments.
+    :param options: Parsed arguments.
     """
-    days = _checked_days(options.days)
+    days = _parse_days(options.days)
     with LeadMagicHook(options.conn_id, max_attempts=MAX_ATTEMPTS).get_conn() as client:
         response = client.analytics.usage(days)
         if options.output == "json":
@@ -44,7 +44,7 @@ def usage(options: Namespace) -> int:
     return 0
 
 
-def _checked_days(text: str) -> int:
+def _parse_days(text: str) -> int:
     try:
         return checked_days(int(text))
     except ValueError:
@@ -55,14 +55,14 @@ def _describe_runway(client: LeadMagicClient) -> str:
     try:
         runway = client.credits_runway(RUNWAY_DAYS)
     except LeadMagicError as error:
-        return f"How long the credits last is not known: {error}"
-    spendable = f"{format_credits(runway.balance.spendable)} credits can be spent"
+        return f"Runway unknown: {error}"
+    spendable = f"{format_credits(runway.balance.spendable)} spendable"
     if runway.days_left is None:
-        return f"{spendable}; none were in the last {RUNWAY_DAYS} days."
-    until = f", until {runway.runs_out_at:%Y-%m-%d}" if runway.runs_out_at else ""
+        return f"No spending in the last {RUNWAY_DAYS} days: {spendable}."
+    end = f", used up by {runway.runs_out_at:%Y-%m-%d}" if runway.runs_out_at else ""
     return (
-        f"{spendable}: enough for {rounded_down(runway.days_left, 1):,.1f} days{until}, "
-        f"at the last {RUNWAY_DAYS} days' {format_credits(runway.pace)} a day."
+        f"Credits last {rounded_down(runway.days_left, 1):,.1f} days: {spendable} at "
+        f"{format_credits(runway.pace)} credits a day (last {RUNWAY_DAYS} days){end}."
     )
 
 
@@ -72,9 +72,9 @@ UNKNOWN = "-"
 
 def usage_table(usage: dict[str, Any]) -> Table:
     """
-    Lay out a row for each day, oldest first, with a bar for its credits, and the totals below.
+    Build a table with one row per day, oldest first, with a bar for its credits, and the totals below.
 
-    :param usage: LeadMagic's object.
+    :param usage: Response of LeadMagic's ``/v1/analytics/usage``.
     """
     summary = usage.get("summary")
     totals = _cells(summary if isinstance(summary, dict) else {})
@@ -82,7 +82,7 @@ def usage_table(usage: dict[str, Any]) -> Table:
     table.add_column("Date", "Total", no_wrap=True)
     for title, total in zip(COLUMNS, totals, strict=True):
         table.add_column(title, total, justify="right", no_wrap=True, max_width=20)
-    table.add_column(max_width=40)  # the only one that gives way where the terminal is narrow
+    table.add_column(max_width=40)  # the bars: the only column that shrinks in a narrow terminal
     _add_days(table, sorted(_days(usage), key=_date))
     return table
 

@@ -106,7 +106,7 @@ def test_a_balance_is_printed_as_json_and_compared(shell, leadmagic_sandbox):
     report = json.loads(outcome.out)
     assert (report["spendable"], report["minimum_credits"], report["sufficient"]) == (1000, 5000, False)
     assert outcome.code == 1
-    assert outcome.complaint == "1,000 credits can be spent, which is below 5,000"
+    assert outcome.complaint == "Not enough credits: 1,000 spendable, --minimum is 5,000."
 
 
 def test_a_usage_is_printed_with_bars_and_without_colours(shell, leadmagic_sandbox):
@@ -133,7 +133,7 @@ def test_json_stays_json_however_much_airflow_is_told_to_log(shell, leadmagic_sa
 def test_an_airflow_that_cannot_be_loaded_is_one_line_without_the_password_of_its_database(shell):
     outcome = shell.run("credits", AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"no such database:{KEY}")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.complaint.startswith("Airflow could not be used (ArgumentError)")
+    assert outcome.complaint.startswith("Airflow failed (ArgumentError)")
 
 
 @pytest.mark.parametrize("shell", [OURS], indirect=True, ids=["python -m"])
@@ -144,7 +144,7 @@ def test_an_output_that_cannot_be_written_is_one_line(shell, leadmagic_sandbox):
             [*shell.command, "credits"], cwd=REPOSITORY, env=environment, stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert done.returncode == 2
-    assert done.stderr == "leadmagic: the output could not be written: No space left on device\n"
+    assert done.stderr == "leadmagic: Cannot write the output: No space left on device.\n"
 
 
 @pytest.mark.parametrize("shell", [OURS], indirect=True, ids=["python -m"])
@@ -182,7 +182,7 @@ def test_ctrl_c_is_one_line(shell):
             process.send_signal(signal.SIGINT)
             outcome = Outcome.of(process)
             connected.close()
-    assert (outcome.code, outcome.out, outcome.complaint) == (2, "", "stopped by Ctrl-C")
+    assert (outcome.code, outcome.out, outcome.complaint) == (2, "", "Stopped by Ctrl-C.")
 
 
 def test_the_sandbox_is_served_until_a_signal_ends_it(shell):

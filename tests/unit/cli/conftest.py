@@ -1,4 +1,4 @@
-"""What the tests of the commands share."""
+"""Fixtures for the tests of the commands."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """How a command ended, and what it wrote."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
     err: str
 
     @property
-    def complaint(self) -> str:
-        """What stands in the one line on standard error."""
+    def error(self) -> str:
+        """The one line on standard error, without its prefix."""
         [line] = self.err.splitlines()
         return line.removeprefix("leadmagic: ")
 
@@ -33,14 +33,14 @@ class Outcome(NamedTuple):
 def run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, leadmagic_sandbox: Any
 ) -> Callable[..., Outcome]:
-    """Give a function that runs a command, which never shows a key."""
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # so that what a command sets is gone after the test
+    """Return a function that runs a command, and checks that its output contains no API key."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # restores what a command sets
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
     def run(*arguments: object, encoding: str = "utf-8") -> Outcome:
         output = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True)
-        monkeypatch.setattr(sys, "stdout", output)  # here, as pytest sets its own after the fixtures
+        monkeypatch.setattr(sys, "stdout", output)  # not in the fixture: pytest sets its own stdout after it
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
         output.seek(0)

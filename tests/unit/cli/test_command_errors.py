@@ -1,4 +1,4 @@
-"""What can go wrong with a command is one line that says what, where and what to do; standard output stays empty."""
+"""Tests that a failing command prints one line with cause and advice, and nothing to standard output."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ PATHS = {"credits": "/v1/credits", "usage": "/v1/analytics/usage"}
 
 
 @pytest.fixture(params=["table", "json"])
-def complaint_of(request, run):
-    """Give a function that runs a command which fails, and returns its complaint."""
+def error_of(request, run):
+    """Return a function that runs a failing command and returns its error message."""
 
-    def complaint_of(*arguments):
+    def error_of(*arguments):
         outcome = run(*arguments, "--output", request.param)
         assert (outcome.code, outcome.out) == (2, "")
         assert outcome.err.startswith("leadmagic: ")
-        return outcome.complaint
+        return outcome.error
 
-    return complaint_of
+    return error_of
 
 
 class TestArguments:
     @pytest.mark.parametrize("value", ["many", "", "NaN", "Infinity", "-1", "1e999", "10 credits"])
-    def test_a_minimum_that_is_no_number_of_credits_is_refused(self, complaint_of, leadmagic_sandbox, value):
-        complaint = complaint_of("credits", f"--minimum={value}")
-        assert complaint == f"--minimum must be a number of credits, 0 or more; got {value!r}"
+    def test_invalid_minimum_is_rejected(self, error_of, leadmagic_sandbox, value):
+        error = error_of("credits", f"--minimum={value}")
+        assert error == f"--minimum must be a number of credits, 0 or more; got {value!r}"
         assert leadmagic_sandbox.requests == []
 
     @pytest.mark.parametrize("value", ["many", "", "0", "-1", "91", "2.5", "1e1"])
-    def test_days_leadmagic_does_not_know_are_refused(self, complaint_of, leadmagic_sandbox, value):
-        complaint = complaint_of("usage", f"--days={value}")
-        assert complaint == f"--days must be a whole number from 1 to 90; got {value!r}"
+    def test_invalid_days_are_rejected(self, error_of, leadmagic_sandbox, value):
+        error = error_of("usage", f"--days={value}")
+        assert error == f"--days must be a whole number from 1 to 90; got {value!r}"
         assert leadmagic_sandbox.requests == []
 
-    def test_so_are_days_of_more_digits_than_python_reads(self, complaint_of):
-        assert len(complaint_of("usage", "--days", "9" * 5000)) < 200
+    def test_days_with_more_digits_than_python_converts_are_rejected(self, error_of):
+        assert len(error_of("usage", "--days", "9" * 5000)) < 200
 
     @pytest.mark.parametrize("arguments", [[], ["forecast"], ["credits", "--colour"], ["usage", "--output", "yaml"]])
-    def test_what_the_command_line_does_not_know_is_refused_with_the_usage(self, run, arguments):
+    def test_unknown_arguments_print_the_usage(self, run, arguments):
         outcome = run(*arguments)
         assert (outcome.code, outcome.out) == (2, "")
         assert outcome.err.startswith("usage: python -m airflow_provider_leadmagic ")
@@ -48,20 +48,18 @@ class TestArguments:
 
 @pytest.mark.parametrize("command", COMMANDS)
 class TestConnection:
-    def test_one_that_does_not_exist_is_named_with_a_way_out(self, complaint_of, command):
-        complaint = complaint_of(command, "--conn-id", "missing")
-        assert complaint.startswith(
-            "Connection 'missing' not found: create it (type LeadMagic) under Admin > Connections"
-        )
-        assert "or set --conn-id to an existing one" in complaint
+    def test_missing_connection_is_named_with_advice(self, error_of, command):
+        error = error_of(command, "--conn-id", "missing")
+        assert error.startswith("Connection 'missing' not found: create it (type LeadMagic) under Admin > Connections")
+        assert "or set --conn-id to an existing one" in error
 
-    def test_one_that_cannot_be_parsed_counts_as_missing_and_is_not_shown(self, complaint_of, command, monkeypatch):
+    def test_malformed_connection_is_reported_as_missing_and_not_shown(self, error_of, command, monkeypatch):
         monkeypatch.setenv("AIRFLOW_CONN_LEAD", '{"conn_type": "leadmagic", "password": "lm_canary_5f0c9b7e2d1a4c83"')
-        assert complaint_of(command, "--conn-id", "lead").startswith("Connection 'lead' not found: create it")
+        assert error_of(command, "--conn-id", "lead").startswith("Connection 'lead' not found: create it")
 
     @pytest.mark.parametrize("conn_id", ["", " "])
-    def test_one_without_a_name_is_refused(self, complaint_of, command, conn_id):
-        assert complaint_of(command, "--conn-id", conn_id) == f"--conn-id must be a connection ID; got {conn_id!r}"
+    def test_blank_connection_id_is_rejected(self, error_of, command, conn_id):
+        assert error_of(command, "--conn-id", conn_id) == f"--conn-id must be a connection ID; got {conn_id!r}"
 
     @pytest.mark.parametrize(
         ("fields", "words"),
@@ -71,17 +69,17 @@ class TestConnection:
             pytest.param({"extra": {"timeout": "soon"}}, "timeout (extra) must be", id="timeout"),
         ],
     )
-    def test_one_that_cannot_be_used_is_named_with_the_reason(self, complaint_of, connect, command, fields, words):
+    def test_invalid_connection_is_named_with_the_reason(self, error_of, connect, command, fields, words):
         connect(**fields)
-        complaint = complaint_of(command, "--conn-id", "lead")
-        assert complaint.startswith("Connection 'lead' cannot be used: ")
-        assert words in complaint
+        error = error_of(command, "--conn-id", "lead")
+        assert error.startswith("Connection 'lead' cannot be used: ")
+        assert words in error
 
-    def test_a_lookup_that_fails_inside_airflow_is_told_without_its_words(self, complaint_of, command, mocker):
-        words = RuntimeError("postgresql://airflow:lm_canary_5f0c9b7e2d1a4c83@db")
-        mocker.patch.object(LeadMagicHook, "get_connection", side_effect=words)
-        assert complaint_of(command) == (
-            "Airflow could not be used (RuntimeError): see what `airflow db check` and `airflow info` say"
+    def test_failure_inside_airflow_is_reported_without_its_message(self, error_of, command, mocker):
+        failure = RuntimeError("postgresql://airflow:lm_canary_5f0c9b7e2d1a4c83@db")
+        mocker.patch.object(LeadMagicHook, "get_connection", side_effect=failure)
+        assert error_of(command) == (
+            "Airflow failed (RuntimeError): run `airflow db check` and `airflow info` to find the cause."
         )
 
 
@@ -108,35 +106,31 @@ class TestLeadMagic:
             ),
         ],
     )
-    def test_what_it_answers_is_told_with_what_to_do(
-        self, complaint_of, leadmagic_sandbox, command, fault, words, advice
-    ):
+    def test_error_response_is_reported_with_advice(self, error_of, leadmagic_sandbox, command, fault, words, advice):
         leadmagic_sandbox.fail_next(PATHS[command], **fault)
-        complaint = complaint_of(command)
-        assert words in complaint
-        assert advice in complaint
-        assert "connection 'leadmagic_default'" in complaint
+        error = error_of(command)
+        assert words in error
+        assert advice in error
+        assert "connection 'leadmagic_default'" in error
 
-    def test_a_key_it_does_not_know_is_blamed_on_the_connection(
-        self, complaint_of, leadmagic_sandbox, connect, command
-    ):
+    def test_rejected_key_names_the_connection(self, error_of, leadmagic_sandbox, connect, command):
         connect(host=leadmagic_sandbox.url)
-        complaint = complaint_of(command, "--conn-id", "lead")
-        assert "was answered 401" in complaint
-        assert complaint.endswith("Check the API key of connection 'lead'.")
+        error = error_of(command, "--conn-id", "lead")
+        assert "was answered 401" in error
+        assert error.endswith("Check the API key of connection 'lead'.")
 
-    def test_a_host_nobody_answers_at_is_named(self, complaint_of, connect, closed_port, command):
+    def test_unreachable_host_is_named(self, error_of, connect, closed_port, command):
         connect(host="127.0.0.1", port=closed_port)
-        complaint = complaint_of(command, "--conn-id", "lead")
-        assert complaint.startswith(f"GET http://127.0.0.1:{closed_port}/v1/")
-        assert complaint.endswith(
+        error = error_of(command, "--conn-id", "lead")
+        assert error.startswith(f"GET http://127.0.0.1:{closed_port}/v1/")
+        assert error.endswith(
             "got no response: Connection refused. Check the host of connection 'lead' or try again later."
         )
 
 
 @pytest.mark.parametrize("body", ['{"hello": 1}', '{"credits": "many"}', '{"credits": NaN}', "[]"])
-def test_an_answer_that_is_no_balance_is_no_balance(complaint_of, leadmagic_sandbox, body):
+def test_response_without_a_valid_balance_is_reported(error_of, leadmagic_sandbox, body):
     leadmagic_sandbox.fail_next(body=body)
-    complaint = complaint_of("credits")
-    assert complaint.startswith("LeadMagic sent a balance ")
-    assert complaint.endswith(". Check the host of connection 'leadmagic_default'.")
+    error = error_of("credits")
+    assert error.startswith("LeadMagic sent a balance ")
+    assert error.endswith(". Check the host of connection 'leadmagic_default'.")

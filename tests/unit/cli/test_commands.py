@@ -1,4 +1,4 @@
-"""The commands are defined once, for Airflow's command line and our own."""
+"""Tests that ``airflow leadmagic`` and ``python -m airflow_provider_leadmagic`` share one definition."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from airflow_provider_leadmagic.sandbox import command as console_script
 from dev.local_airflow import AIRFLOW_SERIES
 from tests.support.airflow_home import REPOSITORY
 
-TAKES_COMMANDS = AIRFLOW_SERIES >= (3, 2)
-LINES = [
+HAS_PROVIDER_COMMANDS = AIRFLOW_SERIES >= (3, 2)
+COMMAND_LINES = [
     ["credits"],
     ["credits", "--conn-id", "other", "--minimum", "5", "--refresh", "-o", "json"],
     ["usage"],
@@ -29,7 +29,7 @@ LINES = [
 
 @pytest.fixture
 def options_of(mocker):
-    """Give a function that tells what a command is called with on our command line."""
+    """Return a function that returns the options that ``python -m airflow_provider_leadmagic`` passes to a command."""
 
     def options_of(line):
         module = {"credits": credits, "usage": usage, "sandbox": console_script}[line[0]]
@@ -40,29 +40,29 @@ def options_of(mocker):
     return options_of
 
 
-@pytest.mark.skipif(not TAKES_COMMANDS, reason="Airflow takes commands from providers since 3.2")
-@pytest.mark.parametrize("line", LINES, ids=" ".join)
-def test_airflow_reads_a_line_as_we_do(options_of, line):
+@pytest.mark.skipif(not HAS_PROVIDER_COMMANDS, reason="providers can add commands to Airflow since 3.2")
+@pytest.mark.parametrize("line", COMMAND_LINES, ids=" ".join)
+def test_airflow_parses_a_command_line_identically(options_of, line):
     from airflow.cli.cli_parser import get_parser
 
     parsed = vars(get_parser().parse_args(["leadmagic", *line]))
     assert {name: value for name, value in parsed.items() if name not in ("func", "subcommand")} == options_of(line)
 
 
-def test_without_arguments_it_is_the_default_connection_in_a_table(options_of):
+def test_defaults_are_the_default_connection_and_a_table(options_of):
     defaults = {"conn_id": LeadMagicHook.default_conn_name, "output": "table"}
     assert options_of(["credits"]) == {**defaults, "minimum": None, "refresh": False}
     assert options_of(["usage"]) == {**defaults, "days": "30"}
 
 
-@pytest.mark.parametrize("line", LINES[-2:], ids=" ".join)
-def test_the_sandbox_takes_what_its_console_script_takes(options_of, mocker, line):
+@pytest.mark.parametrize("line", COMMAND_LINES[-2:], ids=" ".join)
+def test_sandbox_command_has_the_options_of_its_console_script(options_of, mocker, line):
     serve = mocker.patch.object(console_script, "serve")
     console_script.main(line[1:])
     assert serve.call_args.args[0] == argparse.Namespace(**options_of(line))
 
 
-def test_airflow_is_told_where_the_commands_are():
+def test_provider_info_refers_to_the_commands():
     [path] = get_provider_info()["cli"]
     assert path == f"{commands.__name__}.{commands.get_leadmagic_cli_commands.__name__}"
     [group] = commands.get_leadmagic_cli_commands()
@@ -73,8 +73,8 @@ def test_airflow_is_told_where_the_commands_are():
 
 
 @pytest.mark.e2e
-def test_the_definition_loads_nothing_of_what_the_commands_need():
-    """Airflow imports it each time ``airflow`` is called."""
+def test_definition_does_not_import_the_code_of_the_commands():
+    """Airflow imports the definition at every call of ``airflow``."""
     code = (
         "import sys; from airflow.cli import cli_config; before = set(sys.modules); "
         "import airflow_provider_leadmagic.cli.commands; "

@@ -1,4 +1,4 @@
-"""``credits``: the balance, as a table or JSON, and whether it is enough."""
+"""Tests of the command ``credits``: table, JSON, and exit code for ``--minimum``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from airflow_provider_leadmagic.api.models import CreditBalance
 
 
 def rows(outcome):
-    """Read the table: its left column, and what stands beside it."""
+    """Return the table as a dictionary from the left column to the right one."""
     return dict(line.split("  ", 1) for line in outcome.out.splitlines())
 
 
 class TestTable:
-    def test_it_shows_the_balance_and_where_it_comes_from(self, run, leadmagic_sandbox):
+    def test_table_shows_the_balance_and_its_connection(self, run, leadmagic_sandbox):
         leadmagic_sandbox.set_credits("15432.50")
         outcome = run("credits")
         shown = {name: value.strip() for name, value in rows(outcome).items()}
@@ -35,32 +35,32 @@ class TestTable:
         ("message", "shown"),
         [
             pytest.param("payment overdue", "yes: payment overdue", id="with a reason"),
-            pytest.param(None, "yes", id="without"),
-            pytest.param("[bold]:boom: \x1b[31mred", "yes: [bold]:boom: [31mred", id="a reason that looks like markup"),
+            pytest.param(None, "yes", id="without a reason"),
+            pytest.param("[bold]:boom: \x1b[31mred", "yes: [bold]:boom: [31mred", id="reason that looks like markup"),
         ],
     )
-    def test_it_says_that_credits_are_frozen_and_why(self, run, leadmagic_sandbox, message, shown):
+    def test_table_shows_that_credits_are_frozen_and_the_reason(self, run, leadmagic_sandbox, message, shown):
         leadmagic_sandbox.freeze(message, liquid=40)
         table = rows(run("credits"))
         assert table["Frozen"].strip() == shown
         assert (table["Credits"].strip(), table["Spendable"].strip()) == ("1,000", "40")
 
-    def test_a_long_reason_stays_within_eighty_columns(self, run, leadmagic_sandbox):
+    def test_long_reason_is_wrapped_at_eighty_columns(self, run, leadmagic_sandbox):
         leadmagic_sandbox.freeze("please pay " * 20)
         assert max(map(len, run("credits").out.splitlines())) <= 80
 
-    def test_characters_the_output_does_not_know_are_replaced(self, run, leadmagic_sandbox):
+    def test_characters_that_the_encoding_lacks_are_replaced(self, run, leadmagic_sandbox):
         leadmagic_sandbox.freeze("überfällig ✗")
         assert "yes: ?berf?llig ?\n" in run("credits", encoding="ascii").out
 
-    def test_the_connection_can_be_another_one(self, run, leadmagic_sandbox, connect):
+    def test_conn_id_selects_the_connection(self, run, leadmagic_sandbox, connect):
         connect(**json.loads(leadmagic_sandbox.connection_json))
         assert rows(run("credits", "--conn-id", "lead"))["Connection"].strip() == "lead"
 
 
 class TestJson:
     @pytest.mark.parametrize(("minimum", "number"), [(None, None), ("500", 500), ("0.5", 0.5), ("5000", 5000)])
-    def test_it_is_what_tasks_return(self, run, leadmagic_sandbox, minimum, number):
+    def test_json_equals_the_xcom_of_tasks(self, run, leadmagic_sandbox, minimum, number):
         leadmagic_sandbox.freeze("payment overdue", liquid="600.25")
         printed = json.loads(run("credits", "--output", "json", *(["--minimum", minimum] if minimum else [])).out)
         balance = CreditBalance(
@@ -76,33 +76,35 @@ class TestJson:
 class TestMinimum:
     @pytest.mark.parametrize("output", ["table", "json"])
     @pytest.mark.parametrize(
-        ("spendable", "minimum", "code", "complaint"),
+        ("spendable", "minimum", "code", "error"),
         [
-            pytest.param("500", "500", 0, "", id="just enough"),
-            pytest.param("1000", "0", 0, "", id="none asked for"),
-            pytest.param("499.5", "500", 1, "leadmagic: 499.5 credits can be spent, which is below 500\n", id="less"),
-            pytest.param("0", "1e4", 1, "leadmagic: 0 credits can be spent, which is below 10,000\n", id="nothing"),
+            pytest.param("500", "500", 0, "", id="equal"),
+            pytest.param("1000", "0", 0, "", id="minimum of 0"),
+            pytest.param(
+                "499.5", "500", 1, "leadmagic: Not enough credits: 499.5 spendable, --minimum is 500.\n", id="below"
+            ),
+            pytest.param(
+                "0", "1e4", 1, "leadmagic: Not enough credits: 0 spendable, --minimum is 10,000.\n", id="no credits"
+            ),
         ],
     )
-    def test_the_exit_code_says_whether_it_is_reached(
-        self, run, leadmagic_sandbox, output, spendable, minimum, code, complaint
-    ):
+    def test_exit_code_is_1_below_the_minimum(self, run, leadmagic_sandbox, output, spendable, minimum, code, error):
         leadmagic_sandbox.freeze(liquid=spendable)
         outcome = run("credits", "--minimum", minimum, "-o", output)
-        assert (outcome.code, outcome.err) == (code, complaint)
+        assert (outcome.code, outcome.err) == (code, error)
         assert outcome.out.startswith("Credits " if output == "table" else "{")
 
 
 class TestRequests:
-    def test_a_look_is_one_request(self, run, leadmagic_sandbox):
+    def test_command_makes_one_request(self, run, leadmagic_sandbox):
         run("credits", "--minimum", "5")
         assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"]
 
-    def test_a_failed_look_is_one_request_as_well_because_somebody_waits(self, run, leadmagic_sandbox):
+    def test_failed_request_is_not_retried(self, run, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(status=503, times=None)
         run("credits")
         assert len(leadmagic_sandbox.requests) == 1
 
-    def test_a_refresh_comes_first_where_it_is_asked_for(self, run, leadmagic_sandbox):
+    def test_refresh_option_refreshes_first(self, run, leadmagic_sandbox):
         assert run("credits", "--refresh").code == 0
         assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits/refresh", "/v1/credits"]

@@ -1,4 +1,4 @@
-"""``usage``: a row and a bar for each day, the totals, and how long the credits last."""
+"""Tests of the command ``usage``: a row and a bar per day, the totals, and how long the credits last."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BAR = "━"
 
 @pytest.fixture
 def history(leadmagic_sandbox):
-    """Give an account that spent 10 credits today, 5 yesterday in two requests, nothing before, 20 six days ago."""
+    """Return an account that spent 10 credits today, 5 yesterday in two requests, and 20 six days ago."""
     for credits, days_ago in ((20, 6), (10, 0), (3, 1), (2, 1), (0, 1)):
         leadmagic_sandbox.record_spending("email_finder", credits, days_ago=days_ago)
     return leadmagic_sandbox
@@ -24,7 +24,7 @@ def day(ago):
 
 
 def cells(outcome):
-    """Read the rows of the days and of the total."""
+    """Return the cells of the rows of the days and of the total."""
     return [line.split() for line in outcome.out.splitlines() if line[:3] in ("202", "Tot")]
 
 
@@ -33,7 +33,7 @@ def last_line(outcome):
 
 
 class TestTable:
-    def test_there_is_a_row_for_each_day_and_one_for_the_totals(self, run, history):
+    def test_table_has_a_row_per_day_and_one_for_the_totals(self, run, history):
         outcome = run("usage", "--days", 7)
         numbers = {row[0]: row[1:4] for row in cells(outcome)}
         assert numbers == {
@@ -46,7 +46,7 @@ class TestTable:
         assert outcome.out.startswith("Date ")
         assert (outcome.code, outcome.err) == (0, "")
 
-    def test_the_bars_are_as_long_as_the_credits_are_many(self, run, history):
+    def test_bar_lengths_are_proportional_to_the_credits(self, run, history):
         lengths = {row[0]: row[4].count(BAR) for row in cells(run("usage", "--days", 7)) if len(row) > 4}
         assert lengths.keys() == {day(6), day(1), day(0)}
         assert lengths[day(6)] > 30
@@ -54,10 +54,10 @@ class TestTable:
         assert lengths[day(1)] == pytest.approx(lengths[day(6)] / 4, abs=1)
 
     @pytest.mark.parametrize(("arguments", "rows"), [([], 30), (["--days", 1], 1), (["--days", 90], 90)])
-    def test_it_shows_thirty_days_unless_told_otherwise(self, run, history, arguments, rows):
+    def test_days_sets_the_number_of_rows(self, run, history, arguments, rows):
         assert len(cells(run("usage", *arguments))) == rows + 1
 
-    def test_it_fits_a_terminal_of_eighty_columns_and_uses_no_colour_codes(self, run, history):
+    def test_table_fits_eighty_columns_without_color_codes(self, run, history):
         history.record_spending("email_finder", 1_234_567)
         out = run("usage").out
         assert max(map(len, out.splitlines())) <= 80
@@ -65,92 +65,96 @@ class TestTable:
         assert "\x1b" not in out
 
     @pytest.mark.parametrize("columns", ["60", "80"])
-    def test_bars_give_way_to_numbers_where_the_terminal_is_narrow(self, run, history, monkeypatch, columns):
+    def test_bars_shrink_before_numbers_in_a_narrow_terminal(self, run, history, monkeypatch, columns):
         monkeypatch.setenv("COLUMNS", columns)
         history.record_spending("email_finder", "123456789.25")
         out = run("usage").out
         assert "123,456,799.25" in out
         assert f"{day(0)} " in out
 
-    def test_bars_are_drawn_where_the_output_knows_ascii_only(self, run, history):
+    def test_bars_are_drawn_in_ascii_if_the_encoding_requires_it(self, run, history):
         out = run("usage", "--days", 2, encoding="ascii").out
         [today] = [line for line in out.splitlines() if line.startswith(day(0))]
         assert today.split()[-1].startswith("-" * 30)
 
-    def test_an_account_that_did_nothing_has_rows_without_bars(self, run):
+    def test_account_without_usage_has_rows_without_bars(self, run):
         outcome = run("usage", "--days", 3)
         assert [row[1:] for row in cells(outcome)] == [["0", "0", "0"]] * 4
         assert BAR not in outcome.out
 
-    def test_it_reads_an_answer_that_comes_under_data(self, run, history):
+    def test_response_wrapped_in_data_is_read(self, run, history):
         bare = cells(run("usage"))
         history.wrap_analytics = True
         assert cells(run("usage")) == bare
 
 
 class TestRunway:
-    def test_it_is_told_by_the_pace_of_the_last_seven_days(self, run, history):
+    def test_runway_is_based_on_the_average_of_the_last_seven_days(self, run, history):
         history.set_credits(1000)
         end = (datetime.now(UTC) + timedelta(days=200)).date()
         assert last_line(run("usage")) == (
-            f"1,000 credits can be spent: enough for 200.0 days, until {end}, at the last 7 days' 5 a day."
+            f"Credits last 200.0 days: 1,000 spendable at 5 credits a day (last 7 days), used up by {end}."
         )
 
-    def test_there_is_no_end_in_sight_when_nothing_was_spent(self, run):
-        assert last_line(run("usage")) == "1,000 credits can be spent; none were in the last 7 days."
+    def test_no_spending_is_reported_without_a_runway(self, run):
+        assert last_line(run("usage")) == "No spending in the last 7 days: 1,000 spendable."
 
-    def test_an_end_no_calendar_knows_is_left_out(self, run, leadmagic_sandbox):
+    def test_end_beyond_the_year_9999_is_omitted(self, run, leadmagic_sandbox):
         leadmagic_sandbox.set_credits("1e12")
         leadmagic_sandbox.record_spending("email_finder", "0.25")
-        assert "enough for 28,000,000,000,000.0 days, at the last" in last_line(run("usage"))
+        assert last_line(run("usage")) == (
+            "Credits last 28,000,000,000,000.0 days: 1,000,000,000,000 spendable at 0.04 credits a day (last 7 days)."
+        )
 
     @pytest.mark.parametrize(
         ("path", "fault", "reason"),
         [
             pytest.param("/v1/analytics/credits", {"status": 503}, "was answered 503", id="failed"),
-            pytest.param("/v1/analytics/credits", {"body": "{}"}, "`summary.total_credits`", id="odd"),
+            pytest.param("/v1/analytics/credits", {"body": "{}"}, "`summary.total_credits`", id="malformed"),
             pytest.param("/v1/credits", {"body": "{}"}, "a balance without `credits`", id="no balance"),
         ],
     )
-    def test_the_days_are_shown_without_it(self, run, history, path, fault, reason):
+    def test_days_are_shown_if_the_runway_cannot_be_read(self, run, history, path, fault, reason):
         history.fail_next(path, **fault)
         outcome = run("usage")
         assert len(cells(outcome)) == 31
-        assert last_line(outcome).startswith("How long the credits last is not known: ")
+        assert last_line(outcome).startswith("Runway unknown: ")
         assert reason in last_line(outcome)
         assert (outcome.code, outcome.err) == (0, "")
 
 
-class TestOddAnswers:
+class TestMalformedResponses:
     @pytest.mark.parametrize(
         ("body", "rows"),
         [
-            pytest.param("{}", [], id="nothing"),
+            pytest.param("{}", [], id="empty object"),
             pytest.param('{"daily": null, "summary": null}', [], id="null"),
             pytest.param('{"daily": {"2026-01-01": {}}, "summary": [1]}', [], id="other types"),
-            pytest.param('{"daily": [null, 5, "x", []]}', [], id="days that are none"),
-            pytest.param('{"daily": [{"date": "2026-01-01"}]}', [["2026-01-01", "-", "-", "-"]], id="a day alone"),
+            pytest.param('{"daily": [null, 5, "x", []]}', [], id="invalid days"),
+            pytest.param(
+                '{"daily": [{"date": "2026-01-01"}]}', [["2026-01-01", "-", "-", "-"]], id="day without numbers"
+            ),
             pytest.param(
                 '{"daily": [{"date": "2026-01-01", "total_requests": null, "total_credits": "2.50"}]}',
                 [["2026-01-01", "-", "-", "2.5", "bar"]],
-                id="a number as text",
+                id="number as text",
             ),
             pytest.param(
                 '{"daily": [{"date": "2026-01-01", "total_credits": NaN, "total_requests": true},'
                 ' {"date": "2026-01-02", "total_credits": 1e400, "total_requests": "many"},'
                 ' {"date": "2026-01-03", "total_credits": -5, "total_requests": [1]}]}',
                 [["2026-01-01", "-", "-", "-"], ["2026-01-02", "-", "-", "-"], ["2026-01-03", "-", "-", "-5"]],
-                id="numbers that are none",
+                id="invalid numbers",
             ),
             pytest.param(
                 '{"daily": [{"date": "2026-01-02", "total_credits": 1e308},'
                 ' {"date": "2026-01-01T00:00:00Z", "total_credits": 0}]}',
                 [["2026-01-01", "-", "-", "0"], ["2026-01-02", "-", "-", "100,000,000,000,000…", "bar"]],
-                id="a huge number, and the newest day first",
+                id="huge number, and newest day first",
             ),
         ],
     )
-    def test_what_is_missing_or_no_number_is_a_dash(self, run, leadmagic_sandbox, body, rows):
+    def test_missing_or_invalid_value_is_shown_as_a_dash(self, run, leadmagic_sandbox, body, rows):
         leadmagic_sandbox.fail_next(ANALYTICS, body=body)
         outcome = run("usage")
         assert (outcome.code, outcome.err) == (0, "")
@@ -158,23 +162,23 @@ class TestOddAnswers:
         assert found == [*rows, ["Total", "-", "-", "-"]]
 
     @pytest.mark.parametrize("date", ["null", "5", '""', '"\\u001b[2J"', '"\\ud800"', '"[red]"'])
-    def test_a_date_that_is_none_breaks_nothing(self, run, leadmagic_sandbox, date):
+    def test_invalid_date_is_tolerated(self, run, leadmagic_sandbox, date):
         leadmagic_sandbox.fail_next(ANALYTICS, body=f'{{"daily": [{{"date": {date}, "total_credits": 1}}]}}')
         outcome = run("usage")
         assert (outcome.code, outcome.err) == (0, "")
         assert "\x1b" not in outcome.out
         assert BAR * 30 in outcome.out
 
-    def test_json_without_an_object_is_an_error(self, run, leadmagic_sandbox):
+    def test_response_that_is_not_an_object_is_an_error(self, run, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(ANALYTICS, body="[]")
         outcome = run("usage")
         assert (outcome.code, outcome.out) == (2, "")
-        assert "JSON that is no object. Check the host of connection 'leadmagic_default'." in outcome.complaint
+        assert "JSON that is no object. Check the host of connection 'leadmagic_default'." in outcome.error
 
 
 class TestJson:
     @pytest.mark.parametrize("wrapped", [False, True])
-    def test_it_is_the_object_leadmagic_sent(self, run, history, wrapped):
+    def test_json_is_the_object_leadmagic_sent(self, run, history, wrapped):
         history.wrap_analytics = wrapped
         usage = json.loads(run("usage", "--days", 2, "--output", "json").out)
         assert usage["period"]["days"] == 2
@@ -182,7 +186,7 @@ class TestJson:
         assert usage["summary"]["total_credits"] == 15
         assert [request.path for request in history.requests] == [ANALYTICS]
 
-    def test_it_stays_json_when_leadmagic_sends_what_is_none(self, run, leadmagic_sandbox):
+    def test_output_is_valid_json_if_the_response_is_not(self, run, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(ANALYTICS, body='{"a": NaN, "b": [Infinity, 1e400], "c": "\\ud800"}')
         out = run("usage", "-o", "json").out
         assert json.loads(out, parse_constant=pytest.fail) == {"a": None, "b": [None, None], "c": "\ud800"}
