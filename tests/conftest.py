@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and pytest hooks for all tests."""
 
 from __future__ import annotations
 
@@ -22,43 +22,56 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Leave nothing running, whoever ends the tests: SIGTERM would end us at once, and xdist its workers too soon."""
+    """
+    Leave no process running if the tests are interrupted.
+
+    By default SIGTERM ends Python without cleaning up fixtures, and xdist gives its workers too little time for it.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     NodeManager.EXIT_TIMEOUT = 30
 
 
-class FileByFile(LoadFileScheduling):
-    """Keeps the tests of a file together, and the files that share one Airflow."""
+class SharedAirflowScheduling(LoadFileScheduling):
+    """Run the tests of a file in one worker, and so all files that share one Airflow."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
         return "one Airflow" if file.startswith("tests/e2e/") and file.endswith("_in_airflow.py") else file
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile | None:
-    """Have ``--dist loadfile`` start one Airflow rather than one for each worker."""
-    return FileByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedAirflowScheduling | None:
+    """Make ``--dist loadfile`` start one Airflow instead of one per worker."""
+    return SharedAirflowScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
 def airflow_database() -> Path:
-    """A migrated metadata database, for tests in which Airflow keeps something."""
+    """Return the path of a migrated metadata database, for tests that need one."""
     done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return HOME / "airflow.db"
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Collect what was logged: by way of the standard library, from Airflow 3.1 on to standard output as well."""
+def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """
+    Return a function that returns what was logged.
+
+    Airflow logs through the standard library, and since 3.1 also to standard output.
+    """
     caplog.set_level(logging.INFO)
     caplog.set_level(logging.INFO, logger="airflow.task")
     return lambda: caplog.text + (capsys.readouterr().out if AIRFLOW_SERIES >= (3, 1) else "")
 
 
 @pytest.fixture
+def said(logged: Callable[[], str]) -> Callable[[], str]:
+    return logged
+
+
+@pytest.fixture
 def serve() -> Iterator[Callable[..., RawServer]]:
-    """Give a function that starts a server which plays scripts."""
+    """Return a function that starts a :class:`RawServer`, which is stopped after the test."""
     servers: list[RawServer] = []
 
     def start(*scripts: Any, **options: Any) -> RawServer:
@@ -72,5 +85,5 @@ def serve() -> Iterator[Callable[..., RawServer]]:
 
 @pytest.fixture
 def closed_port() -> int:
-    """Find a port where nobody listens."""
+    """Return a port on which no process listens."""
     return free_port()

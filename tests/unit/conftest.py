@@ -1,4 +1,4 @@
-"""What unit tests share: a client, retries that wait no time, and a connection."""
+"""Fixtures for unit tests: a client, retries without waiting, and a connection."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-#: An API key that no message may show.
+#: API key that must not appear in any message.
 CANARY = "lm_canary_5f0c9b7e2d1a4c83"
 
 
 @pytest.fixture
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let retries wait no time at all, and list how long each would have waited."""
+    """Make retries immediate, and return the list of the seconds that each would have waited."""
     waits: list[float] = []
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waits.append))
     return waits
@@ -33,9 +33,9 @@ def client(leadmagic_sandbox) -> Iterator[LeadMagicClient]:
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., LeadMagicHook]:
     """
-    Give a function that defines the connection ``lead``, as a URI or as the fields of its JSON form.
+    Return a function that defines the connection ``lead`` by a URI or by the fields of its JSON form.
 
-    No sandbox accepts its key, unless a test gives another.
+    By default its API key is one that the sandbox rejects.
     """
 
     def define(uri: str | None = None, **fields: Any) -> LeadMagicHook:

@@ -160,10 +160,10 @@ def test_short_runway_skips_the_task_with_on_insufficient_skip(account: Sandbox)
     assert task_instance.pushed["return_value"]["runway_days"] == 5
 
 
-def test_short_runway_is_logged_once_with_on_insufficient_continue(account: Sandbox, said: Callable[[], str]) -> None:
+def test_short_runway_is_logged_once_with_on_insufficient_continue(account: Sandbox, logged: Callable[[], str]) -> None:
     assert check(minimum_runway_days=7, on_insufficient="continue")["sufficient"] is False
 
-    [line] = [line for line in said().splitlines() if "Credits last " in line]
+    [line] = [line for line in logged().splitlines() if "Credits last " in line]
     assert "Credits last 5.0 days, minimum_runway_days is 7: 1,000 spendable at 200 credits a day (last 7 days)" in line
     assert " UTC. Continuing because on_insufficient is 'continue'." in line
     assert "warning" in line.lower()
@@ -171,20 +171,20 @@ def test_short_runway_is_logged_once_with_on_insufficient_continue(account: Sand
 
 @pytest.mark.parametrize("on_insufficient", ["fail", "skip"])
 def test_short_runway_that_ends_the_task_is_reported_by_its_exception_only(
-    account: Sandbox, said: Callable[[], str], on_insufficient: Any
+    account: Sandbox, logged: Callable[[], str], on_insufficient: Any
 ) -> None:
     with pytest.raises((InsufficientCreditsError, AirflowSkipException), match=r"^Credits last 5\.0 days, "):
         check(minimum_runway_days=7, on_insufficient=on_insufficient)
 
-    assert "Credits last " not in said()
+    assert "Credits last " not in logged()
 
 
-def test_sufficient_runway_logs_no_warning(account: Sandbox, said: Callable[[], str]) -> None:
+def test_sufficient_runway_logs_no_warning(account: Sandbox, logged: Callable[[], str]) -> None:
     notifications: list[Any] = []
 
     check(minimum_runway_days=5, on_low_credits=notifications.append)
 
-    output = said()
+    output = logged()
     assert (output.count("Credits low"), output.count("Credits last")) == (0, 0)
     assert notifications == []
 
@@ -208,14 +208,14 @@ def test_short_runway_calls_on_low_credits_with_the_runway(account: Sandbox, on_
 
 
 def test_on_low_credits_is_called_once_for_low_credits_and_short_runway(
-    account: Sandbox, said: Callable[[], str]
+    account: Sandbox, logged: Callable[[], str]
 ) -> None:
     notifications: list[Any] = []
 
     check(warn_below=2000, minimum_runway_days=7, on_low_credits=notifications.append, on_insufficient="continue")
 
     assert len(notifications) == 1
-    output = said()
+    output = logged()
     assert (output.count("Credits low: "), output.count("Credits last ")) == (1, 1)
 
 
