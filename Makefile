@@ -1,31 +1,32 @@
-# Everything here sets itself up in .build/, one virtual environment for each version of Airflow and of Python.
+# All targets create what they need in .build/: one virtual environment for each version of Airflow and Python.
 #
-#   make demo                    watch a real Airflow hold an enrichment DAG until the credits cover it
-#   make ui                      the same Airflow, left up for browsing
-#   make test                    unit, hostile-server and end-to-end tests     (make test AIRFLOW=2.11.2)
-#   make test-fast               the tests that take under a minute
-#   make test-hostile            a server that does what no web framework can
-#   make test-matrix             these tests on every supported Airflow and Python   (ONLY="3.1.8 oldest")
-#   make test-distributed        PostgreSQL, Redis, Celery, and what fails of them (needs both; takes long)
-#   make test-install            the wheel under the constraints of each Airflow      (ONLY="2.11.0 3.3.2")
-#   make check                   ruff, mypy --strict, deptry, and what is in the wheel
+#   make demo                    run a real Airflow whose enrichment DAG waits until the credits are sufficient
+#   make ui                      the same, and keep Airflow running for browsing
+#   make test                    unit, hostile-server and end-to-end tests (make test AIRFLOW=2.11.2)
+#   make test-fast               the unit tests
+#   make test-hostile            tests against a server that sends invalid or malicious HTTP
+#   make test-e2e                whole DAGs, most of them under a running Airflow
+#   make test-matrix             make test on every supported Airflow and Python (ONLY="3.1.8 oldest")
+#   make test-distributed        Airflow on Celery, with failures (needs PostgreSQL and Redis; slow)
+#   make test-install            install the wheel under the constraints of each Airflow (ONLY="2.11.0 3.3.2")
 #   make test-browser            the connection form in a real browser (needs Chromium)
-#   make bench                   what a waiting gate costs, against what people use today    (make bench QUICK=1)
-#   make test-bench              that the benchmark still runs, and that what its notes say is so
+#   make check                   ruff, mypy --strict, deptry, and the content of the wheel
+#   make bench                   measure the cost of waiting sensors, compared with the alternatives (QUICK=1)
+#   make test-bench              check that the benchmark runs, and that the notes below its tables are true
 #   make clean                   remove .build/
 
 AIRFLOW ?= 3.3.2
 PYTHON ?= python3
-# Of another Python than the default one, another environment: .build/venv-3.3.2-python3.12.
+# A Python other than the default one gets its own environment, such as .build/venv-3.3.2-python3.12.
 VENV := .build/venv-$(AIRFLOW)$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 REQUIREMENTS := requirements/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.ready
-# One worker more than there are cores, as some tests wait.
+# One more than there are cores, because some tests only wait.
 WORKERS = $$($(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 SPACE := $(subst ,, )
-# With this set every Airflow process would compile all of Airflow anew.
+# With this variable set, every Airflow process would compile all of Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
-# Nothing of an Airflow the user already has may shine through.
+# The user's own Airflow must not leak in through environment variables.
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
@@ -47,11 +48,11 @@ test-fast: $(READY)
 test-hostile: $(READY)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/hostile
 
-# Beside those that share an Airflow, one worker for all others.
+# The tests that share an Airflow run in one worker, all others in the second one.
 test-e2e: $(READY)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m e2e
 
-# ONLY: versions or cells; AT_ONCE: cells side by side.
+# ONLY: versions or cells; AT_ONCE: number of cells to run in parallel.
 test-matrix:
 	@$(PYTHON) -m dev.matrix $(or $(AT_ONCE),1) $(ONLY)
 
@@ -62,7 +63,7 @@ test-install: $(READY)
 test-browser: $(READY)
 	$(VENV)/bin/python -m pytest -m browser
 
-# Environments that hold more than the others do, so that nothing else may come to need it.
+# Separate environments with additional packages, so that nothing else can come to depend on these.
 IN = @$(MAKE) --no-print-directory in-another-venv AIRFLOW=3.3.2 VENV=.build/venv-$(1) \
   REQUIREMENTS="requirements/airflow-3.3.2.txt requirements/$(1).txt" COMMAND="$(2)"
 
@@ -97,10 +98,10 @@ clean:
 	rm -rf .build
 
 $(READY): $(REQUIREMENTS) pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is required; set PYTHON=..."; exit 1; }
 	@echo "Installing Airflow $(AIRFLOW) into $(VENV) (once) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@# uv installs in seconds what takes pip a minute; where it cannot be had, pip does.
+	@# uv takes seconds, pip a minute; pip is used if uv cannot be installed.
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check uv >/dev/null 2>&1 \
 	  && $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --compile-bytecode $(addprefix -r ,$(REQUIREMENTS)) >/dev/null 2>&1 \
 	  || $(VENV)/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS))

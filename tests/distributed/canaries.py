@@ -1,12 +1,12 @@
-"""Keys that nobody must ever see, one for each place where a key may be, or may not."""
+"""API keys that must not leak, one for each place where a key is allowed or expected."""
 
 from __future__ import annotations
 
-#: Of all connections in environment variables.
+#: Key of the connections in environment variables.
 CANARY = "canary-key-that-nobody-must-ever-see"
-#: What LeadMagic refuses.
+#: A key that LeadMagic rejects.
 WRONG_CANARY = "wrong-canary-key-that-nobody-must-see-either"
-#: Of the one connection that Airflow keeps in its database, where nothing is encrypted during the tests.
+#: Key of the only connection in Airflow's database, in which nothing is encrypted during the tests.
 STORED_CANARY = "stored-canary-key-that-one-table-holds"
-#: Of the one connection whose key a task writes to its log, to prove that it would be found there.
-SPOKEN_CANARY = "spoken-canary-key-that-one-log-holds"
+#: Key of a connection that a task logs, to prove that the search would find a key in a log.
+LOGGED_CANARY = "logged-canary-key-that-one-log-holds"

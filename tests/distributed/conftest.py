@@ -1,4 +1,4 @@
-"""One distributed Airflow and one story for all tests of this folder."""
+"""One distributed Airflow and one run for all tests in this folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.local_airflow import LocalAirflowError, wait_until
-from tests.distributed.gates import DAGS, POKING_POOL, POKING_SLOTS, all_gates, write_plan
+from tests.distributed.sensors import DAGS, POKING_POOL, POKING_SLOTS, all_sensors, write_plan
 from tests.support.airflow_home import HOME, REPOSITORY
 
 if TYPE_CHECKING:
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from tests.distributed.accounts import Accounts
     from tests.distributed.cluster import Cluster
-    from tests.distributed.story import Story
+    from tests.distributed.run import DistributedRun
 
-#: These need what requirements/distributed.txt brings.
+#: These require the packages in requirements/distributed.txt.
 collect_ignore = [] if find_spec("celery") else ["test_distributed_run.py", "test_no_secret_anywhere.py"]
 
 PLAN = HOME / "plan.json"
-FILES_OF_DAGS = REPOSITORY / "tests" / "distributed" / "dags"
+DAGS_FOLDER = REPOSITORY / "tests" / "distributed" / "dags"
 SETTINGS = {
-    "AIRFLOW__CORE__FERNET_KEY": "",  # so that nothing in the database is hidden from the search for keys
-    # Airflow's own masking would hide a key that we wrote to a log, or left under a name like "password".
+    "AIRFLOW__CORE__FERNET_KEY": "",  # no encryption in the database, so that the search for keys sees everything
+    # Airflow's own masking would hide a key that the provider logged, or stored under a name like "password".
     "AIRFLOW__LOGGING__MIN_LENGTH_MASKED_SECRET": "1000",
     "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS": "False",
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
-    # Parsing again what does not change takes time from the tasks.
+    # The DAG files do not change; parsing them again would take CPU from the tasks.
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
     "LEADMAGIC_TEST_PLAN": str(PLAN),
     "LEADMAGIC_TEST_BULK_FOLDER": str(HOME),
@@ -39,45 +39,45 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="session")
-def story() -> Iterator[Story]:
-    """The run, when all has happened; the cluster is still up."""
-    for number in (signal.SIGTERM, signal.SIGHUP):  # whoever ends us that way leaves nothing behind either
+def run() -> Iterator[DistributedRun]:
+    """Execute the run, and keep the cluster up for the tests."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # clean up after these as well
         signal.signal(number, signal.default_int_handler)
     try:
         with ExitStack() as stack:
-            story = begin(stack)
-            story.tell()
-            yield story
-    except LocalAirflowError as error:  # once, rather than once for each test
-        pytest.exit(f"The run came to nothing: {error}", returncode=1)
+            run = start_cluster(stack)
+            run.execute()
+            yield run
+    except LocalAirflowError as error:  # fail once, not once for each test
+        pytest.exit(f"The distributed run failed: {error}", returncode=1)
 
 
-def begin(stack: ExitStack) -> Story:
-    """Start everything, to be ended with a stack."""
+def start_cluster(stack: ExitStack) -> DistributedRun:
+    """Start the accounts and the cluster; the exit stack stops them."""
     from tests.distributed.accounts import Accounts
     from tests.distributed.cluster import Cluster
-    from tests.distributed.progress import say
-    from tests.distributed.story import Story
+    from tests.distributed.progress import log_progress
+    from tests.distributed.run import DistributedRun
 
-    gates = all_gates()
-    write_plan(PLAN, gates)
+    sensors = all_sensors()
+    write_plan(PLAN, sensors)
     accounts = stack.enter_context(Accounts())
     settings = {**SETTINGS, **accounts.connections()}
-    cluster = Cluster(HOME / "distributed", FILES_OF_DAGS, settings, accounts.connections_of())
-    say("The cluster starts ...")
+    cluster = Cluster(HOME / "distributed", DAGS_FOLDER, settings, accounts.connections_by_component())
+    log_progress("Starting the cluster ...")
     prepare(stack.enter_context(cluster), accounts)
-    say(f"The cluster is up: {len(gates)} gates in {DAGS} DAGs.")
-    return Story(cluster, accounts, gates)
+    log_progress(f"The cluster is up, with {len(sensors)} sensors in {DAGS} DAGs.")
+    return DistributedRun(cluster, accounts, sensors)
 
 
 def prepare(cluster: Cluster, accounts: Accounts) -> None:
-    """Bring in what Airflow keeps in its database, and wait for the DAGs."""
+    """Create the pool and the connection in Airflow's database, and wait for the DAGs."""
     pool = {"name": POKING_POOL, "slots": POKING_SLOTS, "include_deferred": False}
     cluster.call("POST", "/api/v2/pools", pool)
-    # By the command and not by the API: Airflow logs what the API was sent, and its masking is off.
+    # With the CLI, not the API: Airflow logs API requests, and its masking is off.
     stored = accounts["stored"]
-    where = ["--conn-type", "leadmagic", "--conn-host", stored.url]
-    cluster.run("connections", "add", "stored", *where, "--conn-password", stored.api_key)
-    known = "SELECT COUNT(*) FROM serialized_dag"
-    wait_until(lambda: cluster.query(known) == [(DAGS + 2,)], 120, "all DAGs", cluster.supervise)
+    options = ["--conn-type", "leadmagic", "--conn-host", stored.url]
+    cluster.run("connections", "add", "stored", *options, "--conn-password", stored.api_key)
+    parsed = "SELECT COUNT(*) FROM serialized_dag"
+    wait_until(lambda: cluster.query(parsed) == [(DAGS + 2,)], 120, "all DAGs", cluster.supervise)
     wait_until(lambda: bool(cluster.query("SELECT 1 FROM import_error")), 120, "the import error", cluster.supervise)

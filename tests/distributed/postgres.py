@@ -1,4 +1,4 @@
-"""PostgreSQL for one run of Airflow."""
+"""A PostgreSQL server for one run of Airflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from tests.distributed.system_server import SystemServer, find_program, give_to_unprivileged, owner_of
+from tests.distributed.system_server import SystemServer, create_for_unprivileged_user, find_program, run_as_owner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,10 +18,10 @@ USER = "airflow"
 
 
 class PostgresServer(SystemServer):
-    """PostgreSQL with one database, for whose user no password is asked on loopback."""
+    """A PostgreSQL server with one database, which accepts connections on loopback without a password."""
 
     name = "postgres"
-    gentle = signal.SIGINT  # "fast": SIGTERM would wait for everybody to leave
+    stop_signal = signal.SIGINT  # "fast shutdown": SIGTERM would wait for clients to disconnect
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -29,13 +29,13 @@ class PostgresServer(SystemServer):
 
     @property
     def address(self) -> str:
-        """Where the database is, for a URL of any driver."""
+        """User, host and name of the database, as part of a URL."""
         return f"{USER}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Start, with a new database the first time."""
+        """Start the server; the first start creates the database."""
         if not self.folder.exists():
-            give_to_unprivileged(self.folder)
+            create_for_unprivileged_user(self.folder)
             self._run("initdb", "--auth=trust", "--username", USER, "--encoding=UTF8", "--no-locale", "-D", self.folder)
         super().start()
 
@@ -46,7 +46,7 @@ class PostgresServer(SystemServer):
             return cursor.fetchall()
 
     def dump(self) -> str:
-        """Copy the whole database as text."""
+        """Return the whole database as text."""
         return self._run("pg_dump", "-h", "127.0.0.1", "-p", self.port, "-U", USER, "postgres")
 
     def _command(self) -> list[object]:
@@ -54,12 +54,12 @@ class PostgresServer(SystemServer):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": self.folder,
             "max_connections": 300,
-            "fsync": "off",  # what a power cut would do to the disk is no part of this
+            "fsync": "off",  # a power failure is not part of this test
         }
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         return [self._programs / "postgres", "-D", self.folder, "-p", self.port, *flags]
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             self._connect().close()
         except psycopg2.OperationalError:
@@ -72,6 +72,12 @@ class PostgresServer(SystemServer):
     def _run(self, program: str, *arguments: object) -> str:
         command = [str(self._programs / program), *map(str, arguments)]
         done = subprocess.run(
-            command, cwd=self.folder, check=True, capture_output=True, text=True, timeout=120, **owner_of(self.folder)
+            command,
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **run_as_owner(self.folder),
         )
         return done.stdout

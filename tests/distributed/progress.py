@@ -1,10 +1,10 @@
-"""How the distributed run says how far it has come."""
+"""Progress messages of the distributed run."""
 
 from __future__ import annotations
 
 import time
 
 
-def say(line: str) -> None:
-    """Print a line of progress."""
+def log_progress(line: str) -> None:
+    """Print a line with the time of day."""
     print(f"[{time.strftime('%H:%M:%S')}] {line}", flush=True)

@@ -1,4 +1,4 @@
-"""Redis for one run of Airflow, with a record of what goes through it."""
+"""A Redis server for one run of Airflow, with a log of all commands."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from tests.distributed.system_server import SystemServer, find_program, give_to_unprivileged
+from tests.distributed.system_server import SystemServer, create_for_unprivileged_user, find_program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 class RedisServer(SystemServer):
-    """Redis that keeps nothing on disk: a restart loses all messages, the worst that it can do to Celery."""
+    """A Redis server without persistence: a restart loses all messages, the worst case for Celery."""
 
     name = "redis"
 
@@ -25,26 +25,26 @@ class RedisServer(SystemServer):
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """URL for Celery."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
-    def record(self) -> Path:
-        """Every command that any client sent, but for those of the first moment after a restart."""
+    def command_log(self) -> Path:
+        """File with every command of every client, except those in the first moment after a restart."""
         return self.folder.with_suffix(".commands")
 
     def start(self) -> None:
-        """Start, and begin to write down all commands: the first time before anybody else is there."""
-        give_to_unprivileged(self.folder)
+        """Start the server, and log all commands; on the first start, before any client connects."""
+        create_for_unprivileged_user(self.folder)
         super().start()
         command = [str(self._client), "-p", str(self.port), "MONITOR"]
-        with self.record.open("ab") as output:
+        with self.command_log.open("ab") as output:
             self._monitor = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
             )
 
     def stop(self) -> None:
-        """End it, and with it the record."""
+        """Stop the server and its log."""
         super().stop()
         if self._monitor:
             self._monitor.kill()
@@ -52,14 +52,14 @@ class RedisServer(SystemServer):
             self._monitor = None
 
     def dump(self) -> str:
-        """Copy what it holds now, as text."""
+        """Return the current content as text."""
         with self._connect() as connection:
             return "\n".join(f"{key!r} {_read(connection, key)!r}" for key in connection.scan_iter())
 
     def _command(self) -> list[object]:
         return [self._server, "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             with self._connect() as connection:
                 return bool(connection.ping())
@@ -77,6 +77,6 @@ def _read(connection: Any, key: bytes) -> Any:
         b"hash": lambda: connection.hgetall(key),
         b"set": lambda: connection.smembers(key),
         b"zset": lambda: connection.zrange(key, 0, -1, withscores=True),
-        b"none": lambda: None,  # gone meanwhile
+        b"none": lambda: None,  # deleted since the scan
     }
     return reads[connection.type(key)]()

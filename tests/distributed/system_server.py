@@ -1,4 +1,4 @@
-"""A server of the operating system's packages, on loopback and in a private folder."""
+"""Run a server that the operating system's packages provide, on loopback and in a private folder."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 from dev.local_airflow import LocalAirflowError, free_port, wait_until
 
 HOW_TO_INSTALL = "apt-get install -y --no-install-recommends postgresql redis-server"
-#: Where Debian keeps what is not on the PATH.
-HIDDEN_PROGRAMS = "/usr/lib/postgresql/*/bin"
+#: Debian's folder of PostgreSQL programs that are not on the PATH.
+DEBIAN_FOLDER = "/usr/lib/postgresql/*/bin"
 
 
 class SystemServer:
     """
-    One server, which can be stopped and started again.
+    A server that can be stopped and started again.
 
-    :param folder: Its data and its log; its owner runs the server.
+    :param folder: Folder for its data and its log; the server runs as the owner of the folder.
     """
 
     name: str
-    #: What ends it in order: Redis and PostgreSQL disagree on it.
-    gentle = signal.SIGTERM
+    #: Signal for a clean shutdown, which differs between Redis and PostgreSQL.
+    stop_signal = signal.SIGTERM
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / self.name
@@ -34,7 +34,7 @@ class SystemServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start, and return when it answers."""
+        """Start the server, and return when it responds."""
         with self.log_file.open("ab") as output:
             command = [str(part) for part in self._command()]
             self._process = subprocess.Popen(
@@ -43,16 +43,16 @@ class SystemServer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                process_group=0,  # Ctrl-C is for us: Airflow ends before what it stands on
-                **owner_of(self.folder),
+                process_group=0,  # Ctrl-C reaches only this process, which stops Airflow before the servers
+                **run_as_owner(self.folder),
             )
-        wait_until(self._answers, 30, f"{self.name} to answer", self._check_it_runs)
+        wait_until(self._responds, 30, f"{self.name} to respond", self._check_process)
 
     def stop(self) -> None:
-        """End it, by force if need be."""
+        """Stop the server, by SIGKILL if necessary."""
         if self._process is None:
             return
-        self._process.send_signal(self.gentle)
+        self._process.send_signal(self.stop_signal)
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
@@ -61,22 +61,22 @@ class SystemServer:
         self._process = None
 
     def restart(self) -> None:
-        """Cut everybody off who is connected, and start again."""
+        """Stop the server, which closes all connections, and start it again."""
         self.stop()
         self.start()
 
     @property
     def log_file(self) -> Path:
-        """What it says."""
+        """File with the output of the server."""
         return self.folder.with_suffix(".log")
 
     def _command(self) -> list[object]:
         raise NotImplementedError
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         raise NotImplementedError
 
-    def _check_it_runs(self) -> None:
+    def _check_process(self) -> None:
         if self._process and self._process.poll() is not None:
             tail = self.log_file.read_text(errors="replace")[-2000:]
             raise LocalAirflowError(f"{self.name} ended with exit code {self._process.returncode}:\n{tail}")
@@ -86,25 +86,25 @@ def find_program(name: str) -> Path:
     """
     Find a program of the operating system's packages.
 
-    :raises LocalAirflowError: If it is not installed; the message says how to.
+    :raises LocalAirflowError: If it is not installed; the message contains the command that installs it.
     """
-    hidden = sorted(map(str, Path("/").glob(HIDDEN_PROGRAMS.lstrip("/"))), reverse=True)
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *hidden]))
+    debian = sorted(map(str, Path("/").glob(DEBIAN_FOLDER.lstrip("/"))), reverse=True)
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *debian]))
     if found is None:
-        raise LocalAirflowError(f"{name} is not installed, which these tests need. On Debian: {HOW_TO_INSTALL}")
+        raise LocalAirflowError(f"these tests need {name}, which is not installed. On Debian: {HOW_TO_INSTALL}")
     return Path(found)
 
 
-def give_to_unprivileged(folder: Path) -> None:
-    """Make a folder that whoever runs the servers owns; PostgreSQL refuses to be run by root."""
+def create_for_unprivileged_user(folder: Path) -> None:
+    """Create a folder; as root, give it to an unprivileged user, because PostgreSQL refuses to run as root."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() == 0:
         user = _unprivileged_user()
         os.chown(folder, user.pw_uid, user.pw_gid)
 
 
-def owner_of(folder: Path) -> dict[str, Any]:
-    """Tell a subprocess to run as the owner of a folder; only root has a choice."""
+def run_as_owner(folder: Path) -> dict[str, Any]:
+    """Return arguments for ``subprocess`` to run as the owner of a folder; only root can change the user."""
     if os.geteuid() != 0:
         return {}
     status = folder.stat()

@@ -1,4 +1,4 @@
-"""Gates in a cluster in which what they depend on fails once: a worker, a triggerer, Redis, PostgreSQL, LeadMagic."""
+"""Sensors in a cluster survive failures of a worker, a triggerer, Redis, PostgreSQL and LeadMagic."""
 
 from __future__ import annotations
 
@@ -9,97 +9,108 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.distributed.cluster import TRIGGERERS, WORKERS
-from tests.distributed.gates import AFTER_TOP_UP, AT_ONCE, BEFORE, DEFERRABLE, FATES, INTERVALS, MODES, POKE, RESCHEDULE
+from tests.distributed.sensors import (
+    AFTER_TOP_UP,
+    AT_ONCE,
+    BEFORE,
+    DEFERRABLE,
+    INTERVALS,
+    MODES,
+    OUTCOMES,
+    POKE,
+    RESCHEDULE,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.request_log import LoggedRequest
-    from tests.distributed.story import Story
+    from tests.distributed.run import DistributedRun
 
 pytestmark = pytest.mark.distributed
 
-#: Requests within one interval that are no burst.
-POLITE = 3
+#: Requests that a triggerer may send within one interval.
+MAX_REQUESTS = 3
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_gate_ends_in_its_right_state(story: Story, mode: str) -> None:
-    seen = story.tasks.states()
-    gates = [gate for gate in story.gates if gate.mode == mode]
+def test_every_sensor_ends_in_its_expected_state(run: DistributedRun, mode: str) -> None:
+    states = run.tasks.states()
+    sensors = [sensor for sensor in run.sensors if sensor.mode == mode]
 
-    wrong = {gate: seen[gate.key] for gate in gates if seen[gate.key] != gate.end}
+    unexpected = {sensor: states[sensor.key] for sensor in sensors if states[sensor.key] != sensor.expected_state}
 
-    assert gates
-    assert wrong == {}
-
-
-def test_before_the_top_up_only_gates_were_open_that_the_balance_covered(story: Story) -> None:
-    opened = {key for key, state in story.before_top_up.items() if state == "success" and key[0].startswith("gates_")}
-
-    assert opened == {gate.key for gate in story.gates_that(AT_ONCE)}
+    assert sensors
+    assert unexpected == {}
 
 
-def test_no_gate_opened_below_its_threshold(story: Story) -> None:
-    reports = story.tasks.xcoms()
-    opened = story.gates_that(AT_ONCE, AFTER_TOP_UP)
+def test_before_the_top_up_only_sensors_succeeded_whose_minimum_the_balance_covered(run: DistributedRun) -> None:
+    states = {key: state for key, state in run.states_before_top_up.items() if key[0].startswith("gates_")}
 
-    assert {gate.key for gate in opened} == set(reports)
-    for gate in opened:
-        report = reports[gate.key]
-        assert report["minimum_credits"] == gate.minimum_credits <= report["spendable"]
-        if gate.minimum_credits > BEFORE:
-            assert datetime.fromisoformat(report["observed_at"]).timestamp() >= story.topped_up_at
+    succeeded = {key for key, state in states.items() if state == "success"}
+    assert succeeded == {sensor.key for sensor in run.sensors_with(AT_ONCE)}
 
 
-def test_no_gate_is_lost(story: Story) -> None:
-    assert story.tasks.unfinished() == []
-    assert len([key for key in story.tasks.states() if key[0].startswith("gates_")]) == len(story.gates)
-    assert story.tasks.triggers_left() == []
+def test_no_sensor_succeeded_below_its_threshold(run: DistributedRun) -> None:
+    reports = run.tasks.xcoms()
+    succeeded = run.sensors_with(AT_ONCE, AFTER_TOP_UP)
+
+    assert {sensor.key for sensor in succeeded} == set(reports)
+    for sensor in succeeded:
+        report = reports[sensor.key]
+        assert report["minimum_credits"] == sensor.minimum_credits <= report["spendable"]
+        if sensor.minimum_credits > BEFORE:
+            assert datetime.fromisoformat(report["observed_at"]).timestamp() >= run.topped_up_at
 
 
-def test_no_worker_and_no_triggerer_ended_by_itself(story: Story) -> None:
-    assert {*WORKERS, *TRIGGERERS} & set(story.cluster.ended) == set()
+def test_no_sensor_is_lost(run: DistributedRun) -> None:
+    assert run.tasks.unfinished() == []
+    assert len([key for key in run.tasks.states() if key[0].startswith("gates_")]) == len(run.sensors)
+    assert run.tasks.triggers_left() == []
 
 
-def test_the_gates_saw_all_that_happened(story: Story) -> None:
-    """Without the faults this run would prove nothing."""
-    assert story.orphans > 0
-    assert max(story.tasks.tries(f"{POKE}_{AFTER_TOP_UP}")) > 1
-    assert story.accounts.looks(POKE, status=500)
-    assert story.accounts.looks(RESCHEDULE, status=500)
-    assert any(story.accounts.looks(name, status=500) for name in TRIGGERERS)
+def test_no_worker_or_triggerer_exited_unexpectedly(run: DistributedRun) -> None:
+    assert {*WORKERS, *TRIGGERERS} & set(run.cluster.unexpected_exits) == set()
+
+
+def test_the_sensors_encountered_every_failure(run: DistributedRun) -> None:
+    """Check that the run tested what it claims to test."""
+    assert run.orphans > 0
+    assert max(run.tasks.attempts(f"{POKE}_{AFTER_TOP_UP}")) > 1
+    assert run.accounts.polls(POKE, status=500)
+    assert run.accounts.polls(RESCHEDULE, status=500)
+    assert any(run.accounts.polls(name, status=500) for name in TRIGGERERS)
 
 
 @pytest.mark.parametrize("triggerer", TRIGGERERS)
-def test_a_triggerer_never_asks_in_bursts(story: Story, triggerer: str) -> None:
-    looks = story.accounts.looks(triggerer)
+def test_a_triggerer_never_polls_in_bursts(run: DistributedRun, triggerer: str) -> None:
+    polls = run.accounts.polls(triggerer)
 
-    most = largest_burst(looks, INTERVALS[DEFERRABLE])
+    most = largest_burst(polls, INTERVALS[DEFERRABLE])
 
-    print(f"{triggerer}: {len(looks)} requests, at most {most} within {INTERVALS[DEFERRABLE]} s")
-    assert looks
-    assert most <= POLITE
-
-
-def test_a_deferrable_gate_costs_its_worker_one_look_a_try(story: Story) -> None:
-    looks = story.accounts.looks(DEFERRABLE)
-
-    assert len(story.gates_that(*FATES, mode=DEFERRABLE)) <= len(looks) <= sum(story.tasks.tries(DEFERRABLE))
+    print(f"{triggerer}: {len(polls)} requests, at most {most} within {INTERVALS[DEFERRABLE]} s")
+    assert polls
+    assert most <= MAX_REQUESTS
 
 
-def test_a_bulk_job_is_ordered_and_paid_once(story: Story) -> None:
-    [job] = story.accounts["bulk"].bulk_jobs
+def test_a_deferrable_sensor_polls_once_per_attempt_on_a_worker(run: DistributedRun) -> None:
+    polls = run.accounts.polls(DEFERRABLE)
+
+    assert len(run.sensors_with(*OUTCOMES, mode=DEFERRABLE)) <= len(polls) <= sum(run.tasks.attempts(DEFERRABLE))
+
+
+def test_a_bulk_job_is_submitted_and_charged_once(run: DistributedRun) -> None:
+    [job] = run.accounts["bulk"].bulk_jobs
 
     assert job.status == "completed"
-    assert story.accounts["bulk"].charges_per_row(job.job_id) == Counter(range(20))
-    assert story.tasks.states()["traces", "bulk"] == "success"
+    assert run.accounts["bulk"].charges_per_row(job.job_id) == Counter(range(20))
+    assert run.tasks.states()["traces", "bulk"] == "success"
 
 
-def test_a_dag_starts_once_for_the_top_up(story: Story) -> None:
-    runs = story.cluster.query("SELECT state FROM dag_run WHERE dag_id = 'starts_on_top_up'")
+def test_the_top_up_starts_a_dag_once(run: DistributedRun) -> None:
+    runs = run.cluster.query("SELECT state FROM dag_run WHERE dag_id = 'starts_on_top_up'")
 
     assert runs == [("success",)]
 
 
-def largest_burst(looks: list[LoggedRequest], interval: float) -> int:
-    times = [look.at for look in looks]
+def largest_burst(polls: list[LoggedRequest], interval: float) -> int:
+    times = [poll.at for poll in polls]
     return max((sum(start <= at < start + interval for at in times) for start in times), default=0)

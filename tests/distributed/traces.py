@@ -1,4 +1,4 @@
-"""Everything that somebody who is not meant to know a key could read, copied while the cluster is up."""
+"""Copies of everything that Airflow shows or stores, taken while the cluster is running, to search for secrets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from tests.distributed.cluster import Cluster
 
-#: Texts by the moment and the place.
+#: Texts by moment and place.
 Traces = dict[tuple[str, str], str]
 
 API = "/api/v2"
 ALL_RUNS = f"{API}/dags/~/dagRuns"
 ALL_TASKS = f"{ALL_RUNS}/~/taskInstances"
-#: What the API lists as a whole, by the name of what is listed.
+#: API endpoints that list all objects of a kind.
 LISTS = {
     "dags": f"{API}/dags",
     "dag_runs": ALL_RUNS,
@@ -35,8 +35,8 @@ LISTS = {
     "providers": f"{API}/providers",
     "plugins": f"{API}/plugins",
 }
-#: What the web interface asks for besides.
-OF_THE_INTERFACE = {
+#: Further endpoints that the web interface uses.
+OF_THE_WEB_INTERFACE = {
     "dags": "/ui/dags?limit=100",
     "connection_form": "/ui/connections/hook_meta",
     "grid_structure": "/ui/grid/structure/{dag_id}",
@@ -46,23 +46,23 @@ OF_THE_INTERFACE = {
 }
 OF_A_DAG = {"details": "/details", "tasks": "/tasks", "versions": "/dagVersions"}
 OF_A_TASK = {"tries": "/tries", "links": "/links", "dependencies": "/dependencies", "log": "/logs/1?full_content=true"}
-#: The DAGs of which everything is read, rather than what lists say of all.
+#: DAGs for which all endpoints are read, not only the lists.
 READ_IN_FULL = ("traces", "starts_on_top_up", "gates_00")
 PAGE = 100
 
 
 def collect_traces(cluster: Cluster, moment: str) -> Traces:
     """
-    Copy everything there is.
+    Copy everything that the API, the web interface, the database and Redis contain.
 
-    :param moment: A name for now.
+    :param moment: Name of this point in time.
     """
     places = dict(_rest_api(cluster)) | dict(_web_interface(cluster)) | dict(_stores(cluster))
     return {(moment, place): text for place, text in places.items()}
 
 
 def log_traces(cluster: Cluster) -> dict[str, str]:
-    """Copy all logs: one for each component, one for all tasks, and one for all DAG files that were parsed."""
+    """Return all logs: one for each component, one for all tasks, and one for all parsed DAG files."""
     traces: defaultdict[str, str] = defaultdict(str)
     for path, text in cluster.logs():
         traces[f"log of {_writer(cluster, path)}"] += text
@@ -93,7 +93,7 @@ def _rest_api(cluster: Cluster) -> Iterator[tuple[str, str]]:
 
 def _web_interface(cluster: Cluster) -> Iterator[tuple[str, str]]:
     [(run_id,)] = cluster.query("SELECT run_id FROM dag_run WHERE dag_id = 'traces'")
-    for name, path in OF_THE_INTERFACE.items():
+    for name, path in OF_THE_WEB_INTERFACE.items():
         yield f"ui {name}", _text(cluster, path.format(dag_id="traces", run_id=quote(run_id)))
 
 
@@ -116,10 +116,10 @@ def _address(task: dict[str, Any]) -> str:
 def _pages(cluster: Cluster, path: str) -> Iterator[str]:
     offset = 0
     while True:
-        answer = cluster.call("GET", f"{path}?limit={PAGE}&offset={offset}")
-        yield answer.text
+        response = cluster.call("GET", f"{path}?limit={PAGE}&offset={offset}")
+        yield response.text
         offset += PAGE
-        if offset >= answer.json().get("total_entries", 0):
+        if offset >= response.json().get("total_entries", 0):
             return
 
 

@@ -1,4 +1,4 @@
-"""A DAG file that asks LeadMagic while it is parsed, and is told its own key."""
+"""A DAG file that calls LeadMagic while it is parsed, and whose error response contains the API key."""
 
 from __future__ import annotations
 

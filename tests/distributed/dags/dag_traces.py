@@ -1,4 +1,4 @@
-"""Everything else of the provider that could leave a key or a token behind."""
+"""Everything else in the provider that could leak a key or a token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger
 START = datetime(2026, 1, 1)
 FOLDER = Path(os.environ.get("LEADMAGIC_TEST_BULK_FOLDER", "."))
 MODES = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
-GATE = {"minimum_credits": 500, "poke_interval": 10, "timeout": 3600, "deferrable": False}
+SENSOR = {"minimum_credits": 500, "poke_interval": 10, "timeout": 3600, "deferrable": False}
 
 topped_up = Asset(
     name="credits_topped_up",
@@ -34,11 +34,11 @@ topped_up = Asset(
     default_args={"retries": 3, "retry_delay": timedelta(seconds=5)},
 )
 def traces() -> None:
-    SufficientCreditsSensor(task_id="stored", leadmagic_conn_id="stored", **{**GATE, "deferrable": True})
+    SufficientCreditsSensor(task_id="stored", leadmagic_conn_id="stored", **{**SENSOR, "deferrable": True})
     for conn_id in ("echo", "wrong_key"):
         for mode, arguments in MODES.items():
-            gate = {**GATE, **arguments, "retries": 0}
-            SufficientCreditsSensor(task_id=f"{conn_id}_{mode}", leadmagic_conn_id=conn_id, **gate)
+            sensor = {**SENSOR, **arguments, "retries": 0}
+            SufficientCreditsSensor(task_id=f"{conn_id}_{mode}", leadmagic_conn_id=conn_id, **sensor)
     BulkEnrichmentOperator(
         task_id="bulk",
         product="email_finder",
@@ -51,10 +51,10 @@ def traces() -> None:
 
     @task
     def says_the_key() -> None:
-        """Prove that a key in a log would be found."""
+        """Log an API key, to prove that the search would find one in a log."""
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-        logging.getLogger(__name__).info("The key, on purpose: %s.", LeadMagicHook.get_connection("spoken").password)
+        logging.getLogger(__name__).info("The key, on purpose: %s.", LeadMagicHook.get_connection("logged").password)
 
     says_the_key()
 

@@ -1,4 +1,4 @@
-"""The gates that the tests have written down, in as many DAGs as that takes."""
+"""The DAGs with the sensors of the plan that the tests have written to a file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from airflow.sdk import DAG
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 
 PLAN = json.loads(Path(os.environ["LEADMAGIC_TEST_PLAN"]).read_text())
-# A gate that is killed with its worker needs a retry, and so does each that a fault strikes while it starts. The end of
-# its time is not retried, so retries cost a gate that never opens nothing.
+# A sensor that is killed with its worker needs a retry, and so does one that a fault hits while it starts. Airflow does
+# not retry a sensor that reached its timeout, so retries do not delay a sensor that never succeeds.
 RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=5)}
 
-for dag_id, gates in groupby(PLAN, key=lambda gate: gate["dag_id"]):
+for dag_id, sensors in groupby(PLAN, key=lambda sensor: sensor["dag_id"]):
     with DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1), default_args=RETRIES) as dag:
-        for gate in gates:
-            SufficientCreditsSensor(**gate["arguments"])
+        for sensor in sensors:
+            SufficientCreditsSensor(**sensor["arguments"])
     globals()[dag_id] = dag
