@@ -1,4 +1,4 @@
-"""What Airflow does to a deferral that fails or is ended, which differs from version to version."""
+"""Handle failed and cancelled deferrals, which differ between Airflow versions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: ``next_method`` of a task whose trigger failed or ran out of time.
+#: ``next_method`` of a task whose trigger failed or timed out.
 FAILED = "__fail__"
 
-# What the scheduler writes about a deferral that ran out of time: Airflow 2.11, Airflow 3.
+# Error text of a deferral that timed out: Airflow 2.11, Airflow 3.
 _TIMEOUTS = ("Trigger/execution timeout", "Trigger timeout")
 
 
 def is_timeout(failure: dict[str, Any]) -> bool:
     """
-    Tell whether a deferral ran out of time.
+    Return whether a deferral failed because it timed out.
 
     :param failure: ``next_kwargs`` of the task.
     """
@@ -32,22 +32,22 @@ def is_timeout(failure: dict[str, Any]) -> bool:
 
 def trigger_error(log: Log, failure: dict[str, Any]) -> LeadMagicError:
     """
-    Log why a trigger failed, and build the error for it.
+    Log the traceback of a failed trigger, and return an error for the task to raise.
 
-    Airflow's own error would be skipped under ``soft_fail``, and a crash must not end as a green run.
+    Airflow's own error would become a skip with ``soft_fail``, and a crash must not end as a green run.
 
-    :param log: The task's logger.
+    :param log: Logger of the task.
     :param failure: ``next_kwargs`` of the task.
     """
-    log.error("Trigger failed:\n%s", "\n".join(failure.get("traceback") or ["no traceback came with it"]))
+    log.error("Trigger failed:\n%s", "\n".join(failure.get("traceback") or ["(no traceback)"]))
     return LeadMagicError(f"Trigger failed ({failure.get('error')}): see the traceback above in the task log.")
 
 
 def airflow_calls_on_kill() -> bool:
     """
-    Tell whether Airflow calls a trigger's ``on_kill`` when a person ends the task, as it does from 3.3 on.
+    Return whether Airflow calls a trigger's ``on_kill`` when a user ends the task (Airflow 3.3+).
 
-    Before, the trigger is only cancelled, whatever the reason.
+    Older versions only cancel the trigger, for whatever reason.
     """
     from airflow.triggers.base import BaseTrigger
 
@@ -56,14 +56,14 @@ def airflow_calls_on_kill() -> bool:
 
 async def finish_even_if_cancelled(work: Coroutine[Any, Any, T]) -> T:
     """
-    Finish some work although the caller may be cancelled meanwhile, even repeatedly.
+    Finish a coroutine even if the caller is cancelled meanwhile, also repeatedly.
 
-    On Airflow 3.0 and 3.1 a trigger that is cancelled while it waits for the supervisor's response leaves that to the
-    next one who asks, and the whole triggerer ends by it.
+    On Airflow 3.0 and 3.1 a trigger that is cancelled while it waits for a response of the supervisor leaves that
+    response to the next request, which ends the whole triggerer.
 
-    :param work: What to finish.
-    :return: Its result.
-    :raises asyncio.CancelledError: When the work is done, if the caller was cancelled before.
+    :param work: Coroutine to finish.
+    :return: Result of the coroutine.
+    :raises asyncio.CancelledError: After the coroutine is finished, if the caller was cancelled.
     """
     task = asyncio.create_task(work)
     cancelled: asyncio.CancelledError | None = None
@@ -71,7 +71,7 @@ async def finish_even_if_cancelled(work: Coroutine[Any, Any, T]) -> T:
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError as error:
-            cancelled = cancelled or error  # the first one, with its reason: Airflow 3.3 goes by it
+            cancelled = cancelled or error  # the first one has the reason, which Airflow 3.3 evaluates
     if cancelled:
         raise cancelled from task.exception()
     return task.result()

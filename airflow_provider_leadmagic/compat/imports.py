@@ -1,8 +1,8 @@
 """
-Names of Airflow that moved between its versions. Nothing else in this package imports them from Airflow itself.
+Import the names that moved between Airflow versions. The rest of this package imports them from here only.
 
-Each name is looked up when it is first imported from here, so that a DAG file loads only what it uses. The table below
-lists where a name is found, newest place first. Airflow 2.11 has no ``airflow.sdk`` at all. Airflow 3.0 and 3.1 have
+Each name is resolved when it is first imported from here, so that a DAG file loads only what it uses. The table below
+lists the modules of each name, newest first. Airflow 2.11 has no ``airflow.sdk`` at all. Airflow 3.0 and 3.1 have
 ``airflow.sdk.exceptions``, but not these exceptions in it.
 """
 
@@ -54,13 +54,13 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "context_merge": ("airflow.sdk.definitions.context", "airflow.utils.context"),
 }
 
-#: Airflow's own constant. Since 3.0 it is reached only by way of ``airflow.models``, whose import takes longer than
-#: that of this whole package, and would be part of every DAG parse.
+#: Airflow's constant. Since 3.0 it can be imported only through ``airflow.models``, which takes longer to import than
+#: this whole package, in every DAG parse.
 XCOM_RETURN_KEY = "return_value"
 
 
 class Log(Protocol):
-    """The methods used of a logger: those of the standard library and of Airflow's tasks agree on them."""
+    """The methods that standard-library loggers and the loggers of Airflow tasks have in common."""
 
     def info(self, message: str, /, *args: object) -> object: ...
     def warning(self, message: str, /, *args: object) -> object: ...
@@ -69,10 +69,10 @@ class Log(Protocol):
 
 
 def __getattr__(name: str) -> Any:
-    """Find a name of the table in this Airflow, and keep it."""
-    for place in _SOURCES.get(name, ()):
+    """Import a name of the table from the installed Airflow, and cache it."""
+    for module in _SOURCES.get(name, ()):
         try:
-            found = getattr(importlib.import_module(place), name)
+            found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError):
             continue
         globals()[name] = found
@@ -86,17 +86,17 @@ async def get_async_connection(hook: type[BaseHook], conn_id: str) -> Connection
     """
     Read a connection without blocking the event loop.
 
-    Since Airflow 3.3.2 ``aget_connection`` can be awaited. Before, it is missing (2.11, 3.0) or masks the connection's
-    secrets by a call that blocks, and on 3.1 hangs, the triggerer. There the synchronous call runs in a thread, which
-    has to be asgiref's: only that one finds the way back to the event loop that talks to Airflow's supervisor.
+    Since Airflow 3.3.2 ``aget_connection`` can be used. Before, it is missing (2.11, 3.0), or it masks the secrets of
+    the connection with a blocking call, which on 3.1 hangs the triggerer. There the synchronous call runs in a thread.
+    It must be a thread of asgiref: only from there Airflow finds the event loop that talks to its supervisor.
 
-    :param hook: The class of hook to read it by.
-    :param conn_id: The connection.
-    :raises AirflowNotFoundException: If there is no such connection.
+    :param hook: Hook class that reads the connection.
+    :param conn_id: Connection to read.
+    :raises AirflowNotFoundException: If the connection does not exist.
     """
     from airflow_provider_leadmagic.compat.imports import Connection
 
-    if hasattr(Connection, "aextra_dejson"):  # came with the masking that does not block
+    if hasattr(Connection, "aextra_dejson"):  # added together with the non-blocking masking
         return await hook.aget_connection(conn_id)
     from asgiref.sync import sync_to_async
 
@@ -105,11 +105,12 @@ async def get_async_connection(hook: type[BaseHook], conn_id: str) -> Connection
 
 def path_text(path: Any) -> Any:
     """
-    Turn a path object into text, and return anything else as it is.
+    Convert a path object to a string, and return any other value unchanged.
 
-    Airflow 3.0 and 3.1 take a path object in a template field for the output of a task, as it has a method ``resolve``.
+    Airflow 3.0 and 3.1 mistake a path object in a template field for the output of a task, because both have a method
+    ``resolve``.
 
-    :param path: A value for a template field.
+    :param path: Value for a template field.
     """
     is_path = isinstance(path, os.PathLike) or hasattr(path, "storage_options")
     return str(path) if is_path else path

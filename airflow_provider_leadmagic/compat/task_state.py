@@ -1,4 +1,4 @@
-"""What Airflow knows of a task beyond its context: its state, its first reschedule, and values kept across attempts."""
+"""Read what a task context does not contain: task state, first reschedule date, and state stores."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ if TYPE_CHECKING:
 
     from airflow.sdk.execution_time.comms import GetTaskStates
 
-#: States of a task that ran and shall not go on. The others are those of one that goes on, here or in another process.
+#: States of a task that ran and must not continue. In any other state it continues, here or in another process.
 OVER = frozenset({"failed", "success", "skipped", "removed", "upstream_failed", "restarting"})
 
 
 def state_of(task_instance: Any) -> str | None:
     """
-    Ask Airflow for the state of a task instance, as the rest of Airflow sees it.
+    Return the state of a task instance that Airflow has stored.
 
-    :param task_instance: Ours, in a worker.
-    :return: The state; None for one that was cleared.
+    :param task_instance: Task instance that runs in this worker.
+    :return: The state; None for a cleared task instance.
     """
-    if hasattr(task_instance, "current_state"):  # Airflow 2, where tasks may ask the database
+    if hasattr(task_instance, "current_state"):  # Airflow 2, where tasks have access to the database
         state = task_instance.current_state()
         return None if state is None else str(state)
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import TaskStatesResult
 
     supervisor: Any = task_runner.SUPERVISOR_COMMS
-    answer = supervisor.send(_question(task_instance))
-    if not isinstance(answer, TaskStatesResult):
-        # Airflow 3.0 and 3.1 mix up the answers if the signal interrupted another question: that was its answer, and
-        # the next one is ours. Whoever asked gets none, but has only seconds to live.
-        answer = supervisor._get_response()
-    return _only(answer.task_states)
+    response = supervisor.send(_state_request(task_instance))
+    if not isinstance(response, TaskStatesResult):
+        # Airflow 3.0 and 3.1 mix up responses if the signal interrupted another request: this is the response to that
+        # request, and the next one is ours. The other request gets no response, but its process ends within seconds.
+        response = supervisor._get_response()
+    return _first_state(response.task_states)
 
 
 async def astate_of(task_instance: Any) -> str | None:
     """
-    Ask the same from within a triggerer.
+    Return the state of a trigger's task instance without blocking the triggerer.
 
-    :param task_instance: Of a trigger.
-    :return: The state; None for one that was cleared.
+    :param task_instance: Task instance of the trigger.
+    :return: The state; None for a cleared task instance.
     """
     if hasattr(task_instance, "current_state"):
         return await asyncio.to_thread(state_of, task_instance)
     from airflow.sdk.execution_time import task_runner
 
-    # On its event loop, as a triggerer of Airflow 3.0 or 3.1 answers no thread.
-    answer: Any = await task_runner.SUPERVISOR_COMMS.asend(_question(task_instance))
-    return _only(answer.task_states)
+    # On the event loop, because a triggerer of Airflow 3.0 or 3.1 does not respond to threads.
+    response: Any = await task_runner.SUPERVISOR_COMMS.asend(_state_request(task_instance))
+    return _first_state(response.task_states)
 
 
-def _question(task_instance: Any) -> GetTaskStates:
+def _state_request(task_instance: Any) -> GetTaskStates:
     from airflow.sdk.execution_time.comms import GetTaskStates
 
     map_index = task_instance.map_index
@@ -65,17 +65,20 @@ def _question(task_instance: Any) -> GetTaskStates:
     )
 
 
-def _only(states: dict[str, dict[str, Any]]) -> str | None:
-    return next((state for of_a_run in states.values() for state in of_a_run.values()), None)
+def _first_state(states_by_run: dict[str, dict[str, Any]]) -> str | None:
+    return next((state for states in states_by_run.values() for state in states.values()), None)
 
 
 def first_reschedule(task_instance: Any, retries: int, context: Any) -> datetime | None:
     """
-    Return when a rescheduled sensor poked first: Airflow 3 knows by the task instance, Airflow 2 by its database.
+    Return the time of a rescheduled sensor's first poke.
 
-    :param task_instance: The task instance.
-    :param retries: The task's ``retries``.
-    :param context: The task's context.
+    Airflow 3 provides it with the task instance, Airflow 2 in its database.
+
+    :param task_instance: Task instance of the sensor.
+    :param retries: ``retries`` of the sensor.
+    :param context: Context of the task.
+    :return: The time; None at the first poke.
     """
     if hasattr(task_instance, "get_first_reschedule_date"):
         return cast("datetime | None", task_instance.get_first_reschedule_date(context))
@@ -86,14 +89,14 @@ def first_reschedule(task_instance: Any, retries: int, context: Any) -> datetime
 
 
 class TaskStateStore(Protocol):
-    """Airflow 3.3+: keeps values with a task. They outlive an attempt, and also a clear."""
+    """Task state store of Airflow 3.3+. Its values survive a retry and also a clear."""
 
     def get(self, key: str) -> Any: ...
     def set(self, key: str, value: Any) -> None: ...
 
 
 class AssetStateStore(Protocol):
-    """Airflow 3.3+: keeps values with an asset, for the triggers of its watchers, across restarts."""
+    """Asset state store of Airflow 3.3+, for triggers of watchers. Its values survive a restart of the triggerer."""
 
     async def aget(self, key: str) -> Any: ...
     async def aset(self, key: str, value: Any) -> None: ...
@@ -103,7 +106,7 @@ def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
     """
     Return the state store of a task; None before Airflow 3.3.
 
-    :param context: The task's context.
+    :param context: Context of the task.
     """
     return cast("TaskStateStore | None", context.get("task_state_store"))
 
@@ -112,6 +115,6 @@ def asset_state_store(trigger: object) -> AssetStateStore | None:
     """
     Return the state store of a watcher's asset; None before Airflow 3.3.
 
-    :param trigger: The watcher's trigger.
+    :param trigger: Trigger of the watcher.
     """
     return cast("AssetStateStore | None", getattr(trigger, "asset_state_store", None))

@@ -1,4 +1,4 @@
-"""A line drawn through the balance, and what counts as crossing it."""
+"""Detect when a balance crosses a threshold, and log what a watcher does about it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 Direction = Literal["rises_to", "falls_below"]
 
-#: How far back a balance must go before a second crossing counts, where nobody said: this part of the line.
+#: Default hysteresis, as a fraction of the threshold.
 DEFAULT_HYSTERESIS = Decimal("0.1")
 
 
 class CrossingVerdict(NamedTuple):
     """
-    What a balance means for a crossing.
+    The result of comparing a balance with a threshold.
 
     :param is_armed: Whether the next crossing counts.
-    :param crosses: Whether this was one.
+    :param crosses: Whether this balance is a crossing that counts.
     """
 
     is_armed: bool
@@ -36,11 +36,11 @@ class CrossingVerdict(NamedTuple):
 @dataclass(frozen=True)
 class Crossing:
     """
-    A change of the spendable balance that is worth an event.
+    A threshold, and the direction in which crossing it fires an event.
 
     :param direction: ``rises_to`` or ``falls_below``.
-    :param minimum_credits: The line.
-    :param hysteresis: Credits by which the balance has to go back beyond the line before a next crossing counts.
+    :param minimum_credits: The threshold.
+    :param hysteresis: Credits by which the balance must move back across the threshold before the next crossing counts.
     """
 
     direction: Direction
@@ -50,31 +50,30 @@ class Crossing:
     @classmethod
     def parse(cls, direction: object, minimum_credits: object, hysteresis: object = None) -> Crossing:
         """
-        Read what a user gave.
+        Validate the arguments of a user, and build the crossing.
 
         :param direction: ``rises_to`` or ``falls_below``.
         :param minimum_credits: A number of credits, above 0.
-        :param hysteresis: A number of credits, 0 or more; None for a tenth of the line.
-        :raises ValueError: If one makes no sense; the message names it.
+        :param hysteresis: A number of credits, 0 or more; None for a tenth of the threshold.
+        :raises ValueError: If an argument is invalid; the message names it.
         """
         check_choice("direction", direction, ("rises_to", "falls_below"))
-        line = parse_credits("minimum_credits", minimum_credits)
-        if not line:
-            raise ValueError(
-                f"minimum_credits must be above 0, or nothing could cross it; got {describe_value(minimum_credits)}"
-            )
-        back = line * DEFAULT_HYSTERESIS if hysteresis is None else parse_credits("hysteresis", hysteresis)
-        if direction == "rises_to" and back > line:
-            problem = "hysteresis must not be above minimum_credits, as no balance falls further than to 0"
+        threshold = parse_credits("minimum_credits", minimum_credits)
+        if not threshold:
+            raise ValueError(f"minimum_credits must be above 0; got {describe_value(minimum_credits)}")
+        margin = threshold * DEFAULT_HYSTERESIS if hysteresis is None else parse_credits("hysteresis", hysteresis)
+        if direction == "rises_to" and margin > threshold:
+            # Otherwise the balance would have to fall below 0 before the next event.
+            problem = "hysteresis must not be above minimum_credits for direction rises_to"
             raise ValueError(f"{problem}; got {describe_value(hysteresis)} and {describe_value(minimum_credits)}")
-        return cls("rises_to" if direction == "rises_to" else "falls_below", line, back)
+        return cls("rises_to" if direction == "rises_to" else "falls_below", threshold, margin)
 
     def judge(self, was_armed: bool | None, balance: CreditBalance) -> CrossingVerdict:
         """
-        Tell whether a balance has crossed the line.
+        Compare a balance with the threshold.
 
-        :param was_armed: Whether a crossing would have counted before; None if nothing is known of before.
-        :param balance: What is seen now.
+        :param was_armed: Whether a crossing counted before this balance; None if unknown, as at the first reading.
+        :param balance: The balance that was read.
         """
         is_across = balance.covers(self.minimum_credits) == (self.direction == "rises_to")
         if was_armed is None:
@@ -90,10 +89,10 @@ class Crossing:
 
 def crossing_event(balance: CreditBalance, crossing: Crossing, conn_id: str) -> dict[str, Any]:
     """
-    Build the payload of the event: what a gate returns, and what was crossed.
+    Build the payload of the event: the report that a sensor returns, and the crossing.
 
-    :param balance: What was seen.
-    :param crossing: The line.
+    :param balance: The balance that was read.
+    :param crossing: The crossing that was detected.
     :param conn_id: Connection the balance belongs to.
     """
     return {

@@ -1,4 +1,8 @@
-"""The event that a trigger sends to its task, which another version of this package may read."""
+"""
+Build and read the events that triggers send to tasks.
+
+Triggerer and worker may run different versions of this package, so a reader accepts events with additional fields.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +17,32 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.models import CreditBalance
 
 
-def open_event(balance: CreditBalance, minimum_credits: Decimal) -> dict[str, Any]:
-    """Build the event that lets a deferred sensor succeed."""
+def sufficient_event(balance: CreditBalance, minimum_credits: Decimal) -> dict[str, Any]:
+    """Build the event for a sufficient balance; the deferred task then succeeds."""
     return {"status": "open", "balance": balance.to_json(), "minimum_credits": str(minimum_credits)}
 
 
 def error_event(error: LeadMagicError) -> dict[str, Any]:
-    """Build the event that lets a deferred sensor fail with the very error its trigger met."""
+    """Build the event for a permanent error; the deferred task then raises the same error."""
     fields = {name: getattr(error, name, None) for name in _ERROR_FIELDS}
     return {"status": "error", "error": type(error).__name__, "message": str(error), "fields": fields}
 
 
-#: What of an error travels in an event: plain values, none of them secret.
+#: Attributes of an error that are sent in an event. All are JSON values, and none is secret.
 _ERROR_FIELDS = ("status", "code", "detail", "action", "docs", "request_id", "retry_after", "request_sent", "transient")
 
 
 def report_from(event: Any) -> dict[str, Any]:
     """
-    Read an event on the worker, which may run another version of this package than the triggerer.
+    Return the balance report of an event.
 
-    :param event: What the trigger sent.
-    :return: The report of the balance that opened the gate.
-    :raises LeadMagicError: The error the trigger met; or that the event is none of ours, which would otherwise pass
-        for success.
+    :param event: Payload of the event that the trigger sent.
+    :return: The report of the sufficient balance.
+    :raises LeadMagicError: The error of the trigger. Also raised for an unexpected event, which would otherwise count
+        as a success.
     """
-    from airflow_provider_leadmagic.api.models import CreditBalance  # DAG files load this module, and parse no balance
+    # Imported here because DAG files import this module, and do not parse a balance.
+    from airflow_provider_leadmagic.api.models import CreditBalance
 
     try:
         if event["status"] == "open":
@@ -49,10 +54,10 @@ def report_from(event: Any) -> dict[str, Any]:
 
 def error_from_event(event: Any) -> LeadMagicError:
     """
-    Rebuild the error that a trigger met.
+    Rebuild the error of a trigger from its event.
 
-    :param event: What the trigger sent.
-    :return: The error; for an event that is none of ours, one that says so.
+    :param event: Payload of the event that the trigger sent.
+    :return: The error of the trigger, or an error that quotes the unexpected event.
     """
     try:
         error = _error_from(event) if event["status"] == "error" else None

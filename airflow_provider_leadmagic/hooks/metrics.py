@@ -1,4 +1,4 @@
-"""What is seen of a balance, as metrics of Airflow: they go where its own go, to StatsD or OpenTelemetry."""
+"""Report balances as Airflow metrics, to the StatsD or OpenTelemetry backend that Airflow is configured with."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 class BalanceMetrics:
     """
-    Reports each look at the balance of one connection.
+    Reports each poll of one connection.
 
-    :param conn_id: The connection, the tag ``conn_id`` of every metric. What StatsD does not take becomes ``_`` in it.
+    :param conn_id: Connection ID, the tag ``conn_id`` of every metric. Characters that StatsD rejects become ``_``.
     """
 
     def __init__(self, conn_id: str) -> None:
-        # Airflow writes an error and sends nothing, or no tag, where a tag holds anything else.
+        # With any other character in a tag, Airflow logs an error and drops the metric or the tag.
         self._tags = {"conn_id": re.sub(r"[^\w./-]", "_", str(conn_id), flags=re.ASCII)}
 
     def seen(self, balance: CreditBalance) -> None:

@@ -1,4 +1,4 @@
-"""The gate: a sensor that holds a DAG until the LeadMagic balance covers its work."""
+"""A sensor that holds a DAG until the LeadMagic balance is sufficient."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.imports import Context
 
-#: Seconds from one look of a rescheduled sensor to its end, where its deadline would have it sooner.
+#: Shortest time to the next reschedule, in seconds, also if the deadline is sooner.
 SHORTEST_RESCHEDULE = 5.0
 
 
@@ -45,28 +45,28 @@ class SufficientCreditsSensor(BaseSensorOperator):
     """
     Wait until the spendable LeadMagic balance reaches a threshold.
 
-    The mode decides what waiting costs, never how it ends: poke, reschedule and deferrable have the same outcome and
-    return the same value, the balance that opened the gate (see
-    :meth:`~airflow_provider_leadmagic.api.models.CreditBalance.report`). A balance that suffices on the first look
-    opens the gate with one request and without deferring.
+    The modes poke, reschedule and deferrable differ in what waiting costs, never in how it ends: the outcome is the
+    same, and so is the return value, the report of the sufficient balance (see
+    :meth:`~airflow_provider_leadmagic.api.models.CreditBalance.report`). If the first balance is sufficient, the
+    sensor succeeds with one request and without deferring.
 
-    What does not answer (429, 5xx, no connection, an unreadable body) counts as "not yet", however often. What waiting
-    cannot mend (a wrong key, a missing permission, a redirect, a balance that is no number) fails at once, also
-    under ``soft_fail``.
+    After a transient error (429, 5xx, no connection, an unreadable body) the sensor keeps waiting, however often it
+    occurs. After a permanent error (an invalid key, a missing permission, a redirect, a balance that is not a number)
+    it fails at once, also with ``soft_fail``.
 
-    :param minimum_credits: Credits that must be spendable, compared by ``>=``: a number, or text that is one.
-        Templated; may be the output of another task.
-    :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
-    :param refresh: Have LeadMagic re-read the balance from its database for each look. Off by default.
-    :param deferrable: Wait in the triggerer. By default what ``[operators] default_deferrable`` says.
-    :param mode: ``reschedule`` by default, or ``poke``; without meaning when deferrable.
-    :param poke_interval: Seconds, or timedelta, from one look to the next; 300 by default. Each look is one request:
-        there are no retries within it.
+    :param minimum_credits: Credits that must be spendable (``>=``): a number or a numeric string. Templated; can be
+        the output of another task.
+    :param leadmagic_conn_id: Connection to use, ``leadmagic_default`` by default. Templated.
+    :param refresh: Whether LeadMagic re-reads the balance from its database before each poll. Off by default.
+    :param deferrable: Whether to wait in the triggerer. The default is ``[operators] default_deferrable``.
+    :param mode: ``reschedule`` (default) or ``poke``; ignored if deferrable.
+    :param poke_interval: Time between two polls as a timedelta or in seconds; 300 s by default. Each poll is a single
+        request without retries.
     :param kwargs: Arguments of ``BaseSensorOperator``: ``timeout`` (seconds), ``soft_fail``, ``never_fail`` and so on.
-        ``exponential_backoff`` and ``max_wait`` do nothing when deferrable, ``silent_fail`` never does.
-    :raises LeadMagicError: What LeadMagic refuses for good.
-    :raises AirflowSensorTimeout: When ``timeout`` is reached.
-    :raises ValueError: If an argument makes no sense; the message names it.
+        ``exponential_backoff`` and ``max_wait`` are ignored if deferrable, ``silent_fail`` always.
+    :raises LeadMagicError: If a poll fails with a permanent error.
+    :raises AirflowSensorTimeout: If no poll before ``timeout`` finds enough credits.
+    :raises ValueError: If an argument is invalid; the message names it.
     """
 
     template_fields: Sequence[str] = ("leadmagic_conn_id", "minimum_credits")
@@ -104,9 +104,9 @@ class SufficientCreditsSensor(BaseSensorOperator):
         self._is_time_up = False
 
     def execute(self, context: Context) -> Any:
-        """Look, and wait in the way that was chosen if that is not enough."""
+        """Poll, and wait in the chosen mode while the balance is insufficient."""
         self._warn_about_ignored_settings()
-        with self._never_failing():
+        with self._skip_if_never_fail():
             if self.deferrable:
                 return self._poke_and_defer(context)
             self._start_clock(context)
@@ -134,16 +134,16 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """
-        Finish after the trigger fired.
+        Return the report of the event that the trigger sent, or raise its error.
 
-        :param context: The task's context.
-        :param event: What the trigger sent.
+        :param context: Context of the task.
+        :param event: Payload of the trigger's event.
         """
         return report_from(event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Come back from a deferral; the end of its time is the end of the sensor's, on every Airflow."""
-        with self._never_failing():
+        """Continue after a deferral. A deferral that timed out is a timeout of the sensor on every Airflow version."""
+        with self._skip_if_never_fail():
             if next_method == deferral.FAILED:
                 raise self._failed_deferral(next_kwargs or {})
             return super().resume_execution(next_method, next_kwargs, context)
@@ -174,7 +174,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         return time.monotonic() - self._started_at
 
     def _read_balance(self) -> CreditBalance:
-        # Imported here because it brings the HTTP client, which no DAG file needs in order to be parsed.
+        # Imported here because it imports the HTTP client, which DAG parsing does not need.
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         return LeadMagicHook(self.leadmagic_conn_id, max_attempts=1).get_credits(refresh=self.refresh)
@@ -192,15 +192,15 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
     def _poke_result(self, is_done: bool, report: dict[str, Any] | None = None) -> PokeReturnValue:
         if not is_done and self._is_time_up and not self._time_left:
-            raise self._timed_out()  # as the base class would now do, with a message of its own
+            raise self._timed_out()  # The base class would raise the same error now, with a different message.
         return PokeReturnValue(is_done=is_done, xcom_value=report)
 
     def _poke_and_defer(self, context: Context) -> Any:
         from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 
-        first_poke = self.poke(context)
-        if first_poke.is_done:
-            return first_poke.xcom_value
+        result = self.poke(context)
+        if result.is_done:
+            return result.xcom_value
         now = time.time()
         trigger = SufficientCreditsTrigger(
             leadmagic_conn_id=self.leadmagic_conn_id,
@@ -210,20 +210,20 @@ class SufficientCreditsSensor(BaseSensorOperator):
             not_before=now + self._requested_wait if self._requested_wait else 0.0,
             waiting_since=now,
         )
-        # Airflow keeps this deadline in its database, so it survives a restart of the triggerer.
+        # Airflow stores this timeout in its database, so it survives a restart of the triggerer.
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Any, poke_count: int) -> float:
         """Return the wait that :meth:`poke` planned, shortened to end at the deadline: there is no poll after it."""
         left = self._time_left
         if self.reschedule:
-            # A scheduler that has not yet seen this process end takes a task that is due again for one that was lost.
+            # A scheduler that has not yet noticed the end of this process considers a task that is due again as lost.
             left = max(left, min(self.poke_interval, SHORTEST_RESCHEDULE))
         return float(min(self._next_wait, left))
 
     @contextmanager
-    def _never_failing(self) -> Iterator[None]:
-        """Let ``never_fail`` cover what Airflow leaves out: the timeout, and errors before and after a deferral."""
+    def _skip_if_never_fail(self) -> Iterator[None]:
+        """Apply ``never_fail`` where Airflow does not: to the timeout, and to errors before and after a deferral."""
         try:
             yield
         except (AirflowSkipException, AirflowRescheduleException):

@@ -1,4 +1,4 @@
-"""Triggers that watch a LeadMagic balance: one lets a gate open, one starts DAGs by an asset event."""
+"""Triggers that poll a LeadMagic balance: one resumes a deferred sensor, one fires asset events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_leadmagic.decisions.crossing import (
     log_failed_poll,
     log_lost_state,
 )
-from airflow_provider_leadmagic.decisions.events import error_event, open_event
+from airflow_provider_leadmagic.decisions.events import error_event, sufficient_event
 from airflow_provider_leadmagic.decisions.gate import is_sufficient, tolerate_failed_poll, warn_about_short_interval
 
 if TYPE_CHECKING:
@@ -38,16 +38,18 @@ log = logging.getLogger(__name__)
 
 class BalanceTrigger(BaseEventTrigger):
     """
-    Shares one poll with all its kind: on one connection and interval they hear the same looks.
+    Base class of triggers that share one balance poll.
 
-    Only event triggers may share a poll (Airflow 3.3+), so this is one, also where it serves deferred tasks. On older
-    Airflow each trigger runs by itself, and they share the looks through
+    Triggers with the same connection and interval get the same readings.
+
+    Only event triggers can share a stream (Airflow 3.3+), so this is an event trigger, also for deferred tasks. On
+    older Airflow each trigger runs by itself, and they share readings through
     :mod:`~airflow_provider_leadmagic.triggers.shared_poll`.
 
-    :param leadmagic_conn_id: The connection.
-    :param poke_interval: Seconds between two looks.
-    :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
-    :param not_before: Unix time before which not to look, because LeadMagic said so.
+    :param leadmagic_conn_id: Connection to poll.
+    :param poke_interval: Seconds between two polls.
+    :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
+    :param not_before: Unix time of the earliest poll, because of ``Retry-After``; 0 for none.
     """
 
     def __init__(self, leadmagic_conn_id: str, poke_interval: float, refresh: bool, not_before: float = 0.0) -> None:
@@ -58,38 +60,38 @@ class BalanceTrigger(BaseEventTrigger):
         self.not_before = not_before
 
     def shared_stream_key(self) -> Hashable:
-        """Name the poll this trigger can share: with others that may look no earlier than it may."""
+        """Return the key of the poll; triggers with equal keys share one."""
         return ("leadmagic-credits", self.leadmagic_conn_id, self.poke_interval, self.refresh, self.not_before)
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Reading, None]:
         """
-        Poll the balance.
+        Poll the balance and yield the readings.
 
-        :param kwargs: Arguments of one of the triggers that share the poll, of whichever class.
+        :param kwargs: Serialized arguments of one of the triggers that share the poll, of either class.
         """
-        # Imported here because it brings the HTTP client, which a DAG file that names this trigger has no use for.
+        # Imported here because it imports the HTTP client, which parsing a DAG with this trigger does not need.
         from airflow_provider_leadmagic.triggers.shared_poll import poll_balance
 
         conn_id, interval = kwargs["leadmagic_conn_id"], kwargs["poke_interval"]
         times = {name: kwargs.get(name, 0.0) for name in ("not_before", "waiting_since")}
-        looks = poll_balance(conn_id, interval, refresh=kwargs["refresh"], **times)
-        async with aclosing(looks):
-            async for look in looks:
-                yield look
+        readings = poll_balance(conn_id, interval, refresh=kwargs["refresh"], **times)
+        async with aclosing(readings):
+            async for reading in readings:
+                yield reading
 
     @abstractmethod
     def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[TriggerEvent, None]:
         """
-        Turn looks into events.
+        Convert readings to events.
 
-        :param shared_stream: What :meth:`open_shared_stream` yields.
+        :param shared_stream: The readings that :meth:`open_shared_stream` yields.
         """
 
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
-        """Work without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
-        async with aclosing(self.open_shared_stream(self.serialize()[1])) as looks:
-            async for event in self.filter_shared_stream(looks):
+        """Run without a shared stream: before Airflow 3.3, and in ``dag.test()``."""
+        async with aclosing(self.open_shared_stream(self.serialize()[1])) as readings:
+            async for event in self.filter_shared_stream(readings):
                 yield event
 
     def _path(self) -> str:
@@ -98,17 +100,17 @@ class BalanceTrigger(BaseEventTrigger):
 
 class SufficientCreditsTrigger(BalanceTrigger):
     """
-    Fires once when the spendable balance covers a threshold, or when waiting for that has become pointless.
+    Fires once, when the spendable balance reaches a threshold or a poll fails with a permanent error.
 
-    :param leadmagic_conn_id: The connection.
-    :param minimum_credits: The threshold, as text.
-    :param poke_interval: Seconds between two looks.
-    :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
-    :param not_before: Unix time before which not to look, because LeadMagic said so.
-    :param waiting_since: Unix time of the look that the worker took before it deferred.
+    :param leadmagic_conn_id: Connection to poll.
+    :param minimum_credits: The threshold, as a numeric string.
+    :param poke_interval: Seconds between two polls.
+    :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
+    :param not_before: Unix time of the earliest poll, because of ``Retry-After``; 0 for none.
+    :param waiting_since: Unix time of the worker's poll before it deferred; 0 if there was none.
     """
 
-    # Event triggers are kept off named triggerer queues as they belong to no task. This one does belong to a task.
+    # Airflow keeps event triggers off named triggerer queues because they have no task. This one has a task.
     supports_triggerer_queue = True
 
     def __init__(
@@ -125,7 +127,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
         self.waiting_since = waiting_since
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Describe the trigger for the database: names and numbers, nothing secret."""
+        """Return class path and arguments for Airflow's database; none of them is secret."""
         return self._path(), {
             "leadmagic_conn_id": self.leadmagic_conn_id,
             "minimum_credits": self.minimum_credits,
@@ -137,9 +139,9 @@ class SufficientCreditsTrigger(BalanceTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[TriggerEvent, None]:
         """
-        Turn looks into the one event of this trigger.
+        Evaluate the readings, and yield the only event of this trigger.
 
-        :param shared_stream: What :meth:`open_shared_stream` yields.
+        :param shared_stream: The readings that :meth:`open_shared_stream` yields.
         """
         from airflow_provider_leadmagic.triggers.shared_poll import one_at_a_time
 
@@ -152,7 +154,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
                 return
 
     async def _fresh_enough(self, reading: Reading) -> Reading:
-        """Poll again if the sensor would succeed because of an old reading."""
+        """Poll again if the task would continue because of an old reading."""
         from airflow_provider_leadmagic.triggers.shared_poll import MAX_AGE_TO_SUCCEED, latest_reading
 
         if reading.balance and reading.balance.covers(self._minimum) and reading.age > MAX_AGE_TO_SUCCEED:
@@ -163,7 +165,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
         next_poll_in = max(reading.due_in(self.poke_interval), 0.0)
         if reading.balance:
             is_done = is_sufficient(self.log, reading.balance, self._minimum, self.leadmagic_conn_id, next_poll_in)
-            return open_event(reading.balance, self._minimum) if is_done else None
+            return sufficient_event(reading.balance, self._minimum) if is_done else None
         if reading.error and not reading.error.transient:
             return error_event(reading.error)
         if reading.error:
@@ -177,27 +179,29 @@ class SufficientCreditsTrigger(BalanceTrigger):
 
 class CreditsCrossingTrigger(BalanceTrigger):
     """
-    Fires each time the spendable balance crosses a line; for an ``AssetWatcher`` (Airflow 3.0+).
+    Fires each time the spendable balance crosses a threshold; for an ``AssetWatcher`` (Airflow 3.0+).
 
-    What counts is the crossing, not the level. The first look only tells on which side the balance is, and after an
-    event the balance has to go back by the hysteresis before the next one. On Airflow 3.3+ this is kept with the asset:
-    a restart of the triggerer neither repeats an event nor misses a crossing that happened meanwhile. On older Airflow
-    it is kept in memory: a restart repeats nothing, but starts again from the level it finds.
+    Only a crossing fires, not the level. The first poll only determines on which side of the threshold the balance is.
+    After an event the balance must move back by the hysteresis before the next one. On Airflow 3.3+ this state is
+    stored with the asset: after a restart of the triggerer no event is repeated, and a crossing that happened
+    meanwhile is detected. On older Airflow it is kept in memory: a restart repeats no event, but watching starts again
+    from the current balance.
 
-    A failed look fires nothing and ends nothing: it is in the triggerer's log, and the next look tries again.
+    A failed poll fires no event and does not stop the watcher: it is logged by the triggerer, and the next poll is the
+    retry.
 
-    The payload of the event is what a gate returns (see
-    :meth:`~airflow_provider_leadmagic.api.models.CreditBalance.report`), and ``direction``, ``hysteresis`` and
+    The payload of the event is the report that a sensor returns (see
+    :meth:`~airflow_provider_leadmagic.api.models.CreditBalance.report`), plus ``direction``, ``hysteresis`` and
     ``leadmagic_conn_id``.
 
     :param direction: ``rises_to`` or ``falls_below``.
-    :param minimum_credits: The line, above 0: a number, or text that is one. Not templated.
-    :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Not templated.
-    :param hysteresis: Credits by which the balance has to go back beyond the line before the next event; a tenth of
-        the line by default.
-    :param poke_interval: Seconds, or timedelta, from one look to the next; 300 by default.
-    :param refresh: Have LeadMagic re-read the balance from its database for each look. Off by default.
-    :raises ValueError: If an argument makes no sense; the message names it.
+    :param minimum_credits: The threshold, above 0: a number or a numeric string. Not templated.
+    :param leadmagic_conn_id: Connection to poll, ``leadmagic_default`` by default. Not templated.
+    :param hysteresis: Credits by which the balance must move back across the threshold before the next event; a tenth
+        of the threshold by default.
+    :param poke_interval: Time between two polls as a timedelta or in seconds; 300 s by default.
+    :param refresh: Whether LeadMagic re-reads the balance from its database before each poll. Off by default.
+    :raises ValueError: If an argument is invalid; the message names it.
     """
 
     def __init__(
@@ -217,7 +221,7 @@ class CreditsCrossingTrigger(BalanceTrigger):
         self.crossing = Crossing.parse(direction, minimum_credits, hysteresis)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Describe the trigger for the database: names and numbers, nothing secret."""
+        """Return class path and arguments for Airflow's database; none of them is secret."""
         return self._path(), {
             "direction": self.crossing.direction,
             "minimum_credits": str(self.crossing.minimum_credits),
@@ -229,9 +233,9 @@ class CreditsCrossingTrigger(BalanceTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[TriggerEvent, None]:
         """
-        Turn looks into an event for each crossing.
+        Evaluate the readings, and yield an event for each crossing.
 
-        :param shared_stream: What :meth:`open_shared_stream` yields.
+        :param shared_stream: The readings that :meth:`open_shared_stream` yields.
         """
         from airflow_provider_leadmagic.triggers.shared_poll import is_first_report
 
@@ -280,10 +284,10 @@ _ARMED, _DISARMED = "armed", "disarmed"
 
 class CrossingState:
     """
-    The flag, in the asset's state store where there is one, else in memory only.
+    Whether a watcher is armed, kept in the asset's state store, or in memory if there is no store.
 
-    :param store: The store; None before Airflow 3.3.
-    :param key: Name of the flag in it.
+    :param store: State store of the asset; None before Airflow 3.3.
+    :param key: Key of the watcher's state in the store.
     """
 
     def __init__(self, store: AssetStateStore | None, key: str) -> None:
@@ -293,14 +297,14 @@ class CrossingState:
         self._is_read = False
 
     async def read(self) -> bool | None:
-        """Return the flag; None if nothing is known. Raises what the store raises."""
+        """Return whether the watcher is armed; None if unknown. Raises the errors of the store."""
         if not self._is_read:
             self._armed = await self._load()
             self._is_read = True
         return self._armed
 
     async def write(self, armed: bool) -> None:
-        """Set the flag. Raises what the store raises, and is then as it was."""
+        """Save whether the watcher is armed. If the store raises an error, the state is unchanged."""
         if self._store and armed != self._armed:
             await self._store.aset(self._key, _ARMED if armed else _DISARMED)
         self._armed, self._is_read = armed, True
@@ -311,10 +315,10 @@ class CrossingState:
         try:
             saved = await self._store.aget(self._key)
         except ValueError as error:
-            if type(error) is not ValueError:  # but one of its kind, such as unreadable JSON
+            if type(error) is not ValueError:  # a subclass, such as a JSON error, is a failure of the store
                 raise
-            # Equal triggers are one to Airflow, and a store that belongs to several assets can be asked for none.
-            log.warning("Two assets have equal LeadMagic watchers: Airflow keeps no state for these over a restart.")
+            # Airflow runs equal triggers as one, and the store of a trigger with several assets raises ValueError.
+            log.warning("Two assets have equal LeadMagic watchers: their state is lost when the triggerer restarts.")
             self._store = None
             return None
         return saved == _ARMED if saved in (_ARMED, _DISARMED) else None

@@ -1,4 +1,4 @@
-"""One poll of a balance for everyone in this process who waits on it."""
+"""Share one balance poll between all triggers of a process."""
 
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-#: Shortest wait between two looks, in seconds, whatever the arithmetic says.
+#: Shortest wait between two polls, in seconds.
 SHORTEST_WAIT = 0.01
-#: Longest random part of a wait, in seconds: enough to keep many processes out of step.
+#: Longest jitter of a wait, in seconds: enough to keep many processes from polling at the same moment.
 LONGEST_JITTER = 2.0
-#: Oldest look, in seconds, by which a gate may open: the money in an older one may be spent.
+#: Oldest reading, in seconds, with which a sensor may succeed: the credits of an older one may be spent.
 MAX_AGE_TO_SUCCEED = 5.0
-#: How much of an interval a look stays good for others: less than all, so that who sleeps an interval finds it due.
-_FRESH = 0.9
+#: Fraction of the interval for which a reading is reused. Below 1, so that a trigger that sleeps one full interval
+#: always finds it expired.
+_REUSE_FRACTION = 0.9
 
 
 @dataclass(frozen=True)
 class Reading:
     """
-    One look at a balance: what was seen, or why nothing was.
+    The result of one poll: a balance or an error.
 
-    :param taken_at: When, by the process's monotonic clock.
-    :param balance: The balance, if the look succeeded.
-    :param error: The error, if it did not.
-    :param failures: How many looks have failed in a row, this one included.
-    :param refreshed: Whether LeadMagic had been asked to re-read the balance from its database.
+    :param taken_at: Time of the poll by the monotonic clock of the process.
+    :param balance: The balance, if the poll succeeded.
+    :param error: The error, if the poll failed.
+    :param failures: Number of consecutive failed polls, including this one.
+    :param refreshed: Whether LeadMagic re-read the balance from its database for this poll.
     """
 
     taken_at: float
@@ -54,11 +55,11 @@ class Reading:
 
     @property
     def age(self) -> float:
-        """Seconds since it was taken."""
+        """Seconds since the poll."""
         return time.monotonic() - self.taken_at
 
     def due_in(self, interval: float) -> float:
-        """Tell how many seconds from now the next look may be made."""
+        """Return the seconds until the next poll is due; negative if it is overdue."""
         return max(interval, requested_wait(self.error)) - self.age
 
 
@@ -66,59 +67,59 @@ async def poll_balance(
     conn_id: str, interval: float, *, refresh: bool = False, not_before: float = 0.0, waiting_since: float = 0.0
 ) -> AsyncGenerator[Reading, None]:
     """
-    Poll a balance again and again; never returns.
+    Poll a balance repeatedly; never returns.
 
-    Any number of these on one connection and in one event loop make about one request per interval together: who
-    wakes first looks, and the others find that look when they wake a moment later.
+    Together, all polls of one connection in one event loop send about one request per interval: the first one to wake
+    sends it, and the others reuse its reading when they wake a moment later.
 
-    :param conn_id: The connection.
-    :param interval: Seconds from one look to the next, plus a moment so that many processes do not fall into step.
-    :param refresh: Whether LeadMagic should re-read the balance from its database for each look.
-    :param not_before: Unix time before which not to look.
-    :param waiting_since: Unix time of the look before the first one; 0 if there was none, and the first one is due.
+    :param conn_id: Connection to poll.
+    :param interval: Seconds between two polls. Jitter is added.
+    :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
+    :param not_before: Unix time of the earliest poll; 0 for none.
+    :param waiting_since: Unix time of the previous poll; 0 if there was none, so that the first poll is due at once.
     """
     requested = min(not_before - time.time(), MAX_REQUESTED_WAIT)
     await asyncio.sleep(max(_left_of(interval, waiting_since) + _jitter(interval), requested))
     while True:
-        look = await latest_reading(conn_id, interval, refresh=refresh)
-        yield look
-        await asyncio.sleep(max(look.due_in(interval), SHORTEST_WAIT) + _jitter(interval))
+        reading = await latest_reading(conn_id, interval, refresh=refresh)
+        yield reading
+        await asyncio.sleep(max(reading.due_in(interval), SHORTEST_WAIT) + _jitter(interval))
 
 
 async def latest_reading(conn_id: str, max_age: float, *, refresh: bool = False) -> Reading:
     """
-    Return the latest look of this process unless it is too old, else a new one.
+    Return the latest reading of this process, or poll if it is too old.
 
-    :param conn_id: The connection.
-    :param max_age: Seconds until a look is due for renewal.
-    :param refresh: Whether LeadMagic should re-read the balance from its database.
+    :param conn_id: Connection to poll.
+    :param max_age: Seconds for which a reading is reused.
+    :param refresh: Whether LeadMagic re-reads the balance from its database before the poll.
     """
-    looks = _readings_of_loop.setdefault(asyncio.get_running_loop(), {})
-    return await looks.setdefault(conn_id, SharedReadings(conn_id)).take(max_age, refresh)
+    by_connection = _shared_readings.setdefault(asyncio.get_running_loop(), {})
+    return await by_connection.setdefault(conn_id, SharedReading(conn_id)).get(max_age, refresh)
 
 
 def _left_of(interval: float, waiting_since: float) -> float:
-    """Tell what is left of an interval, lest a triggerer that starts anew begin a new one each time."""
-    return min(max(waiting_since + interval - time.time(), 0.0), interval)  # the worker's clock may differ
+    """Return the rest of the current interval, so that a triggerer restart does not reset the polling schedule."""
+    return min(max(waiting_since + interval - time.time(), 0.0), interval)  # the worker's clock may be fast
 
 
 def _jitter(interval: float) -> float:
     return random.uniform(0, min(interval / 10, LONGEST_JITTER))  # noqa: S311
 
 
-def is_first_report(look: Reading) -> bool:
-    """Tell whether nobody has asked this of a look before: a thousand watchers then write one line about it."""
-    if look in _old_news:
+def is_first_report(reading: Reading) -> bool:
+    """Return True on the first call for a reading, so that many watchers log it only once."""
+    if reading in _reported:
         return False
-    _old_news.add(look)
+    _reported.add(reading)
     return True
 
 
-class SharedReadings:
+class SharedReading:
     """
-    The latest look at one balance, renewed by whoever asks first after it is due.
+    The latest reading of one connection, renewed by the first caller that finds it expired.
 
-    :param conn_id: The connection.
+    :param conn_id: Connection to poll.
     """
 
     def __init__(self, conn_id: str) -> None:
@@ -126,30 +127,30 @@ class SharedReadings:
         self._lock = asyncio.Lock()
         self._latest: Reading | None = None
 
-    async def take(self, max_age: float, refresh: bool) -> Reading:
+    async def get(self, max_age: float, refresh: bool) -> Reading:
         """
-        Return the latest look if it is not due for renewal, else a new one.
+        Return the latest reading, or poll if it is expired.
 
-        :param max_age: Seconds until a look is due for renewal.
-        :param refresh: Whether LeadMagic should re-read the balance from its database.
+        :param max_age: Seconds for which a reading is reused.
+        :param refresh: Whether LeadMagic re-reads the balance from its database before the poll.
         """
         async with self._lock:
-            if self._latest is None or self._is_due(self._latest, max_age, refresh):
-                self._latest = await self._look(self._latest.failures if self._latest else 0, refresh)
+            if self._latest is None or self._is_expired(self._latest, max_age, refresh):
+                self._latest = await self._poll(self._latest.failures if self._latest else 0, refresh)
             return self._latest
 
     @staticmethod
-    def _is_due(latest: Reading, max_age: float, refresh: bool) -> bool:
-        wanted = 0.0 if refresh and not latest.refreshed else max_age * _FRESH
-        return latest.due_in(wanted) <= 0
+    def _is_expired(latest: Reading, max_age: float, refresh: bool) -> bool:
+        lifetime = 0.0 if refresh and not latest.refreshed else max_age * _REUSE_FRACTION
+        return latest.due_in(lifetime) <= 0
 
-    async def _look(self, failures: int, refresh: bool) -> Reading:
+    async def _poll(self, failures: int, refresh: bool) -> Reading:
         try:
             balance = await self._read_balance(refresh)
         except LeadMagicError as error:
             return Reading(time.monotonic(), error=error, failures=failures + 1, refreshed=refresh)
         except Exception as error:
-            # Raised, it would end the poll of every gate, and Airflow would skip those with soft_fail.
+            # Raising it would end the shared poll of all sensors, and Airflow would skip those with soft_fail.
             log.exception("Balance poll on connection %r failed unexpectedly.", self._conn_id)
             problem = LeadMagicError(
                 f"Balance poll failed unexpectedly ({type(error).__name__}): see the traceback in the triggerer log."
@@ -165,26 +166,26 @@ class SharedReadings:
             client.close()
 
 
-_readings_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedReadings]] = WeakKeyDictionary()
-"""Looks are shared within an event loop: a lock cannot cross loops."""
+#: Readings by event loop and connection ID. They are shared within one event loop because a lock cannot cross loops.
+_shared_readings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedReading]] = WeakKeyDictionary()
 
-_old_news: WeakSet[Reading] = WeakSet()
+_reported: WeakSet[Reading] = WeakSet()
 
 
 async def client_for_one_poll(conn_id: str) -> LeadMagicClient:
     """
-    Build a client that repeats nothing: the next look is the retry.
+    Build a client without retries, because the next poll is the retry.
 
-    A new one for each look: a key or an address corrected in the connection is used from the next one on.
+    Each poll builds a new client, so that it uses a key or host that was corrected in the connection meanwhile.
 
-    :param conn_id: The connection.
-    :raises LeadMagicConnectionError: If the connection cannot be used just now.
+    :param conn_id: Connection to use.
+    :raises LeadMagicConnectionError: If the connection cannot be read or is invalid.
     """
     try:
         return await LeadMagicHook(conn_id, max_attempts=1).aget_conn()
     except Exception as error:
-        # The connection was good when the task began to wait. Airflow reports an outage of its secrets backend or
-        # database as a connection that does not exist: a reason to wait, not to fail everybody's task.
+        # The connection was valid when the task started to wait. Airflow reports an outage of its secrets backend or
+        # database as a missing connection: a reason to keep waiting, not to fail all waiting tasks.
         reason = str(error) if isinstance(error, LeadMagicError) else type(error).__name__
         problem = f"Connection {conn_id!r} is unavailable: {reason}"
         raise LeadMagicConnectionError(problem, request_sent=False) from error
@@ -193,14 +194,14 @@ async def client_for_one_poll(conn_id: str) -> LeadMagicClient:
 @asynccontextmanager
 async def one_at_a_time() -> AsyncIterator[None]:
     """
-    Wait for a pass of the event loop in which no other gate judges.
+    Wait for an event-loop iteration in which no other sensor trigger is being evaluated.
 
-    One look wakes them all in the same pass. With a log line each, that pass would take a third of a second, in which
-    no other trigger gets a word in.
+    One reading wakes all triggers in the same iteration. If a thousand triggers log a line each, that iteration takes
+    a third of a second, during which no other trigger can run.
     """
-    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        await asyncio.sleep(0)  # while the lock is held, so that the others have to queue for it
+    async with _evaluation_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await asyncio.sleep(0)  # while the lock is held, so that the other triggers wait for it
         yield
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_evaluation_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()

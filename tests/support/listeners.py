@@ -1,4 +1,4 @@
-"""Listeners on loopback, in the place of StatsD and of an OpenTelemetry collector."""
+"""Loopback servers that replace StatsD and an OpenTelemetry collector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 
 class Statsd:
-    """Takes what is sent by UDP, which is there as soon as the sender's call is over."""
+    """Receives metrics by UDP. On loopback they are available as soon as the sender's call returns."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -28,7 +28,7 @@ class Statsd:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What makes Airflow send here, with tags."""
+        """Environment variables that make Airflow send its metrics here, with tags."""
         return {
             "AIRFLOW__METRICS__STATSD_ON": "True",
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
@@ -38,7 +38,7 @@ class Statsd:
 
     @property
     def lines(self) -> list[str]:
-        """What arrived so far about LeadMagic, oldest first."""
+        """LeadMagic metrics received so far, oldest first."""
         with suppress(BlockingIOError):
             while datagram := self._socket.recv(65536):
                 self._lines += [line for line in datagram.decode().splitlines() if ".leadmagic." in line]
@@ -47,7 +47,7 @@ class Statsd:
 
 @dataclass(frozen=True)
 class Point:
-    """One value that arrived by OTLP."""
+    """One value that was received by OTLP."""
 
     name: str
     kind: str
@@ -57,7 +57,7 @@ class Point:
 
 
 class Collector:
-    """Takes what is sent by OTLP over HTTP, as protobuf."""
+    """Receives metrics by OTLP over HTTP, as protobuf."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
@@ -66,7 +66,7 @@ class Collector:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.take(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+                collector.receive(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
                 self.send_response(200)
                 self.end_headers()
 
@@ -87,7 +87,7 @@ class Collector:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What makes Airflow send here, each minute and at the end of a process only."""
+        """Environment variables that make Airflow send its metrics here, once a minute and when a process exits."""
         return {
             "AIRFLOW__METRICS__OTEL_ON": "True",
             "AIRFLOW__METRICS__OTEL_HOST": "127.0.0.1",
@@ -95,8 +95,8 @@ class Collector:
             "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "60000",
         }
 
-    def take(self, body: bytes) -> None:
-        """Read one message."""
+    def receive(self, body: bytes) -> None:
+        """Parse one message and append its values to ``points``."""
         from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
         for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:

@@ -1,8 +1,8 @@
 """
-Plays Airflow's part for one sensor: the task runner's, the scheduler's and the triggerer's.
+Run one sensor as Airflow's task runner, scheduler and triggerer would.
 
-``dag.test()`` would do, but it knows no deferral timeout. What this one does is checked by the end-to-end tests
-against a running Airflow.
+``dag.test()`` is not sufficient because it does not apply deferral timeouts. The end-to-end tests check the same
+behavior with a running Airflow.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclass
 class TaskInstance:
-    """As much of a task instance as sensors ask for."""
+    """The attributes of a task instance that sensors use."""
 
     first_reschedule: datetime | None = None
     dag_id: str = "gate"
@@ -63,11 +63,11 @@ class TaskInstance:
         self.pushed[key] = json.loads(json.dumps(value))
 
 
-#: The task instance that runs, for Airflow 2, whose sensors ask the database about it.
+#: The running task instance. On Airflow 2, where sensors read it from the database, a fixture uses this instead.
 running = TaskInstance()
 
 
-def run_to_the_end(sensor: SufficientCreditsSensor) -> Outcome:
+def run_to_end(sensor: SufficientCreditsSensor) -> Outcome:
     """Run a sensor until it succeeds, fails or is skipped."""
     running.first_reschedule = None
     try:
@@ -82,19 +82,19 @@ def _finish(sensor: SufficientCreditsSensor, ti: TaskInstance) -> Any:
     context: Any = {"ti": ti, "task_instance": ti}
     step = methodcaller("execute", context)
     while True:
-        began = datetime.now(UTC)
-        attempt = copy.copy(sensor)  # each step is a new process, which knows nothing of the one before
+        started_at = datetime.now(UTC)
+        fresh = copy.copy(sensor)  # each step is a new process, without the state of the previous one
         try:
-            return step(attempt)
-        except AirflowRescheduleException as later:
-            ti.first_reschedule = ti.first_reschedule or began
-            time.sleep(max(0.0, (later.reschedule_date - datetime.now(UTC)).total_seconds()))
+            return step(fresh)
+        except AirflowRescheduleException as reschedule:
+            ti.first_reschedule = ti.first_reschedule or started_at
+            time.sleep(max(0.0, (reschedule.reschedule_date - datetime.now(UTC)).total_seconds()))
         except TaskDeferred as deferral:
             step = methodcaller("resume_execution", *wait_for_event(deferral), context)
 
 
 def wait_for_event(deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:
-    """Run the trigger of a deferral, and return the method with which the task resumes, and its arguments."""
+    """Run the trigger of a deferral; return name and arguments of the method with which the task resumes."""
     assert deferral.timeout is not None
     kwargs = json.loads(json.dumps(deferral.kwargs or {}))
     try:
@@ -105,7 +105,7 @@ def wait_for_event(deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:
 
 
 async def first_event(trigger: Any) -> Any:
-    """Carry a trigger through the database, run it, and carry its first event back."""
+    """Serialize and deserialize a trigger, run it, and return its first event, also serialized and deserialized."""
     classpath, kwargs = trigger.serialize()
     module, _, name = classpath.rpartition(".")
     async for event in getattr(import_module(module), name)(**json.loads(json.dumps(kwargs))).run():

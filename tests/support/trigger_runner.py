@@ -1,4 +1,4 @@
-"""Airflow's own TriggerRunner, without the process around it."""
+"""Run triggers with Airflow's TriggerRunner in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ with_shared_streams = pytest.mark.skipif(
 
 @asynccontextmanager
 async def triggerer_with(triggers: Iterable[Any]) -> AsyncGenerator[Any, None]:
-    """Run triggers, and cancel those that still run at the end."""
+    """Run triggers, and cancel those that are still running at the end."""
     from airflow.executors.workloads import RunTrigger
     from airflow.jobs.triggerer_job_runner import TriggerRunner
     from airflow.models.trigger import Trigger

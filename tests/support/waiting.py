@@ -1,4 +1,4 @@
-"""Waiting in an event loop for what triggers do."""
+"""Wait in an event loop for a condition."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 async def until(condition: Callable[[], bool], patience: float = 10) -> None:
     """
-    Wait for a condition, and fail where it does not come true in time.
+    Wait until a condition is true, or raise a TimeoutError.
 
-    :param patience: Seconds.
+    :param condition: Function that is called repeatedly.
+    :param patience: Timeout in seconds.
     """
     async with asyncio.timeout(patience):
         while not condition():

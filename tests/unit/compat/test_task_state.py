@@ -1,4 +1,4 @@
-"""Whether a person ended a task: what each Airflow is asked, and what its answer means."""
+"""The state of a task: how each Airflow version is asked for it, and in which states a task is over."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from tests.support.bulk_task_runner import TaskInstance
 if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
-Ask = Callable[[Any], str | None]
+ReadState = Callable[[Any], str | None]
 
-only_on_airflow_3 = pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2 lets tasks ask the database")
+only_on_airflow_3 = pytest.mark.skipif(not IS_AIRFLOW_3, reason="in Airflow 2 tasks have access to the database")
 
 
-def from_the_triggerer(task_instance: Any) -> str | None:
+def state_from_triggerer(task_instance: Any) -> str | None:
     return asyncio.run(astate_of(task_instance))
 
 
-everywhere = pytest.mark.parametrize("ask", [state_of, from_the_triggerer])
+from_worker_and_triggerer = pytest.mark.parametrize("read_state", [state_of, state_from_triggerer])
 
 
 @pytest.fixture
 def supervisor(mocker: MockerFixture) -> Callable[[dict[str, Any]], list[Any]]:
-    """Answer as the process does through which Airflow 3 is asked; the end-to-end tests have a real one."""
+    """Replace the supervisor process of Airflow 3; the end-to-end tests use a real one."""
     comms = mocker.patch("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", create=True)
 
-    def answer_with(states: dict[str, Any]) -> list[Any]:
+    def respond_with(states: dict[str, Any]) -> list[Any]:
         from airflow.sdk.execution_time.comms import TaskStatesResult
 
-        questions: list[Any] = []
-        comms.send = lambda question: questions.append(question) or TaskStatesResult(task_states=states)
+        requests: list[Any] = []
+        comms.send = lambda request: requests.append(request) or TaskStatesResult(task_states=states)
         comms.asend = AsyncMock(side_effect=comms.send)
-        return questions
+        return requests
 
-    return answer_with
+    return respond_with
 
 
-@everywhere
+@from_worker_and_triggerer
 @pytest.mark.parametrize("state", ["failed", None])
-def test_airflow_2_is_asked_by_the_task_instance(ask: Ask, state: str | None) -> None:
-    assert ask(SimpleNamespace(current_state=lambda: state)) == state
+def test_on_airflow_2_the_task_instance_returns_the_state(read_state: ReadState, state: str | None) -> None:
+    assert read_state(SimpleNamespace(current_state=lambda: state)) == state
 
 
 @only_on_airflow_3
-@everywhere
+@from_worker_and_triggerer
 @pytest.mark.parametrize(
-    ("answer", "state"),
+    ("response", "state"),
     [
         ({"run": {"enrich": "failed"}}, "failed"),
         ({"run": {"enrich_3": "failed"}}, "failed"),
@@ -65,31 +65,31 @@ def test_airflow_2_is_asked_by_the_task_instance(ask: Ask, state: str | None) ->
     ],
     ids=str,
 )
-def test_airflow_3_answers_for_a_run(
-    supervisor: Callable[..., Any], ask: Ask, answer: dict[str, Any], state: str | None
+def test_on_airflow_3_the_supervisor_returns_the_states_of_a_run(
+    supervisor: Callable[..., Any], read_state: ReadState, response: dict[str, Any], state: str | None
 ) -> None:
-    supervisor(answer)
+    supervisor(response)
 
-    assert ask(TaskInstance()) == state
+    assert read_state(TaskInstance()) == state
 
 
 @only_on_airflow_3
-@everywhere
-@pytest.mark.parametrize(("map_index", "asked"), [(-1, None), (None, None), (0, 0), (3, 3)])
-def test_airflow_3_is_asked_about_this_task_and_none_that_is_mapped_along_with_it(
-    supervisor: Callable[..., list[Any]], ask: Ask, map_index: Any, asked: int | None
+@from_worker_and_triggerer
+@pytest.mark.parametrize(("map_index", "requested"), [(-1, None), (None, None), (0, 0), (3, 3)])
+def test_on_airflow_3_only_the_state_of_this_mapped_task_is_requested(
+    supervisor: Callable[..., list[Any]], read_state: ReadState, map_index: Any, requested: int | None
 ) -> None:
-    questions = supervisor({})
+    requests = supervisor({})
 
-    ask(TaskInstance(map_index=map_index))
+    read_state(TaskInstance(map_index=map_index))
 
-    [question] = questions
-    assert (question.dag_id, question.run_ids, question.task_ids) == ("night", ["run"], ["enrich"])
-    assert question.map_index == asked
+    [request] = requests
+    assert (request.dag_id, request.run_ids, request.task_ids) == ("night", ["run"], ["enrich"])
+    assert request.map_index == requested
 
 
 @only_on_airflow_3
-def test_an_answer_to_what_the_signal_interrupted_is_passed_over(supervisor: Callable[..., Any]) -> None:
+def test_the_response_to_a_request_that_the_signal_interrupted_is_skipped(supervisor: Callable[..., Any]) -> None:
     supervisor({"run": {"enrich": "failed"}})
     from airflow.sdk.execution_time import task_runner
 
@@ -101,22 +101,27 @@ def test_an_answer_to_what_the_signal_interrupted_is_passed_over(supervisor: Cal
 
 
 @only_on_airflow_3
-def test_a_triggerer_is_asked_on_its_event_loop_as_that_of_airflow_3_0_answers_no_thread(
+def test_a_triggerer_requests_the_state_on_its_event_loop_because_airflow_3_0_does_not_respond_to_threads(
     supervisor: Callable[..., Any],
 ) -> None:
-    asked_on: list[int] = []
+    requested_on: list[int] = []
     supervisor({})
     from airflow.sdk.execution_time import task_runner
 
-    answer = task_runner.SUPERVISOR_COMMS.asend.side_effect
-    task_runner.SUPERVISOR_COMMS.asend.side_effect = lambda it: asked_on.append(threading.get_ident()) or answer(it)
+    respond = task_runner.SUPERVISOR_COMMS.asend.side_effect
 
-    from_the_triggerer(TaskInstance())
+    def asend(request: Any) -> Any:
+        requested_on.append(threading.get_ident())
+        return respond(request)
 
-    assert asked_on == [threading.get_ident()]
+    task_runner.SUPERVISOR_COMMS.asend.side_effect = asend
+
+    state_from_triggerer(TaskInstance())
+
+    assert requested_on == [threading.get_ident()]
 
 
-def test_a_task_is_over_in_no_state_in_which_airflow_lets_it_go_on() -> None:
-    goes_on = {"scheduled", "queued", "running", "deferred", "up_for_retry", "up_for_reschedule", "awaiting_input"}
+def test_no_state_in_which_a_task_continues_counts_as_over() -> None:
+    continues = {"scheduled", "queued", "running", "deferred", "up_for_retry", "up_for_reschedule", "awaiting_input"}
 
-    assert OVER.isdisjoint(goes_on)
+    assert OVER.isdisjoint(continues)

@@ -1,4 +1,4 @@
-"""What counts as a crossing: edges, hysteresis, and what is refused."""
+"""Crossings: edges, hysteresis and invalid arguments."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.decisions.crossing import Crossing
 
 
-def seen(credits_: float | str, **fields: Any) -> CreditBalance:
+def balance_of(credits_: float | str, **fields: Any) -> CreditBalance:
     return CreditBalance(Decimal(str(credits_)), datetime.now(UTC), **fields)
 
 
 def fired_at(crossing: Crossing, balances: list[float]) -> list[float]:
-    """Run balances past a crossing, from a first look on, and tell at which of them it fired."""
+    """Feed readings to a crossing, starting with the first poll, and return those at which it fired."""
     armed, fired = None, []
     for number in balances:
-        armed, fires = crossing.judge(armed, seen(number))
+        armed, fires = crossing.judge(armed, balance_of(number))
         fired += [number] if fires else []
     return fired
 
@@ -45,7 +45,7 @@ def fired_at(crossing: Crossing, balances: list[float]) -> list[float]:
         ("falls_below", [600, -5], [-5]),
     ],
 )
-def test_it_fires_on_the_way_across_and_again_only_after_the_way_back(
+def test_it_fires_on_a_crossing_and_again_only_after_the_balance_moved_back_by_the_hysteresis(
     direction: str, balances: list[float], fired: list[float]
 ) -> None:
     assert fired_at(Crossing.parse(direction, 500), balances) == fired
@@ -61,41 +61,38 @@ def test_it_fires_on_the_way_across_and_again_only_after_the_way_back(
         ("falls_below", 1000, [600, 499, 1499, 499, 1500, 498], [499, 498]),
     ],
 )
-def test_the_way_back_is_as_long_as_the_hysteresis(
+def test_the_hysteresis_sets_how_far_the_balance_must_move_back(
     direction: str, hysteresis: float, balances: list[float], fired: list[float]
 ) -> None:
     assert fired_at(Crossing.parse(direction, 500, hysteresis), balances) == fired
 
 
 @pytest.mark.parametrize(("direction", "fires"), [("rises_to", False), ("falls_below", True)])
-def test_a_frozen_balance_is_as_good_as_none(direction: str, fires: bool) -> None:
+def test_a_frozen_balance_counts_as_zero(direction: str, fires: bool) -> None:
     crossing = Crossing.parse(direction, 500)
 
-    assert crossing.judge(True, seen(9000, is_frozen=True))[1] is fires
+    assert crossing.judge(True, balance_of(9000, is_frozen=True))[1] is fires
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (("drops", 5), "direction must be rises_to or falls_below; got 'drops'"),
         ((None, 5), "direction must be rises_to or falls_below; got None"),
         (("rises_to", "many"), "minimum_credits must be a number of credits, 0 or more; got 'many'"),
         (("rises_to", True), "minimum_credits must be a number of credits, 0 or more; got True"),
         (("rises_to", float("nan")), "minimum_credits must be a number of credits, 0 or more; got nan"),
-        (("rises_to", 0), "minimum_credits must be above 0, or nothing could cross it; got 0"),
-        (("falls_below", "0.0"), "minimum_credits must be above 0, or nothing could cross it; got '0.0'"),
+        (("rises_to", 0), "minimum_credits must be above 0; got 0"),
+        (("falls_below", "0.0"), "minimum_credits must be above 0; got '0.0'"),
         (("rises_to", 5, -1), "hysteresis must be a number of credits, 0 or more; got -1"),
-        (
-            ("rises_to", 5, 6),
-            "hysteresis must not be above minimum_credits, as no balance falls further than to 0; got 6",
-        ),
+        (("rises_to", 5, 6), "hysteresis must not be above minimum_credits for direction rises_to; got 6 and 5"),
         (("falls_below", 5, "wide"), "hysteresis must be a number of credits, 0 or more; got 'wide'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(arguments: tuple[Any, ...], complaint: str) -> None:
-    with pytest.raises(ValueError, match="^" + complaint.replace("(", r"\(")):
+def test_an_invalid_argument_is_rejected_by_name(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match="^" + message.replace("(", r"\(")):
         Crossing.parse(*arguments)
 
 
-def test_numbers_may_be_text_as_from_a_variable() -> None:
+def test_numbers_may_be_strings_as_in_a_variable() -> None:
     assert Crossing.parse("rises_to", "500", "25.5") == Crossing("rises_to", Decimal(500), Decimal("25.5"))

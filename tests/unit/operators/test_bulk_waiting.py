@@ -15,7 +15,7 @@ from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.client import LeadMagicClient
-from airflow_provider_leadmagic.decisions.events import open_event
+from airflow_provider_leadmagic.decisions.events import sufficient_event
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError
 from airflow_provider_leadmagic.operators import _bulk_waiting as bulk_waiting
 from airflow_provider_leadmagic.operators._bulk_waiting import ResumeMethods, TriggererWait, WorkerWait
@@ -285,7 +285,7 @@ def is_paused(sandbox: Sandbox) -> bool:
     return [job.status for job in sandbox.bulk_jobs] == ["paused"]
 
 
-GATE_OPENED = open_event(CreditBalance.from_api({"credits": Decimal(5)}), Decimal(5))
+GATE_OPENED = sufficient_event(CreditBalance.from_api({"credits": Decimal(5)}), Decimal(5))
 BACK_FROM: dict[str, dict[str, Any]] = {
     "credits_to_order": {"event": GATE_OPENED},
     "credits_to_resume": {"event": GATE_OPENED, "record": RECORD.to_json()},

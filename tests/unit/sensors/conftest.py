@@ -1,4 +1,4 @@
-"""What the tests of the gate share."""
+"""Fixtures of the sensor tests."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
 
-class MakeGate(Protocol):
+class MakeSensor(Protocol):
     def __call__(self, **arguments: Any) -> SufficientCreditsSensor: ...
 
 
 @pytest.fixture
-def gate(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> MakeGate:
-    """Make sensors that look at the sandbox, often; ``impatient`` ones wait for an answer no longer than 0.1 s."""
+def make_sensor(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> MakeSensor:
+    """Return a function that makes sensors with a short interval. Connection ``impatient`` has a timeout of 0.1 s."""
     impatient = json.loads(leadmagic_sandbox.connection_json) | {"extra": {"timeout": 0.1}}
     monkeypatch.setenv("AIRFLOW_CONN_IMPATIENT", json.dumps(impatient))
     if not IS_AIRFLOW_3:
-        # Airflow 2 asks its database, not the task instance, when the first look was.
+        # Airflow 2 reads the time of the first poke from its database, not from the task instance.
         mocker.patch("airflow.sensors.base._orig_start_date", side_effect=lambda **_: running.first_reschedule)
 
     def make(**arguments: Any) -> SufficientCreditsSensor:

@@ -1,4 +1,4 @@
-"""How a gate waits: how often it looks, what it says, how long it holds back."""
+"""How a sensor waits: number of polls, log lines, intervals and Retry-After."""
 
 from __future__ import annotations
 
@@ -14,91 +14,93 @@ import pytest
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from tests.support.airflow_names import TaskDeferred
-from tests.support.sensor_runner import MODES, TaskInstance, first_event, run_to_the_end
+from tests.support.sensor_runner import MODES, TaskInstance, first_event, run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from tests.unit.sensors.conftest import MakeGate
+    from tests.unit.sensors.conftest import MakeSensor
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_balance_that_is_enough_opens_the_gate_with_exactly_one_request(
-    gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str
+def test_a_sufficient_balance_takes_exactly_one_request(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, mode: str
 ) -> None:
-    assert run_to_the_end(gate(**MODES[mode])).state == "success"
+    assert run_to_end(make_sensor(**MODES[mode])).state == "success"
     assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"]
 
 
-def test_a_balance_that_is_enough_opens_the_gate_without_deferring(gate: MakeGate) -> None:
-    report = gate(deferrable=True).execute({"ti": TaskInstance()})
+def test_a_sufficient_balance_does_not_defer_the_task(make_sensor: MakeSensor) -> None:
+    report = make_sensor(deferrable=True).execute({"ti": TaskInstance()})
 
     assert report["sufficient"] is True
 
 
-def test_the_threshold_itself_is_enough(gate: MakeGate, leadmagic_sandbox: Sandbox) -> None:
+def test_a_balance_equal_to_the_threshold_is_sufficient(make_sensor: MakeSensor, leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits("100.05")
 
-    assert run_to_the_end(gate(minimum_credits="100.05")).state == "success"
+    assert run_to_end(make_sensor(minimum_credits="100.05")).state == "success"
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_credits_that_are_frozen_do_not_count(gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str) -> None:
+def test_frozen_credits_do_not_count(make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, mode: str) -> None:
     leadmagic_sandbox.freeze(liquid=99)
 
-    assert run_to_the_end(gate(timeout=0.2, **MODES[mode])).error == "AirflowSensorTimeout"
+    assert run_to_end(make_sensor(timeout=0.2, **MODES[mode])).error == "AirflowSensorTimeout"
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_liquid_part_of_a_frozen_account_counts(gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str) -> None:
+def test_the_liquid_part_of_a_frozen_account_counts(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, mode: str
+) -> None:
     leadmagic_sandbox.freeze(liquid=100)
 
-    assert run_to_the_end(gate(**MODES[mode])).xcom["spendable"] == 100
+    assert run_to_end(make_sensor(**MODES[mode])).xcom["spendable"] == 100
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_gate_waits_at_least_as_long_as_it_was_asked_to(
-    gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str
+def test_a_sensor_waits_at_least_as_long_as_retry_after_asks_for(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, mode: str
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="0.6")
 
-    assert run_to_the_end(gate(**MODES[mode])).state == "success"
+    assert run_to_end(make_sensor(**MODES[mode])).state == "success"
 
     first, second = (request.at for request in leadmagic_sandbox.requests)
     assert second - first >= 0.6
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_gate_that_is_asked_to_wait_for_ever_still_ends_at_its_own_timeout(
-    gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str
+def test_a_retry_after_of_a_year_does_not_extend_the_timeout(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, mode: str
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="31536000", times=None)
 
-    assert run_to_the_end(gate(timeout=0.2, **MODES[mode])).error == "AirflowSensorTimeout"
+    assert run_to_end(make_sensor(timeout=0.2, **MODES[mode])).error == "AirflowSensorTimeout"
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_each_look_says_what_is_there_and_what_is_missing(
-    gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+def test_each_poll_logs_the_spendable_and_the_missing_credits(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 40.5}', content_type="application/json", times=2)
 
-    run_to_the_end(gate(minimum_credits=1000, **MODES[mode]))
+    run_to_end(make_sensor(minimum_credits=1000, **MODES[mode]))
 
     cause = "959.5 short (40.5 spendable, 1,000 required) on connection 'leadmagic_default'"
     line = f"Waiting for credits: {cause}. Next poll in 0 s."
     assert said().count(line) == 2
 
 
-@pytest.mark.parametrize("mode", ["poke", "deferrable"])  # each look of a rescheduled sensor is a process of its own
-def test_failed_polls_in_a_row_are_counted_in_the_warning(
-    gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])  # in reschedule mode each poll is a process of its own
+def test_the_warning_counts_consecutive_failed_polls(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 1}', content_type="application/json")
     leadmagic_sandbox.fail_next("/v1/credits", status=503, times=2)
 
-    assert run_to_the_end(gate(**MODES[mode])).state == "success"
+    assert run_to_end(make_sensor(**MODES[mode])).state == "success"
 
     text = said()
     for number in (1, 2):
@@ -106,72 +108,76 @@ def test_failed_polls_in_a_row_are_counted_in_the_warning(
     assert "was answered 503" in text
 
 
-def test_a_frozen_account_is_named_with_its_reason(
-    gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str]
+def test_a_frozen_account_is_logged_with_its_reason(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, said: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.freeze("payment overdue")
 
-    run_to_the_end(gate(mode="poke", timeout=0.1))
+    run_to_end(make_sensor(mode="poke", timeout=0.1))
 
     cause = 'account frozen by LeadMagic ("payment overdue"), 0 of 100 required credits spendable'
     assert f"Waiting for credits: {cause} on connection 'leadmagic_default'. Next poll in 0 s." in said()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_refresh_has_the_balance_re_read_for_each_look(gate: MakeGate, leadmagic_sandbox: Sandbox, mode: str) -> None:
+def test_refresh_re_reads_the_balance_before_each_poll(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, mode: str
+) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 1}', content_type="application/json")
 
-    run_to_the_end(gate(refresh=True, **MODES[mode]))
+    run_to_end(make_sensor(refresh=True, **MODES[mode]))
 
     paths = [request.path for request in leadmagic_sandbox.requests]
     assert paths == ["/v1/credits/refresh", "/v1/credits"] * 2
 
 
-def test_a_poke_interval_below_ten_seconds_is_allowed_and_warned_about(gate: MakeGate, said: Callable[[], str]) -> None:
-    run_to_the_end(gate(poke_interval=9.5))
+def test_a_poke_interval_below_ten_seconds_logs_a_warning(make_sensor: MakeSensor, said: Callable[[], str]) -> None:
+    run_to_end(make_sensor(poke_interval=9.5))
 
     assert "poke_interval of 9.5 s is short: " in said()
 
 
-def test_a_poke_interval_of_ten_seconds_is_not_warned_about(gate: MakeGate, said: Callable[[], str]) -> None:
-    run_to_the_end(gate(poke_interval=10))
+def test_a_poke_interval_of_ten_seconds_logs_no_warning(make_sensor: MakeSensor, said: Callable[[], str]) -> None:
+    run_to_end(make_sensor(poke_interval=10))
 
     assert "poke_interval" not in said()
 
 
-def test_base_arguments_without_effect_on_a_deferrable_gate_are_named(gate: MakeGate, said: Callable[[], str]) -> None:
-    run_to_the_end(gate(deferrable=True, exponential_backoff=True, max_wait=60))
+def test_base_arguments_that_a_deferrable_sensor_ignores_are_logged(
+    make_sensor: MakeSensor, said: Callable[[], str]
+) -> None:
+    run_to_end(make_sensor(deferrable=True, exponential_backoff=True, max_wait=60))
 
     assert "Ignored in deferrable mode, which polls at a fixed interval: exponential_backoff, max_wait." in said()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_silent_fail_has_no_wrong_key_waited_out(
-    gate: MakeGate, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+def test_silent_fail_does_not_keep_polling_with_an_invalid_key(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=401, times=None)
 
-    outcome = run_to_the_end(gate(silent_fail=True, **MODES[mode]))
+    outcome = run_to_end(make_sensor(silent_fail=True, **MODES[mode]))
 
     assert outcome.error == "LeadMagicAuthenticationError"
     assert "silent_fail is ignored: transient errors are retried anyway, and permanent errors fail the task." in said()
 
 
 @pytest.mark.parametrize("flag", [{}, {"soft_fail": True}], ids=["plain", "soft_fail"])
-def test_a_trigger_that_crashed_fails_the_gate_also_under_soft_fail(gate: MakeGate, flag: dict[str, bool]) -> None:
+def test_a_crashed_trigger_fails_the_sensor_also_with_soft_fail(make_sensor: MakeSensor, flag: dict[str, bool]) -> None:
     with pytest.raises(
         LeadMagicError, match=r"^Trigger failed \(Trigger failure\): see the traceback above in the task log\.$"
     ):
-        gate(**flag).resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["line"]}, {})
+        make_sensor(**flag).resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["line"]}, {})
 
 
-def test_the_deferral_carries_the_timeout_of_the_sensor_and_nothing_secret(
-    gate: MakeGate, leadmagic_sandbox: Sandbox
+def test_the_deferral_has_the_timeout_of_the_sensor_and_no_secret(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox
 ) -> None:
     leadmagic_sandbox.set_credits(1)
 
     with pytest.raises(TaskDeferred) as deferral:
-        gate(deferrable=True, timeout=3600).execute({"ti": TaskInstance()})
+        make_sensor(deferrable=True, timeout=3600).execute({"ti": TaskInstance()})
 
     assert deferral.value.timeout.total_seconds() == 3600
     kwargs = deferral.value.trigger.serialize()[1]
@@ -185,13 +191,13 @@ def test_the_deferral_carries_the_timeout_of_the_sensor_and_nothing_secret(
     }
 
 
-def test_a_connection_that_cannot_be_read_while_the_gate_waits_is_waited_for(
-    gate: MakeGate, leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: object
+def test_a_deferred_sensor_keeps_waiting_while_its_connection_cannot_be_read(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: object
 ) -> None:
-    """Airflow says of an outage of its secrets backend that the connection does not exist."""
+    """Airflow reports an outage of its secrets backend as a missing connection."""
     leadmagic_sandbox.set_credits(1)
     with pytest.raises(TaskDeferred) as deferral:
-        gate(deferrable=True).execute({"ti": TaskInstance()})
+        make_sensor(deferrable=True).execute({"ti": TaskInstance()})
     connection = os.environ["AIRFLOW_CONN_LEADMAGIC_DEFAULT"]
     monkeypatch.delenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT")
 
@@ -206,9 +212,9 @@ def test_a_connection_that_cannot_be_read_while_the_gate_waits_is_waited_for(
     assert asyncio.run(outage())["status"] == "open"
 
 
-def test_the_threshold_that_opened_the_gate_is_the_one_that_is_reported(gate: MakeGate) -> None:
+def test_the_report_has_the_threshold_of_the_trigger(make_sensor: MakeSensor) -> None:
     event = {"status": "open", "balance": CreditBalance(Decimal(150), datetime.now(UTC)).to_json()}
 
-    report = gate(minimum_credits=2000).execute_complete({}, {**event, "minimum_credits": "100"})
+    report = make_sensor(minimum_credits=2000).execute_complete({}, {**event, "minimum_credits": "100"})
 
     assert (report["minimum_credits"], report["sufficient"]) == (100, True)

@@ -140,4 +140,4 @@ def test_a_store_of_several_assets_is_done_without(caplog: pytest.LogCaptureFixt
         return [before, await flag.read()]
 
     assert asyncio.run(run()) == [None, True]
-    assert "Two assets have equal LeadMagic watchers" in caplog.text
+    assert "Two assets have equal LeadMagic watchers: their state is lost when the triggerer restarts." in caplog.text

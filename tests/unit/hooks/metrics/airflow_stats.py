@@ -1,4 +1,4 @@
-"""What an Airflow process does for its metrics when it begins, so that a test can do it again."""
+"""Configure the metrics of Airflow as a new process does, so that a test can change the settings."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from airflow_provider_leadmagic.compat.imports import Stats
 
 
 def configure_stats() -> None:
-    """Have Airflow read the settings of its metrics anew."""
+    """Make Airflow read its metrics settings again."""
     try:
         from airflow.sdk.observability import stats as _  # noqa: F401
-    except ImportError:  # before Airflow 3.2 the class does it when it is made
-        kind = type(Stats)
+    except ImportError:  # before Airflow 3.2 the class reads them in its constructor
+        stats_class = type(Stats)
         Stats.instance = None
-        if hasattr(kind, "factory"):
-            del kind.factory
-        kind.__init__(Stats)
-    else:  # what the import of this module does, which is how it comes about in a triggerer
+        if hasattr(stats_class, "factory"):
+            del stats_class.factory
+        stats_class.__init__(Stats)
+    else:  # what importing this module does; in a triggerer the import configures the metrics
         from airflow.sdk.serde import _register
 
         _register()

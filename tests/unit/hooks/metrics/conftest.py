@@ -1,4 +1,4 @@
-"""What the tests of the metrics share."""
+"""Fixtures of the metrics tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def statsd(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Statsd]:
-    """Have Airflow send its metrics to a listener, which knows what arrived; a parameter holds other settings."""
+    """Make Airflow send its metrics to the returned listener. An indirect parameter overrides its settings."""
     with Statsd() as listener, monkeypatch.context() as environment:
         for name, value in (listener.settings | getattr(request, "param", {})).items():
             environment.setenv(name, value)

@@ -1,7 +1,7 @@
 """
-Looks at three balances and ends, in a process as short as that of a task.
+Poll three connections and exit, like the short process of a task.
 
-With ``--flush`` it has OpenTelemetry send what it holds, which Airflow from 3.1 on does by itself.
+With ``--flush`` it makes OpenTelemetry send the collected metrics, which Airflow does since 3.1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from tests.unit.hooks.metrics.airflow_stats import configure_stats
 
 configure_stats()
-for conn_id in ("frozen", "wrong_key", "wrong_key", "nobody_made_this"):
+for conn_id in ("frozen", "wrong_key", "wrong_key", "missing"):
     with suppress(LeadMagicError):
         LeadMagicHook(conn_id, max_attempts=1).get_credits()
 if "--flush" in sys.argv:

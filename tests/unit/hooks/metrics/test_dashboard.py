@@ -1,4 +1,4 @@
-"""The dashboard and the page about metrics name what is sent, and can be imported anywhere."""
+"""The Grafana dashboard and the metrics page name exactly the metrics that are sent."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ QUERIES: list[str] = [target["expr"] for panel in PANELS for target in panel["ta
 
 @pytest.fixture
 def sent(mocker: MockerFixture) -> dict[str, set[str]]:
-    """Give the tags of every metric by its name in Prometheus; a counter has two names."""
+    """Return the tags of every metric by its Prometheus name. A counter has two names."""
     stats = mocker.patch("airflow_provider_leadmagic.hooks.metrics.Stats")
     metrics = BalanceMetrics("main")
     metrics.seen(CreditBalance(credits=Decimal(1000), observed_at=datetime.now(UTC)))
-    metrics.failed(LeadMagicServerError("LeadMagic answered 503"))
+    metrics.failed(LeadMagicServerError("LeadMagic returned 503"))
     calls = {call.args[0].replace(".", "_"): set(call.kwargs["tags"]) for call in stats.gauge.call_args_list}
     for call in stats.incr.call_args_list:
         name = call.args[0].replace(".", "_")
@@ -42,7 +42,7 @@ def sent(mocker: MockerFixture) -> dict[str, set[str]]:
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Give every object of the dashboard, however deep."""
+    """Yield every JSON object of the dashboard, at any depth."""
     if isinstance(value, dict):
         yield value
     for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -59,7 +59,7 @@ def test_its_queries_select_the_metrics_that_are_sent_and_no_others(sent: dict[s
     assert selected == {f"${{prefix}}_{name}" for name in sent}
 
 
-def test_its_queries_name_no_metric_without_choosing_the_connection() -> None:
+def test_every_metric_in_its_queries_is_filtered_by_connection() -> None:
     for query in QUERIES:
         assert len(re.findall("_leadmagic_", query)) == query.count('{conn_id=~"$conn_id"}') > 0
 
@@ -81,18 +81,18 @@ def test_its_legends_show_labels_that_the_query_keeps() -> None:
             assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) == kept
 
 
-def test_its_brackets_match() -> None:
+def test_the_brackets_in_its_queries_match() -> None:
     for query in QUERIES:
         assert [query.count(bracket) for bracket in "([{"] == [query.count(bracket) for bracket in ")]}"]
 
 
-def test_its_queries_use_no_variable_that_is_not_there() -> None:
-    there = {variable["name"] for variable in VARIABLES} | {"__rate_interval"}
+def test_it_uses_exactly_the_variables_that_it_defines() -> None:
+    defined = {variable["name"] for variable in VARIABLES} | {"__rate_interval"}
 
-    assert set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD))) - {"__all"} == there
+    assert set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD))) - {"__all"} == defined
 
 
-def test_its_connections_are_those_of_the_gauge(sent: dict[str, set[str]]) -> None:
+def test_its_connection_list_comes_from_the_gauge(sent: dict[str, set[str]]) -> None:
     (query,) = [variable["query"]["query"] for variable in VARIABLES if variable["name"] == "conn_id"]
 
     assert "leadmagic_credits" in sent
@@ -100,40 +100,40 @@ def test_its_connections_are_those_of_the_gauge(sent: dict[str, set[str]]) -> No
 
 
 def test_its_panels_do_not_overlap_and_fit_the_width() -> None:
-    places = [panel["gridPos"] for panel in PANELS]
+    positions = [panel["gridPos"] for panel in PANELS]
 
-    assert all(place["x"] >= 0 and place["x"] + place["w"] <= 24 for place in places)
-    for one, other in combinations(places, 2):
+    assert all(position["x"] >= 0 and position["x"] + position["w"] <= 24 for position in positions)
+    for one, other in combinations(positions, 2):
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
         below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
         assert beside or below
 
 
-def test_its_panels_and_their_queries_can_be_told_apart() -> None:
+def test_its_panels_and_queries_have_unique_ids_and_titles() -> None:
     assert len({panel["id"] for panel in PANELS}) == len({panel["title"] for panel in PANELS}) == len(PANELS)
     for panel in PANELS:
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
 
 
-def test_it_takes_its_data_from_the_source_that_is_chosen() -> None:
+def test_it_reads_from_the_selected_data_source() -> None:
     sources = [found["datasource"] for found in objects(DASHBOARD) if "datasource" in found]
 
     assert len(sources) == len(PANELS) + len(QUERIES) + 1
     assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
 
 
-def test_it_belongs_to_no_grafana_yet() -> None:
+def test_it_has_no_id_of_a_grafana_instance() -> None:
     assert DASHBOARD["id"] is None
 
 
-def test_the_balance_turns_yellow_and_red_where_the_alerts_are() -> None:
+def test_the_balance_turns_yellow_and_red_at_the_thresholds_of_the_alerts() -> None:
     (now,) = [panel for panel in PANELS if panel["title"] == "Spendable credits now"]
     steps = [step["value"] for step in now["fieldConfig"]["defaults"]["thresholds"]["steps"]]
 
     assert steps == [None, *sorted(map(int, re.findall(r"credits_spendable\) < (\d+)", PAGE)))]
 
 
-def test_the_page_lists_the_metrics_that_are_sent_with_their_names_in_prometheus(sent: dict[str, set[str]]) -> None:
+def test_the_page_lists_the_metrics_that_are_sent_with_their_prometheus_names(sent: dict[str, set[str]]) -> None:
     rows = re.findall(r"^\| `leadmagic\.(\w+)` \| (\w+) \| \w+ \| (.*?) \|", PAGE, re.MULTILINE)
 
     assert {f"leadmagic_{name}": set(re.findall(r"`(\w+)`", tags)) for name, _, tags in rows} == {

@@ -1,4 +1,4 @@
-"""What an OpenTelemetry collector hears of a balance, from a process as short as that of a task."""
+"""Metrics that an OpenTelemetry collector receives from the short process of a task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def points() -> Iterator[list[Point]]:
-    """Give what arrived from a process that is over; Airflow before 3.1 has to be told to send it in time."""
+    """Return what a finished process has sent. Before Airflow 3.1 the process must flush its metrics itself."""
     with Sandbox(credits="1979.15") as sandbox, Collector() as collector:
         sandbox.freeze(liquid=40)
         connections = {
@@ -28,7 +28,7 @@ def points() -> Iterator[list[Point]]:
             "AIRFLOW_CONN_WRONG_KEY": sandbox.connection_json.replace(sandbox.api_key, "another"),
         }
         command = [sys.executable, "-W", "ignore", "-m", "tests.unit.hooks.metrics.short_process"]
-        done = subprocess.run(
+        process = subprocess.run(
             command if AIRFLOW_SERIES >= (3, 1) else [*command, "--flush"],
             env=os.environ | connections | collector.settings,
             cwd=REPOSITORY,
@@ -36,11 +36,11 @@ def points() -> Iterator[list[Point]]:
             text=True,
             timeout=60,
         )
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert process.returncode == 0, process.stderr[-3000:]
         yield collector.points
 
 
-def test_both_gauges_arrive_with_the_connection_before_the_process_is_over(points: list[Point]) -> None:
+def test_both_gauges_arrive_with_the_connection_before_the_process_exits(points: list[Point]) -> None:
     gauges = {(point.name, point.value, *point.tags.items()) for point in points if point.kind == "gauge"}
 
     assert gauges == {
@@ -58,11 +58,11 @@ def test_failed_polls_arrive_counted_by_connection_and_error(points: list[Point]
 
     assert counted == {
         ("wrong_key", "LeadMagicAuthenticationError"): 2,
-        ("nobody_made_this", "LeadMagicConfigurationError"): 1,
+        ("missing", "LeadMagicConfigurationError"): 1,
     }
 
 
-def test_the_count_only_grows_so_a_collector_gives_it_the_name_of_a_counter(points: list[Point]) -> None:
+def test_the_count_is_monotonic_so_that_a_collector_names_it_as_a_counter(points: list[Point]) -> None:
     counts = [point for point in points if point.kind == "sum"]
 
     assert counts

@@ -1,4 +1,4 @@
-"""What StatsD hears of a balance, from everything that reads one."""
+"""Metrics that StatsD receives, from every way to read a balance."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def by_trigger() -> None:
     asyncio.run(latest_reading("leadmagic_default", 60))
 
 
-# Airflow 2 announces here what Airflow 3 does.
+# Airflow 2 warns that Airflow 3 will behave differently.
 pytestmark = pytest.mark.filterwarnings("ignore:The basic metric validator")
 
 READERS = [by_hook, by_refreshing_hook, by_client, by_test_button, by_operator, by_poke, by_trigger]
 
 
-def fail_to_look(conn_id: str = "leadmagic_default") -> None:
+def fail_poll(conn_id: str = "leadmagic_default") -> None:
     with pytest.raises(LeadMagicError):
         LeadMagicHook(conn_id, max_attempts=1).get_credits()
 
@@ -84,7 +84,7 @@ def test_every_reader_of_the_balance_sets_both_gauges_once(
     assert statsd.lines == gauges(1979.15, 1979.15)
 
 
-def test_a_frozen_balance_is_there_but_not_spendable(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+def test_a_frozen_balance_is_reported_but_not_as_spendable(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
     leadmagic_sandbox.freeze(liquid=40)
 
     by_hook()
@@ -92,7 +92,7 @@ def test_a_frozen_balance_is_there_but_not_spendable(leadmagic_sandbox: Sandbox,
     assert statsd.lines == gauges(1000.0, 40.0)
 
 
-def test_each_look_is_reported_anew(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+def test_each_poll_is_reported(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
     by_hook()
     leadmagic_sandbox.set_credits(7)
     by_hook()
@@ -100,9 +100,7 @@ def test_each_look_is_reported_anew(leadmagic_sandbox: Sandbox, statsd: Statsd) 
     assert statsd.lines == gauges(1000.0, 1000.0) + gauges(7.0, 7.0)
 
 
-def test_a_balance_that_was_not_asked_for_again_is_not_reported_again(
-    leadmagic_sandbox: Sandbox, statsd: Statsd
-) -> None:
+def test_a_cached_balance_is_not_reported_again(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
     with LeadMagicHook().get_conn() as client:
         client.get_credits()
         client.get_credits(max_age=60)
@@ -124,7 +122,7 @@ def test_each_connection_has_a_tag_of_its_own(
     ("conn_id", "tag"),
     [("crm/lead-magic.eu", "crm/lead-magic.eu"), ("crm:eu", "crm_eu"), ("a,b c", "a_b_c"), ("grün", "gr_n")],
 )
-def test_an_id_that_statsd_would_not_take_is_spelled_with_underscores(
+def test_characters_that_statsd_rejects_become_underscores_in_the_tag(
     leadmagic_sandbox: Sandbox, statsd: Statsd, monkeypatch: pytest.MonkeyPatch, conn_id: str, tag: str
 ) -> None:
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", leadmagic_sandbox.connection_json)
@@ -146,17 +144,17 @@ def test_an_id_that_statsd_would_not_take_is_spelled_with_underscores(
     ],
     ids=str,
 )
-def test_a_failed_look_is_counted_by_the_class_of_its_error(
+def test_a_failed_poll_is_counted_by_the_class_of_its_error(
     leadmagic_sandbox: Sandbox, statsd: Statsd, fault: dict[str, Any], error: str
 ) -> None:
     leadmagic_sandbox.fail_next(**fault)
 
-    fail_to_look()
+    fail_poll()
 
     assert statsd.lines == failures(error)
 
 
-def test_a_failed_look_of_a_trigger_is_counted(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+def test_a_failed_poll_of_a_trigger_is_counted(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
     leadmagic_sandbox.fail_next(status=503)
 
     by_trigger()
@@ -164,7 +162,7 @@ def test_a_failed_look_of_a_trigger_is_counted(leadmagic_sandbox: Sandbox, stats
     assert statsd.lines == failures("LeadMagicServerError")
 
 
-def test_a_failed_refresh_is_one_failed_look(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+def test_a_failed_refresh_counts_as_one_failed_poll(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
     leadmagic_sandbox.fail_next("/v1/credits/refresh", status=401)
 
     with pytest.raises(LeadMagicError):
@@ -173,7 +171,7 @@ def test_a_failed_refresh_is_one_failed_look(leadmagic_sandbox: Sandbox, statsd:
     assert statsd.lines == failures("LeadMagicAuthenticationError")
 
 
-def test_a_look_that_succeeds_when_it_is_tried_again_has_not_failed(
+def test_a_poll_that_succeeds_after_retries_does_not_count_as_failed(
     leadmagic_sandbox: Sandbox, statsd: Statsd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda _: None))
@@ -184,19 +182,19 @@ def test_a_look_that_succeeds_when_it_is_tried_again_has_not_failed(
     assert statsd.lines == gauges(1000.0, 1000.0)
 
 
-def test_a_connection_that_does_not_exist_is_a_failed_look(statsd: Statsd) -> None:
-    fail_to_look("nobody_made_this")
+def test_a_missing_connection_counts_as_a_failed_poll(statsd: Statsd) -> None:
+    fail_poll("missing")
 
-    assert statsd.lines == failures("LeadMagicConfigurationError", conn_id="nobody_made_this")
-
-
-def test_a_connection_that_a_trigger_does_not_find_is_a_failed_look(statsd: Statsd) -> None:
-    asyncio.run(latest_reading("nobody_made_this", 60))
-
-    assert statsd.lines == failures("LeadMagicConfigurationError", conn_id="nobody_made_this")
+    assert statsd.lines == failures("LeadMagicConfigurationError", conn_id="missing")
 
 
-def test_an_enrichment_is_no_look(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+def test_a_missing_connection_of_a_trigger_counts_as_a_failed_poll(statsd: Statsd) -> None:
+    asyncio.run(latest_reading("missing", 60))
+
+    assert statsd.lines == failures("LeadMagicConfigurationError", conn_id="missing")
+
+
+def test_an_enrichment_does_not_report_a_balance(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
     with LeadMagicHook().get_conn() as client:
         client.enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
 
@@ -204,10 +202,10 @@ def test_an_enrichment_is_no_look(leadmagic_sandbox: Sandbox, statsd: Statsd) ->
 
 
 @pytest.mark.parametrize("statsd", [{"AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "False"}], indirect=True, ids=["off"])
-def test_without_the_setting_for_tags_there_are_none(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+def test_tags_are_sent_only_if_airflow_is_configured_to_send_them(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
     by_hook()
     leadmagic_sandbox.fail_next(status=401)
-    fail_to_look()
+    fail_poll()
 
     assert statsd.lines == [
         "airflow.leadmagic.credits:1000.0|g",
@@ -219,6 +217,6 @@ def test_without_the_setting_for_tags_there_are_none(leadmagic_sandbox: Sandbox,
 @pytest.mark.parametrize("statsd", [{"AIRFLOW__METRICS__STATSD_ON": "False"}], indirect=True, ids=["off"])
 def test_nothing_is_sent_when_metrics_are_off(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
     by_hook()
-    fail_to_look("nobody_made_this")
+    fail_poll("missing")
 
     assert statsd.lines == []
