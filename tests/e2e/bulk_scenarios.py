@@ -1,22 +1,22 @@
-"""What the bulk jobs of the end-to-end tests go through: one DAG and one LeadMagic account for each story."""
+"""The scenarios of the end-to-end tests of bulk jobs. Each has its own DAG, connection and LeadMagic account."""
 
 from __future__ import annotations
 
 ROWS = 20
 
-#: Stories whose task waits on the worker. The others wait in the triggerer.
-ON_THE_WORKER = (
+#: Scenarios whose task waits on a worker. The tasks of the others wait in the triggerer.
+ON_WORKER = (
     "bulk_killed_before_submit",
     "bulk_killed_after_submit",
     "bulk_killed_while_waiting",
     "bulk_killed_while_downloading",
-    "bulk_ended_while_running",
+    "bulk_marked_failed_while_running",
 )
-IN_THE_TRIGGERER = (
+IN_TRIGGERER = (
     "bulk_triggerer_killed_before_submit",
     "bulk_triggerer_killed_while_waiting",
     "bulk_triggerer_killed_while_paused",
-    "bulk_runs_dry",
-    "bulk_ended_while_deferred",
+    "bulk_runs_out_of_credits",
+    "bulk_marked_failed_while_deferred",
 )
-STORIES = ON_THE_WORKER + IN_THE_TRIGGERER
+SCENARIOS = ON_WORKER + IN_TRIGGERER

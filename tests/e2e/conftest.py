@@ -1,4 +1,4 @@
-"""One real Airflow for all end-to-end tests, and accounts in every condition."""
+"""One running Airflow for all end-to-end tests, and LeadMagic accounts in different states."""
 
 from __future__ import annotations
 
@@ -10,81 +10,84 @@ import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from dev.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
-from tests.e2e.bulk_scenarios import IN_THE_TRIGGERER, ON_THE_WORKER, ROWS, STORIES
+from tests.e2e.bulk_scenarios import IN_TRIGGERER, ON_WORKER, ROWS, SCENARIOS
 from tests.support.airflow_home import HOME, IGNORED, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Searched for in everything Airflow leaves behind. Long enough for Airflow's own masking to look for it as well.
-CANARY = "canary-key-that-nobody-must-ever-see"
-WRONG_CANARY = "wrong-canary-key-that-nobody-must-see-either"
+#: API keys that must not appear in any log or table. Long enough for Airflow to mask them too.
+CANARY = "canary-key-that-must-never-leak"
+WRONG_CANARY = "wrong-canary-key-that-must-not-leak-either"
 
 
 @pytest.fixture(scope="session")
 def accounts() -> Iterator[dict[str, Sandbox]]:
-    """LeadMagic accounts by the id of the connection that leads to them."""
+    """Start the LeadMagic accounts, by the ID of the connection that points to them."""
     with ExitStack() as stack:
         balances = {"rich": 1000, "poor": 1, "waiting": 1, "sixty": 1, "echo": 1, "leadmagic_default": 2}
-        balances |= dict.fromkeys(STORIES, 1000)
+        balances |= dict.fromkeys(SCENARIOS, 1000)
         sandboxes = {
             conn_id: stack.enter_context(Sandbox(credits=credits_, api_key=CANARY))
             for conn_id, credits_ in balances.items()
         }
-        echo = {"errors": [{"title": f"Key {CANARY} is no good", "detail": CANARY, "action": f"Do not send {CANARY}."}]}
+        echo = {"errors": [{"title": f"Key {CANARY} is invalid", "detail": CANARY, "action": f"Do not send {CANARY}."}]}
         sandboxes["echo"].fail_next("*", status=403, body=json.dumps(echo), content_type="application/json", times=None)
         yield sandboxes
 
 
 @pytest.fixture(scope="session")
 def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
-    """Airflow with its scheduler, triggerer and whatever else its version has."""
+    """Run Airflow: the scheduler, the triggerer and the other components of its version."""
     dags = HOME / "e2e-dags"
     dags.mkdir()
     (dags / ".airflowignore").write_text(IGNORED)
     (dags / "examples").symlink_to(REPOSITORY / "example_dags")
     (dags / "e2e").symlink_to(REPOSITORY / "tests" / "e2e" / "dags")
     (HOME / "bulk").mkdir()
-    connections = {f"AIRFLOW_CONN_{conn_id.upper()}": _patient(sandbox) for conn_id, sandbox in accounts.items()}
+    connections = {
+        f"AIRFLOW_CONN_{conn_id.upper()}": _with_long_timeout(sandbox) for conn_id, sandbox in accounts.items()
+    }
     wrong_key = accounts["poor"].connection_json.replace(CANARY, WRONG_CANARY)
     settings = {
         **connections,
         "AIRFLOW_CONN_WRONG_KEY": wrong_key,
-        "AIRFLOW__CORE__FERNET_KEY": "",  # so that nothing in the database is hidden from the search for keys
-        # Airflow's own masking would hide a key that we wrote to a log.
+        "AIRFLOW__CORE__FERNET_KEY": "",  # so that the search for keys can read all of the database
+        # Airflow's masking would hide a key that the provider writes to a log.
         "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS": "False",
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "2",
-        # A task that Airflow keeps waiting for a locked SQLite is not to be started again for it (3.1+).
+        # A task that waits for a locked SQLite database must not be started again for it (Airflow 3.1+).
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
-        # SQLite has one writer: before 3.3 tasks that start together wait for it, and on 3.0.6 it once stayed locked.
-        "LEADMAGIC_TEST_GATES_AT_ONCE": "4" if AIRFLOW_SERIES < (3, 3) else "8",
-        # Parsing again what does not change takes time from the tasks: Airflow 2, Airflow 3.
+        # SQLite allows one writer. Before Airflow 3.3, tasks that start together wait for it; on 3.0.6 it once stayed
+        # locked.
+        "LEADMAGIC_TEST_SENSORS_AT_ONCE": "4" if AIRFLOW_SERIES < (3, 3) else "8",
+        # The DAG files do not change, and parsing them again slows down the tasks (Airflow 2, Airflow 3).
         "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "100",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "100",
-        # How soon the scheduler notices that a worker was killed: Airflow 2, Airflow 3.
+        # How soon the scheduler detects that a worker was killed (Airflow 2, Airflow 3).
         "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",
         "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         "LEADMAGIC_TEST_BULK_FOLDER": str(HOME / "bulk"),
         "LEADMAGIC_TEST_BULK_ROWS": str(ROWS),
-        "LEADMAGIC_TEST_BULK_ON_THE_WORKER": " ".join(ON_THE_WORKER),
-        "LEADMAGIC_TEST_BULK_IN_THE_TRIGGERER": " ".join(IN_THE_TRIGGERER),
+        "LEADMAGIC_TEST_BULK_ON_WORKER": " ".join(ON_WORKER),
+        "LEADMAGIC_TEST_BULK_IN_TRIGGERER": " ".join(IN_TRIGGERER),
     }
     with LocalAirflow(HOME / "e2e-airflow", dags, settings) as running:
         yield running
 
 
-def _patient(sandbox: Sandbox) -> str:
-    """Point a connection at an account, with a timeout that outlasts whatever a test holds up."""
+def _with_long_timeout(sandbox: Sandbox) -> str:
+    """Return a connection to an account, with a timeout longer than any delay of a test."""
     return json.dumps({**json.loads(sandbox.connection_json), "extra": {"timeout": 600}})
 
 
 def wait_for_run_to_end(airflow: LocalAirflow, dag_id: str, run_id: str, timeout: float) -> str:
-    """Wait for a run to end, and tell its state."""
+    """Wait for a run to end, and return its state."""
     ended = ("success", "failed")
     wait_until(lambda: airflow.run_state(dag_id, run_id) in ended, timeout, f"the end of {dag_id}")
     return airflow.run_state(dag_id, run_id)

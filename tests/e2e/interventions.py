@@ -1,4 +1,4 @@
-"""What a person does in Airflow's web interface, and what a power cut does to Airflow."""
+"""Interventions during a run: a user marks a task as failed, or a worker is killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
     from dev.local_airflow import LocalAirflow
 
-#: What the web interface of Airflow 2 calls when somebody marks a task as failed.
+#: What the web interface of Airflow 2 calls when a user marks a task as failed.
 MARK_FAILED = """
 import sys
 from airflow.models.dagbag import DagBag
@@ -29,7 +29,7 @@ dag.set_task_instance_state(task_id=task_id, run_id=run_id, state=TaskInstanceSt
 
 
 def mark_failed(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> None:
-    """End a task by hand."""
+    """Mark a task as failed, as a user does in the web interface."""
     if IS_AIRFLOW_3:
         task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         airflow.call("PATCH", task, {"new_state": "failed"})
@@ -38,14 +38,14 @@ def mark_failed(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -
     subprocess.run(command, env=airflow.environment, check=True, capture_output=True)
 
 
-def kill_whoever_talks_to(account: Sandbox, *, spare: int = 0) -> None:
+def kill_worker_connected_to(account: Sandbox, *, spare: int = 0) -> None:
     """
-    Kill the task that has a connection to an account, and the worker it runs in, as a power cut would.
+    Kill the task process that is connected to an account, and its worker, with SIGKILL.
 
-    :param spare: A process that lives on: the scheduler, where workers are its children.
+    :param spare: process ID that must not be killed: the scheduler, which is the parent process of some workers.
     """
     port = int(account.url.rpartition(":")[2])
-    wait_until(lambda: bool(_connected_to(port)), 60, f"a task that talks to {account.url}")
+    wait_until(lambda: bool(_connected_to(port)), 60, f"a connection to {account.url}")
     for process in _connected_to(port):
         parent = process.parent()
         with suppress(psutil.NoSuchProcess):

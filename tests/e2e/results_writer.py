@@ -1,4 +1,4 @@
-"""Write the results of a job in a process of its own, and print what it took: its memory is nobody else's."""
+"""Script that writes the results of a job and prints the time and memory it took. Run it in its own process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bulk jobs under a real scheduler and triggerer: ordered and charged once, whatever is killed, whoever ends them."""
+"""Bulk jobs in a running Airflow are submitted and charged once, even if a worker or the triggerer is killed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.local_airflow import IS_AIRFLOW_3, wait_until
-from tests.e2e.bulk_scenarios import ROWS, STORIES
+from tests.e2e.bulk_scenarios import ROWS, SCENARIOS
 from tests.e2e.conftest import CANARY, wait_for_run_to_end
-from tests.e2e.interventions import kill_whoever_talks_to, mark_failed
+from tests.e2e.interventions import kill_worker_connected_to, mark_failed
 from tests.support.airflow_home import HOME
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-#: Seconds, longer than any story takes: whoever is held up this long waits to be killed.
-HELD_UP = 600
+#: Delay of a response in seconds, longer than any scenario takes: the worker waits here until it is killed.
+DELAY = 600
 BULK = "/bulk/jobs/*"
 
 
-#: What a worker is about to do when it is killed: the path that it waits at, and how many calls that takes.
+#: When a worker is killed: the path of the request it is waiting for, and the number of requests to it by then.
 MOMENTS = {
     "before_submit": ("/v1/batch/preview-cost", 1),
     "after_submit": ("/bulk/submit", 2),
@@ -39,172 +39,174 @@ TRIGGERER_MOMENTS = ("before_submit", "while_waiting", "while_paused")
 
 @pytest.fixture(scope="module")
 def runs(airflow: LocalAirflow, accounts: dict[str, Sandbox]) -> Iterator[dict[str, str]]:
-    """Start every story, let its catastrophe happen, and tell the runs by the stories."""
-    prepare(accounts)
-    airflow.wait_for_dag(STORIES[-1])
-    # The executor that Airflow 2 has here works on one task at a time: there each story begins when it is needed.
-    runs = Runs(airflow, STORIES if IS_AIRFLOW_3 else ())
+    """Start all scenarios, kill their workers or the triggerer, and return the run IDs by scenario."""
+    queue_faults(accounts)
+    airflow.wait_for_dag(SCENARIOS[-1])
+    # On Airflow 2 the executor of these tests runs one task at a time, so each scenario starts when it is needed.
+    runs = Runs(airflow, SCENARIOS if IS_AIRFLOW_3 else ())
     for moment in MOMENTS:
         kill_worker(airflow, accounts, runs, moment)
     kill_triggerer(airflow, accounts, runs)
     yield runs
-    for story in STORIES:
-        accounts[story].reset()
+    for scenario in SCENARIOS:
+        accounts[scenario].reset()
 
 
 class Runs(dict[str, str]):
-    """The runs that were started; asking for another starts it."""
+    """Run IDs by scenario. Accessing a scenario that has not been started starts it."""
 
-    def __init__(self, airflow: LocalAirflow, stories: Iterable[str]) -> None:
+    def __init__(self, airflow: LocalAirflow, scenarios: Iterable[str]) -> None:
         self._airflow = airflow
-        super().__init__({story: airflow.trigger(story) for story in stories})
+        super().__init__({scenario: airflow.trigger(scenario) for scenario in scenarios})
 
-    def __missing__(self, story: str) -> str:
-        self[story] = self._airflow.trigger(story)
-        return self[story]
+    def __missing__(self, scenario: str) -> str:
+        self[scenario] = self._airflow.trigger(scenario)
+        return self[scenario]
 
 
-def prepare(accounts: Mapping[str, Sandbox]) -> None:
-    for story in STORIES:
-        accounts[story].bulk_speed(paused_clock=True)
-    accounts["bulk_killed_before_submit"].fail_next("/v1/batch/preview-cost", delay=HELD_UP)
+def queue_faults(accounts: Mapping[str, Sandbox]) -> None:
+    for scenario in SCENARIOS:
+        accounts[scenario].bulk_speed(paused_clock=True)
+    accounts["bulk_killed_before_submit"].fail_next("/v1/batch/preview-cost", delay=DELAY)
     accounts["bulk_killed_after_submit"].fail_next("/bulk/submit", lose_response=True)
-    accounts["bulk_killed_after_submit"].fail_next("/bulk/submit", delay=HELD_UP)
+    accounts["bulk_killed_after_submit"].fail_next("/bulk/submit", delay=DELAY)
     accounts["bulk_killed_while_waiting"].fail_next(BULK, status=503)
-    accounts["bulk_killed_while_waiting"].fail_next(BULK, delay=HELD_UP)
+    accounts["bulk_killed_while_waiting"].fail_next(BULK, delay=DELAY)
     accounts["bulk_killed_while_downloading"].bulk_speed()
-    accounts["bulk_killed_while_downloading"].fail_next(f"{BULK}/download", delay=HELD_UP)
+    accounts["bulk_killed_while_downloading"].fail_next(f"{BULK}/download", delay=DELAY)
     accounts["bulk_triggerer_killed_before_submit"].set_credits(1)
 
 
 def kill_worker(airflow: LocalAirflow, accounts: Mapping[str, Sandbox], runs: Runs, moment: str) -> None:
-    story = f"bulk_killed_{moment}"
-    account, (path, calls) = accounts[story], MOMENTS[moment]
-    assert runs[story]
-    wait_until(lambda: len(account.requests_to(path)) >= calls, 120, f"the moment {moment}")
+    scenario = f"bulk_killed_{moment}"
+    account, (path, calls) = accounts[scenario], MOMENTS[moment]
+    assert runs[scenario]
+    wait_until(lambda: len(account.requests_to(path)) >= calls, 120, f"the request {moment}")
     account.clear_faults()
-    kill_whoever_talks_to(account, spare=airflow.pid_of("scheduler"))
+    kill_worker_connected_to(account, spare=airflow.pid_of("scheduler"))
     account.bulk_speed()
 
 
 def kill_triggerer(airflow: LocalAirflow, accounts: Mapping[str, Sandbox], runs: Runs) -> None:
     waiting = {f"bulk_triggerer_killed_{moment}": BULK for moment in TRIGGERER_MOMENTS}
     waiting["bulk_triggerer_killed_before_submit"] = "/v1/credits"
-    for story in waiting:
-        wait_until(lambda: airflow.task_states(story, runs[story]).get("enrich") == ["deferred"], 120, story)  # noqa: B023
+    for scenario in waiting:
+        wait_until(lambda: airflow.task_states(scenario, runs[scenario]).get("enrich") == ["deferred"], 120, scenario)  # noqa: B023
     accounts["bulk_triggerer_killed_while_paused"].set_credits(5)
     accounts["bulk_triggerer_killed_while_paused"].advance_bulk(ROWS)
     waiting["bulk_triggerer_killed_while_paused"] = "/v1/credits"
-    for story, path in waiting.items():
-        wait_for_more(accounts[story], path)
+    for scenario, path in waiting.items():
+        wait_for_another_request(accounts[scenario], path)
     airflow.kill_component("triggerer")
     airflow.start_component("triggerer")
-    for story, path in waiting.items():
-        wait_for_more(accounts[story], path)
-        accounts[story].bulk_speed()
-        accounts[story].set_credits(1000)
+    for scenario, path in waiting.items():
+        wait_for_another_request(accounts[scenario], path)
+        accounts[scenario].bulk_speed()
+        accounts[scenario].set_credits(1000)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_worker_that_is_killed_pays_nothing_twice(
+def test_killing_the_worker_causes_no_second_charge(
     airflow: LocalAirflow, accounts: dict[str, Sandbox], runs: Runs, moment: str
 ) -> None:
-    story = f"bulk_killed_{moment}"
+    scenario = f"bulk_killed_{moment}"
 
-    assert wait_for_run_to_end(airflow, story, runs[story], 240) == "success"
+    assert wait_for_run_to_end(airflow, scenario, runs[scenario], 240) == "success"
 
-    assert tries(airflow, story, runs[story]) == 2
-    assert_all_paid_once(accounts[story], story)
+    assert attempts(airflow, scenario, runs[scenario]) == 2
+    assert_each_row_charged_once(accounts[scenario], scenario)
 
 
 @pytest.mark.parametrize("moment", TRIGGERER_MOMENTS)
-def test_a_triggerer_that_is_killed_pays_nothing_twice_and_cancels_nothing(
+def test_killing_the_triggerer_causes_no_second_charge_and_no_cancellation(
     airflow: LocalAirflow, accounts: dict[str, Sandbox], runs: Runs, moment: str
 ) -> None:
-    story = f"bulk_triggerer_killed_{moment}"
+    scenario = f"bulk_triggerer_killed_{moment}"
 
-    assert wait_for_run_to_end(airflow, story, runs[story], 120) == "success"
+    assert wait_for_run_to_end(airflow, scenario, runs[scenario], 120) == "success"
 
-    assert tries(airflow, story, runs[story]) == 1
-    assert accounts[story].requests_to(f"{BULK}/review") == []
-    assert_all_paid_once(accounts[story], story)
+    assert attempts(airflow, scenario, runs[scenario]) == 1
+    assert accounts[scenario].requests_to(f"{BULK}/review") == []
+    assert_each_row_charged_once(accounts[scenario], scenario)
 
 
-def test_a_job_whose_credits_run_out_half_way_waits_for_more_and_goes_on(
+def test_a_job_that_runs_out_of_credits_continues_after_a_top_up(
     airflow: LocalAirflow, accounts: dict[str, Sandbox], runs: Runs
 ) -> None:
-    story = "bulk_runs_dry"
-    account, run_id = accounts[story], runs[story]
-    wait_until(lambda: airflow.task_states(story, run_id).get("enrich") == ["deferred"], 120, "the deferral")
+    scenario = "bulk_runs_out_of_credits"
+    account, run_id = accounts[scenario], runs[scenario]
+    wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == ["deferred"], 120, "the deferral")
     account.set_credits(8)
     account.advance_bulk(ROWS)
     account.bulk_speed()
     assert account.credits == 0
-    wait_for_more(account, "/v1/credits")
+    wait_for_another_request(account, "/v1/credits")
 
     account.add_credits(100)
 
-    assert wait_for_run_to_end(airflow, story, run_id, 120) == "success"
+    assert wait_for_run_to_end(airflow, scenario, run_id, 120) == "success"
     assert account.credits == 100 - (ROWS - 8)
-    assert_all_paid_once(account, story)
-    told = log_of(airflow, story)
+    assert_each_row_charged_once(account, scenario)
+    log = log_of(airflow, scenario)
     for sentence in (
         "is paused: 8 / 20 rows (40%), 8 credits used",
-        "Waiting for credits: 12 short (0 spendable, 12 required) on connection 'bulk_runs_dry'. Next poll in ",
-        "Credits sufficient: 100 spendable, 12 required on connection 'bulk_runs_dry'.",
+        f"Waiting for credits: 12 short (0 spendable, 12 required) on connection '{scenario}'. Next poll in ",
+        f"Credits sufficient: 100 spendable, 12 required on connection '{scenario}'.",
         "goes on",
         "is completed: 20 / 20 rows (100%), 20 credits used",
     ):
-        assert sentence in told
+        assert sentence in log
 
 
 @pytest.mark.parametrize("moment", ["deferred", "running"])
-def test_a_person_who_ends_the_task_ends_the_job(
+def test_marking_the_task_as_failed_cancels_the_job(
     airflow: LocalAirflow, accounts: dict[str, Sandbox], runs: Runs, moment: str
 ) -> None:
-    story = f"bulk_ended_while_{moment}"
-    account, run_id = accounts[story], runs[story]
-    wait_until(lambda: airflow.task_states(story, run_id).get("enrich") == [moment], 120, f"the task to be {moment}")
-    wait_for_more(account, BULK)
+    scenario = f"bulk_marked_failed_while_{moment}"
+    account, run_id = accounts[scenario], runs[scenario]
+    wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == [moment], 120, f"the task to be {moment}")
+    wait_for_another_request(account, BULK)
 
-    mark_failed(airflow, story, run_id, "enrich")
+    mark_failed(airflow, scenario, run_id, "enrich")
 
     wait_until(lambda: [job.status for job in account.bulk_jobs] == ["canceled"], 60, "the job to be canceled")
-    assert airflow.task_states(story, run_id)["enrich"] == ["failed"]
+    assert airflow.task_states(scenario, run_id)["enrich"] == ["failed"]
 
 
-def test_no_rows_and_no_tokens_are_left_behind(airflow: LocalAirflow, accounts: dict[str, Sandbox]) -> None:
-    """Runs last: by then every story has left its traces."""
-    tokens = [job.token for story in STORIES for job in accounts[story].bulk_jobs]
+def test_no_rows_or_tokens_appear_in_logs_xcoms_or_triggers(
+    airflow: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    """Run last, because every scenario must have finished before."""
+    tokens = [job.token for scenario in SCENARIOS for job in accounts[scenario].bulk_jobs]
     secrets = [CANARY, *tokens]
     logs = "\n".join(text for _, text in airflow.logs())
     xcoms = str(airflow.query("SELECT value FROM xcom WHERE dag_id LIKE 'bulk_%'"))
     triggers = str(airflow.query("SELECT kwargs FROM trigger"))
 
-    assert len(tokens) >= len(STORIES) - 1
+    assert len(tokens) >= len(SCENARIOS) - 1
     assert [secret for secret in secrets if secret in logs + xcoms + triggers] == []
     assert "Lead 7" not in log_of(airflow, "bulk_") + xcoms + triggers
 
 
-def wait_for_more(account: Sandbox, path: str) -> None:
+def wait_for_another_request(account: Sandbox, path: str) -> None:
     seen = len(account.requests_to(path))
-    wait_until(lambda: len(account.requests_to(path)) > seen, 90, f"another look at {path}")
+    wait_until(lambda: len(account.requests_to(path)) > seen, 90, f"another request to {path}")
 
 
-def tries(airflow: LocalAirflow, dag_id: str, run_id: str) -> int:
-    chosen = "SELECT try_number FROM task_instance WHERE dag_id = ? AND run_id = ?"
-    return int(airflow.query(chosen, dag_id, run_id)[0][0])
+def attempts(airflow: LocalAirflow, dag_id: str, run_id: str) -> int:
+    statement = "SELECT try_number FROM task_instance WHERE dag_id = ? AND run_id = ?"
+    return int(airflow.query(statement, dag_id, run_id)[0][0])
 
 
 def log_of(airflow: LocalAirflow, dag_id: str) -> str:
     return "\n".join(text for path, text in airflow.logs() if f"dag_id={dag_id}" in str(path))
 
 
-def assert_all_paid_once(account: Sandbox, story: str) -> None:
+def assert_each_row_charged_once(account: Sandbox, scenario: str) -> None:
     [job] = account.bulk_jobs
     assert job.status == "completed"
     assert account.charges_per_row(job.job_id) == Counter(range(ROWS))
-    with (HOME / "bulk" / f"{story}.csv").open(newline="") as file:
+    with (HOME / "bulk" / f"{scenario}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["crm_id"] for row in rows] == [str(number) for number in range(ROWS)]
     assert all(row["lm_email"] for row in rows)

@@ -1,4 +1,4 @@
-"""Which process of a running Airflow reports what: a gate's first look is the task's, the others the triggerer's."""
+"""Metrics of a running Airflow: the task process reports a sensor's first poll, the triggerer reports the others."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-class SignedAirflow(LocalAirflow):
-    """Every component signs its metrics with its name, and so do the processes it starts."""
+class LabeledAirflow(LocalAirflow):
+    """Airflow whose components, and the processes they start, prefix their metrics with the component's name."""
 
     def start_component(self, name: str, arguments: list[str] | None = None) -> None:
         self.environment["AIRFLOW__METRICS__STATSD_PREFIX"] = name
@@ -34,25 +34,25 @@ def account() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def statsd(account: Sandbox) -> Iterator[Statsd]:
-    """Run a gate in Airflow, which waits for credits."""
+    """Run a sensor that waits for credits, in an Airflow that sends its metrics to this listener."""
     with Statsd() as listener:
         settings = listener.settings | {
             "AIRFLOW_CONN_METERED": account.connection_json,
             "AIRFLOW__METRICS__METRICS_ALLOW_LIST": "leadmagic",
         }
-        with SignedAirflow(
+        with LabeledAirflow(
             HOME / "metered-airflow", REPOSITORY / "tests" / "e2e" / "metered_dags", settings
         ) as airflow:
-            airflow.wait_for_dag("metered_gate")
-            airflow.trigger("metered_gate")
+            airflow.wait_for_dag("metered_sensor")
+            airflow.trigger("metered_sensor")
             yield listener
 
 
 def wait_for(statsd: Statsd, *lines: str) -> None:
-    wait_until(lambda: set(lines) <= set(statsd.lines), 60, f"{lines}; what arrived is {statsd.lines}")
+    wait_until(lambda: set(lines) <= set(statsd.lines), 60, f"{lines}; received: {statsd.lines}")
 
 
-def test_the_first_look_of_a_gate_is_reported_by_the_process_of_its_task(statsd: Statsd) -> None:
+def test_the_first_poll_of_a_sensor_is_reported_by_its_task_process(statsd: Statsd) -> None:
     wait_for(
         statsd,
         "scheduler.leadmagic.credits,conn_id=metered:50.0|g",
@@ -60,7 +60,7 @@ def test_the_first_look_of_a_gate_is_reported_by_the_process_of_its_task(statsd:
     )
 
 
-def test_the_looks_of_a_deferred_gate_are_reported_by_the_triggerer(statsd: Statsd) -> None:
+def test_the_polls_of_a_deferred_sensor_are_reported_by_the_triggerer(statsd: Statsd) -> None:
     wait_for(
         statsd,
         "triggerer.leadmagic.credits,conn_id=metered:50.0|g",
@@ -68,13 +68,13 @@ def test_the_looks_of_a_deferred_gate_are_reported_by_the_triggerer(statsd: Stat
     )
 
 
-def test_a_failed_look_of_a_deferred_gate_is_reported_by_the_triggerer(statsd: Statsd, account: Sandbox) -> None:
+def test_a_failed_poll_of_a_deferred_sensor_is_reported_by_the_triggerer(statsd: Statsd, account: Sandbox) -> None:
     account.fail_next(status=503)
 
     wait_for(statsd, "triggerer.leadmagic.failed_polls,conn_id=metered,error=LeadMagicServerError:1|c")
 
 
-def test_the_balance_that_opens_the_gate_is_reported_too(statsd: Statsd, account: Sandbox) -> None:
+def test_the_balance_that_makes_the_sensor_succeed_is_reported(statsd: Statsd, account: Sandbox) -> None:
     account.add_credits(450)
     account.unfreeze()
 

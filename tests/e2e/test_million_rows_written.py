@@ -1,4 +1,4 @@
-"""A million results become a file, in a process that hardly grows."""
+"""Writing a million results to a file needs little memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dev.local_airflow import IS_AIRFLOW_3
 from tests.unit.sandbox.running_command import CHECKOUT, running
 
 pytestmark = [
-    pytest.mark.e2e,  # it takes half a minute, and processes whose memory is nobody else's
-    pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow has no part in it: once is enough"),
+    pytest.mark.e2e,  # takes half a minute, and measures the memory of a subprocess
+    pytest.mark.skipif(not IS_AIRFLOW_3, reason="does not use Airflow, so one version is enough"),
 ]
 
 MILLION = 1_000_000
@@ -24,7 +24,7 @@ KEY = "sandbox-key-for-tests"
 
 @pytest.fixture
 def job():
-    """A finished job of a million rows, on a sandbox of its own: its address and its id."""
+    """Create a completed job of a million rows in its own sandbox; return the URL and the job ID."""
     with running("--port", 0) as process, requests.Session() as session:
         session.trust_env = False
         url = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
@@ -40,7 +40,7 @@ def input_path(tmp_path):
     return path
 
 
-def test_a_million_rows_are_written_in_flat_memory(job, input_path, tmp_path):
+def test_a_million_rows_are_written_in_constant_memory(job, input_path, tmp_path):
     url, job_id = job
     output_path = tmp_path / "enriched.csv"
     arguments = [url, KEY, job_id, input_path, output_path]

@@ -1,4 +1,4 @@
-"""A hundred gates and ten watchers on one connection: what they cost while they wait."""
+"""A hundred sensors and ten watchers on one connection share one request per interval while they wait."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ INTERVAL, INTERVALS = 2.0, 10
 
 
 def triggers() -> list[Any]:
-    gates = [SufficientCreditsTrigger("leadmagic_default", str(100 + line), INTERVAL) for line in range(100)]
-    watchers = [CreditsCrossingTrigger("rises_to", 100 + line, poke_interval=INTERVAL) for line in range(10)]
-    return [*gates, *watchers]
+    sensors = [SufficientCreditsTrigger("leadmagic_default", str(100 + number), INTERVAL) for number in range(100)]
+    watchers = [CreditsCrossingTrigger("rises_to", 100 + number, poke_interval=INTERVAL) for number in range(10)]
+    return [*sensors, *watchers]
 
 
-async def cost_of_waiting(sandbox: Sandbox) -> int:
-    """Count the requests of ten intervals, once everybody is under way."""
+async def count_requests_while_waiting(sandbox: Sandbox) -> int:
+    """Count the requests during ten intervals, after all triggers have started."""
     await until(lambda: len(sandbox.requests) >= 2, INTERVAL * 3)
     before = len(sandbox.requests)
     await asyncio.sleep(INTERVAL * INTERVALS)
@@ -36,31 +36,31 @@ async def cost_of_waiting(sandbox: Sandbox) -> int:
 
 
 @with_shared_streams
-def test_they_share_one_poll_in_a_triggerer_that_offers_it(leadmagic_sandbox: Sandbox) -> None:
+def test_they_share_one_poll_in_a_triggerer_with_shared_streams(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits(1)
 
     async def run() -> int:
         async with triggerer_with(triggers()) as runner:
-            cost = await cost_of_waiting(leadmagic_sandbox)
+            cost = await count_requests_while_waiting(leadmagic_sandbox)
             leadmagic_sandbox.set_credits(1000)
             await until(lambda: len(runner.events) == 110, INTERVAL * 3)
         return cost
 
     cost = asyncio.run(run())
 
-    print(f"100 gates and 10 watchers: {cost} requests in {INTERVALS} intervals")
+    print(f"100 sensors and 10 watchers: {cost} requests in {INTERVALS} intervals")
     assert cost <= INTERVALS * 1.2
 
 
 @with_shared_streams
-def test_a_gate_whose_interval_is_over_does_not_begin_a_new_one_because_a_watcher_starts_the_poll(
+def test_a_sensor_whose_interval_is_over_polls_at_once_even_if_a_watcher_starts_the_shared_poll(
     leadmagic_sandbox: Sandbox,
 ) -> None:
     watcher = CreditsCrossingTrigger("rises_to", 100, poke_interval=60)
-    gate = SufficientCreditsTrigger("leadmagic_default", "100", 60.0, waiting_since=time.time() - 300)
+    sensor = SufficientCreditsTrigger("leadmagic_default", "100", 60.0, waiting_since=time.time() - 300)
 
     async def run() -> None:
-        async with triggerer_with([watcher, gate]) as runner:
+        async with triggerer_with([watcher, sensor]) as runner:
             await until(lambda: len(runner.events) == 1, 15)
 
     asyncio.run(run())
@@ -68,7 +68,7 @@ def test_a_gate_whose_interval_is_over_does_not_begin_a_new_one_because_a_watche
     assert len(leadmagic_sandbox.requests) == 1
 
 
-def test_they_share_their_looks_where_each_runs_by_itself(leadmagic_sandbox: Sandbox) -> None:
+def test_they_share_readings_in_a_triggerer_without_shared_streams(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits(1)
     events: list[Any] = []
 
@@ -79,7 +79,7 @@ def test_they_share_their_looks_where_each_runs_by_itself(leadmagic_sandbox: San
 
     async def run() -> int:
         tasks = [asyncio.create_task(collect(trigger)) for trigger in triggers()]
-        cost = await cost_of_waiting(leadmagic_sandbox)
+        cost = await count_requests_while_waiting(leadmagic_sandbox)
         leadmagic_sandbox.set_credits(1000)
         await until(lambda: len(events) == 110, INTERVAL * 3)
         for task in tasks:
@@ -89,5 +89,5 @@ def test_they_share_their_looks_where_each_runs_by_itself(leadmagic_sandbox: San
 
     cost = asyncio.run(run())
 
-    print(f"100 gates and 10 watchers, each by itself: {cost} requests in {INTERVALS} intervals")
+    print(f"100 sensors and 10 watchers without shared streams: {cost} requests in {INTERVALS} intervals")
     assert cost <= INTERVALS * 1.2

@@ -1,4 +1,4 @@
-"""Names of Airflow that tests need beyond those of the package itself, from where each version has them."""
+"""Airflow names that only the tests need, imported from the module that has them in the installed version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One bulk job for each story of the end-to-end tests, as a scheduler runs them."""
+"""One DAG with a bulk job per scenario of the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ except ModuleNotFoundError:  # Airflow 2.11
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
-# As in tests/e2e/bulk_scenarios.py, which a DAG file cannot import.
+# From tests/e2e/bulk_scenarios.py, which a DAG file cannot import.
 ROWS = int(os.environ.get("LEADMAGIC_TEST_BULK_ROWS", "0"))
 FOLDER = Path(os.environ.get("LEADMAGIC_TEST_BULK_FOLDER", "."))
-ON_THE_WORKER = os.environ.get("LEADMAGIC_TEST_BULK_ON_THE_WORKER", "").split()
-IN_THE_TRIGGERER = os.environ.get("LEADMAGIC_TEST_BULK_IN_THE_TRIGGERER", "").split()
+ON_WORKER = os.environ.get("LEADMAGIC_TEST_BULK_ON_WORKER", "").split()
+IN_TRIGGERER = os.environ.get("LEADMAGIC_TEST_BULK_IN_TRIGGERER", "").split()
 
-for story in ON_THE_WORKER + IN_THE_TRIGGERER:
-    with DAG(story, schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+for scenario in ON_WORKER + IN_TRIGGERER:
+    with DAG(scenario, schedule=None, start_date=datetime(2026, 1, 1)) as dag:
         BulkEnrichmentOperator(
             task_id="enrich",
             product="email_finder",
             rows=[{"full_name": f"Lead {number}", "domain": "example.com", "crm_id": number} for number in range(ROWS)],
-            output_path=FOLDER / f"{story}.csv",
-            leadmagic_conn_id=story,
-            deferrable=story in IN_THE_TRIGGERER,
+            output_path=FOLDER / f"{scenario}.csv",
+            leadmagic_conn_id=scenario,
+            deferrable=scenario in IN_TRIGGERER,
             poll_interval=1,
             retries=3,
             retry_delay=timedelta(seconds=1),
         )
-    globals()[story] = dag
+    globals()[scenario] = dag

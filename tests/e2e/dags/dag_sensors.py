@@ -1,4 +1,4 @@
-"""Gates in every mode and with every flag, as a scheduler runs them."""
+"""Sensors in every mode and with every flag, a sensor that waits, and sixty mapped sensors."""
 
 from __future__ import annotations
 
@@ -14,45 +14,47 @@ except ModuleNotFoundError:  # Airflow 2.11
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 
-# A busy scheduler is some seconds behind, and takes a rescheduled task that is due again for one that was lost.
+# A busy scheduler is seconds late, and treats a rescheduled task that is due again as lost if the interval is short.
 RESCHEDULE = {"mode": "reschedule", "poke_interval": 12, "timeout": 24}
 MODES = {"poke": {"mode": "poke"}, "reschedule": RESCHEDULE, "deferrable": {"deferrable": True}}
 FLAGS = {"plain": {}, "soft_fail": {"soft_fail": True}, "never_fail": {"never_fail": True}}
-ACCOUNTS = {"opens": "rich", "times_out": "poor", "wrong_key": "wrong_key", "key_echoed": "echo"}
+ACCOUNTS = {"succeeds": "rich", "times_out": "poor", "wrong_key": "wrong_key", "key_echoed": "echo"}
 START = datetime(2026, 1, 1)
-AT_ONCE = int(os.environ.get("LEADMAGIC_TEST_GATES_AT_ONCE", "8"))
-GATE = {"minimum_credits": 100, "poke_interval": 4, "timeout": 9, "deferrable": False}
+AT_ONCE = int(os.environ.get("LEADMAGIC_TEST_SENSORS_AT_ONCE", "8"))
+DEFAULTS = {"minimum_credits": 100, "poke_interval": 4, "timeout": 9, "deferrable": False}
 
 
 @dag(
-    dag_id="gates_for_real",
+    dag_id="sensors_in_every_mode",
     schedule=None,
     start_date=START,
     default_args={"retries": 1, "retry_delay": timedelta(seconds=1)},
 )
-def gates_for_real() -> None:
+def sensors_in_every_mode() -> None:
     for case, conn_id in ACCOUNTS.items():
         for mode, mode_arguments in MODES.items():
             for flag, flag_arguments in FLAGS.items():
-                arguments = {**GATE, **mode_arguments, **flag_arguments}
+                arguments = {**DEFAULTS, **mode_arguments, **flag_arguments}
                 SufficientCreditsSensor(task_id=f"{case}-{mode}-{flag}", leadmagic_conn_id=conn_id, **arguments)
 
     @task
-    def says_the_key() -> None:
-        """Prove that a key in a log would be found."""
+    def logs_the_key() -> None:
+        """Log the API key, to prove that the tests would find it."""
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-        logging.getLogger(__name__).info("The key, on purpose: %s.", LeadMagicHook.get_connection("rich").password)
+        logging.getLogger(__name__).info(
+            "API key logged on purpose: %s.", LeadMagicHook.get_connection("rich").password
+        )
 
-    says_the_key()
+    logs_the_key()
     CheckCreditsOperator(task_id="check", minimum_credits=100, leadmagic_conn_id="rich")
     CheckCreditsOperator(task_id="check_fails", minimum_credits=100, leadmagic_conn_id="poor", retries=0)
 
 
-@dag(dag_id="waiting_gate", schedule=None, start_date=START, default_args={"retries": 1})
-def waiting_gate() -> None:
+@dag(dag_id="waiting_sensor", schedule=None, start_date=START, default_args={"retries": 1})
+def waiting_sensor() -> None:
     SufficientCreditsSensor(
-        task_id="gate",
+        task_id="wait_for_credits",
         minimum_credits="{{ 100 }}",
         leadmagic_conn_id="waiting",
         poke_interval=2,
@@ -61,17 +63,17 @@ def waiting_gate() -> None:
     )
 
 
-@dag(dag_id="sixty_gates", schedule=None, start_date=START, max_active_tasks=AT_ONCE)
-def sixty_gates() -> None:
+@dag(dag_id="sixty_sensors", schedule=None, start_date=START, max_active_tasks=AT_ONCE)
+def sixty_sensors() -> None:
     @task
     def thresholds() -> list[int]:
         return list(range(100, 160))
 
     SufficientCreditsSensor.partial(
-        task_id="gate", leadmagic_conn_id="sixty", poke_interval=10, timeout=600, deferrable=True
+        task_id="wait_for_credits", leadmagic_conn_id="sixty", poke_interval=10, timeout=600, deferrable=True
     ).expand(minimum_credits=thresholds())
 
 
-gates_for_real()
-waiting_gate()
-sixty_gates()
+sensors_in_every_mode()
+waiting_sensor()
+sixty_sensors()

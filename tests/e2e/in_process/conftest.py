@@ -1,4 +1,4 @@
-"""Runs whole DAGs in this process, with Airflow's own ``dag.test()``."""
+"""Run whole DAGs in the test process, with Airflow's ``dag.test()``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def dag_bag(airflow_database: Path) -> Any:
-    """Every DAG of the DAGs folder: the examples, and those of the tests."""
+    """Load all DAGs of the DAGs folder: the examples and the DAGs of the tests."""
     try:
         from airflow.dag_processing.dagbag import DagBag  # Airflow 3.2+
     except ImportError:
@@ -29,7 +29,7 @@ def dag_bag(airflow_database: Path) -> Any:
 
 
 class Run:
-    """What a run left behind."""
+    """The task states and XComs of a finished run."""
 
     def __init__(self, dag_run: Any) -> None:
         self.state = str(dag_run.state)
@@ -43,5 +43,5 @@ class Run:
 
 
 def run_dag(dag: Any) -> Run:
-    """Run a DAG to its end."""
+    """Run a DAG until it ends."""
     return Run(dag.test())

@@ -1,4 +1,4 @@
-"""The examples import, are well-behaved, and run."""
+"""The example DAGs import, have sensible settings, and run successfully."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXAMPLES = [BULK, "example_leadmagic_check_credits", GATED, *SHARED]
 if IS_AIRFLOW_3:
     EXAMPLES += ["example_leadmagic_low_credits_alert", "example_leadmagic_start_when_topped_up"]
 
-# Here, and not in a fixture: whichever test comes first has the examples read for all of them.
+# Set at import and not in a fixture, because the first test that needs the DagBag loads it for all tests.
 os.environ["LEADMAGIC_EXAMPLE_FOLDER"] = str(HOME)
 
 
@@ -41,7 +41,7 @@ def test_every_dag_file_imports(dag_bag: Any) -> None:
 
 
 @pytest.mark.parametrize("dag_id", EXAMPLES)
-def test_an_example_has_sane_settings_and_says_what_it_is(dag_bag: Any, dag_id: str) -> None:
+def test_an_example_has_sensible_settings_and_documentation(dag_bag: Any, dag_id: str) -> None:
     dag = dag_bag.dags[dag_id]
 
     assert "leadmagic" in dag.tags
@@ -50,14 +50,14 @@ def test_an_example_has_sane_settings_and_says_what_it_is(dag_bag: Any, dag_id: 
     assert dag.default_args["retries"] == 2
 
 
-def test_the_check_passes_the_balance_on(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
+def test_the_check_passes_the_balance_to_the_next_task(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
     run = run_dag(dag_bag.dags["example_leadmagic_check_credits"])
 
     assert run.state == "success"
     assert run.xcom_of("plan_the_night") == 1000
 
 
-def test_the_gated_enrichment_spends_what_it_says(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
+def test_the_gated_enrichment_reports_what_it_spends(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits("5.5")
 
     run = run_dag(dag_bag.dags[GATED])
@@ -67,11 +67,11 @@ def test_the_gated_enrichment_spends_what_it_says(dag_bag: Any, leadmagic_sandbo
     assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"] + ["/v1/people/email-finder"] * 5
 
 
-def test_a_task_that_spends_is_not_repeated_blindly(dag_bag: Any) -> None:
+def test_a_task_that_spends_credits_has_no_retries(dag_bag: Any) -> None:
     assert dag_bag.dags[GATED].get_task("enrich_leads").retries == 0
 
 
-def test_the_bulk_enrichment_spends_what_it_says_and_leaves_a_file(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
+def test_the_bulk_enrichment_reports_what_it_spends_and_writes_a_file(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits("5.5")
 
     run = run_dag(dag_bag.dags[BULK])
@@ -87,16 +87,16 @@ def test_the_bulk_enrichment_spends_what_it_says_and_leaves_a_file(dag_bag: Any,
     assert [bool(row["lm_email"]) for row in rows] == [True, True, True, True, False]
 
 
-def test_a_bulk_job_is_joined_by_retries_so_its_task_keeps_them(dag_bag: Any) -> None:
+def test_the_bulk_task_has_retries_because_they_join_its_job(dag_bag: Any) -> None:
     assert dag_bag.dags[BULK].get_task("enrich_leads").retries == 2
 
 
-def test_teams_that_share_an_account_spend_in_one_pool(dag_bag: Any) -> None:
+def test_teams_that_share_an_account_use_the_same_pool(dag_bag: Any) -> None:
     assert {dag_bag.dags[dag_id].get_task("enrich_leads").pool for dag_id in SHARED} == {"leadmagic_account"}
 
 
 @pytest.mark.parametrize("dag_id", SHARED)
-def test_each_team_gets_a_file_of_its_own(dag_bag: Any, leadmagic_sandbox: Sandbox, dag_id: str) -> None:
+def test_each_team_gets_its_own_file(dag_bag: Any, leadmagic_sandbox: Sandbox, dag_id: str) -> None:
     run = run_dag(dag_bag.dags[dag_id])
 
     assert run.state == "success"
@@ -106,14 +106,12 @@ def test_each_team_gets_a_file_of_its_own(dag_bag: Any, leadmagic_sandbox: Sandb
     assert dag_id.rpartition("_")[2] in run.xcom_of("enrich_leads")["output_path"]
 
 
-def test_the_pool_of_the_shared_account_can_be_made_with_the_command_that_is_shown(
-    dag_bag: Any, airflow_database: Path
-) -> None:
+def test_the_documented_command_creates_the_pool_of_the_shared_account(dag_bag: Any, airflow_database: Path) -> None:
     [command] = re.findall(r"^airflow (pools set .*)$", dag_bag.dags[SHARED[0]].doc_md, re.MULTILINE)
 
     done = subprocess.run([sys.executable, "-m", "airflow", *shlex.split(command)], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr[-3000:]
     with closing(sqlite3.connect(airflow_database)) as database:
-        made = database.execute("SELECT slots, include_deferred FROM slot_pool WHERE pool = 'leadmagic_account'")
-        assert made.fetchall() == [(1, 1)]
+        pools = database.execute("SELECT slots, include_deferred FROM slot_pool WHERE pool = 'leadmagic_account'")
+        assert pools.fetchall() == [(1, 1)]

@@ -1,4 +1,4 @@
-"""Templates, XCom references, mapping, default arguments and notifiers work in a DAG."""
+"""Templates, XCom references, mapping, default arguments and notifiers work in a DAG run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def run(dag_bag: Any, leadmagic_sandbox: Sandbox) -> Run:
-    return run_dag(dag_bag.dags["uses_of_the_gate"])
+    return run_dag(dag_bag.dags["templates_and_mapping"])
 
 
-def test_gates_and_checks_take_their_arguments_from_wherever_airflow_can(run: Run) -> None:
+def test_sensors_and_checks_accept_templates_xcom_references_and_mapping(run: Run) -> None:
     assert run.state == "success"
     assert run.xcom_of("templated")["minimum_credits"] == 7
     assert run.xcom_of("from_xcom")["minimum_credits"] == 42
@@ -31,7 +31,7 @@ def test_gates_and_checks_take_their_arguments_from_wherever_airflow_can(run: Ru
     assert run.xcom_of("templated_check", key="notified") == "only 1000 left"
 
 
-def test_below_the_minimum_a_check_fails_skips_or_continues_and_always_leaves_its_numbers(
+def test_below_the_minimum_a_check_fails_skips_or_continues_and_always_pushes_its_report(
     dag_bag: Any, leadmagic_sandbox: Sandbox
 ) -> None:
     run = run_dag(dag_bag.dags["too_few_credits"])

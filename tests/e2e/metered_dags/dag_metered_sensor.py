@@ -1,4 +1,4 @@
-"""A gate that waits long enough to be watched."""
+"""A sensor that waits long enough for a test to observe its metrics."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ except ModuleNotFoundError:  # Airflow 2.11
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 
 
-@dag(dag_id="metered_gate", schedule=None, start_date=datetime(2026, 1, 1))
-def metered_gate() -> None:
+@dag(dag_id="metered_sensor", schedule=None, start_date=datetime(2026, 1, 1))
+def metered_sensor() -> None:
     SufficientCreditsSensor(
-        task_id="gate",
+        task_id="wait_for_credits",
         minimum_credits=100,
         leadmagic_conn_id="metered",
         poke_interval=1,
@@ -24,4 +24,4 @@ def metered_gate() -> None:
     )
 
 
-metered_gate()
+metered_sensor()

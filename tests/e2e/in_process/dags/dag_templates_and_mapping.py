@@ -1,4 +1,4 @@
-"""Ways in which people use the gate and the check in a DAG."""
+"""The sensor and the check with templates, XCom references, mapping, callbacks and notifiers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ except ModuleNotFoundError:  # Airflow 2.11
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 
-GATE = {"poke_interval": 0.1, "timeout": 20}
+WAIT = {"poke_interval": 0.1, "timeout": 20}
 
 
-class WritesDown(BaseNotifier):
-    """A notifier as Slack's and SMTP's are: it has a templated message."""
+class XComNotifier(BaseNotifier):
+    """A notifier with a templated message, like those of Slack and SMTP. It pushes the message as an XCom."""
 
     template_fields = ("message",)
 
@@ -30,22 +30,22 @@ class WritesDown(BaseNotifier):
         context["ti"].xcom_push(key="notified", value=self.message)
 
 
-def write_down(context: Any) -> None:
+def push_xcom(context: Any) -> None:
     context["ti"].xcom_push(key="called", value=context["leadmagic_credits"]["spendable"])
 
 
 def fail(_context: Any) -> None:
-    raise RuntimeError("the messenger is down")
+    raise RuntimeError("notification failed")
 
 
 @dag(
-    dag_id="uses_of_the_gate",
+    dag_id="templates_and_mapping",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     params={"minimum": 7, "conn_id": "leadmagic_default"},
     default_args={"leadmagic_conn_id": "{{ params.conn_id }}"},
 )
-def uses_of_the_gate() -> None:
+def templates_and_mapping() -> None:
     @task
     def estimate() -> int:
         return 42
@@ -54,15 +54,15 @@ def uses_of_the_gate() -> None:
     def estimates() -> list[int]:
         return [1, 2, 3]
 
-    SufficientCreditsSensor(task_id="templated", minimum_credits="{{ params.minimum }}", **GATE)
-    SufficientCreditsSensor(task_id="from_xcom", minimum_credits=estimate(), deferrable=True, **GATE)
-    SufficientCreditsSensor.partial(task_id="mapped", **GATE).expand(minimum_credits=estimates())
-    CheckCreditsOperator.partial(task_id="mapped_check", on_low_credits=write_down).expand(warn_below=[1, 5000])
+    SufficientCreditsSensor(task_id="templated", minimum_credits="{{ params.minimum }}", **WAIT)
+    SufficientCreditsSensor(task_id="from_xcom", minimum_credits=estimate(), deferrable=True, **WAIT)
+    SufficientCreditsSensor.partial(task_id="mapped", **WAIT).expand(minimum_credits=estimates())
+    CheckCreditsOperator.partial(task_id="mapped_check", on_low_credits=push_xcom).expand(warn_below=[1, 5000])
     CheckCreditsOperator(
         task_id="templated_check",
         minimum_credits="{{ params.minimum }}",
         warn_below="{{ params.minimum * 1000 }}",
-        on_low_credits=[fail, write_down, WritesDown(message="only {{ leadmagic_credits.spendable }} left")],
+        on_low_credits=[fail, push_xcom, XComNotifier(message="only {{ leadmagic_credits.spendable }} left")],
     )
 
 
@@ -72,5 +72,5 @@ def too_few_credits() -> None:
         CheckCreditsOperator(task_id=choice, minimum_credits=5000, on_insufficient=choice)
 
 
-uses_of_the_gate()
+templates_and_mapping()
 too_few_credits()
