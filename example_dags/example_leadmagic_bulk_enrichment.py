@@ -1,12 +1,13 @@
 """
-### Enrich a file of leads by one bulk job
+### Enrich a file of leads with one bulk job
 
-1. `write_leads` puts tonight's leads into a CSV file.
-2. `enrich_leads` checks the rows, asks for the price, waits until the credits cover all of them, orders one job, and
-   writes what it found next to the leads. A retry joins the job that was ordered, so nothing is paid twice.
-3. `report` says what became of the leads, and what they cost.
+1. `write_leads` writes the leads to a CSV file.
+2. `enrich_leads` (`BulkEnrichmentOperator`) checks the rows, gets the price from LeadMagic, waits until the balance
+   covers all rows, submits one job, and writes its results to a second CSV file. A retry joins the submitted job, so no
+   lead is paid for twice.
+3. `report` logs how many leads have a result and what they cost.
 
-`LEADMAGIC_EXAMPLE_FOLDER` says where the files go: the folder for temporary files by default.
+`LEADMAGIC_EXAMPLE_FOLDER` sets the folder of both files. The default is the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -27,32 +28,33 @@ from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
 log = logging.getLogger(__name__)
 
-#: In real life a place that every worker reaches, such as s3://your-bucket/leads.
+#: In production, use storage that all workers share, such as s3://your-bucket/leads.
 FOLDER = os.environ.get("LEADMAGIC_EXAMPLE_FOLDER", tempfile.gettempdir())
-#: Each run has files of its own: they must not change while its job is under way.
+#: The run ID gives each run its own files. The input must not change before the results are written.
 LEADS = os.path.join(FOLDER, "leads_{{ run_id }}.csv")
 FOUND = os.path.join(FOLDER, "found_{{ run_id }}.csv")
-#: Seconds between two looks. LeadMagic asks for 45 at least; the demo is in a hurry.
+#: Seconds between two polls of the balance or the job. LeadMagic asks for at least 45; the demo sets 5 to be fast.
 POLL_INTERVAL = float(os.environ.get("LEADMAGIC_EXAMPLE_POKE_INTERVAL", "60"))
 
 
 @dag(
-    schedule=None,  # "@daily" in real life
+    schedule=None,  # in production: "@daily", for example
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    # For the bulk job, too: each try of a task joins the job that its first try ordered.
+    # Retries are safe for the bulk job, too: each attempt joins the job that the first attempt submitted.
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     tags=["leadmagic", "example"],
     doc_md=__doc__,
 )
 def example_leadmagic_bulk_enrichment() -> None:
-    """Find the emails of a list of leads."""
+    """Find the email addresses of a list of leads."""
 
     @task
     def write_leads(path: str) -> None:
-        """Stand in for your query."""
-        names = ["Ada Lovelace", "Grace Hopper", "Alan Turing", "Barbara Liskov", "Otto Notfound"]  # a miss is free
+        """Write the leads to a CSV file. Replace this with your own query."""
+        # The sandbox finds no email for names that contain "notfound". LeadMagic does not charge for a miss.
+        names = ["Ada Lovelace", "Grace Hopper", "Alan Turing", "Barbara Liskov", "Otto Notfound"]
         with open(path, "w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["crm_id", "full_name", "domain"])
@@ -60,10 +62,10 @@ def example_leadmagic_bulk_enrichment() -> None:
 
     @task
     def report(job: dict[str, Any]) -> None:
-        """Say what was bought."""
-        log.info("%(succeeded)s of %(total_rows)s rows have a result: %(output_path)s", job)
-        log.info("%(failed)s rows failed, %(skipped)s were skipped: %(errors_path)s", job)
-        log.info("That cost %(credits_consumed)s credits, of up to %(credits_estimated)s.", job)
+        """Log the outcome of the job and what it cost."""
+        log.info("%(succeeded)s of %(total_rows)s rows succeeded. Results: %(output_path)s", job)
+        log.info("%(failed)s rows failed, %(skipped)s were skipped. Error file: %(errors_path)s", job)
+        log.info("Spent %(credits_consumed)s credits. The estimate was at most %(credits_estimated)s.", job)
 
     enrich_leads = BulkEnrichmentOperator(
         task_id="enrich_leads",

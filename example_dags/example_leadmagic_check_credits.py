@@ -1,8 +1,9 @@
 """
 ### Check the LeadMagic balance every morning
 
-Reads the balance of the connection `leadmagic_default`, warns below 1,000 credits, fails below 100,
-and hands the numbers to the next task. Reading the balance is free.
+1. `check_credits` (`CheckCreditsOperator`) reads the balance of the connection `leadmagic_default`. This is free. Below
+   1,000 credits the task logs a warning and notifies the team. Below 100 credits it fails.
+2. `calculate_batch_size` receives the balance and calculates how many leads it can pay for.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 log = logging.getLogger(__name__)
 
 
-def tell_the_team(context: dict[str, Any]) -> None:
-    """Stand in for the notifier you already use, such as SlackNotifier or SmtpNotifier."""
-    log.warning("Would tell the team: %s credits left.", context["leadmagic_credits"]["spendable"])
+def notify_team(context: dict[str, Any]) -> None:
+    """Log a message. Replace this with the notifier you already use, such as SlackNotifier or SmtpNotifier."""
+    log.warning("The notifier would send: %s credits left.", context["leadmagic_credits"]["spendable"])
 
 
 @dag(
-    schedule=None,  # "@daily" in real life
+    schedule=None,  # in production: "@daily", for example
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
@@ -36,22 +37,22 @@ def tell_the_team(context: dict[str, Any]) -> None:
     doc_md=__doc__,
 )
 def example_leadmagic_check_credits() -> None:
-    """Check the balance and pass it on."""
+    """Check the balance and pass it to the next task."""
     check_credits = CheckCreditsOperator(
         task_id="check_credits",
         minimum_credits=100,
         warn_below=1000,
-        on_low_credits=tell_the_team,
+        on_low_credits=notify_team,
     )
 
     @task
-    def plan_the_night(balance: dict[str, Any]) -> int:
-        """Decide how many leads the balance allows; an email that is found costs one credit."""
+    def calculate_batch_size(balance: dict[str, Any]) -> int:
+        """Return the number of leads that the balance covers, at one credit for each email found."""
         leads = int(balance["spendable"])
-        log.info("Tonight's run can enrich up to %d leads.", leads)
+        log.info("The balance covers %d leads.", leads)
         return leads
 
-    plan_the_night(check_credits.output)
+    calculate_batch_size(check_credits.output)
 
 
 example_leadmagic_check_credits()

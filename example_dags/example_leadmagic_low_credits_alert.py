@@ -1,12 +1,13 @@
 """
-### Tell people before the credits run out
+### Notify the team before the credits run out
 
-Airflow's triggerer watches the balance of `leadmagic_default` for two levels: below 1,000 credits somebody should know,
-below 100 somebody should act. Each level is told once, when it is crossed, not again and again while it lasts; it is
-armed anew when the balance has recovered by a tenth.
+Airflow's triggerer polls the balance of the connection `leadmagic_default` and starts this DAG when the balance falls
+below 1,000 credits (a warning) and when it falls below 100 credits (critical). Each level causes one notification when
+the balance crosses it, and none while the balance stays below it. The next notification for a level is possible after
+the balance has risen at least a tenth above it.
 
-Needs Airflow 3.0, which brought asset watchers. On Airflow 2.11 put a `CheckCreditsOperator` with `warn_below` and
-`on_low_credits` on a schedule, as `example_leadmagic_check_credits` does.
+Requires Airflow 3.0 or newer, because Airflow 2 has no asset watchers. On Airflow 2.11, schedule a
+`CheckCreditsOperator` with `warn_below` and `on_low_credits` instead: see `example_leadmagic_check_credits`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the balance. LeadMagic asks for one to five minutes; the demo is in a hurry.
+#: Seconds between two polls of the balance. LeadMagic asks for 60 to 300; the demo sets 5 to be fast.
 POKE_INTERVAL = float(os.environ.get("LEADMAGIC_EXAMPLE_POKE_INTERVAL", "300"))
 
 
 def level(name: str, credits_: int) -> Asset:
-    """Describe a level of the balance as an asset that is updated when the balance falls below it."""
+    """Return an asset that is updated when the balance falls below a number of credits."""
     trigger = CreditsCrossingTrigger("falls_below", credits_, poke_interval=POKE_INTERVAL)
     return Asset(name, watchers=[AssetWatcher(name=f"{name}_watcher", trigger=trigger)])
 
@@ -41,15 +42,19 @@ CRITICAL = level("leadmagic_credits_below_100", 100)
 
 
 class TeamNotifier(BaseNotifier):
-    """Stands in for the notifier you already use, such as SlackNotifier, SmtpNotifier or PagerdutyNotifier."""
+    """
+    Log a message.
+
+    Replace this with the notifier you already use, such as SlackNotifier, SmtpNotifier or PagerdutyNotifier.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.text = text
 
     def notify(self, context: Any) -> None:
-        """Tell it to the log."""
-        log.warning("Would tell the team: %s", self.text)
+        """Log the message that a real notifier would send."""
+        log.warning("The notifier would send: %s", self.text)
 
 
 @dag(
@@ -62,23 +67,23 @@ class TeamNotifier(BaseNotifier):
     doc_md=__doc__,
 )
 def example_leadmagic_low_credits_alert() -> None:
-    """Tell the team which level was crossed."""
+    """Notify the team which level the balance has crossed."""
 
     @task
-    def tell_the_team(triggering_asset_events: Any = None) -> list[str]:
-        """Send one message for each level that was crossed."""
+    def notify_team(triggering_asset_events: Any = None) -> list[str]:
+        """Send one message for each level that the balance has crossed."""
         texts = []
         for events in triggering_asset_events.values():
             balance = events[-1].extra["payload"]
             urgency = "CRITICAL" if balance["minimum_credits"] <= 100 else "Warning"
             texts.append(
-                f"{urgency}: {balance['spendable']} LeadMagic credits left, under {balance['minimum_credits']}."
+                f"{urgency}: {balance['spendable']} LeadMagic credits left, below {balance['minimum_credits']}."
             )
         for text in texts:
             TeamNotifier(text)(get_current_context())
         return texts
 
-    tell_the_team()
+    notify_team()
 
 
 example_leadmagic_low_credits_alert()

@@ -1,19 +1,19 @@
 """
 ### Two teams, one LeadMagic account
 
-Two DAGs that know nothing of each other spend from one balance. If both look at 100 credits, and each is about to
-order for 80, both find that the credits suffice: together they need 160. LeadMagic reserves no credits for anybody, so
-looking and spending must be one step that only one of them takes at a time.
+Two independent DAGs spend credits of the same account. Suppose that the balance is 100 credits and that each DAG needs
+80. If both check the balance at the same time, both find it sufficient, but together they need 160. LeadMagic cannot
+reserve credits, so only one task at a time may check the balance and spend it.
 
-That is what an Airflow pool of one slot does, provided that it counts deferred tasks: the slot is held from the
-look at the balance until the job has ended. Whoever comes second sees what the first has left.
+An Airflow pool with one slot ensures this if it includes deferred tasks: a task holds the slot from its balance check
+until its bulk job has ended. The second task then checks what the first task has left.
 
 ```
-airflow pools set leadmagic_account 1 "Whoever spends from the LeadMagic account" --include-deferred
+airflow pools set leadmagic_account 1 "Tasks that spend from the LeadMagic account" --include-deferred
 ```
 
-Without that pool Airflow does not start the tasks. Without `--include-deferred` a task gives its slot back as soon as
-it waits in the triggerer, and the pool protects nothing.
+Without this pool, Airflow does not start the tasks. Without `--include-deferred`, a task releases its slot when it is
+deferred, and the second task can check the balance too early.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ except ModuleNotFoundError:  # Airflow 2.11
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
-#: In real life a place that every worker reaches, such as s3://your-bucket/leads.
+#: In production, use storage that all workers share, such as s3://your-bucket/leads.
 FOLDER = os.environ.get("LEADMAGIC_EXAMPLE_FOLDER", tempfile.gettempdir())
-#: Seconds between two looks. LeadMagic asks for 45 at least; the demo is in a hurry.
+#: Seconds between two polls of the balance or the job. LeadMagic asks for at least 45; the demo sets 5 to be fast.
 POLL_INTERVAL = float(os.environ.get("LEADMAGIC_EXAMPLE_POKE_INTERVAL", "60"))
 
 
-def enrichment_of(team: str, product: str, leads: list[dict[str, str]]) -> None:
-    """Define the DAG of a team."""
+def define_enrichment(team: str, product: str, leads: list[dict[str, str]]) -> None:
+    """Define the DAG of one team."""
 
     @dag(
         dag_id=f"example_leadmagic_shared_account_{team}",
-        schedule=None,  # "@daily" in real life
+        schedule=None,  # in production: "@daily", for example
         start_date=datetime(2026, 1, 1),
         catchup=False,
         max_active_runs=1,
@@ -51,7 +51,7 @@ def enrichment_of(team: str, product: str, leads: list[dict[str, str]]) -> None:
     def enrichment() -> None:
         @task
         def load_leads() -> list[dict[str, str]]:
-            """Stand in for your query."""
+            """Return the leads to enrich. Replace this with your own query."""
             return leads
 
         BulkEnrichmentOperator(
@@ -68,12 +68,12 @@ def enrichment_of(team: str, product: str, leads: list[dict[str, str]]) -> None:
     enrichment()
 
 
-enrichment_of(
+define_enrichment(
     "marketing",
     "email_finder",
     [{"full_name": "Ada Lovelace", "domain": "example.com"}, {"full_name": "Alan Turing", "domain": "example.com"}],
 )
-enrichment_of(
+define_enrichment(
     "sales",
     "mobile_finder",
     [{"work_email": "grace.hopper@example.com"}, {"work_email": "barbara.liskov@example.com"}],

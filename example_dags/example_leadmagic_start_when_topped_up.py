@@ -1,11 +1,11 @@
 """
-### Start an enrichment the moment credits arrive
+### Start an enrichment when the account is topped up
 
-Nothing runs and nothing waits here until the balance of `leadmagic_default` rises to 500 credits: by a top-up, by the
-monthly renewal, by automatic refill. Airflow's triggerer watches it, and starts this DAG once for each rise. The
-balance comes with the event.
+Airflow's triggerer polls the balance of the connection `leadmagic_default` and starts this DAG each time the balance
+rises to 500 credits, whether by a top-up, the monthly renewal or an automatic refill. Until then no task runs or waits.
+The event that starts the DAG contains the balance.
 
-Needs Airflow 3.0, which brought asset watchers.
+Requires Airflow 3.0 or newer, because Airflow 2 has no asset watchers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the balance. LeadMagic asks for one to five minutes; the demo is in a hurry.
+#: Seconds between two polls of the balance. LeadMagic asks for 60 to 300; the demo sets 5 to be fast.
 POKE_INTERVAL = float(os.environ.get("LEADMAGIC_EXAMPLE_POKE_INTERVAL", "300"))
 
 credits_topped_up = Asset(
@@ -45,28 +45,29 @@ credits_topped_up = Asset(
     doc_md=__doc__,
 )
 def example_leadmagic_start_when_topped_up() -> None:
-    """Enrich the backlog when there is money for it."""
+    """Enrich the backlog when the balance has risen."""
 
     @task
     def read_balance(triggering_asset_events: Any = None) -> float:
-        """Take the balance from the event; a run that was started by hand has none, and asks."""
-        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook  # here, so that the file parses fast
+        """Return the balance from the event, or request it if the run was triggered manually and has no event."""
+        # Imported here because the HTTP client it loads is not needed to parse this file.
+        from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         events = triggering_asset_events[credits_topped_up] if triggering_asset_events else []
         balance: dict[str, Any] = events[-1].extra["payload"] if events else LeadMagicHook().get_credits().report()
-        log.info("%s of %s credits can be spent.", balance["spendable"], balance["credits"])
+        log.info("%s of %s credits are spendable.", balance["spendable"], balance["credits"])
         return float(balance["spendable"])
 
-    @task(retries=0)  # a second attempt would pay again for the leads of the first
+    @task(retries=0)  # a second attempt would pay again for the leads of the first attempt
     def enrich_backlog(spendable: float) -> dict[str, Any]:
-        """Look up as many leads as the balance allows."""
+        """Enrich as many leads as the balance covers, at one credit for each email found."""
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-        names = ["Ada Lovelace", "Grace Hopper", "Alan Turing"]  # stands in for your query
+        names = ["Ada Lovelace", "Grace Hopper", "Alan Turing"]  # replace this with your own query
         client = LeadMagicHook().get_conn()
         affordable = names[: int(spendable)]
-        answers = [client.enrich("email_finder", full_name=name, domain="example.com") for name in affordable]
-        return {"found": sum(1 for answer in answers if answer["email"]), "left": str(client.credits_remaining)}
+        responses = [client.enrich("email_finder", full_name=name, domain="example.com") for name in affordable]
+        return {"found": sum(1 for found in responses if found["email"]), "left": str(client.credits_remaining)}
 
     enrich_backlog(read_balance())
 

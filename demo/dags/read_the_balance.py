@@ -1,4 +1,4 @@
-"""Reads the real balance once, for the demo with LEADMAGIC_API_KEY: no threshold, no retries, nothing spent."""
+"""Read the balance once, for the demo with LEADMAGIC_API_KEY: no threshold, no retries, and no credits spent."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ except ModuleNotFoundError:  # Airflow 2.11
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 
 with DAG("read_the_balance", schedule=None, start_date=datetime(2026, 1, 1)):
-    CheckCreditsOperator(task_id="check", retries=0)
+    CheckCreditsOperator(task_id="check_credits", retries=0)

@@ -74,7 +74,7 @@ def test_a_deferred_sensor_succeeds_after_a_top_up(airflow: LocalAirflow, accoun
     account.add_credits(100)
 
     assert wait_for_run_to_end(airflow, dag_id, run_id, 90) == "success"
-    assert account.credits == 97
+    assert account.credits == 98
 
 
 def test_a_deferred_sensor_survives_a_killed_triggerer(airflow: LocalAirflow, accounts: dict[str, Sandbox]) -> None:

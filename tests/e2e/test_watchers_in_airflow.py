@@ -80,11 +80,11 @@ def test_each_alert_level_is_reported_once(airflow: LocalAirflow, account: Sandb
         run_id = runs(airflow, ALERTED)[-1]
         assert wait_for_run_to_end(airflow, ALERTED, run_id, 90) == "success"
         wait_for_polls(account, 3)
-        alerts.append(xcom(airflow, run_id, "tell_the_team"))
+        alerts.append(xcom(airflow, run_id, "notify_team"))
 
     assert alerts == [
-        ["Warning: 900 LeadMagic credits left, under 1000."],
-        ["CRITICAL: 50 LeadMagic credits left, under 100."],
+        ["Warning: 900 LeadMagic credits left, below 1000."],
+        ["CRITICAL: 50 LeadMagic credits left, below 100."],
     ]
     assert len(runs(airflow, ALERTED)) == len(earlier) + 2
 

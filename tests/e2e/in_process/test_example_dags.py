@@ -54,7 +54,20 @@ def test_the_check_passes_the_balance_to_the_next_task(dag_bag: Any, leadmagic_s
     run = run_dag(dag_bag.dags["example_leadmagic_check_credits"])
 
     assert run.state == "success"
-    assert run.xcom_of("plan_the_night") == 1000
+    assert run.xcom_of("calculate_batch_size") == 1000
+
+
+def test_the_gated_enrichment_checks_waits_and_enriches_in_this_order(dag_bag: Any) -> None:
+    dag = dag_bag.dags[GATED]
+    check, wait, enrich = (dag.get_task(task_id) for task_id in ("check_credits", "wait_for_credits", "enrich_leads"))
+
+    assert [task.task_type for task in (check, wait, enrich)] == [
+        "CheckCreditsOperator",
+        "SufficientCreditsSensor",
+        "BulkEnrichmentOperator",
+    ]
+    assert "check_credits" in wait.upstream_task_ids
+    assert "wait_for_credits" in enrich.upstream_task_ids
 
 
 def test_the_gated_enrichment_reports_what_it_spends(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
@@ -63,12 +76,16 @@ def test_the_gated_enrichment_reports_what_it_spends(dag_bag: Any, leadmagic_san
     run = run_dag(dag_bag.dags[GATED])
 
     assert run.state == "success"
-    assert run.xcom_of("enrich_leads") == {"leads": 5, "found": 5, "spent": 5, "left": "0.50"}
-    assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"] + ["/v1/people/email-finder"] * 5
+    job = run.xcom_of("enrich_leads")
+    assert (job["total_rows"], job["credits_estimated"], job["credits_consumed"]) == (5, 5, 4)
+    assert leadmagic_sandbox.credits == 1.5
+    assert [request.path for request in leadmagic_sandbox.requests][:2] == ["/v1/credits", "/v1/credits"]
+    assert len(leadmagic_sandbox.bulk_jobs) == 1
 
 
-def test_a_task_that_spends_credits_has_no_retries(dag_bag: Any) -> None:
-    assert dag_bag.dags[GATED].get_task("enrich_leads").retries == 0
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2 has no asset watchers")
+def test_a_task_that_pays_for_single_lookups_has_no_retries(dag_bag: Any) -> None:
+    assert dag_bag.dags["example_leadmagic_start_when_topped_up"].get_task("enrich_backlog").retries == 0
 
 
 def test_the_bulk_enrichment_reports_what_it_spends_and_writes_a_file(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
@@ -87,8 +104,9 @@ def test_the_bulk_enrichment_reports_what_it_spends_and_writes_a_file(dag_bag: A
     assert [bool(row["lm_email"]) for row in rows] == [True, True, True, True, False]
 
 
-def test_the_bulk_task_has_retries_because_they_join_its_job(dag_bag: Any) -> None:
-    assert dag_bag.dags[BULK].get_task("enrich_leads").retries == 2
+@pytest.mark.parametrize("dag_id", [BULK, GATED])
+def test_the_bulk_task_has_retries_because_they_join_its_job(dag_bag: Any, dag_id: str) -> None:
+    assert dag_bag.dags[dag_id].get_task("enrich_leads").retries == 2
 
 
 def test_teams_that_share_an_account_use_the_same_pool(dag_bag: Any) -> None:
