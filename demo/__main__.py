@@ -78,7 +78,7 @@ def _run_gated_enrichment() -> int:
 def _show_warning(run: RunWatch) -> None:
     run.until_task_is("check_credits", "success")
     say("CheckCreditsOperator has logged a warning, because the credits are low:")
-    run.quote("check_credits", "LeadMagic credits are low")
+    run.quote("check_credits", "Credits low")
 
 
 def _show_wait(run: RunWatch, sandbox: Sandbox) -> None:
@@ -96,6 +96,7 @@ def _show_top_up(run: RunWatch, sandbox: Sandbox) -> None:
     say(f"The demo tops up the account by {TOP_UP} credits. The balance is now {sandbox.credits}.")
     run.until_task_is("wait_for_credits", "success")
     say(f"SufficientCreditsSensor has succeeded, because the balance covers {LEADS} credits. The enrichment starts.")
+    run.quote("wait_for_credits", "Credits sufficient")
 
 
 def _show_results(run: RunWatch, sandbox: Sandbox, folder: Path) -> int:

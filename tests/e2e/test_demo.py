@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,13 @@ pytestmark = pytest.mark.e2e
 #: What the demo must print, in this order, with any lines between.
 EXPECTED_LINES = (
     r"\] CheckCreditsOperator has logged a warning, because the credits are low:$",
-    r"^ +Task log: LeadMagic credits are low",
+    r"^ +Task log: Credits low: 2 spendable, warn_below is 1,000",
     r"  wait_for_credits +SufficientCreditsSensor +deferred +balance: 2$",
     r"\] SufficientCreditsSensor waits: 5 leads can cost 5 credits, and the account has only 2\.$",
     r"^ +Task log: Waiting for credits: 3 short \(2 spendable, 5 required\)",
     r"\] The demo tops up the account by 100 credits\. The balance is now 102\.$",
     r"\] SufficientCreditsSensor has succeeded, because the balance covers 5 credits\. The enrichment starts\.$",
+    r"^ +Task log: Credits sufficient: 102 spendable, 5 required",
     r"  enrich_leads +BulkEnrichmentOperator +success +balance: 98$",
     r"\] BulkEnrichmentOperator has written the results to a CSV file\.",
     r"^ +Ada Lovelace +ada-lovelace@example\.com +1$",
@@ -82,11 +84,13 @@ class Demo:
         environment = {**os.environ, "TMPDIR": str(self._folder)}
         environment.pop("LEADMAGIC_API_KEY", None)
         command = [sys.executable, "-W", "ignore", "-m", "demo"]
+        began = time.monotonic()
         with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) as demo:
             try:
                 self._follow(demo, interrupt_at)
             finally:
                 demo.terminate()  # the demo stops what it has started; without effect if it has ended
+        print("\n".join([*self.lines, f"The demo took {time.monotonic() - began:.1f} s in all."]))
         return demo.returncode
 
     def leftovers(self) -> list[object]:
