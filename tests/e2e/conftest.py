@@ -58,6 +58,7 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        "LEADMAGIC_EXAMPLE_FOLDER": str(HOME),
         "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "2",
         # A task that waits for a locked SQLite database must not be started again for it (Airflow 3.1+).
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
