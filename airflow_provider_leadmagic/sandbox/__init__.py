@@ -17,7 +17,7 @@ def load_sandbox() -> type[Sandbox]:
     """
     Import and return the :class:`~airflow_provider_leadmagic.sandbox.sandbox.Sandbox` class.
 
-    :raises ImportError: if FastAPI or uvicorn is not installed; the message names the extra to install.
+    :raises ImportError: If FastAPI or uvicorn is not installed; the message names the extra to install.
     """
     try:
         from airflow_provider_leadmagic.sandbox.sandbox import Sandbox

@@ -29,9 +29,9 @@ class Charge:
     """
     One entry of the ledger: a lookup and its cost.
 
-    :param at: when it was made, in seconds since the Unix epoch.
-    :param product: the product's name, for example ``email_finder``.
-    :param credits: the credits charged; 0 for a miss.
+    :param at: When it was made, in seconds since the Unix epoch.
+    :param product: The product's name, for example ``email_finder``.
+    :param credits: The credits charged; 0 for a miss.
     """
 
     at: float
@@ -44,9 +44,9 @@ class Receipt:
     """
     The cost of one lookup.
 
-    :param price: credits per hit.
-    :param consumed: credits charged: the price for a hit, 0 for a miss.
-    :param before: the balance before the charge.
+    :param price: Credits per hit.
+    :param consumed: Credits charged: the price for a hit, 0 for a miss.
+    :param before: The balance before the charge.
     """
 
     price: Decimal
@@ -58,8 +58,8 @@ def to_credits(value: Amount) -> Decimal:
     """
     Convert a value to credits.
 
-    :param value: a finite number, 0 or more, or its text.
-    :raises ValueError: if the value is not such a number.
+    :param value: A finite number, 0 or more, or its text.
+    :raises ValueError: If the value is not such a number.
     """
     try:
         # str() first: Decimal(0.1) would not be exactly 0.1. A bool becomes "True", which Decimal rejects.
@@ -75,9 +75,9 @@ class Account:
     """
     A balance and its ledger. Thread-safe.
 
-    :param balance: the initial balance in credits; :meth:`reset` restores it.
-    :param api_key: the only key that the API accepts.
-    :raises ValueError: if the balance is not a finite number, 0 or more.
+    :param balance: The initial balance in credits; :meth:`reset` restores it.
+    :param api_key: The only key that the API accepts.
+    :raises ValueError: If the balance is not a finite number, 0 or more.
     """
 
     def __init__(self, balance: Amount = DEFAULT_CREDITS, api_key: str = DEFAULT_API_KEY) -> None:
@@ -120,7 +120,7 @@ class Account:
         """
         Replace the balance.
 
-        :raises ValueError: if the amount is not a finite number, 0 or more.
+        :raises ValueError: If the amount is not a finite number, 0 or more.
         """
         with self._lock:
             self._credits = to_credits(amount)
@@ -129,7 +129,7 @@ class Account:
         """
         Add to the balance.
 
-        :raises ValueError: if the amount is not a finite number, 0 or more.
+        :raises ValueError: If the amount is not a finite number, 0 or more.
         """
         with self._lock:
             self._credits += to_credits(amount)
@@ -138,9 +138,9 @@ class Account:
         """
         Freeze the balance or a part of it. Credits added later are frozen too.
 
-        :param message: the reason, returned by the API as ``credit_freeze_message``.
-        :param liquid: credits that stay spendable.
-        :raises ValueError: if ``liquid`` is not a finite number, 0 or more.
+        :param message: The reason, returned by the API as ``credit_freeze_message``.
+        :param liquid: Credits that stay spendable.
+        :raises ValueError: If ``liquid`` is not a finite number, 0 or more.
         """
         with self._lock:
             self._liquid = to_credits(liquid)
@@ -169,11 +169,11 @@ class Account:
         """
         Charge one lookup and add it to the ledger. A miss is free, but the spendable credits must cover its price too.
 
-        :param product: the product's name in the ledger.
-        :param price: credits per hit.
-        :param found: whether the lookup is a hit.
-        :param at: when it was made, in seconds since the Unix epoch; now by default.
-        :raises InsufficientCreditsError: if the spendable credits do not cover the price.
+        :param product: The product's name in the ledger.
+        :param price: Credits per hit.
+        :param found: Whether the lookup is a hit.
+        :param at: When it was made, in seconds since the Unix epoch; now by default.
+        :raises InsufficientCreditsError: If the spendable credits do not cover the price.
         """
         with self._lock:
             if self.spendable < price:

@@ -57,7 +57,7 @@ def create_app(state: SandboxState) -> FastAPI:
     """
     Build the application that serves one sandbox.
 
-    :param state: the state that its routes read and change.
+    :param state: The state that its routes read and change.
     """
     # The API has no schema endpoint and does not redirect a trailing slash.
     app = FastAPI(title="LeadMagic sandbox", version=__version__, openapi_url=None, redirect_slashes=False)

@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     Run the console script: serve a sandbox until Ctrl-C or SIGTERM.
 
-    :param argv: command line arguments; ``sys.argv[1:]`` by default.
-    :return: the exit code: 0, or 1 if the sandbox cannot start.
+    :param argv: Command line arguments; ``sys.argv[1:]`` by default.
+    :return: The exit code: 0, or 1 if the sandbox cannot start.
     """
     return serve(_parser().parse_args(argv))
 
@@ -59,7 +59,7 @@ def sandbox(options: argparse.Namespace) -> None:
     """
     Run ``airflow leadmagic sandbox``, then exit the process, because Airflow ignores a returned exit code.
 
-    :param options: the parsed values of ``OPTIONS``.
+    :param options: The parsed values of ``OPTIONS``.
     """
     sys.exit(serve(options))
 
@@ -68,8 +68,8 @@ def serve(options: argparse.Namespace) -> int:
     """
     Serve a sandbox until Ctrl-C or SIGTERM.
 
-    :param options: the parsed values of ``OPTIONS``.
-    :return: the exit code: 0, or 1 if the sandbox cannot start.
+    :param options: The parsed values of ``OPTIONS``.
+    :return: The exit code: 0, or 1 if the sandbox cannot start.
     """
     stopped = _stop_event_on_signal()
     try:

@@ -40,7 +40,7 @@ def to_timestamp(moment: float) -> str:
     """
     Format a time in the API's format: ISO 8601 in UTC, with milliseconds.
 
-    :param moment: seconds since the Unix epoch.
+    :param moment: Seconds since the Unix epoch.
     """
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -50,13 +50,13 @@ class Problem:
     """
     An error, with the API's field names.
 
-    :param status: the HTTP status.
-    :param code: the machine-readable code.
-    :param title: the message for people.
-    :param detail: a longer explanation.
-    :param action: advice on how to fix the request.
-    :param param: names of the invalid or missing request fields.
-    :param context: values of the error, for example the credits that are missing.
+    :param status: The HTTP status.
+    :param code: The machine-readable code.
+    :param title: The human-readable message.
+    :param detail: A longer explanation.
+    :param action: Advice on how to fix the request.
+    :param param: Names of the invalid or missing request fields.
+    :param context: Values of the error, for example the credits that are missing.
     """
 
     status: int
@@ -93,10 +93,10 @@ class ProblemResponse(AsciiJsonResponse):
     """
     An error response.
 
-    :param problem: the error to return.
-    :param request_id: the request ID to include in the body.
-    :param flat: use the flat body instead of the documented one.
-    :param headers: additional headers.
+    :param problem: The error to return.
+    :param request_id: The request ID to include in the body.
+    :param flat: Use the flat body instead of the documented one.
+    :param headers: Additional headers.
     """
 
     media_type = "application/problem+json"
@@ -109,7 +109,7 @@ class ProblemResponse(AsciiJsonResponse):
 
 
 class ApiError(Exception):
-    """Return an error response to the current request."""
+    """Raised to end the current request with an error response."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.title)
@@ -169,7 +169,7 @@ def rate_limit_exceeded(retry_after: float | None) -> Problem:
     """
     Build the error of too many requests.
 
-    :param retry_after: seconds to wait; ``None`` if unknown.
+    :param retry_after: Seconds to wait; ``None`` if unknown.
     """
     context: dict[str, object] = {"limit": REQUESTS_PER_MINUTE, "window": "1 minute", "remaining": 0}
     if retry_after is not None:

@@ -29,23 +29,23 @@ class Fault:
     is set, the sandbox processes the request normally, and the fault only delays, loses or truncates the response or
     changes its headers. At least one option other than ``path``, ``times``, ``content_type`` and ``flat`` is required.
 
-    :param path: the path to match; ``*`` alone matches every path, and ``*`` as a segment matches any one segment.
-    :param times: number of requests to apply the fault to, at least 1; ``None`` for all requests until the faults
+    :param path: The path to match; ``*`` alone matches every path, and ``*`` as a segment matches any one segment.
+    :param times: Number of requests to apply the fault to, at least 1; ``None`` for all requests until the faults
         are cleared.
-    :param status: return this HTTP status, from 200 to 599, with the API's error body for it.
-    :param retry_after: value of the ``Retry-After`` header: seconds as a number, or text that is sent unchanged.
+    :param status: Return this HTTP status, from 200 to 599, with the API's error body for it.
+    :param retry_after: Value of the ``Retry-After`` header: seconds as a number, or text that is sent unchanged.
         Without ``status``, the status is 429.
-    :param delay: seconds to wait before anything else happens.
-    :param drop: close the connection without processing the request and without a response.
-    :param lose_response: process the request, then close the connection without a response.
-    :param truncate: close the connection before the response is complete: send a ``Content-Length`` larger than the
+    :param delay: Seconds to wait before anything else happens.
+    :param drop: Close the connection without processing the request and without a response.
+    :param lose_response: Process the request, then close the connection without a response.
+    :param truncate: Close the connection before the response is complete: send a ``Content-Length`` larger than the
         body, or omit the final chunk of a streamed response.
-    :param body: return this text as the body. Without ``status``, the status is 200.
-    :param content_type: the media type of ``body``.
-    :param flat: send the error of ``status`` as one flat object instead of the documented list of errors.
-    :param redirect_to: return a redirect with this ``Location`` header. Without ``status``, the status is 302.
-    :param headers: headers to add to the response; they replace headers of the same name.
-    :raises ValueError: if an option is invalid or unknown, or none of the options has an effect.
+    :param body: Return this text as the body. Without ``status``, the status is 200.
+    :param content_type: The media type of ``body``.
+    :param flat: Send the error of ``status`` as one flat object instead of the documented list of errors.
+    :param redirect_to: Return a redirect with this ``Location`` header. Without ``status``, the status is 302.
+    :param headers: Headers to add to the response; they replace headers of the same name.
+    :raises ValueError: If an option is invalid or unknown, or none of the options has an effect.
     """
 
     path: Annotated[str, Field(pattern=r"^(\*|/.*)$")]
@@ -86,7 +86,7 @@ class Fault:
 
     @property
     def extra_headers(self) -> dict[str, str]:
-        """The headers that this fault adds to the response, whichever it is."""
+        """The headers that this fault adds to the response, including ``Retry-After``."""
         retry_after = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         return {**retry_after, **self.headers}
 
@@ -128,7 +128,7 @@ def response_for_fault(fault: Fault, request_id: str) -> Response | None:
     """
     Build the response that a fault sends in place of the API.
 
-    :return: the response, or ``None`` if the request is to be processed normally.
+    :return: The response, or ``None`` if the request is to be processed normally.
     """
     if fault.redirect_to is not None:
         return Response(status_code=fault.status or 302, headers={"Location": fault.redirect_to})

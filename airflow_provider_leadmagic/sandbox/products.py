@@ -40,12 +40,12 @@ class Product:
     """
     A product of the API.
 
-    :param name: its name in the ledger and in bulk jobs.
-    :param path: the path of its single lookups.
-    :param price: credits per hit.
-    :param needs: groups of fields; a request must contain at least one field of each group.
-    :param look_up: makes up the result of a lookup. Equal fields get equal results.
-    :param nullable: the fields that may be ``null``.
+    :param name: Its name in the ledger and in bulk jobs.
+    :param path: The path of its single lookups.
+    :param price: Credits per hit.
+    :param needs: Groups of fields; a request must contain at least one field of each group.
+    :param look_up: Makes up the result of a lookup. Equal fields get equal results.
+    :param nullable: The fields that may be ``null``.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Product:
         """
         Select the fields of this product from a request body.
 
-        :raises ApiError: if the body is not a JSON object, or a field is missing or has the wrong type.
+        :raises ApiError: If the body is not a JSON object, or a field is missing or has the wrong type.
         """
         if not isinstance(body, dict):
             raise ApiError(validation_error("The request body must be a JSON object."))
@@ -88,10 +88,10 @@ def look_up_row(product: Product, row: Mapping[str, object], previous_failures: 
     """
     Look up one row of a bulk job, with the same result as a single lookup.
 
-    :param product: the product to look up.
-    :param row: the submitted fields.
-    :param previous_failures: number of times the row has failed before.
-    :raises RowFailedError: if the row is invalid, or has a marker that makes it fail.
+    :param product: The product to look up.
+    :param row: The submitted fields.
+    :param previous_failures: Number of times the row has failed before.
+    :raises RowFailedError: If the row is invalid, or has a marker that makes it fail.
     """
     try:
         given = product.check(row)

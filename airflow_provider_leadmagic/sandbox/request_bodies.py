@@ -44,7 +44,7 @@ async def read_json(request: Request) -> object:
     """
     Parse the body of a request as JSON.
 
-    :raises ApiError: if the body is not valid JSON.
+    :raises ApiError: If the body is not valid JSON.
     """
     try:
         body: object = json.loads(await request.body())
@@ -57,9 +57,9 @@ def check_body(model: type[AnyBody], body: object) -> AnyBody:
     """
     Validate a parsed body and return it as a model.
 
-    :param model: the model to validate against.
-    :param body: the parsed JSON.
-    :raises ApiError: if a field is missing or invalid.
+    :param model: The model to validate against.
+    :param body: The parsed JSON.
+    :raises ApiError: If a field is missing or invalid.
     """
     try:
         return model.model_validate(body)
@@ -71,10 +71,10 @@ def read_whole_number(request: Request, name: str, default: int, allowed: range)
     """
     Return a query parameter as a whole number.
 
-    :param name: the name of the parameter.
-    :param default: the value if the parameter is missing.
-    :param allowed: the valid values.
-    :raises ApiError: if the value is not a whole number in ``allowed``.
+    :param name: The name of the parameter.
+    :param default: The value if the parameter is missing.
+    :param allowed: The valid values.
+    :raises ApiError: If the value is not a whole number in ``allowed``.
     """
     text = request.query_params.get(name, str(default))
     # Check the length first, because converting a very long number is slow.

@@ -16,7 +16,7 @@ def path_matches(pattern: str, path: str) -> bool:
     Return whether a path matches a pattern.
 
     :param pattern: ``*`` alone matches every path; in a path, ``*`` matches any one segment, for example a job ID.
-    :param path: the path of a request, without the query.
+    :param path: The path of a request, without the query.
     """
     if pattern == ANY:
         return True
@@ -31,12 +31,12 @@ class LoggedRequest:
     """
     A logged request. It never contains the API key, only whether one was sent.
 
-    :param at: when the request arrived, in seconds since the Unix epoch.
-    :param method: the HTTP method.
-    :param path: the path, without the query.
-    :param status: the HTTP status of the response; ``None`` if no response was sent, or not yet.
-    :param api_key_sent: whether the request had an API key header, valid or not.
-    :param user_agent: the ``User-Agent`` header; ``None`` if there was none.
+    :param at: When the request arrived, in seconds since the Unix epoch.
+    :param method: The HTTP method.
+    :param path: The path, without the query.
+    :param status: The HTTP status of the response; ``None`` if no response was sent, or not yet.
+    :param api_key_sent: Whether the request had an API key header, valid or not.
+    :param user_agent: The ``User-Agent`` header; ``None`` if there was none.
     """
 
     at: float
@@ -58,7 +58,7 @@ class RequestLog:
         """
         Add a request to the log on arrival, so that a request that never gets a response is logged too.
 
-        :return: the entry, whose status the caller sets when the response starts.
+        :return: The entry, whose status the caller sets when the response starts.
         """
         entry = LoggedRequest(time.time(), method, path, None, api_key_sent, user_agent)
         with self._lock:
@@ -69,7 +69,7 @@ class RequestLog:
         """
         Return a copy of the log, oldest request first.
 
-        :param path: return only the requests whose path matches this pattern, see :func:`path_matches`.
+        :param path: Return only the requests whose path matches this pattern, see :func:`path_matches`.
         """
         with self._lock:
             return [replace(entry) for entry in self._entries if path is None or path_matches(path, entry.path)]

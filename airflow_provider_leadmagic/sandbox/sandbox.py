@@ -35,11 +35,11 @@ class Sandbox:
     Use it as a context manager, or call :meth:`start` and :meth:`stop`. In tests, the fixture ``leadmagic_sandbox``
     returns one that is running. All methods can be called while it serves requests.
 
-    :param credits: the initial balance in credits; :meth:`reset` restores it.
-    :param api_key: the only API key that it accepts.
-    :param port: the port to listen on; 0 picks a free port.
-    :param host: the address to listen on; loopback only by default.
-    :raises ValueError: if ``credits`` is not a finite number, 0 or more.
+    :param credits: The initial balance in credits; :meth:`reset` restores it.
+    :param api_key: The only API key that it accepts.
+    :param port: The port to listen on; 0 picks a free port.
+    :param host: The address to listen on; loopback only by default.
+    :raises ValueError: If ``credits`` is not a finite number, 0 or more.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Sandbox:
         """
         Start the server, and return when it accepts requests.
 
-        :return: the sandbox itself.
-        :raises OSError: if it cannot listen on the address, or does not accept requests within 10 seconds.
+        :return: The sandbox itself.
+        :raises OSError: If it cannot listen on the address, or does not accept requests within 10 seconds.
         """
         self._server.start()
         return self
@@ -102,8 +102,8 @@ class Sandbox:
         """
         Replace the balance.
 
-        :param credits: the new balance in credits, including frozen ones.
-        :raises ValueError: if it is not a finite number, 0 or more.
+        :param credits: The new balance in credits, including frozen ones.
+        :raises ValueError: If it is not a finite number, 0 or more.
         """
         self._state.account.set_credits(credits)
 
@@ -111,8 +111,8 @@ class Sandbox:
         """
         Add to the balance.
 
-        :param credits: the number of credits to add.
-        :raises ValueError: if it is not a finite number, 0 or more.
+        :param credits: The number of credits to add.
+        :raises ValueError: If it is not a finite number, 0 or more.
         """
         self._state.account.add_credits(credits)
 
@@ -120,9 +120,9 @@ class Sandbox:
         """
         Freeze the balance or a part of it. Credits added later are frozen too.
 
-        :param message: the reason, returned by the API as ``credit_freeze_message``.
-        :param liquid: the number of credits that stay spendable.
-        :raises ValueError: if ``liquid`` is not a finite number, 0 or more.
+        :param message: The reason, returned by the API as ``credit_freeze_message``.
+        :param liquid: The number of credits that stay spendable.
+        :raises ValueError: If ``liquid`` is not a finite number, 0 or more.
         """
         self._state.account.freeze(message, liquid)
 
@@ -143,10 +143,10 @@ class Sandbox:
         """
         Record a made-up lookup in the past, for the analytics to report. The balance does not change.
 
-        :param product: the product's name, for example ``email_finder``.
-        :param credits: the credits charged, 0 or more; 0 records a miss.
-        :param days_ago: how many days ago it was made, from 0 (today) to 365.
-        :raises ValueError: if the product is unknown or a number is out of range.
+        :param product: ``email_finder``, ``email_validation``, ``mobile_finder`` or ``company_search``.
+        :param credits: The credits charged, 0 or more; 0 records a miss.
+        :param days_ago: How many days ago it was made, from 0 (today) to 365.
+        :raises ValueError: If the product is unknown or a number is out of range.
         """
         spending = Spending(product=product, credits=to_credits(credits), days_ago=days_ago)
         self._state.account.record(spending.as_charge())
@@ -173,21 +173,24 @@ class Sandbox:
         """
         Return the logged requests to a path, oldest first.
 
-        :param path: the path; ``*`` alone matches every path, and ``*`` as a segment matches any one segment, as in
+        :param path: The path; ``*`` alone matches every path, and ``*`` as a segment matches any one segment, as in
             ``/bulk/jobs/*/results``.
         """
         return self._state.requests.entries(path)
 
     def fail_next(self, path: str = "/v1/credits", **fault: Any) -> None:
         """
-        Make the next request to a path fail. Faults are queued; the first one whose path matches a request applies.
+        Make the next request to a path fail: ``fail_next(status=503, times=3)``.
 
-        :param path: the path; ``*`` alone matches every path, and ``*`` as a segment matches any one segment, as in
+        Faults are queued, and the first one whose path matches a request applies to it. Without a fault that matches, a
+        request is processed normally.
+
+        :param path: The path; ``*`` alone matches every path, and ``*`` as a segment matches any one segment, as in
             ``/bulk/jobs/*/results``.
-        :param fault: options of :class:`~airflow_provider_leadmagic.sandbox.faults.Fault`: ``times``, ``status``,
+        :param fault: Options of :class:`~airflow_provider_leadmagic.sandbox.faults.Fault`: ``times``, ``status``,
             ``retry_after``, ``delay``, ``drop``, ``lose_response``, ``truncate``, ``body``, ``content_type``, ``flat``,
             ``redirect_to``, ``headers``.
-        :raises ValueError: if an option is invalid or unknown, or none of the options has an effect.
+        :raises ValueError: If an option is invalid or unknown, or none of the options has an effect.
         """
         self._state.faults.add(Fault(path=path, **fault))
 
@@ -199,9 +202,9 @@ class Sandbox:
         """
         Set the speed of bulk jobs. Rows that are due by now are processed at the old speed.
 
-        :param rows_per_second: rows per second of all jobs together, above 0; ``None`` completes jobs instantly.
-        :param paused_clock: if true, rows are processed only by :meth:`advance_bulk`.
-        :raises ValueError: if ``rows_per_second`` is not a finite number above 0.
+        :param rows_per_second: Rows per second of all jobs together, above 0; ``None`` completes jobs instantly.
+        :param paused_clock: If true, rows are processed only by :meth:`advance_bulk`.
+        :raises ValueError: If ``rows_per_second`` is not a finite number above 0.
         """
         self._state.bulk.change(rows_per_second=rows_per_second, paused_clock=paused_clock)
 
@@ -209,8 +212,8 @@ class Sandbox:
         """
         Process a number of rows immediately, job by job in the order of submission.
 
-        :param rows: the maximum number of rows; 0 starts the next job without processing a row.
-        :return: the number of rows processed; fewer if no more rows are pending or the credits run out.
+        :param rows: The maximum number of rows; 0 starts the next job without processing a row.
+        :return: The number of rows processed; fewer if no more rows are pending or the credits run out.
         """
         return self._state.bulk.advance(rows)
 
@@ -237,8 +240,8 @@ class Sandbox:
         """
         Return the number of charges per row index of a job. Rows without a charge are missing.
 
-        :param job_id: the job's ID.
-        :raises ApiError: if no job has this ID.
+        :param job_id: The job's ID.
+        :raises ApiError: If no job has this ID.
         """
         return self._state.bulk.charges(job_id)
 
@@ -246,7 +249,7 @@ class Sandbox:
         """
         Return the number of submits with an idempotency key, including those rejected for too few credits.
 
-        :param idempotency_key: the key that the client sent.
+        :param idempotency_key: The key that the client sent.
         """
         return self._state.bulk.submits[idempotency_key]
 
@@ -254,9 +257,9 @@ class Sandbox:
         """
         Add a completed job of any size without charging its rows. Rows are generated when they are read.
 
-        :param rows: the number of rows, at least 1.
-        :return: the job's ID.
-        :raises ValueError: if ``rows`` is below 1.
+        :param rows: The number of rows, at least 1.
+        :return: The job's ID.
+        :raises ValueError: If ``rows`` is below 1.
         """
         return self._state.bulk.make_up(rows)
 
@@ -264,7 +267,7 @@ class Sandbox:
         """
         End a job with the status ``failed``, as LeadMagic does after an internal error.
 
-        :param job_id: the job's ID.
-        :raises ApiError: if no job has this ID or the job has ended.
+        :param job_id: The job's ID.
+        :raises ApiError: If no job has this ID or the job has ended.
         """
         self._state.bulk.fail(job_id)

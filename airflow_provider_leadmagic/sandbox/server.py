@@ -29,9 +29,9 @@ class SandboxServer:
     """
     Serve an application from a thread until it is stopped. A restarted server uses the same port.
 
-    :param app: the application to serve.
-    :param host: the address to listen on.
-    :param port: the port to listen on; 0 picks a free port.
+    :param app: The application to serve.
+    :param host: The address to listen on.
+    :param port: The port to listen on; 0 picks a free port.
     """
 
     def __init__(self, app: FastAPI, host: str = LOOPBACK, port: int = 0) -> None:
@@ -54,7 +54,7 @@ class SandboxServer:
         """
         Start the server, and return when it accepts requests. A running server is left running.
 
-        :raises OSError: if it cannot listen on the address, or does not accept requests within 10 seconds.
+        :raises OSError: If it cannot listen on the address, or does not accept requests within 10 seconds.
         """
         if self._server is not None:
             return

@@ -12,7 +12,7 @@ class SandboxState:
     """
     The account, its bulk jobs, the queued faults and the request log.
 
-    :param account: the account to charge; one with the default balance and API key by default.
+    :param account: The account to charge; one with the default balance and API key by default.
     """
 
     def __init__(self, account: Account | None = None) -> None:

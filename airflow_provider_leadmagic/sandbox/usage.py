@@ -25,10 +25,10 @@ class UsageLine:
     """
     One request for a product.
 
-    :param at: when it was made, in seconds since the Unix epoch.
-    :param product: the product's name.
-    :param credits: the price for a hit; 0 for a miss or an error.
-    :param failed: whether it ended with an error.
+    :param at: When it was made, in seconds since the Unix epoch.
+    :param product: The product's name.
+    :param credits: The price for a hit; 0 for a miss or an error.
+    :param failed: Whether it ended with an error.
     """
 
     at: float
@@ -147,10 +147,10 @@ class Spending:
     """
     A made-up lookup in the past, for the analytics to report.
 
-    :param product: the product's name, for example ``email_finder``.
-    :param credits: the credits charged, 0 or more; 0 records a miss.
-    :param days_ago: how many days ago it was made, from 0 (today) to 365.
-    :raises ValueError: if the product is unknown or a number is out of range.
+    :param product: ``email_finder``, ``email_validation``, ``mobile_finder`` or ``company_search``.
+    :param credits: The credits charged, 0 or more; 0 records a miss.
+    :param days_ago: How many days ago it was made, from 0 (today) to 365.
+    :raises ValueError: If the product is unknown or a number is out of range.
     """
 
     product: Annotated[str, AfterValidator(_known_product)]

@@ -42,7 +42,7 @@ def kill_worker_connected_to(account: Sandbox, *, spare: int = 0) -> None:
     """
     Kill the task process that is connected to an account, and its worker, with SIGKILL.
 
-    :param spare: process ID that must not be killed: the scheduler, which is the parent process of some workers.
+    :param spare: Process ID that must not be killed: the scheduler, which is the parent process of some workers.
     """
     port = int(account.url.rpartition(":")[2])
     wait_until(lambda: bool(_connected_to(port)), 60, f"a connection to {account.url}")

@@ -32,8 +32,8 @@ class Shell:
     """
     Runs commands in an empty Airflow home.
 
-    :param command: the first words of each command line.
-    :param environment: the environment variables of the subprocess.
+    :param command: The first words of each command line.
+    :param environment: The environment variables of the subprocess.
     """
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:

@@ -32,8 +32,8 @@ def completion_order(first: int, rows: int) -> Iterator[int]:
 
     It is deterministic, but never the order of submission, so that tests notice a client that relies on that order.
 
-    :param first: index of the first row to process.
-    :param rows: number of rows of the job, including those before ``first``.
+    :param first: Index of the first row to process.
+    :param rows: Number of rows of the job, including those before ``first``.
     """
     for start in range(first, rows, WORKERS):
         yield from reversed(range(start, min(start + WORKERS, rows)))
@@ -43,8 +43,8 @@ def nth_row(position: int, rows: int) -> int:
     """
     Return the index of the row that is completed at a position, in a job that starts with row 0.
 
-    :param position: position in the order of completion, counted from 0.
-    :param rows: number of rows of the job.
+    :param position: Position in the order of completion, counted from 0.
+    :param rows: Number of rows of the job.
     """
     start = position - position % WORKERS
     return start + min(start + WORKERS, rows) - 1 - position
@@ -93,11 +93,11 @@ class Job:
     """
     A bulk job. It has no clock: callers pass the time, in seconds since the Unix epoch.
 
-    :param submission: the request that created the job.
-    :param created_at: when it was submitted.
-    :param skipped: number of rows that are never processed.
-    :param failed: number of rows that failed.
-    :param charges: number of charges per row index.
+    :param submission: The request that created the job.
+    :param created_at: When it was submitted.
+    :param skipped: Number of rows that are never processed.
+    :param failed: Number of rows that failed.
+    :param charges: Number of charges per row index.
     """
 
     submission: Submission
@@ -122,7 +122,7 @@ class Job:
         """
         Create a job in which no row has been processed.
 
-        :param first_row: index of the first row to process; the rows before it are skipped.
+        :param first_row: Index of the first row to process; the rows before it are skipped.
         """
         pending = deque(completion_order(first_row, len(submission.rows)))
         return cls(submission, created_at, skipped=first_row, _pending=pending)
@@ -141,7 +141,7 @@ class Job:
         """
         Return the completed rows in the order of completion. New rows are appended, so positions are stable.
 
-        :param status: return only rows with this :class:`RowStatus`; all rows by default.
+        :param status: Return only rows with this :class:`RowStatus`; all rows by default.
         """
         return self._done if status is None else [row for row in self._done if row.status == status]
 
@@ -166,9 +166,9 @@ class Job:
         """
         Process the next row, or pause the job if the credits do not cover the row's price.
 
-        :param account: the account to charge.
-        :param at: completion time of the row.
-        :return: whether the row was completed.
+        :param account: The account to charge.
+        :param at: Completion time of the row.
+        :return: Whether the row was completed.
         """
         try:
             row = self._look_up(self._pending[0], account, at)
@@ -186,7 +186,7 @@ class Job:
         """
         Pause the job until it is resumed.
 
-        :raises WrongStateError: if the job has ended.
+        :raises WrongStateError: If the job has ended.
         """
         self._check_not_ended("pause")
         self.status = JobStatus.PAUSED
@@ -195,7 +195,7 @@ class Job:
         """
         Queue a paused job again. An active job does not change.
 
-        :raises WrongStateError: if the job has ended.
+        :raises WrongStateError: If the job has ended.
         """
         self._check_not_ended("resume")
         if not self.is_active:
@@ -205,7 +205,7 @@ class Job:
         """
         Cancel the job, also a paused one: LeadMagic documents no other way to end a paused job.
 
-        :raises WrongStateError: if the job has ended.
+        :raises WrongStateError: If the job has ended.
         """
         self._check_not_ended("cancel")
         self._end(JobStatus.CANCELED, at)
@@ -214,7 +214,7 @@ class Job:
         """
         End the job as failed, as LeadMagic does after an internal error.
 
-        :raises WrongStateError: if the job has ended.
+        :raises WrongStateError: If the job has ended.
         """
         self._check_not_ended("fail")
         self._end(JobStatus.FAILED, at)
@@ -223,8 +223,8 @@ class Job:
         """
         Queue the failed rows of an ended job again.
 
-        :return: whether there were failed rows.
-        :raises WrongStateError: if the job has not ended.
+        :return: Whether there were failed rows.
+        :raises WrongStateError: If the job has not ended.
         """
         self.check_ended("restart")
         failed = [row.row_index for row in self.done(RowStatus.FAILED)]
@@ -240,8 +240,8 @@ class Job:
         """
         Check that the job has ended.
 
-        :param action: the requested action, for the error message.
-        :raises WrongStateError: if the job has not ended.
+        :param action: The requested action, for the error message.
+        :raises WrongStateError: If the job has not ended.
         """
         if self.status not in ENDED:
             raise WrongStateError(action, self.status)

@@ -37,8 +37,8 @@ class MadeUpResults(Sequence[DoneRow]):
     """
     The completed rows of a made-up job, generated on access. Every row is a hit.
 
-    :param rows: number of rows.
-    :param at: completion time of all rows, in seconds since the Unix epoch.
+    :param rows: Number of rows.
+    :param at: Completion time of all rows, in seconds since the Unix epoch.
     """
 
     def __init__(self, rows: int, at: float) -> None:
@@ -71,9 +71,9 @@ class MadeUpJob(Job):
         """
         Create a completed job.
 
-        :param rows: number of rows, at least 1.
-        :param at: time of submission and completion, in seconds since the Unix epoch.
-        :raises ValueError: if ``rows`` is below 1.
+        :param rows: Number of rows, at least 1.
+        :param at: Time of submission and completion, in seconds since the Unix epoch.
+        :raises ValueError: If ``rows`` is below 1.
         """
         if rows < 1:
             raise ValueError(f"rows must be 1 or more; got {rows}")

@@ -58,9 +58,9 @@ def report_submission(job: Job, position: int, base_url: str) -> Report:
     """
     Build the body of the response to a submit, also for a job that already existed under its idempotency key.
 
-    :param job: the new or existing job.
-    :param position: its position among the active jobs, counted from 1; 0 if it is not active.
-    :param base_url: base URL by which the client reached the sandbox, without a trailing slash.
+    :param job: The new or existing job.
+    :param position: Its position among the active jobs, counted from 1; 0 if it is not active.
+    :param base_url: Base URL by which the client reached the sandbox, without a trailing slash.
     """
     return {
         "jobId": job.job_id,
@@ -81,7 +81,7 @@ def report_links(job: Job, base_url: str) -> Report:
     """
     Return all URLs of a job, each with the job's token.
 
-    :param base_url: base URL by which the client reached the sandbox, without a trailing slash.
+    :param base_url: Base URL by which the client reached the sandbox, without a trailing slash.
     """
     links: Report = {name: f"{base_url}/bulk/jobs/{job.job_id}{path}?token={job.token}" for name, path in LINKS.items()}
     links["wsUrl"] = str(links["wsUrl"]).replace("http", "ws", 1)
@@ -118,7 +118,7 @@ def report_summary(job: Job) -> Report:
 
 
 def report_job(job: Job, base_url: str) -> Report:
-    """Build the body of a job status response, with all fields of LeadMagic's."""
+    """Build the body of a job status response, with all fields that LeadMagic documents."""
     return {
         **report_summary(job),
         "execution_mode": None,
@@ -154,7 +154,7 @@ def download(job: Job) -> Iterator[bytes]:
     """
     Yield the rows that are completed at the time of the call as CSV, in the order of completion.
 
-    :return: chunks of at most ``ROWS_PER_CHUNK`` rows, UTF-8 encoded.
+    :return: Chunks of at most ``ROWS_PER_CHUNK`` rows, UTF-8 encoded.
     """
     # Rows that are completed during the download are not part of it.
     done, rows = job.done(), len(job.done())
@@ -171,16 +171,16 @@ class BulkJob:
     """
     A copy of a job, for tests to inspect. It does not change when the job continues.
 
-    :param job_id: the job's ID.
-    :param token: the token that replaces the API key in requests that read this job.
-    :param product: the product's name as it was submitted.
+    :param job_id: The job's ID.
+    :param token: The token that replaces the API key in requests that read this job.
+    :param product: The product's name as it was submitted.
     :param status: ``uploaded``, ``queued``, ``processing``, ``paused``, ``completed``, ``failed`` or ``canceled``.
-    :param idempotency_key: the key it was submitted with; ``None`` for none, and for a restarted job.
-    :param rows: number of submitted rows. Each is processed, skipped or pending.
-    :param processed: number of rows that succeeded or failed.
-    :param failed: number of rows that failed.
-    :param skipped: number of rows that are never processed, after a cancellation for example.
-    :param credits: credits charged for the job.
+    :param idempotency_key: The key it was submitted with; ``None`` for none, and for a restarted job.
+    :param rows: Number of submitted rows. Each is processed, skipped or pending.
+    :param processed: Number of rows that succeeded or failed.
+    :param failed: Number of rows that failed.
+    :param skipped: Number of rows that are never processed, after a cancellation for example.
+    :param credits: Credits charged for the job.
     """
 
     job_id: str

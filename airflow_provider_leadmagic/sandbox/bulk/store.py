@@ -36,9 +36,9 @@ class BulkSettings:
     """
     The speed of the jobs and the credits that a submit requires.
 
-    :param rows_per_second: rows per second of all jobs together, above 0; ``None`` completes jobs instantly.
-    :param paused_clock: if true, rows are processed only by :meth:`BulkJobs.advance`.
-    :param submit_needs: the credits that a submit requires: the price of one hit (``one_row``), or of a hit in every
+    :param rows_per_second: Rows per second of all jobs together, above 0; ``None`` completes jobs instantly.
+    :param paused_clock: If true, rows are processed only by :meth:`BulkJobs.advance`.
+    :param submit_needs: The credits that a submit requires: the price of one hit (``one_row``), or of a hit in every
         row (``all_rows``). The default is ``one_row``, because LeadMagic pauses a job when the credits run out, so it
         must accept jobs that the credits do not cover.
     """
@@ -55,8 +55,8 @@ class BulkJobs:
     There is no background thread: before a job or the balance is read or changed, the rows that are due by then are
     processed. Clients cannot see the difference.
 
-    :param account: the account to charge.
-    :param clock: returns the time in seconds since the Unix epoch; ``time.time`` by default.
+    :param account: The account to charge.
+    :param clock: Returns the time in seconds since the Unix epoch; ``time.time`` by default.
     """
 
     def __init__(self, account: Account, clock: Callable[[], float] | None = None) -> None:
@@ -80,7 +80,7 @@ class BulkJobs:
         """
         Create a job, or return the existing job with the same idempotency key.
 
-        :raises ApiError: if the spendable credits do not cover what a submit requires, see :class:`BulkSettings`.
+        :raises ApiError: If the spendable credits do not cover what a submit requires, see :class:`BulkSettings`.
         """
         with self._lock:
             self.catch_up()
@@ -97,8 +97,8 @@ class BulkJobs:
         Process the rows of an ended job again. Creates a new job, so that no job charges a row twice.
 
         :param job_id: ID of the ended job.
-        :param first_row: index of the first row to process; the rows before it are skipped.
-        :raises ApiError: if no job has this ID, the job has not ended, or the credits do not cover a submit.
+        :param first_row: Index of the first row to process; the rows before it are skipped.
+        :raises ApiError: If no job has this ID, the job has not ended, or the credits do not cover a submit.
         """
         with self.locked_job(job_id) as job:
             job.check_ended("restart")
@@ -110,7 +110,7 @@ class BulkJobs:
         """
         Process the rows that are due, then yield a job under the lock, to be read or changed.
 
-        :raises UnknownJobError: if no job has this ID.
+        :raises UnknownJobError: If no job has this ID.
         """
         with self._lock:
             self.catch_up()
@@ -140,8 +140,8 @@ class BulkJobs:
         """
         Apply new settings. The rows that are due by now are processed under the old settings.
 
-        :param settings: fields of :class:`BulkSettings`; other settings keep their values.
-        :raises ValueError: if a setting is invalid.
+        :param settings: Fields of :class:`BulkSettings`; other settings keep their values.
+        :raises ValueError: If a setting is invalid.
         """
         with self._lock:
             changed = replace(self.settings, **settings)
@@ -152,8 +152,8 @@ class BulkJobs:
         """
         Process a number of rows immediately, regardless of the clock.
 
-        :param rows: maximum number of rows; 0 starts the next job without processing a row.
-        :return: the number of rows processed; fewer if no more rows are pending or the credits run out.
+        :param rows: Maximum number of rows; 0 starts the next job without processing a row.
+        :return: The number of rows processed; fewer if no more rows are pending or the credits run out.
         """
         with self._lock:
             self.catch_up()
@@ -169,7 +169,7 @@ class BulkJobs:
         """
         Return the number of charges per row index of a job; rows without a charge are missing.
 
-        :raises UnknownJobError: if no job has this ID.
+        :raises UnknownJobError: If no job has this ID.
         """
         with self.locked_job(job_id) as job:
             return Counter(job.charges)
@@ -184,9 +184,9 @@ class BulkJobs:
         """
         Add a completed job without charging its rows.
 
-        :param rows: number of rows, at least 1.
-        :return: the job's ID.
-        :raises ValueError: if ``rows`` is below 1.
+        :param rows: Number of rows, at least 1.
+        :return: The job's ID.
+        :raises ValueError: If ``rows`` is below 1.
         """
         job = MadeUpJob.of_size(rows, self.clock())
         with self._lock:
@@ -197,8 +197,8 @@ class BulkJobs:
         """
         End a job as failed, as LeadMagic does after an internal error.
 
-        :return: a copy of the job.
-        :raises ApiError: if no job has this ID or the job has ended.
+        :return: A copy of the job.
+        :raises ApiError: If no job has this ID or the job has ended.
         """
         with self.locked_job(job_id) as job:
             job.fail(self.clock())

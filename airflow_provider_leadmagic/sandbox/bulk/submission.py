@@ -37,9 +37,9 @@ class Submission:
     """
     A validated submission.
 
-    :param product_name: the product's name as the client wrote it.
-    :param product: the product that each row looks up.
-    :param rows: the input fields of each row.
+    :param product_name: The product's name as the client wrote it.
+    :param product: The product that each row looks up.
+    :param rows: The input fields of each row.
     :param idempotency_key: ``None`` if it was missing or empty.
     :param file_name: ``None`` if it was missing or empty.
     """
@@ -68,7 +68,7 @@ def read_submission(body: object) -> Submission:
     """
     Parse the body of a submit request.
 
-    :raises ApiError: if the body is invalid or uses an option that the sandbox does not support.
+    :raises ApiError: If the body is invalid or uses an option that the sandbox does not support.
     """
     fields = check_body(_SubmitBody, body)
     source = _choose_source(body if isinstance(body, dict) else {})
@@ -85,7 +85,7 @@ def find_product(name: str) -> Product:
     """
     Return the product with a name, as used in bulk jobs.
 
-    :raises ApiError: if the sandbox has no such product.
+    :raises ApiError: If the sandbox has no such product.
     """
     if name not in BULK_PRODUCTS:
         known = ", ".join(BULK_PRODUCTS)

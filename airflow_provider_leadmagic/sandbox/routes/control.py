@@ -1,4 +1,29 @@
-"""The controls under ``/_sandbox``: the operations of the Python handle over HTTP. They need no API key."""
+"""
+The controls under ``/_sandbox``: the operations of the Python handle over HTTP. They need no API key.
+
+==============================  ==============================================================================
+``GET state``                   Return the state: balance, settings, spending and faults
+``POST reset``                  Restore the initial state
+``POST credits``                Set or add credits, see :class:`CreditsChange`
+``POST freeze``                 Freeze the balance or a part of it, see :class:`Freeze`
+``POST unfreeze``               Make the whole balance spendable again
+``POST spending``               Record a made-up lookup in the past, see ``usage.Spending``
+``POST analytics``              Switch the wrapping of analytics responses, see :class:`AnalyticsChange`
+``POST faults``                 Queue a fault, see ``faults.Fault``
+``DELETE faults``               Remove all queued faults
+``GET requests?path=...``       Return the request log; with ``path``, only the requests to this path
+``DELETE requests``             Clear the request log
+``POST bulk``                   Change the settings of bulk jobs, see :class:`SettingsChange`
+``POST bulk/advance``           Process a number of rows, see :class:`Rows`; return how many were processed
+``GET bulk/submits``            Return the number of submits per idempotency key
+``GET bulk/jobs``               Return all jobs, oldest first
+``POST bulk/jobs``              Add a completed job, see :class:`OneRowOrMore`; return its ID
+``GET bulk/jobs/{id}/charges``  Return the number of charges per row index
+``POST bulk/jobs/{id}/fail``    End a job as failed, and return it
+==============================  ==============================================================================
+
+Controls that change something other than jobs return the new state. An invalid body returns 422, an unknown job 404.
+"""
 
 from __future__ import annotations
 
@@ -73,9 +98,9 @@ class CreditsChange(BaseModel):
     """
     The body of ``POST /_sandbox/credits``. Omitted fields change nothing; ``set`` is applied before ``add``.
 
-    :param set: the new balance in credits, 0 or more.
-    :param add: credits to add, 0 or more.
-    :param bare_body: whether to return the balance with the documented field ``credits`` only.
+    :param set: The new balance in credits, 0 or more.
+    :param add: Credits to add, 0 or more.
+    :param bare_body: Whether to return the balance with the documented field ``credits`` only.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -89,8 +114,8 @@ class Freeze(BaseModel):
     """
     The body of ``POST /_sandbox/freeze``.
 
-    :param message: the reason, returned by the API as ``credit_freeze_message``.
-    :param liquid: credits that stay spendable; 0 by default.
+    :param message: The reason, returned by the API as ``credit_freeze_message``.
+    :param liquid: Credits that stay spendable; 0 by default.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -125,7 +150,7 @@ class AnalyticsChange(BaseModel):
     """
     The body of ``POST /_sandbox/analytics``.
 
-    :param wrap_analytics: whether to return the analytics wrapped in ``{"data": ...}``.
+    :param wrap_analytics: Whether to return the analytics wrapped in ``{"data": ...}``.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -172,9 +197,9 @@ class SettingsChange(BaseModel):
     """
     The body of ``POST /_sandbox/bulk``. Omitted fields change nothing.
 
-    :param rows_per_second: rows per second of all jobs together, above 0; ``null`` completes jobs instantly.
-    :param paused_clock: if true, rows are processed only by ``POST /_sandbox/bulk/advance``.
-    :param submit_needs: the credits that a submit requires: the price of one hit (``one_row``), or of a hit in every
+    :param rows_per_second: Rows per second of all jobs together, above 0; ``null`` completes jobs instantly.
+    :param paused_clock: If true, rows are processed only by ``POST /_sandbox/bulk/advance``.
+    :param submit_needs: The credits that a submit requires: the price of one hit (``one_row``), or of a hit in every
         row (``all_rows``).
     """
 

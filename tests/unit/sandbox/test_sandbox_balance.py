@@ -84,7 +84,7 @@ def test_unfreezing_makes_the_whole_balance_spendable(leadmagic_sandbox, balance
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/credits/refresh"), ("GET", "/v1/credits/health")])
-def test_refresh_and_health_exist_until_a_fault_removes_them(leadmagic_sandbox, call, method, path):
+def test_refresh_and_health_return_200_unless_a_fault_applies(leadmagic_sandbox, call, method, path):
     assert call(method, path).status_code == 200
     leadmagic_sandbox.fail_next(path, status=404)
     assert call(method, path).status_code == 404

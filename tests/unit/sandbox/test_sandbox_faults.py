@@ -161,7 +161,7 @@ def test_a_dropped_connection_has_no_response(leadmagic_sandbox, call, method):
     assert statuses(call, 1) == [200]
 
 
-def test_a_request_whose_response_is_lost_was_processed(leadmagic_sandbox, find_email):
+def test_a_request_is_processed_even_if_its_response_is_lost(leadmagic_sandbox, find_email):
     leadmagic_sandbox.fail_next("/v1/people/email-finder", lose_response=True)
     with pytest.raises(requests.ConnectionError):
         find_email()
