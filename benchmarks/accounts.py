@@ -41,7 +41,7 @@ class BenchmarkAccount(Sandbox):
         return min(at for at in self.polls if at > after)
 
     def top_up_half_an_interval_after(self, poll: float, interval: float) -> float:
-        """Top up at the moment that is neutral for anything that polls once per interval, and return the time."""
+        """Top up midway between two polls, which favors no candidate, and return the Unix time of the top-up."""
         time.sleep(max(poll + interval / 2 - time.time(), 0.0))
         self.add_credits(TOP_UP)
         return time.time()

@@ -288,7 +288,7 @@ class LocalAirflow:
         for name, process in self._processes.items():
             if process.poll() is not None:
                 tail = (self.home / f"{name}.log").read_text(errors="replace")[-3000:]
-                raise LocalAirflowError(f"the {name} ended with exit code {process.returncode}:\n{tail}")
+                raise LocalAirflowError(f"the {name} exited with code {process.returncode}:\n{tail}")
 
 
 def free_port() -> int:

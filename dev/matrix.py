@@ -45,7 +45,7 @@ def run(name: str) -> tuple[str, str]:
     """Run the tests of a cell, and return its outcome and its table row."""
     (version, python), log, started = CELLS[name], Path(f".build/matrix-{name}.log"), time.monotonic()
     if not (interpreter := find_python(python)):
-        return "absent", f"| {version} | {python} | Python absent | | | | |"
+        return "absent", f"| {version} | {python} | Python not found | | | | |"
     file, airflow = requirements(version)
     settings = [f"AIRFLOW={airflow}", f"PYTHON={interpreter}", f"REQUIREMENTS={file}", f"VENV=.build/venv-{name}"]
     # The make that runs this module passes its own options and variables on, which are not meant for the tests.

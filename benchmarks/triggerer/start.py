@@ -45,7 +45,7 @@ class TriggerProcess:
     def _check(self) -> None:
         if self._process.poll():
             log = (self._folder / "log").read_text(errors="replace")[-3000:]
-            raise LocalAirflowError(f"the trigger process ended with exit code {self._process.returncode}:\n{log}")
+            raise LocalAirflowError(f"the trigger process exited with code {self._process.returncode}:\n{log}")
 
 
 @contextmanager

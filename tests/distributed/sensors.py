@@ -27,7 +27,7 @@ AT_ONCE, AFTER_TOP_UP, NEVER = OUTCOMES = ("at_once", "after_top_up", "never")
 """When a sensor succeeds."""
 
 INTERVALS = {POKE: 10, RESCHEDULE: 90, DEFERRABLE: 10}
-TIMEOUT = int(os.environ.get("LEADMAGIC_TEST_PATIENCE", "540"))
+TIMEOUT = int(os.environ.get("LEADMAGIC_TEST_TIMEOUT", "540"))
 """Timeout of deferrable and rescheduled sensors that never succeed, in seconds."""
 
 POKING_OUTCOMES = [AFTER_TOP_UP, *[AT_ONCE] * 4, *[NEVER] * 5]

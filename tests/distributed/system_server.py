@@ -79,7 +79,7 @@ class SystemServer:
     def _check_process(self) -> None:
         if self._process and self._process.poll() is not None:
             tail = self.log_file.read_text(errors="replace")[-2000:]
-            raise LocalAirflowError(f"{self.name} ended with exit code {self._process.returncode}:\n{tail}")
+            raise LocalAirflowError(f"{self.name} exited with code {self._process.returncode}:\n{tail}")
 
 
 def find_program(name: str) -> Path:
