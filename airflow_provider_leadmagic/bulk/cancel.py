@@ -1,7 +1,7 @@
 """
-Cancel the bulk job of a task that a person ended, and leave it running when only the process has to stop.
+Cancel the bulk job when a user ends its task; leave it running when only the process is stopped.
 
-DAG files load this module with their operator, so the HTTP client is imported where it is used.
+DAG files import this module together with the operator, so the HTTP client is imported only where it is used.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Log
 
-#: Seconds that ``on_kill`` waits for the job to be canceled. Airflow 3 kills the process 5 s after telling it to stop.
+#: Seconds that ``on_kill`` waits for the cancellation. Airflow 3 kills the process 5 s after the signal to stop.
 ON_KILL_PATIENCE = 2.0
-#: How many jobs are searched, newest first, for one that was submitted a moment ago.
+#: Number of jobs, newest first, that are searched for one that was submitted a moment ago.
 NEWEST_JOBS = 200
 
 
 class RunningTask(NamedTuple):
     """
-    The task instance whose job it is.
+    The running task whose job may have to be canceled.
 
     :param log: The task's logger.
-    :param conn_id: The connection.
-    :param task_instance: The task instance.
+    :param conn_id: The connection that the job was submitted with.
+    :param task_instance: The task instance, whose state decides.
     """
 
     log: Log
@@ -37,7 +37,7 @@ class RunningTask(NamedTuple):
 
 
 class JobCanceller:
-    """Knows the bulk job of a task while the task runs, so that ``on_kill`` can cancel it."""
+    """Remembers the bulk job of a running task, so that ``on_kill`` can cancel it."""
 
     def __init__(self) -> None:
         self._task: RunningTask | None = None
@@ -49,31 +49,32 @@ class JobCanceller:
         """
         Remember the idempotency key so that :meth:`on_kill` can find the job.
 
-        :param task: The task instance that submits it.
+        :param task: The task that is about to submit.
         :param idempotency_key: The key of the submission.
-        :raises LeadMagicError: If the task has to stop. Airflow 3 lets it run on for five seconds after saying so.
+        :raises LeadMagicError: If ``on_kill`` was called before. Airflow 3 gives the task five seconds to end itself.
         """
         self._task, self._idempotency_key = task, idempotency_key
         if self._is_stopped:
-            raise LeadMagicError("This worker was told to stop before anything was ordered.")
+            raise LeadMagicError("Bulk job not submitted, because the task was stopped.")
 
     def remember_job(self, task: RunningTask, job_id: str) -> None:
         """
         Remember the job ID for :meth:`on_kill`.
 
-        :param task: The task instance.
+        :param task: The task that waits for the job.
         :param job_id: The job.
         """
         self._task, self._job_id = task, job_id
-        if self._is_stopped:  # while it was submitted
+        if self._is_stopped:  # during the submission
             self.on_kill()
 
     def on_kill(self) -> None:
-        """Cancel the job if a person ended the task. When a worker is told to stop, the next attempt joins the job."""
+        """Cancel the job if a user ended the task. If only the worker is stopped, the next attempt joins the job."""
         self._is_stopped = True
         if self._task is None:
             return
-        # In a thread, as this runs in a signal handler: the code it interrupts may hold what asking Airflow needs.
+        # Use a thread, because this runs in a signal handler: the interrupted code may hold a lock that the request to
+        # Airflow needs.
         canceling = threading.Thread(target=self._cancel_if_task_is_over, args=[self._task], name="leadmagic-on-kill")
         canceling.start()
         canceling.join(timeout=ON_KILL_PATIENCE)
@@ -85,10 +86,10 @@ class JobCanceller:
         try:
             state = state_of(task.task_instance)
         except Exception:
-            task.log.exception("Nobody could be asked why this task has to stop; its job goes on, if there is one.")
+            task.log.exception("Could not determine why the task was stopped; leaving any bulk job running.")
             return
         if state not in OVER:
-            task.log.info("This worker has to stop; the job goes on, if there is one, and the next try joins it.")
+            task.log.info("Worker is stopping; leaving any bulk job running. The next attempt joins it.")
             return
         with LeadMagicHook(task.conn_id, max_attempts=1).get_conn() as client:
             job_id = self._job_id or self._find_job(client)
@@ -96,7 +97,7 @@ class JobCanceller:
                 cancel(task.log, client, job_id)
 
     def _find_job(self, client: LeadMagicClient) -> str | None:
-        """Find a job that LeadMagic has taken, but whose ID has not arrived."""
+        """Find a job that LeadMagic has accepted, but whose ID has not been received."""
         from airflow_provider_leadmagic.bulk.submission import was_submitted_with
 
         jobs = islice(client.bulk.list(), NEWEST_JOBS)
@@ -105,7 +106,7 @@ class JobCanceller:
 
 def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:
     """
-    Cancel a job whose task was ended by a person.
+    Cancel a job whose task was ended by a user, and log the outcome.
 
     :param log: Logger of the task or its trigger.
     :param client: A client for the job's account.
@@ -114,8 +115,8 @@ def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:
     try:
         client.bulk.cancel(job_id)
     except LeadMagicError as error:
-        log.error(  # noqa: TRY400 - people need the sentence, not the stack
-            "Job %s could not be canceled and may go on to spend credits: cancel it there. %s", job_id, error
+        log.error(  # noqa: TRY400 - users need the message, not the traceback
+            "Could not cancel bulk job %s: cancel it at LeadMagic, or it may keep spending credits. %s", job_id, error
         )
     else:
-        log.warning("Job %s was canceled at LeadMagic, as its task was ended. Rows done by then are paid.", job_id)
+        log.warning("Canceled bulk job %s because its task was ended. Processed rows are charged.", job_id)

@@ -1,4 +1,4 @@
-"""The two files that results go to: written under other names, and moved into place when they are complete."""
+"""Write the output file and the error file: under temporary names first, renamed when both are complete."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow_provider_leadmagic.bulk.rows import RowSource
-    from airflow_provider_leadmagic.bulk.storage import Format, Place
+    from airflow_provider_leadmagic.bulk.storage import Format, StoredFile
+
+_CANNOT_WRITE = "Cannot write output_path"
 
 
 class ResultFiles:
     """
-    The file of the rows with a result, and next to it the file of the rows without one.
+    The output file with the rows that succeeded, and beside it the error file with the rows that did not.
 
-    The second has ``.errors`` before its suffix: ``leads.csv`` and ``leads.errors.csv``.
+    The error file has ``.errors`` before its suffix: ``leads.csv`` and ``leads.errors.csv``.
 
-    :param output_path: Where results go: a local path or a URL, as text or a path object. Its suffix tells the format.
-    :raises ValueError: If it is no path, or its suffix tells no format we write.
+    :param output_path: A local path or a URL, as text or a path object. The suffix determines the format.
+    :raises ValueError: If it is not a path, or its suffix is not a supported one.
     """
 
     def __init__(self, output_path: object) -> None:
@@ -41,38 +43,38 @@ class ResultFiles:
 
     @property
     def output_path(self) -> str:
-        """Path or URL of the rows with a result."""
-        return self._output.text
+        """Path or URL of the output file."""
+        return self._output.location
 
     @property
     def errors_path(self) -> str:
-        """Path or URL of the rows without one."""
-        return self._errors.text
+        """Path or URL of the error file."""
+        return self._errors.location
 
     def check_writable(self, source: RowSource | None = None) -> None:
         """
-        Find out whether both files can be written, by writing one under another name and removing it.
+        Check that both files can be written, by writing and removing a file under a temporary name.
 
-        :param source: The rows. If they come from one of these very files, that is refused, too.
-        :raises ValueError: If one cannot be written; the message says why.
+        :param source: The rows. It is an error if they come from one of the two files.
+        :raises ValueError: If one cannot be written; the message contains the reason.
         """
-        for place in (self._output, self._errors):
-            _refuse_input(place, source)
-            with storage_errors_as(_problem(place)):
-                if place.is_folder():
+        for file in (self._output, self._errors):
+            _check_not_input(file, source)
+            with storage_errors_as(_CANNOT_WRITE, file.location):
+                if file.is_directory():
                     raise IsADirectoryError
-                _try_out(place)
+                _check_writable(file)
 
     @contextmanager
     def replaced(
         self, output_columns: Sequence[str], error_columns: Sequence[str]
     ) -> Iterator[tuple[RowWriter, RowWriter]]:
         """
-        Write both files anew; the old ones stay until the ``with`` block ends, and for good if it fails.
+        Replace both files when the ``with`` block ends; if it fails, the existing files stay unchanged.
 
-        :param output_columns: Columns of the rows with a result.
-        :param error_columns: Columns of the rows without one.
-        :return: The writers of the two.
+        :param output_columns: Columns of the output file.
+        :param error_columns: Columns of the error file.
+        :return: The writers of the two files.
         :raises ValueError: If one cannot be written.
         """
         with _draft(self._output) as output, _draft(self._errors) as errors:
@@ -81,18 +83,18 @@ class ResultFiles:
                 output_text, errors_text = (stack.enter_context(_text(*draft)) for draft in drafts)
                 writer = WRITERS[self._format]
                 yield writer(output_text, output_columns), writer(errors_text, error_columns)
-            # In this order: whoever sees the results sees the errors that belong to them.
-            for draft, place in ((errors, self._errors), (output, self._output)):
-                with storage_errors_as(_problem(place)):
-                    draft.move_to(place)
+            # The error file first: a reader that sees the new output file also sees the errors that belong to it.
+            for draft, file in ((errors, self._errors), (output, self._output)):
+                with storage_errors_as(_CANNOT_WRITE, file.location):
+                    draft.move_to(file)
 
 
 @contextmanager
-def _draft(place: Place) -> Iterator[Place]:
-    """Find another name for a file to be, and see to it that nothing remains under it."""
-    with storage_errors_as(_problem(place)):
-        place.remove_siblings(re.compile(rf"\.{re.escape(place.name)}\.[0-9a-f]{{32}}\.part"))
-    draft = _draft_of(place)
+def _draft(file: StoredFile) -> Iterator[StoredFile]:
+    """Provide a temporary name beside a file, and remove what was written under it if the ``with`` block fails."""
+    with storage_errors_as(_CANNOT_WRITE, file.location):
+        file.remove_siblings(re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{32}}\.part"))
+    draft = _draft_of(file)
     try:
         yield draft
     except BaseException:
@@ -100,8 +102,8 @@ def _draft(place: Place) -> Iterator[Place]:
         raise
 
 
-def _try_out(place: Place) -> None:
-    first, second = _draft_of(place), _draft_of(place)
+def _check_writable(file: StoredFile) -> None:
+    first, second = _draft_of(file), _draft_of(file)
     try:
         first.create().close()
         first.move_to(second)
@@ -110,46 +112,42 @@ def _try_out(place: Place) -> None:
         second.remove()
 
 
-def _draft_of(place: Place) -> Place:
-    return place.sibling(f".{place.name}.{uuid4().hex}.part")
+def _draft_of(file: StoredFile) -> StoredFile:
+    return file.sibling(f".{file.name}.{uuid4().hex}.part")
 
 
-def _text(draft: Place, place: Place) -> io.TextIOWrapper:
-    with storage_errors_as(_problem(place)):
+def _text(draft: StoredFile, file: StoredFile) -> io.TextIOWrapper:
+    with storage_errors_as(_CANNOT_WRITE, file.location):
         binary = draft.create()
-    # Half of a surrogate pair, which only a server can have sent, is written as JSON would.
+    # Half of a surrogate pair, which only LeadMagic can have sent, is written as an escape sequence, as JSON would.
     return io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline="")
 
 
-def _refuse_input(place: Place, source: RowSource | None) -> None:
-    if source is not None and source.place is not None and source.place.identity == place.identity:
-        raise ValueError(f"output_path must not lead to the input: {redact(place.text)} would be overwritten")
-
-
-def _problem(place: Place) -> str:
-    return f"output_path cannot be used, as {redact(place.text)} cannot be written"
+def _check_not_input(file: StoredFile, source: RowSource | None) -> None:
+    if source is not None and source.file is not None and source.file.identity == file.identity:
+        raise ValueError(f"output_path must not overwrite the input file; got {redact(file.location)}")
 
 
 class RowWriter(Protocol):
-    """Writes rows of one set of columns."""
+    """Writes rows that all have the same columns."""
 
     def write(self, values: Sequence[object]) -> None:
         """
         Write a row.
 
-        :param values: Plain JSON, in the order of the columns.
+        :param values: JSON values in column order.
         """
 
 
 class CsvWriter:
     r"""
-    Writes CSV. Null is an empty cell, true and false are these words, and what is nested is JSON.
+    Writes CSV. Null is an empty cell; booleans, objects and arrays are written as JSON.
 
-    Lines end with ``\r\n``, as RFC 4180 has it. With another end Python would leave a lone ``\r`` in a value unquoted,
-    where it reads as the end of a line.
+    Lines end with ``\r\n``, as in RFC 4180. With any other line ending Python does not quote a lone ``\r`` in a value,
+    and readers take it for the end of the line.
 
-    :param text: Where it goes; opened so that the ends of lines stay as they are.
-    :param columns: The first line.
+    :param text: The file, opened with ``newline=""``.
+    :param columns: The header.
     """
 
     def __init__(self, text: TextIO, columns: Sequence[str]) -> None:
@@ -160,17 +158,17 @@ class CsvWriter:
         """
         Write a row.
 
-        :param values: Plain JSON, in the order of the columns.
+        :param values: JSON values in column order.
         """
         self._table.writerow([value if isinstance(value, str) else _cell(value) for value in values])
 
 
 class JsonlWriter:
     """
-    Writes a JSON object for each row, and a line for each object.
+    Writes one JSON object per line.
 
-    :param text: Where it goes.
-    :param columns: The keys.
+    :param text: The file.
+    :param columns: The keys of each object.
     """
 
     def __init__(self, text: TextIO, columns: Sequence[str]) -> None:
@@ -181,7 +179,7 @@ class JsonlWriter:
         """
         Write a row.
 
-        :param values: Plain JSON, in the order of the columns.
+        :param values: JSON values in column order.
         """
         row = dict(zip(self._columns, values, strict=True))
         self._text.write(f"{json.dumps(row, ensure_ascii=False)}\n")
@@ -205,14 +203,14 @@ SKIPPED_MESSAGE = "skipped: the job has no result for this row"
 
 
 class FoundFields:
-    """The fields that were found in a whole job, in the order in which its rows show them."""
+    """Collects the names of the fields that the results of a job contain."""
 
     def __init__(self) -> None:
-        # Rows with the same fields are alike, so that this stays small however many rows there are.
+        # Few combinations of fields occur, so this stays small for any number of rows.
         self._first_rows: dict[tuple[str, ...], int] = {}
 
-    def watch(self, results: Iterator[RowResult]) -> Iterator[RowResult]:
-        """Let results pass, and take note of their fields; whoever begins anew has them forgotten."""
+    def collect(self, results: Iterator[RowResult]) -> Iterator[RowResult]:
+        """Yield the results unchanged and collect their field names. Each call starts with an empty collection."""
         self._first_rows.clear()
         for result in results:
             if result.found and result.outcome == SUCCESS:
@@ -222,7 +220,7 @@ class FoundFields:
             yield result
 
     def in_order(self) -> tuple[str, ...]:
-        """List them, the fields of the first row first."""
+        """Return the field names in the order in which the rows contain them."""
         by_row = sorted(self._first_rows, key=self._first_rows.__getitem__)
         return tuple(dict.fromkeys(field for fields in by_row for field in fields))
 
@@ -230,11 +228,11 @@ class FoundFields:
 @dataclass(frozen=True)
 class Layout:
     """
-    The columns: those of the input, and ours under a prefix that makes none of them occur twice.
+    The columns of the two files: those of the input, then LeadMagic's, with a prefix that keeps them distinct.
 
     :param columns: The columns of the input.
-    :param found: The fields that were found.
-    :param prefix: What ours begin with.
+    :param found: The names of the fields that LeadMagic found.
+    :param prefix: The prefix of LeadMagic's columns.
     """
 
     columns: tuple[str, ...]
@@ -244,10 +242,10 @@ class Layout:
     @classmethod
     def of(cls, columns: tuple[str, ...], found: tuple[str, ...]) -> Self:
         """
-        Choose the prefix: ``lm_``, as often as it takes.
+        Build a layout with the prefix ``lm_``, repeated until no column name occurs twice.
 
         :param columns: The columns of the input.
-        :param found: The fields that were found.
+        :param found: The names of the fields that LeadMagic found.
         """
         prefix = PREFIX
         while any(prefix + name in columns for name in (*found, CREDITS, *ERROR_FIELDS)):
@@ -256,22 +254,22 @@ class Layout:
 
     @property
     def output_columns(self) -> tuple[str, ...]:
-        """The columns of the rows with a result."""
+        """The columns of the output file."""
         return (*self.columns, *(self.prefix + name for name in (*self.found, CREDITS)))
 
     @property
     def error_columns(self) -> tuple[str, ...]:
-        """The columns of the rows without one."""
+        """The columns of the error file."""
         return (*self.columns, *(self.prefix + name for name in ERROR_FIELDS))
 
     def output_row(self, row: dict[str, Any], result: RowResult) -> list[object]:
-        """Put a row and what was found for it together."""
+        """Return the values of a row of the output file."""
         found = result.found or {}
         return [*map(row.get, self.columns), *map(found.get, self.found), result.credits_consumed]
 
     def error_row(self, row: dict[str, Any], result: RowResult | None) -> list[object]:
-        """Put a row and the reason why nothing was found together."""
+        """Return the values of a row of the error file; None stands for a missing result."""
         if result is None:
             return [*map(row.get, self.columns), SKIPPED_MESSAGE, None]
-        reason = result.error_message or f"{result.outcome}: LeadMagic gives no reason"
+        reason = result.error_message or f"{result.outcome}: LeadMagic gave no reason"
         return [*map(row.get, self.columns), reason, result.http_status]

@@ -1,4 +1,4 @@
-"""The jobs that earlier tries of a task ordered."""
+"""Find the bulk job that a previous attempt of a task submitted."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ JobList = Callable[[], list[BulkJob]]
 
 log = logging.getLogger(__name__)
 
-#: Renaming it would make tries that are under way forget their job.
+#: Attempts in progress have stored their job under this key: renaming it would lose the job.
 _STORE_KEY = "leadmagic_bulk_job"
 
 
 @dataclass(frozen=True)
 class SubmittedJob:
     """
-    A job that was ordered.
+    A job that was submitted.
 
-    :param job_id: Its id.
-    :param idempotency_key: The key it was ordered under.
-    :param estimate: The most it could cost, as told before it was ordered.
+    :param job_id: The ID that LeadMagic assigned.
+    :param idempotency_key: The key it was submitted with.
+    :param estimate: Credits that it costs if every row is a hit.
     """
 
     job_id: str
@@ -43,9 +43,9 @@ class SubmittedJob:
 
     def save(self, store: TaskStateStore | None) -> None:
         """
-        Keep it, where Airflow can.
+        Save the job for later attempts, if Airflow has a state store.
 
-        :param store: Where; None before Airflow 3.3.
+        :param store: The task's state store; None before Airflow 3.3.
         """
         if store is not None:
             store.set(_STORE_KEY, self.to_json())
@@ -53,31 +53,31 @@ class SubmittedJob:
     @classmethod
     def load(cls, store: TaskStateStore | None, idempotency_key: str) -> Self | None:
         """
-        Find the job that an earlier try kept.
+        Return the job that a previous attempt saved, or None.
 
-        :param store: Where to look; None before Airflow 3.3.
-        :param idempotency_key: The key of the order. What was kept under another is of the time before a clear.
+        :param store: The task's state store; None before Airflow 3.3.
+        :param idempotency_key: The key of the submission. A job with another key was saved before a clear.
         """
-        kept = store.get(_STORE_KEY) if store is not None else None
-        record = cls.from_json(kept) if kept else None
-        return record if record and record.idempotency_key == idempotency_key else None
+        stored = store.get(_STORE_KEY) if store is not None else None
+        job = cls.from_json(stored) if stored else None
+        return job if job and job.idempotency_key == idempotency_key else None
 
     def to_json(self) -> dict[str, str]:
-        """Describe it in plain JSON."""
+        """Convert the job to a JSON object."""
         return {"job_id": self.job_id, "idempotency_key": self.idempotency_key, "estimate": str(self.estimate)}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, str]) -> Self:
-        """Rebuild the record that :meth:`to_json` described, of this version or of another."""
+        """Build the job from the output of :meth:`to_json`, of this version or another."""
         return cls(fields["job_id"], fields["idempotency_key"], Decimal(fields["estimate"]))
 
 
 class FoundAttempt(NamedTuple):
     """
-    What a search for a previous attempt found.
+    The result of a search for the job of a previous attempt.
 
     :param job: The job to join; None if one has to be submitted.
-    :param idempotency_key: The key of that job, or the one to submit under.
+    :param idempotency_key: The key of that job, or the key to submit with.
     """
 
     job: SubmittedJob | None
@@ -86,9 +86,9 @@ class FoundAttempt(NamedTuple):
 
 def list_once(client: LeadMagicClient) -> JobList:
     """
-    Return a function that reads LeadMagic's list of jobs when it is first called, and then returns the same list.
+    Return a function that requests LeadMagic's list of jobs on the first call and caches it.
 
-    One list serves one search and what follows it. A later search is for what was submitted since.
+    Use one such function for each search: a later search has to see jobs that were submitted since.
 
     :param client: A client for the account.
     """
@@ -97,13 +97,13 @@ def list_once(client: LeadMagicClient) -> JobList:
 
 class PreviousAttempts:
     """
-    Finds what previous attempts submitted: by Airflow's state store, or else by LeadMagic's list of jobs.
+    Finds the job of a previous attempt in Airflow's state store, or else in LeadMagic's list of jobs.
 
-    The store knows nothing before Airflow 3.3, and when a worker was lost between submitting and noting it.
+    The store is missing before Airflow 3.3, and does not contain the job if the worker was lost right after submitting.
 
     :param client: A client for the account.
     :param store: The task's state store; None before Airflow 3.3.
-    :param task_instance: The task instance.
+    :param task_instance: The task instance of the current attempt.
     """
 
     def __init__(self, client: LeadMagicClient, store: TaskStateStore | None, task_instance: Any) -> None:
@@ -115,38 +115,38 @@ class PreviousAttempts:
         """
         Find the job to join.
 
-        A canceled job is not joined: an attempt that sees its job being canceled fails for good, so one that finds it
-        canceled runs because a person cleared the task while it was running.
+        A canceled job is not joined. An attempt whose job is canceled fails without a retry, so an attempt that finds a
+        canceled job can only run because a user cleared the task while it was running.
 
-        :param submission: What was submitted.
-        :param jobs: LeadMagic's list of jobs, read when needed.
+        :param submission: The submission, to price a job that is not in the state store.
+        :param jobs: Returns LeadMagic's list of jobs; called only if needed.
         """
         key = idempotency_key(self._task_instance)
         job = self._find(key, jobs)
         while job is not None and job.is_canceled:
-            log.info("Job %s of an earlier try was canceled: a new one is ordered.", job.job_id)
+            log.info("Bulk job %s of a previous attempt was canceled; submitting a new one.", job.job_id)
             key = successor(key, job.job_id)
             job = self._find(key, jobs)
         if job is None:
             return FoundAttempt(None, key)
-        log.info("Joining job %s, which an earlier try ordered.", job.job_id)
-        kept = SubmittedJob.load(self._store, key)
-        return FoundAttempt(kept or SubmittedJob(job.job_id, key, submission.price(self._client)), key)
+        log.info("Joined bulk job %s, submitted by a previous attempt.", job.job_id)
+        stored = SubmittedJob.load(self._store, key)
+        return FoundAttempt(stored or SubmittedJob(job.job_id, key, submission.price(self._client)), key)
 
     def cancel_replaced(self, jobs: JobList) -> None:
         """
-        Cancel the jobs submitted before a person cleared the task that still run: a new job takes their place.
+        Cancel running jobs that were submitted before the task was cleared: a new job replaces them.
 
-        :param jobs: LeadMagic's list of jobs.
+        :param jobs: Returns LeadMagic's list of jobs.
         """
         replaced = [idempotency_key(self._task_instance, before) for before in range(self._task_instance.max_tries)]
         for job in jobs():
             if not job.is_finished and any(was_submitted_with(job.file_name, key) for key in replaced):
                 self._client.bulk.cancel(job.job_id)
-                log.warning("Job %s was canceled, as the task was cleared: %s.", job.job_id, job.progress())
+                log.warning("Canceled bulk job %s because the task was cleared: %s.", job.job_id, job.progress())
 
     def _find(self, key: str, jobs: JobList) -> BulkJob | None:
-        kept = SubmittedJob.load(self._store, key)
-        if kept is not None:
-            return self._client.bulk.get(kept.job_id)
+        stored = SubmittedJob.load(self._store, key)
+        if stored is not None:
+            return self._client.bulk.get(stored.job_id)
         return next((job for job in jobs() if was_submitted_with(job.file_name, key)), None)

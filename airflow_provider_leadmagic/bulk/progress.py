@@ -1,4 +1,4 @@
-"""What a look at a bulk job means: the same verdict and the same words in the triggerer and on a worker."""
+"""Poll a bulk job and decide what happens next, in the same way on the worker and in the triggerer."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.imports import Log
 
 
-#: How many looks in a row may find no job before there is none.
+#: How many polls in a row may return 404 before the job is considered missing.
 POLLS_FOR_A_NEW_JOB = 3
 
 
 class JobProgress:
     """
-    Looks at a job, tells people how far it is, and notices when there is something to do about it.
+    Polls a job, logs its progress, and reports when the task has to continue.
 
     :param log: Logger of the task or its trigger.
     :param job_id: The job.
-    :param report_pause: Whether a pause is something to do about; if not, it is waited out.
-    :param requested_wait: Seconds to wait at least before the first look, because LeadMagic said so.
+    :param report_pause: Whether the task continues when the job is paused; otherwise polling continues.
+    :param requested_wait: Minimum seconds until the first poll, if LeadMagic sent a ``Retry-After``.
     """
 
     def __init__(self, log: Log, job_id: str, *, report_pause: bool = True, requested_wait: float = 0.0) -> None:
@@ -33,61 +33,67 @@ class JobProgress:
         self._job_id = job_id
         self._report_pause = report_pause
         self._failed_polls = 0
-        #: Seconds to wait at least before the next look, because LeadMagic said so.
+        #: Minimum seconds until the next poll, if LeadMagic sent a ``Retry-After``.
         self.requested_wait = requested_wait
 
-    def look(self, client: LeadMagicClient) -> dict[str, Any] | None:
+    def poll(self, client: LeadMagicClient) -> dict[str, Any] | None:
         """
-        Look once.
+        Request the job's state once.
 
-        :param client: Whom to ask. One that repeats nothing: the next look is the retry.
-        :return: An event if there is something to do, else None.
+        :param client: A client with ``max_attempts=1``: the next poll is the retry.
+        :return: An event if the task has to continue, else None.
         """
         try:
             job = client.bulk.get(self._job_id)
         except LeadMagicError as error:
-            return self.note_failure(error)
+            return self.handle_failure(error)
         self._failed_polls, self.requested_wait = 0, 0.0
-        self._tell(job)
+        self._log_progress(job)
         if job.is_finished or (job.is_paused and self._report_pause):
             return {"status": "seen", "job": job.to_json()}
         return None
 
-    def note_failure(self, error: LeadMagicError) -> dict[str, Any] | None:
+    def handle_failure(self, error: LeadMagicError) -> dict[str, Any] | None:
         """
-        Take note of a look that brought nothing.
+        Count and log a failed poll.
 
-        :param error: Why.
-        :return: An event if looking again is pointless, else None.
+        :return: An event if the error is permanent, else None.
         """
         self._failed_polls += 1
         if not error.transient and not self._may_be_too_new(error):
             return error_event(error)
         self.requested_wait = requested_wait(error)
         self._log.warning(
-            "Job %s could not be looked at, failed look %d in a row. %s", self._job_id, self._failed_polls, error
+            "Bulk job %s: poll failed (%d in a row), retrying: %s", self._job_id, self._failed_polls, error
         )
         return None
 
     def _may_be_too_new(self, error: LeadMagicError) -> bool:
-        # A job that was ordered a moment ago may not have reached the part of LeadMagic that is asked about it.
+        # LeadMagic may not return a job yet that was submitted a moment ago.
         return isinstance(error, LeadMagicNotFoundError) and self._failed_polls <= POLLS_FOR_A_NEW_JOB
 
-    def _tell(self, job: BulkJob) -> None:
+    def _log_progress(self, job: BulkJob) -> None:
         if job.is_paused and not self._report_pause:
-            self._log.warning("Job %s is paused, and waits to be resumed at LeadMagic: %s.", job.job_id, job.progress())
+            self._log.warning("Bulk job %s is paused, resume it at LeadMagic: %s.", job.job_id, job.progress())
         elif not job.is_finished and 0 < job.total_rows <= job.processed:
-            self._log.warning("Job %s is %s although all rows are done: %s.", job.job_id, job.status, job.progress())
+            problem = f"is {job.status} although all rows are processed"
+            self._log.warning("Bulk job %s %s: %s.", job.job_id, problem, job.progress())
         else:
-            self._log.info("Job %s is %s: %s.", job.job_id, job.status, job.progress())
+            log_progress(self._log, job)
+
+
+def log_progress(log: Log, job: BulkJob) -> None:
+    """Log status and progress of a job; the status is omitted while LeadMagic processes the job."""
+    status = "" if job.status.lower() == "processing" else f" is {job.status}"
+    log.info("Bulk job %s%s: %s.", job.job_id, status, job.progress())
 
 
 def job_from(event: Any) -> BulkJob:
     """
-    Read an event on the worker, which may run another version of this package than the triggerer.
+    Read an event on the worker, where a different version of this package may run than in the triggerer.
 
-    :param event: What :meth:`JobProgress.look` returned.
-    :raises LeadMagicError: The error that was met; or that the event is none of ours.
+    :param event: The return value of :meth:`JobProgress.poll`.
+    :raises LeadMagicError: The error in the event, or one that reports an unexpected event.
     """
     try:
         if event["status"] == "seen":
@@ -98,7 +104,7 @@ def job_from(event: Any) -> BulkJob:
 
 
 def timed_out() -> LeadMagicTimeoutError:
-    """Build the error for a task that waited as long as it may."""
+    """Build the error for an attempt that reached its timeout."""
     return LeadMagicTimeoutError(
-        "The timeout of this try is over. If a job was ordered, it goes on at LeadMagic, and the next try joins it."
+        "Timeout reached. A bulk job that was submitted keeps running at LeadMagic, and the next attempt joins it."
     )

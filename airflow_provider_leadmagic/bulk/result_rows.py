@@ -1,4 +1,4 @@
-"""What became of one row, from a result as LeadMagic sends it."""
+"""Parse the result of one row from the fields that LeadMagic returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_leadmagic.api.validation import is_finite
 SUCCESS = "success"
 FAILED = "failed"
 SKIPPED = "skipped"
-#: The fields that are read of a result, as :func:`read_result` takes them.
+#: The fields of a result that are read, in the order of the parameters of :func:`read_result`.
 FIELDS = (
     "row_index",
     "status",
@@ -22,21 +22,21 @@ FIELDS = (
     "error_message",
     "http_status_code",
 )
-#: What SQLite can count, and a job will not reach.
+#: More digits could exceed the 64-bit integers of SQLite; no job has that many rows.
 _MAX_DIGITS = 15
 
 
 class RowResult(NamedTuple):
     """
-    What became of one row.
+    The result of one row.
 
-    :param row_index: Its place in what was submitted, from 0.
+    :param row_index: The position of the row in the submission, from 0.
     :param outcome: ``success``, ``failed`` or ``skipped``.
-    :param given: The row as LeadMagic got it, where it says so.
-    :param found: What it found, the price left out.
-    :param credits_consumed: The price.
-    :param error_message: Why nothing was found, fit for a file.
-    :param http_status: What a single lookup would have been answered.
+    :param given: The row as LeadMagic received it, if the result contains it.
+    :param found: The fields that LeadMagic found, without the price.
+    :param credits_consumed: The price in credits.
+    :param error_message: LeadMagic's reason for a failure, with secrets removed.
+    :param http_status: The HTTP status that a single lookup of this row would have returned.
     """
 
     row_index: int
@@ -58,9 +58,9 @@ def read_result(
     http_status_code: object,
 ) -> RowResult:
     """
-    Read a result from the fields that LeadMagic calls so; numbers may be text, and text may be empty.
+    Parse a result from LeadMagic's fields of the same names. Numbers may be given as text, and text may be empty.
 
-    :raises ValueError: If one of them cannot be used; the message names it.
+    :raises ValueError: If a field is invalid; the message is its name.
     """
     found, price = _without_price(_found(lm_output), credits_consumed)
     return RowResult(
@@ -75,12 +75,12 @@ def read_result(
 
 
 def _found(value: object) -> dict[str, Any] | None:
-    # Some lookups of single records response with a list: what was paid for must not be lost for its shape.
+    # Some lookups return a list instead of an object: keep it, because it was paid for.
     return value if value is None or isinstance(value, dict) else {"output": value}
 
 
 def _without_price(found: dict[str, Any] | None, price: object) -> tuple[dict[str, Any] | None, object]:
-    """Take out the price where LeadMagic repeats it among what was found."""
+    """Remove the price from the found fields, where LeadMagic repeats it."""
     if found is None or "credits_consumed" not in found:
         return found, price
     rest = {name: value for name, value in found.items() if name != "credits_consumed"}
@@ -104,7 +104,7 @@ def _outcome(status: object, found: dict[str, Any] | None) -> str:
         return str(status)
     if not isinstance(status, str) or not status:
         raise ValueError("status")
-    # LeadMagic publishes no list of the words: what was found, and paid, must not end up among the failures.
+    # LeadMagic publishes no list of statuses. With an unknown one, a row that has fields was found and paid for.
     return FAILED if found is None else SUCCESS
 
 
@@ -114,7 +114,7 @@ def _given(value: object) -> dict[str, Any] | None:
     raise ValueError("lm_input")
 
 
-@lru_cache(maxsize=1000)  # there are few prices, and many rows
+@lru_cache(maxsize=1000)  # many rows share few prices
 def _credits(text: str) -> int | float:
     try:
         number = Decimal(text)

@@ -1,4 +1,4 @@
-"""From the results of a bulk job to the two files."""
+"""Read the results of a bulk job and write them to the output file and the error file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_leadmagic.bulk.submission import digest_in
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.output import ResultFiles, RowWriter
@@ -30,23 +30,22 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.bulk.rows import RowSource
     from airflow_provider_leadmagic.client import LeadMagicClient
 
-    Watch = Callable[[Iterator[RowResult]], Iterator[RowResult]]
-    from collections.abc import Mapping
+    Collect = Callable[[Iterator[RowResult]], Iterator[RowResult]]
 
 log = logging.getLogger(__name__)
 
-#: Rows between two lines in the log.
+#: Rows between two progress lines in the log.
 LOG_EVERY = 100_000
 
 
 @dataclass(frozen=True)
 class WrittenRows:
     """
-    How many rows went into the files. Failed and skipped ones share one.
+    Row counts of the two files. Failed and skipped rows are both in the error file.
 
-    :param succeeded: Rows with a result; a miss is one of these.
+    :param succeeded: Rows that succeeded; this includes misses.
     :param failed: Rows that failed.
-    :param skipped: Rows that the job has no result for.
+    :param skipped: Rows without a result.
     """
 
     succeeded: int
@@ -55,33 +54,40 @@ class WrittenRows:
 
 
 def write_results(
-    client: LeadMagicClient, job: BulkJob, product: str, source: RowSource, files: ResultFiles, *, insist: bool = True
+    client: LeadMagicClient,
+    job: BulkJob,
+    product: str,
+    source: RowSource,
+    files: ResultFiles,
+    *,
+    require_all_results: bool = True,
 ) -> WrittenRows:
     """
-    Read the results of a job and write them, together with the rows they belong to, in the order of the rows.
+    Read the results of a job and write them with the rows they belong to, in row order.
 
-    Memory stays flat; the folder for temporary files needs room for about twice the results.
+    Memory use does not grow with the number of rows; the temporary directory needs about twice the size of the results.
 
-    :param client: Reads them.
-    :param job: The job, which has ended.
-    :param product: What it was submitted for.
+    :param client: A client for the job's account.
+    :param job: The finished job.
+    :param product: The product it was submitted for.
     :param source: The rows that were submitted.
-    :param files: Where they go. If anything fails, these stay as they are.
-    :param insist: Whether results of all rows that are done have to be there; otherwise missing ones count as skipped.
-    :raises LeadMagicError: If the results cannot be read, are not all there, or do not belong to these rows.
-    :raises ValueError: If the rows cannot be read any more, or a file cannot be written.
+    :param files: The files to replace. If anything fails, they stay unchanged.
+    :param require_all_results: Whether to fail if LeadMagic does not return the results of all processed rows yet;
+        otherwise rows without a result count as skipped.
+    :raises LeadMagicError: If the results cannot be read, are incomplete, or do not belong to these rows.
+    :raises ValueError: If the rows can no longer be read, or a file cannot be written.
     """
-    with ResultSorter() as spool:
+    with ResultSorter() as sorter:
         found = FoundFields()
-        read_results(client, job, spool, found.watch, insist=insist)
+        read_results(client, job, sorter, found.collect, require_all_results=require_all_results)
         layout = Layout.of(_columns(source), found.in_order())
         with files.replaced(layout.output_columns, layout.error_columns) as writers:
-            pairs = _paired(job, source, layout.columns, spool, RowsDigest(product))
+            pairs = _paired(job, source, layout.columns, sorter, RowsDigest(product))
             written = _write_rows(pairs, layout, writers)
     log.info(
-        "Wrote %s rows to %s, and %s failed and %s skipped rows to %s",
-        *(f"{written.succeeded:,}", redact(files.output_path)),
-        *(f"{written.failed:,}", f"{written.skipped:,}", redact(files.errors_path)),
+        "Wrote results: %s succeeded, %s failed, %s skipped. [%s, %s]",
+        *(f"{count:,}" for count in (written.succeeded, written.failed, written.skipped)),
+        *(redact(path) for path in (files.output_path, files.errors_path)),
     )
     return written
 
@@ -91,28 +97,28 @@ def _columns(source: RowSource) -> tuple[str, ...]:
 
 
 def _paired(
-    job: BulkJob, source: RowSource, columns: tuple[str, ...], spool: ResultSorter, digest: RowsDigest
+    job: BulkJob, source: RowSource, columns: tuple[str, ...], sorter: ResultSorter, digest: RowsDigest
 ) -> Iterator[tuple[dict[str, Any], RowResult | None]]:
-    """Give each row its result, and refuse rows that are not those of the job."""
+    """Yield each row with its result, and check that the rows are those that were submitted."""
     number, known = 0, set(columns)
-    for number, (row, result) in enumerate(zip(source, spool.by_row(), strict=False), 1):
+    for number, (row, result) in enumerate(zip(source, sorter.by_row(), strict=False), 1):
         given = {} if result is None else result.given or {}
         if row.keys() != known or not rows_match(row, given):
-            submitted = f"row {number} of bulk job {job.job_id} was submitted with other values"
-            raise _input_changed(f"{submitted} than row {number} of {source.name} holds now")
+            raise _input_changed(f"row {number} does not match bulk job {job.job_id}", source)
         digest.add(row)
         yield row, result
-    last = spool.last_index() + 1
+    last = sorter.last_index() + 1
     if last > number:
-        raise _input_changed(f"bulk job {job.job_id} has a result for row {last}, but {source.name} ends at {number}")
+        problem = f"{number:,} rows now, but bulk job {job.job_id} has a result for row {last:,}"
+        raise _input_changed(problem, source)
     if digest_in(job.file_name) not in (None, digest.text()):
-        raise _input_changed(
-            f"bulk job {job.job_id} was submitted with other rows than {source.name} holds now, or for another product"
-        )
+        raise _input_changed(f"rows or product do not match bulk job {job.job_id}", source)
 
 
-def _input_changed(problem: str) -> LeadMagicResponseError:
-    return LeadMagicResponseError(f"{problem}: the input changed since it was submitted; nothing was written")
+def _input_changed(problem: str, source: RowSource) -> LeadMagicResponseError:
+    return LeadMagicResponseError(
+        f"Input changed since it was submitted: {problem}. Nothing was written. [{source.name}]"
+    )
 
 
 def _write_rows(
@@ -128,52 +134,57 @@ def _write_rows(
         else:
             errors.write(layout.error_row(row, result))
         if number % LOG_EVERY == 0:
-            log.info("%s rows are written", f"{number:,}")
+            log.info("Wrote %s rows so far.", f"{number:,}")
     return WrittenRows(counts[SUCCESS], counts[FAILED], counts[SKIPPED])
 
 
 PAGE_SIZE = 1000
-_decode = json.JSONDecoder().raw_decode  # half the time of json.loads, which matters a million times
+_decode = json.JSONDecoder().raw_decode  # takes half the time of json.loads, which matters for a million rows
 
 
 class UnreadableDownloadError(Exception):
-    """The download is not the CSV we know, whose columns LeadMagic documents nowhere."""
+    """The download is not in the expected CSV format, which LeadMagic does not document."""
 
 
 def read_results(
-    client: LeadMagicClient, job: BulkJob, spool: ResultSorter, watch: Watch = iter, *, insist: bool = True
+    client: LeadMagicClient,
+    job: BulkJob,
+    sorter: ResultSorter,
+    collect: Collect = iter,
+    *,
+    require_all_results: bool = True,
 ) -> None:
     """
-    Read all results of a job.
+    Read all results of a job: from its download, or page by page if the download is not usable.
 
-    :param client: Reads them.
-    :param job: The job.
-    :param spool: Where they go.
-    :param watch: Sees each on its way there; more than once, where the download turns out to be unreadable.
-    :param insist: Whether results of all rows that are done have to be there.
-    :raises LeadMagicError: If LeadMagic refuses, does not response, or sends what is no result.
+    :param client: A client for the job's account.
+    :param job: The finished job.
+    :param sorter: Receives the results.
+    :param collect: Iterates over the results on their way to the sorter; called again if the download is not usable.
+    :param require_all_results: Whether to fail if the results of some processed rows are missing.
+    :raises LeadMagicError: If LeadMagic rejects the request, does not respond, or returns invalid results.
     """
-    problem = _read_download(client, job, spool, watch)
+    problem = _read_download(client, job, sorter, collect)
     if problem is None:
         return
-    log.info("The download of bulk job %s %s; reading its results page by page", job.job_id, problem)
-    spool.fill(watch(_paged_results(client, job.job_id)))
-    if missing := _missing(job, spool):
-        if insist:
-            raise LeadMagicResponseError(
-                f"LeadMagic's list of results of bulk job {job.job_id} {missing}", transient=True
-            )
-        log.warning("The list of results of bulk job %s %s; the others are written as skipped", job.job_id, missing)
+    log.info("Bulk job %s: the download %s; reading the results page by page.", job.job_id, problem)
+    sorter.fill(collect(_paged_results(client, job.job_id)))
+    if missing := _missing(job, sorter):
+        incomplete = f"Results incomplete: LeadMagic's list {missing} of bulk job {job.job_id}"
+        if require_all_results:
+            raise LeadMagicResponseError(f"{incomplete}; a later attempt may find the others.", transient=True)
+        log.warning("%s; writing the others as skipped.", incomplete)
 
 
-def _read_download(client: LeadMagicClient, job: BulkJob, spool: ResultSorter, watch: Watch) -> str | None:
+def _read_download(client: LeadMagicClient, job: BulkJob, sorter: ResultSorter, collect: Collect) -> str | None:
     try:
-        with tempfile.TemporaryFile(prefix="leadmagic-") as file:  # without a name: it ends with the process
+        # This file has no name, so it is removed even if the process is killed.
+        with tempfile.TemporaryFile(prefix="leadmagic-") as file:
             _download(client, job.job_id, file)
-            spool.fill(watch(_csv_results(file)))
+            sorter.fill(collect(_csv_results(file)))
     except UnreadableDownloadError as problem:
         return str(problem)
-    return _missing(job, spool)
+    return _missing(job, sorter)
 
 
 def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:
@@ -182,13 +193,13 @@ def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:
     except LeadMagicError as error:
         if error.status not in (404, 405):
             raise
-        # If it is the job that does not exist, the pages will tell.
+        # If the job itself does not exist, reading the pages fails with the same status.
         raise UnreadableDownloadError("does not exist") from error
 
 
-def _missing(job: BulkJob, spool: ResultSorter) -> str | None:
+def _missing(job: BulkJob, sorter: ResultSorter) -> str | None:
     done = job.succeeded + job.failed
-    return f"has {len(spool):,} of the {done:,} rows that are done" if len(spool) < done else None
+    return f"has {len(sorter):,} of {done:,} processed rows" if len(sorter) < done else None
 
 
 def _csv_results(file: BinaryIO) -> Iterator[RowResult]:
@@ -203,13 +214,13 @@ def _csv_results(file: BinaryIO) -> Iterator[RowResult]:
             index, status, given, found, *rest = pick(cells)
             yield read_result(index, status, _from_json(given), _from_json(found), *rest)
     except (csv.Error, ValueError, RecursionError) as error:
-        raise UnreadableDownloadError(f"cannot be read in line {table.line_num} ({type(error).__name__})") from None
+        raise UnreadableDownloadError(f"is invalid in line {table.line_num} ({type(error).__name__})") from None
 
 
 def _picker(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
-    lacking = [name for name in FIELDS if name not in header]
-    if lacking:
-        raise UnreadableDownloadError(f"has no column {', '.join(lacking)}")
+    missing = [name for name in FIELDS if name not in header]
+    if missing:
+        raise UnreadableDownloadError(f"has no column {', '.join(missing)}")
     return itemgetter(*map(header.index, FIELDS))
 
 
@@ -229,25 +240,26 @@ def _paged_results(client: LeadMagicClient, job_id: str) -> Iterator[RowResult]:
             yield read_result(*map(row.get, FIELDS))
         except ValueError as error:
             raise LeadMagicResponseError(
-                f"LeadMagic sent a result of bulk job {job_id} whose `{error}` cannot be used"
+                f"LeadMagic returned a result with an invalid `{error}` for bulk job {job_id}."
             ) from None
 
 
 def rows_match(row: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     """
-    Tell whether two rows have the same values in the fields that both have.
+    Return whether two rows have the same values in the fields they share.
 
-    They are compared by letters and digits, and a part will do: CSV knows nothing but text, and LeadMagic may have
-    tidied what it got, an address to its domain for example. Results that were paid for must not be refused for that.
+    The comparison is lenient: only letters and digits count, and one value may be part of the other. CSV has no types,
+    and LeadMagic may normalize its input, for example a URL to its domain. Results that were paid for must not be
+    rejected because of that.
 
     :param row: A row of the input.
-    :param given: The row that LeadMagic says it got.
+    :param given: The row as LeadMagic received it.
     """
-    return all(name not in row or row[name] == value or _is_like(row[name], value) for name, value in given.items())
+    return all(name not in row or row[name] == value or _is_similar(row[name], value) for name, value in given.items())
 
 
-def _is_like(ours: object, theirs: object) -> bool:
-    one, other = (re.sub(r"\W", "", _as_text(value)) for value in (ours, theirs))
+def _is_similar(input_value: object, given_value: object) -> bool:
+    one, other = (re.sub(r"\W", "", _as_text(value)) for value in (input_value, given_value))
     return one == other or bool(one and other and (one in other or other in one))
 
 

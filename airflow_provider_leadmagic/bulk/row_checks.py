@@ -1,4 +1,4 @@
-"""What is checked of the rows before anything is sent."""
+"""Check the rows before anything is sent to LeadMagic."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 class RowsDigest:
     """
-    Takes in row after row.
+    A digest of rows and product, to detect later that the input has changed.
 
-    :param product: What they are looked up for.
+    :param product: The product's name.
     """
 
     def __init__(self, product: str) -> None:
@@ -28,24 +28,24 @@ class RowsDigest:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """
-        Take in the next row.
+        Add the next row.
 
         :param row: The row; the order of its columns does not matter.
         """
         self._hash.update(json.dumps(row, sort_keys=True).encode() + b"\n")
 
     def text(self) -> str:
-        """Tell the digest of the rows so far."""
+        """Return the digest of the rows added so far."""
         return self._hash.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class RowSummary:
     """
-    What the rows are.
+    Number and digest of the checked rows.
 
-    :param count: How many there are.
-    :param digest: Tells them from others (see :class:`~airflow_provider_leadmagic.bulk.row_checks.RowsDigest`).
+    :param count: The number of rows.
+    :param digest: See :class:`~airflow_provider_leadmagic.bulk.row_checks.RowsDigest`.
     """
 
     count: int
@@ -54,12 +54,12 @@ class RowSummary:
 
 def check_rows(source: RowSource, product: Product) -> RowSummary:
     """
-    Read all rows once and refuse what could not be enriched, or not be written afterwards.
+    Read all rows once and reject those that cannot be enriched or written to the output afterwards.
 
     :param source: The rows.
-    :param product: What they are submitted for.
-    :raises ValueError: If there are none, or one is no good: it is named by its number, counted from 1, but never
-        shown, as leads are personal data.
+    :param product: The product they are submitted for.
+    :raises ValueError: If there are no rows or one is invalid. The message contains its number, counted from 1, but
+        none of its values, because leads are personal data.
     """
     count, digest = 0, RowsDigest(product.name)
     columns: tuple[str, ...] = ()
@@ -69,9 +69,9 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
             _check_row(row, columns, product)
             digest.add(row)
         except ValueError as error:
-            raise ValueError(f"row {count} of {source.name} {error}") from None
+            raise ValueError(f"Row {count} {error}. [{source.name}]") from None
     if not count:
-        raise ValueError(f"{source.name} has no rows: there is nothing to enrich")
+        raise ValueError(f"No rows to enrich. [{source.name}]")
     return RowSummary(count, digest.text())
 
 
@@ -80,31 +80,31 @@ def _checked_columns(row: dict[str, Any]) -> tuple[str, ...]:
         raise ValueError("has no columns")
     for column in row:
         if not isinstance(column, str) or not column.strip():
-            raise ValueError(f"has a column whose name is not text, or blank: {describe_value(column)}")
+            raise ValueError(f"has an invalid column name: must be non-blank text; got {describe_value(column)}")
     return tuple(row)
 
 
 def _check_row(row: dict[str, Any], columns: tuple[str, ...], product: Product) -> None:
     if row.keys() != set(columns):
-        raise ValueError(f"has other columns than row 1: {_difference(row, columns)}")
+        raise ValueError(f"must have the same columns as row 1: {_difference(row, columns)}")
     if not _is_plain_json(row):
         column = next((name for name, value in row.items() if not _is_plain_json(value)), "")
-        raise ValueError(f"holds a value that is not plain JSON in column {describe_value(column)}")
+        raise ValueError(f"has a value that is not JSON-serializable in column {describe_value(column)}")
     alternatives = product.missing_fields(row)
     if alternatives:
-        raise ValueError(f"lacks what {product.name} needs: {' or '.join(alternatives)}")
+        raise ValueError(f"is missing {' or '.join(alternatives)}, required by {product.name}")
 
 
 def _difference(row: dict[str, Any], columns: tuple[str, ...]) -> str:
     missing = [describe_value(name) for name in columns if name not in row]
     added = [describe_value(name) for name in row if name not in columns]
-    parts = (("without", missing), ("with", added))
-    return ", ".join(f"{word} {' and '.join(names)}" for word, names in parts if names)
+    parts = (("missing", missing), ("unexpected", added))
+    return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
 
 
 def _is_plain_json(value: object) -> bool:
     try:
-        # Encoded as well: half of a surrogate pair is text to Python, but no file takes it.
+        # Encode as well: Python text may contain half of a surrogate pair, which cannot be written to a UTF-8 file.
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError):
         return False

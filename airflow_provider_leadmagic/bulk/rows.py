@@ -1,4 +1,4 @@
-"""The rows that are to be enriched, from a list or from a file."""
+"""Read the rows to enrich from a list or from a file."""
 
 from __future__ import annotations
 
@@ -14,38 +14,39 @@ from airflow_provider_leadmagic.bulk.storage import find_file, format_of, storag
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_leadmagic.bulk.storage import Place
+    from airflow_provider_leadmagic.bulk.storage import StoredFile
 
 
 class RowSource(Protocol):
-    """Rows that can be read again and again; each iteration reads them anew."""
+    """Rows that can be iterated repeatedly; each iteration reads them again."""
 
     @property
     def name(self) -> str:
-        """What messages call it: ``rows``, or the path of the file."""
+        """The source in messages: ``rows``, or the path of the file."""
 
     @property
-    def place(self) -> Place | None:
-        """The file they come from, if it is one."""
+    def file(self) -> StoredFile | None:
+        """The input file; None for a list."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """
         Read the rows.
 
-        :raises ValueError: If one cannot be read; the message names it by its number, counted from 1.
+        :raises ValueError: If one cannot be read; the message contains its number, counted from 1.
         """
 
 
 class RowList:
     """
-    Rows that were given as they are.
+    Rows passed as the ``rows`` argument.
 
     :param rows: A list of dicts, or the JSON text of one.
-    :raises ValueError: If it is anything else. The message shows no content: leads are personal data.
+    :raises ValueError: If it is anything else. The message contains none of the values, because leads are personal
+        data.
     """
 
     name = "rows"
-    place = None
+    file = None
 
     def __init__(self, rows: object) -> None:
         self._rows = _sequence(_parsed(rows) if isinstance(rows, str) else rows)
@@ -54,24 +55,25 @@ class RowList:
         """
         Read the rows.
 
-        :raises ValueError: If one is no dict; the message names it by its number, counted from 1.
+        :raises ValueError: If one is not a dict; the message contains its number, counted from 1.
         """
         for number, row in enumerate(self._rows, 1):
             if not isinstance(row, dict):
-                raise ValueError(f"row {number} of rows must be a dict; got {_kind(row)}")
+                raise ValueError(f"Row {number} must be a dict; got {_kind(row)}. [{self.name}]")
             yield row
 
 
 def row_source(*, rows: object = None, input_path: object = None) -> RowSource:
     """
-    Find where the rows come from; exactly one of the two is given.
+    Return the source of the rows; exactly one argument must be given.
 
     :param rows: A list of dicts, or the JSON text of one, as templates render it.
     :param input_path: A CSV or JSONL file: a local path or a URL, as text or a path object.
-    :raises ValueError: If both or none is given, or what is given cannot be rows.
+    :raises ValueError: If both or neither is given, or the one given is invalid.
     """
     if (rows is None) == (input_path is None):
-        raise ValueError(f"give either rows or input_path; got {'none of them' if rows is None else 'both'}")
+        given = "neither" if rows is None else "both"
+        raise ValueError(f"Exactly one of rows and input_path must be given; got {given}")
     return RowList(rows) if input_path is None else RowFile(input_path)
 
 
@@ -79,12 +81,12 @@ def _parsed(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        advice = "render it with the filter `tojson`, or set render_template_as_native_obj=True on the DAG"
-        raise ValueError(f"rows must be a list of dicts; got text (str) that is not JSON: {advice}") from None
+        advice = "Render it with the filter `tojson`, or set render_template_as_native_obj=True on the DAG"
+        raise ValueError(f"rows must be a list of dicts; got text (str) that is not JSON. {advice}.") from None
 
 
 def _sequence(rows: object) -> Sequence[object]:
-    # Not only a list: what mapped tasks returned comes as a sequence of another class.
+    # Accept other sequences than lists, too: Airflow passes the results of mapped tasks as a lazy sequence.
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes | bytearray):
         return rows
     raise ValueError(f"rows must be a list of dicts, or the JSON text of one; got {_kind(rows)}")
@@ -96,48 +98,48 @@ def _kind(value: object) -> str:
 
 class RowFile:
     """
-    The rows of a CSV or JSONL file. Its text is UTF-8; empty lines are passed over.
+    Rows of a CSV or JSONL file in UTF-8. Empty lines are skipped.
 
     :param input_path: A local path or a URL, as text or a path object.
-    :raises ValueError: If it is no path, or its suffix tells no format we read.
+    :raises ValueError: If it is not a path, or its suffix is not a supported one.
     """
 
     def __init__(self, input_path: object) -> None:
-        self.place: Place = find_file("input_path", input_path)
-        self.name = redact(self.place.text) or ""
-        self._is_csv = format_of("input_path", self.place) == "csv"
+        self.file: StoredFile = find_file("input_path", input_path)
+        self.name = redact(self.file.location) or ""
+        self._is_csv = format_of("input_path", self.file) == "csv"
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """
-        Read the file from its beginning.
+        Read the file from the beginning.
 
-        :raises ValueError: If it cannot be read, or what stands in it is no row; the message names file and row.
+        :raises ValueError: If it cannot be read or a row is malformed; the message contains the file and the row.
         """
-        lines = _lines(self.place, self.name)
+        lines = _lines(self.file, self.name)
         return _csv_rows(lines, self.name) if self._is_csv else _json_rows(lines, self.name)
 
 
-def _lines(place: Place, name: str) -> Iterator[str]:
-    with storage_errors_as(f"input_path {name} cannot be read"):
-        binary = place.open()
-    # What is no UTF-8 comes as surrogates, so that the line it stands in can be named.
+def _lines(file: StoredFile, name: str) -> Iterator[str]:
+    with storage_errors_as("Cannot read input_path", name):
+        binary = file.open()
+    # Bytes that are not UTF-8 become surrogates, so that the error can name the line.
     with io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-        for number, line in enumerate(_read_on(text, name), 1):
+        for number, line in enumerate(_raw_lines(text, name), 1):
             _check_text(line, number, name)
             yield line
 
 
-def _read_on(text: io.TextIOWrapper, name: str) -> Iterator[str]:
-    with storage_errors_as(f"input_path {name} cannot be read"):
+def _raw_lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
+    with storage_errors_as("Cannot read input_path", name):
         yield from text
 
 
 def _check_text(line: str, number: int, name: str) -> None:
-    # The encoding first: in UTF-16 every other byte is NUL, and that is not what has to be mended.
+    # Check the encoding first: in UTF-16 every second byte is NUL, and the encoding is what has to be fixed.
     if not (line.isascii() or _is_utf8(line)):
-        raise ValueError(f"line {number} of {name} is not UTF-8: save the file in that encoding")
+        raise ValueError(f"Line {number} is not UTF-8: save the file in that encoding. [{name}]")
     if "\0" in line:
-        raise ValueError(f"line {number} of {name} holds a NUL character, as no text file does")
+        raise ValueError(f"Line {number} contains a NUL character: the file is not plain text. [{name}]")
 
 
 def _is_utf8(line: str) -> bool:
@@ -152,11 +154,12 @@ def _csv_rows(lines: Iterator[str], name: str) -> Iterator[dict[str, Any]]:
     records = _csv_records(lines, name)
     _, columns = next(records, (0, None))
     if columns is None:
-        raise ValueError(f"{name} is empty: it needs a line with the names of the columns, and rows")
+        raise ValueError(f"The file is empty: it must have a line of column names, and rows. [{name}]")
     _check_header(columns, name)
     for number, cells in records:
         if len(cells) != len(columns):
-            raise ValueError(f"row {number} of {name} has {len(cells)} cells, but there are {len(columns)} columns")
+            problem = f"Row {number} must have as many cells as the header, {len(columns)}; got {len(cells)}"
+            raise ValueError(f"{problem}. [{name}]")
         yield dict(zip(columns, cells, strict=True))
 
 
@@ -169,16 +172,16 @@ def _csv_records(lines: Iterator[str], name: str) -> Iterator[tuple[int, list[st
                 yield number, cells
                 number += 1
     except csv.Error as error:
-        record = f"row {number}" if number else "the first line"
-        raise ValueError(f"{record} of {name} is not CSV: {error} (line {table.line_num})") from None
+        record = f"Row {number}" if number else "The header"
+        raise ValueError(f"{record} is not valid CSV: {error} (line {table.line_num}). [{name}]") from None
 
 
 def _check_header(columns: list[str], name: str) -> None:
     for position, column in enumerate(columns):
         if not column.strip():
-            raise ValueError(f"column {position + 1} of {name} has no name in the first line")
+            raise ValueError(f"Column {position + 1} has no name in the header. [{name}]")
         if column in columns[:position]:
-            raise ValueError(f"the first line of {name} names the column {describe_value(column)} twice")
+            raise ValueError(f"Column {describe_value(column)} appears twice in the header. [{name}]")
 
 
 def _json_rows(lines: Iterator[str], name: str) -> Iterator[dict[str, Any]]:
@@ -186,14 +189,14 @@ def _json_rows(lines: Iterator[str], name: str) -> Iterator[dict[str, Any]]:
     for line_number, line in enumerate(lines, 1):
         if not line.isspace():
             number += 1
-            yield _json_row(line, f"row {number} of {name} (line {line_number})")
+            yield _json_row(line, f"Row {number} (line {line_number})", name)
 
 
-def _json_row(line: str, row_name: str) -> dict[str, Any]:
+def _json_row(line: str, label: str, name: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError(f"{row_name} is not valid JSON") from None
+        raise ValueError(f"{label} is not valid JSON. [{name}]") from None
     if not isinstance(row, dict):
-        raise ValueError(f"{row_name} is not a JSON object")
+        raise ValueError(f"{label} is not a JSON object. [{name}]")
     return row

@@ -1,4 +1,4 @@
-"""Results are sorted on disk: they come in the order in which they were done, and there may be millions."""
+"""Sort the results of a job by row on disk: they arrive in order of completion, and there may be millions."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-#: Memory for the part that is being sorted, in kB: where results come wildly out of order, less of it is slow.
+#: SQLite's page cache, in kB. With less, inserting results in random order is slow.
 _CACHE_KB = 32 * 1024
 
 
 class ResultSorter:
     """
-    Results on disk, in the folder for temporary files; use it in a ``with`` block.
+    A temporary SQLite table of results; use it in a ``with`` block.
 
-    Its file has no name: whatever ends the process ends the file.
+    Its file is unlinked as soon as it is open, so the disk space is freed however the process ends.
     """
 
     def __init__(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="leadmagic-") as folder:
-            self._database = sqlite3.connect(Path(folder) / "results", isolation_level=None)
-            # Nothing is kept of it after a crash, so nothing has to be safe from one, and no second file is opened.
+        with tempfile.TemporaryDirectory(prefix="leadmagic-") as directory:
+            self._database = sqlite3.connect(Path(directory) / "results", isolation_level=None)
+            # The file does not outlive a crash, so neither journal nor sync is needed, and no second file is opened.
             for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
                 self._database.execute(f"PRAGMA {setting}")
             self._database.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
@@ -37,9 +37,9 @@ class ResultSorter:
 
     def fill(self, results: Iterable[RowResult]) -> None:
         """
-        Take in results, in any order, and forget what was there. Of two for one row the later one counts.
+        Replace the content with these results. If there are two for a row, the later one counts.
 
-        :param results: They are read once.
+        :param results: The results in any order; they are iterated once.
         """
         self._database.execute("BEGIN")
         self._database.execute("DELETE FROM results")
@@ -50,37 +50,37 @@ class ResultSorter:
             self._database.execute("COMMIT")
 
     def __len__(self) -> int:
-        """Count the rows that have a result."""
+        """Return the number of rows that have a result."""
         return int(self._database.execute("SELECT count(*) FROM results").fetchone()[0])
 
     def last_index(self) -> int:
-        """Find the last row that has a result; -1 if none has."""
+        """Return the index of the last row that has a result; -1 if there is none."""
         return int(self._database.execute("SELECT ifnull(max(row_index), -1) FROM results").fetchone()[0])
 
     def by_row(self) -> Iterator[RowResult | None]:
         """
-        Read the results by the order of the rows.
+        Iterate over the results in row order.
 
-        :return: For each row its result, or None; without end, as the spool does not know how many rows there are.
+        :return: The result of each row, or None. The iterator is infinite, as the number of rows is not known here.
         """
         following = 0
         for row_index, record in self._database.execute("SELECT row_index, result FROM results ORDER BY row_index"):
             if row_index > following:
                 yield from repeat(None, row_index - following)
-            yield RowResult._make(marshal.loads(record))  # noqa: S302 - nobody but this object wrote it
+            yield RowResult._make(marshal.loads(record))  # noqa: S302 - only this object writes the table
             following = row_index + 1
         yield from repeat(None)
 
     def close(self) -> None:
-        """Remove it."""
+        """Close the database, which frees the disk space."""
         self._database.close()
 
     def __enter__(self) -> Self:
-        """Use the spool in a ``with`` block that removes it."""
+        """Use the sorter in a ``with`` block."""
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Remove it."""
+        """Close the sorter."""
         self.close()

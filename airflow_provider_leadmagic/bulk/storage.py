@@ -1,4 +1,4 @@
-"""Where a file is: on this machine, or in an object storage that Airflow knows."""
+"""Files on the local disk or in an object storage that Airflow supports, behind one protocol."""
 
 from __future__ import annotations
 
@@ -17,90 +17,86 @@ if TYPE_CHECKING:
 LOCAL_PROTOCOLS = ("", "file", "local")
 
 
-class Place(Protocol):
+class StoredFile(Protocol):
     """One file, which may not exist yet."""
 
     @property
-    def text(self) -> str:
-        """The path or URL, as it was given."""
+    def location(self) -> str:
+        """The path or URL, as given."""
 
     @property
     def name(self) -> str:
-        """The last part of it."""
+        """The last part of the path."""
 
     @property
     def identity(self) -> str:
-        """The same for two places that are one file."""
+        """A text that is equal for two paths that lead to the same file."""
 
-    def sibling(self, name: str) -> Place:
-        """Name another file in the same folder."""
+    def sibling(self, name: str) -> StoredFile:
+        """Return another file in the same directory."""
 
-    def is_folder(self) -> bool:
-        """Tell whether a folder is there instead."""
+    def is_directory(self) -> bool:
+        """Return whether the path is a directory."""
 
     def open(self) -> BinaryIO:
-        """Open it for reading."""
+        """Open the file for reading."""
 
     def create(self) -> BinaryIO:
-        """Open it for writing; nothing is there yet."""
+        """Open a new file for writing."""
 
-    def move_to(self, target: Place) -> None:
-        """Give it the name of another place in the same folder, whatever was there."""
+    def move_to(self, target: StoredFile) -> None:
+        """Rename the file within its directory, replacing the target."""
 
     def remove(self) -> None:
-        """Remove it, if it is there."""
+        """Remove the file if it exists."""
 
     def remove_siblings(self, name: re.Pattern[str]) -> None:
-        """Remove what a process that was killed left in the same folder."""
+        """Remove leftover drafts of killed processes from the same directory."""
 
 
-#: Seconds after which a draft is taken for one whose process was killed. A younger one may still be written.
+#: Seconds after which a draft is considered a leftover of a killed process. A younger one may still be being written.
 OLDEST_DRAFT = 86_400.0
 
 
 class LocalFile:
-    """
-    A file on this machine.
-
-    :param path: Its path.
-    """
+    """A file on the local disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.text = str(path)
+        self.location = str(path)
         self.name = path.name
 
     @property
     def identity(self) -> str:
-        """The path without links and detours."""
+        """The path with symbolic links and ``..`` resolved."""
         return os.path.realpath(self._path)
 
     def sibling(self, name: str) -> LocalFile:
-        """Name another file in the same folder."""
+        """Return another file in the same directory."""
         return LocalFile(self._path.with_name(name))
 
-    def is_folder(self) -> bool:
-        """Tell whether a folder is there instead."""
+    def is_directory(self) -> bool:
+        """Return whether the path is a directory."""
         return self._path.is_dir()
 
     def open(self) -> BinaryIO:
-        """Open it for reading."""
+        """Open the file for reading."""
         return self._path.open("rb")
 
     def create(self) -> BinaryIO:
-        """Open it for writing, with the permissions that files usually get."""
+        """Open a new file for writing, with the default permissions."""
         return self._path.open("wb")
 
-    def move_to(self, target: Place) -> None:
-        """Give it the name of another place in the same folder, in one step."""
+    def move_to(self, target: StoredFile) -> None:
+        """Rename the file atomically within its directory, replacing the target."""
         self._path.replace(cast("LocalFile", target)._path)
 
     def remove(self) -> None:
-        """Remove it, if it is there."""
+        """Remove the file if it exists."""
         self._path.unlink(missing_ok=True)
 
     def remove_siblings(self, name: re.Pattern[str]) -> None:
-        """Remove what a process that was killed left in the same folder."""
+        """Remove leftover drafts of killed processes from the same directory."""
         long_ago = time.time() - OLDEST_DRAFT
         for leftover in self._path.parent.iterdir():
             if name.fullmatch(leftover.name) and leftover.lstat().st_mtime < long_ago:
@@ -109,18 +105,18 @@ class LocalFile:
 
 class ObjectFile:
     """
-    An object in a storage that Airflow knows.
+    An object in a storage that Airflow supports.
 
-    :param path: An ObjectStoragePath.
-    :raises ValueError: If Airflow does not know the storage.
+    :param path: An ``ObjectStoragePath``.
+    :raises ValueError: If Airflow does not support the storage.
     """
 
     def __init__(self, path: Any) -> None:
         self._path = path
-        # Asked itself: most methods of the path of Airflow 3 go to a storage of their own, past the connection.
+        # Use the filesystem directly: on Airflow 3 most ObjectStoragePath methods ignore the connection.
         self._storage = path.fs
         self._key = path.path
-        self.text = str(path)
+        self.location = str(path)
         self.name = str(path.name)
 
     @property
@@ -129,71 +125,72 @@ class ObjectFile:
         return str(self._path)
 
     def sibling(self, name: str) -> ObjectFile:
-        """Name another object in the same folder."""
+        """Return another object with the same parent."""
         return ObjectFile(self._path.parent / name)
 
-    def is_folder(self) -> bool:
-        """Tell whether there are objects below it."""
+    def is_directory(self) -> bool:
+        """Return whether the key is a prefix of other objects."""
         return bool(self._storage.isdir(self._key))
 
     def open(self) -> BinaryIO:
-        """Open it for reading."""
+        """Open the object for reading."""
         return cast("BinaryIO", self._path.open("rb"))
 
     def create(self) -> BinaryIO:
-        """Open it for writing."""
+        """Open a new object for writing."""
         return cast("BinaryIO", self._path.open("wb"))
 
-    def move_to(self, target: Place) -> None:
-        """Give it another name: most storages copy it for that, without sending it through this machine."""
+    def move_to(self, target: StoredFile) -> None:
+        """Rename the object. Most storages do so by a server-side copy, without downloading it."""
         self._storage.mv(self._key, cast("ObjectFile", target)._key)
 
     def remove(self) -> None:
-        """Remove it, if it is there."""
+        """Remove the object if it exists."""
         if self._storage.exists(self._key):
             self._storage.rm_file(self._key)
 
     def remove_siblings(self, name: re.Pattern[str]) -> None:
-        """Do nothing: an object that was not written to its end is not there."""
+        """Do nothing: an object does not exist until it is completely written."""
 
 
-def find_file(argument: str, value: object) -> Place:
+def find_file(argument: str, value: object) -> StoredFile:
     """
-    Read a path.
+    Return the file at a path or URL.
 
-    :param argument: Its name, for messages.
-    :param value: A local path or a URL as text, or a path object of any kind.
-    :raises ValueError: If it is no path, or of a storage that Airflow does not know.
+    :param argument: Name of the argument, for error messages.
+    :param value: A local path or a URL as text, or a path object.
+    :raises ValueError: If it is not a path, or its storage is not supported by Airflow.
     """
     if isinstance(value, str) and "://" not in value:
         return LocalFile(Path(_not_blank(argument, value)))
     from airflow_provider_leadmagic.compat.imports import ObjectStoragePath
 
     if isinstance(value, str):
-        with storage_errors_as(f"{argument} {redact(value)} cannot be used"):
-            return _in_storage(ObjectStoragePath(value))
+        with storage_errors_as(f"Cannot use {argument}", value):
+            return _stored_file(ObjectStoragePath(value))
     if isinstance(value, ObjectStoragePath):
-        return _in_storage(value)
+        return _stored_file(value)
     if isinstance(value, os.PathLike):
         return LocalFile(Path(os.fsdecode(value)))
     raise ValueError(f"{argument} must be a path or a URL; got {describe_value(value)}")
 
 
 @contextmanager
-def storage_errors_as(problem: str) -> Iterator[None]:
+def storage_errors_as(problem: str, location: str) -> Iterator[None]:
     """
-    Turn what a storage raises into one sentence.
+    Convert errors of a storage to one message: the problem, the reason, and last the path, which may be long.
 
-    :param problem: What does not work; the reason is put behind it.
-    :raises ValueError: With this sentence.
+    :param problem: What fails, such as ``Cannot read input_path``.
+    :param location: The path or URL.
+    :raises ValueError: With this message.
     """
     try:
         yield
     except (OSError, ValueError, ImportError) as error:
-        raise ValueError(f"{problem}: {_reason(error)}") from error
+        raise ValueError(f"{problem}: {_reason(error)}. [{redact(location)}]") from error
 
 
-def _in_storage(path: Any) -> Place:
+def _stored_file(path: Any) -> StoredFile:
     return LocalFile(Path(path.path)) if path.protocol in LOCAL_PROTOCOLS else ObjectFile(path)
 
 
@@ -205,11 +202,11 @@ def _not_blank(argument: str, text: str) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "there is no such file or folder"
+        return "no such file or directory"
     if isinstance(error, IsADirectoryError):
-        return "it is a folder"
+        return "is a directory"
     detail = error.strerror if isinstance(error, OSError) else None
-    return detail or redact(str(error)) or type(error).__name__
+    return detail or (redact(str(error)) or type(error).__name__).rstrip(".")
 
 
 Format = Literal["csv", "jsonl"]
@@ -217,15 +214,14 @@ Format = Literal["csv", "jsonl"]
 FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-def format_of(argument: str, place: Place) -> Format:
+def format_of(argument: str, file: StoredFile) -> Format:
     """
-    Tell the format of a file.
+    Return the format of a file by its suffix.
 
-    :param argument: Name of the argument, for the message.
-    :param place: Where the file is.
-    :raises ValueError: If its name ends in none of the suffixes we know.
+    :param argument: Name of the argument, for the error message.
+    :raises ValueError: If the suffix is not a supported one.
     """
-    suffix = PurePath(place.name).suffix.lower()
+    suffix = PurePath(file.name).suffix.lower()
     if suffix not in FORMATS:
-        raise ValueError(f"{argument} must end in {', '.join(FORMATS)} to tell its format; got {redact(place.text)}")
+        raise ValueError(f"{argument} must end in {', '.join(FORMATS)}; got {redact(file.location)}")
     return FORMATS[suffix]

@@ -1,4 +1,4 @@
-"""What is to be bought in one bulk job, and whether it can be paid."""
+"""Price and submit one bulk job, and name it so that later attempts can find it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class BulkSubmission:
     """
-    An order whose rows have been checked.
+    A submission whose rows have been checked.
 
     :param product: The product's name.
     :param source: The rows.
-    :param rows: How many there are.
-    :param digest: Of the rows.
-    :param minimum_balance_after: Credits that must be left if every row is a hit.
-    :param max_credits: The most it may cost; None for any price.
+    :param rows: The number of rows.
+    :param digest: The digest of the rows.
+    :param minimum_balance_after: Credits that must remain even if every row is a hit.
+    :param max_credits: The highest acceptable price; None for no limit.
     """
 
     product: str
@@ -48,64 +48,64 @@ class BulkSubmission:
 
     def price(self, client: LeadMagicClient) -> Decimal:
         """
-        Ask what it costs if every row is a hit. Free of charge.
+        Return the price if every row is a hit. Free of charge.
 
-        :param client: Whom to ask.
-        :raises LeadMagicError: If LeadMagic refuses or does not response.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
         """
         preview = client.bulk.preview(self.product, self.source)
         if preview.items != self.rows:
-            raise LeadMagicResponseError(f"LeadMagic priced {preview.items:,} rows instead of {self.rows:,}")
-        log.info("%s rows of %s cost up to %s.", f"{preview.items:,}", self.product, format_credits(preview.credits))
+            problem = f"it covers {preview.items:,} rows instead of {self.rows:,}"
+            raise LeadMagicResponseError(f"Unexpected cost preview from LeadMagic: {problem}.")
+        price = format_credits(preview.credits)
+        log.info("Cost preview: up to %s credits for %s rows of %s.", price, f"{preview.items:,}", self.product)
         if preview.will_exceed_budget:
-            log.warning("LeadMagic says that this exceeds a budget that is set there.")
+            log.warning("Cost preview: the job exceeds a budget that is set at LeadMagic.")
         return preview.credits
 
     def estimate(self, client: LeadMagicClient) -> Decimal:
         """
-        Have LeadMagic check the rows and name the price. Both are free of charge.
+        Let LeadMagic validate the rows, and check their price. Free of charge.
 
-        :param client: Whom to ask.
-        :return: Credits it costs if every row is a hit.
-        :raises CreditsLimitError: If that is more than it may cost.
-        :raises LeadMagicError: If LeadMagic refuses the rows or does not response.
+        :return: Credits that the job costs if every row is a hit.
+        :raises CreditsLimitError: If that exceeds ``max_credits``.
+        :raises LeadMagicError: If LeadMagic rejects the rows or does not respond.
         """
         if client.bulk.validate(self.product, self.source).get("valid") is False:
-            raise LeadMagicRequestError(f"LeadMagic says that the rows of {self.source.name} are not valid")
+            raise LeadMagicRequestError(f"LeadMagic rejected the rows as invalid. [{self.source.name}]")
         price = self.price(client)
         if self.max_credits is not None and price > self.max_credits:
             limit = format_credits(self.max_credits)
-            raise CreditsLimitError(f"It can cost {format_credits(price)} credits; max_credits is {limit}.")
+            problem = f"the job can cost {format_credits(price)} credits, max_credits is {limit}"
+            raise CreditsLimitError(f"Not submitted: {problem}.")
         return price
 
     def credits_needed(self, estimate: Decimal) -> Decimal:
         """
-        Tell what has to be spendable before it is ordered.
+        Return the credits that must be spendable before the job is submitted.
 
-        :param estimate: The most it can cost.
+        :param estimate: Credits that the job costs if every row is a hit.
         """
         return estimate + self.minimum_balance_after
 
     def submit(self, client: LeadMagicClient, idempotency_key: str, estimate: Decimal, conn_id: str) -> BulkJob:
         """
-        Order it if the balance of this moment covers it.
+        Submit the job if the current balance covers it.
 
-        **Costs credits**, once for each row that is a hit.
+        **Costs credits**, for each row that is a hit.
 
-        :param client: Of whom to order.
-        :param idempotency_key: Names the order, so that ordering it again is joining the same job.
-        :param estimate: The most it can cost.
-        :param conn_id: The connection, for the message.
-        :raises InsufficientCreditsError: If the balance does not cover it, by our own look or by LeadMagic's.
-        :raises LeadMagicError: If LeadMagic refuses or does not response.
+        :param idempotency_key: Identifies the submission: submitting it again returns the same job.
+        :param estimate: Credits that the job costs if every row is a hit.
+        :param conn_id: The connection, for the error message.
+        :raises InsufficientCreditsError: If the balance does not cover the job, by our check or by LeadMagic's.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
         """
         needed, balance = self.credits_needed(estimate), client.get_credits()
         if not balance.covers(needed):
             spendable = format_credits(balance.spendable)
-            problem = f"Connection {conn_id!r} can spend {spendable} credits, {format_credits(needed)} are needed"
+            problem = f"{spendable} spendable, {format_credits(needed)} required on connection {conn_id!r}"
+            parts = f"{format_credits(estimate)} for the job, {format_credits(self.minimum_balance_after)} to remain"
             raise InsufficientCreditsError(
-                f"{problem}: up to {format_credits(estimate)} for the job, "
-                f"and {format_credits(self.minimum_balance_after)} to be left after it.",
+                f"Not enough credits: {problem} ({parts}).",
                 required=needed,
                 available=balance.spendable,
             )
@@ -115,60 +115,56 @@ class BulkSubmission:
 
 def idempotency_key(task_instance: Any, max_tries: int | None = None) -> str:
     """
-    Name the one bulk job that a task may order: the same for each of its tries, another after it was cleared.
+    Return the key of the one bulk job of a task: the same for all its attempts, another one after it was cleared.
 
-    Airflow raises ``max_tries`` when a person clears a task; a retry, a lost worker or triggerer leave it alone.
-    It may leave it alone, too, when a person clears a task while it runs: see :func:`successor`.
+    Airflow raises ``max_tries`` when a user clears a task. Retries and lost workers or triggerers do not change it.
+    Clearing a task while it runs may not change it either: see :func:`successor`.
 
-    :param task_instance: The task instance.
-    :param max_tries: Its number at another time; by default that of now.
+    :param max_tries: The value before a clear; by default the current one.
     """
     names = ("dag_id", "run_id", "task_id", "map_index")
-    tries = task_instance.max_tries if max_tries is None else max_tries
-    return _digest([*(getattr(task_instance, name) for name in names), tries])
+    max_attempts = task_instance.max_tries if max_tries is None else max_tries
+    return _digest([*(getattr(task_instance, name) for name in names), max_attempts])
 
 
 def successor(key: str, canceled_job_id: str) -> str:
     """
-    Name the job to order in place of a canceled one.
+    Return the key of the job to submit in place of a canceled one.
 
-    :param key: The key the canceled job was ordered under.
-    :param canceled_job_id: Its id.
+    :param key: The idempotency key of the canceled job.
     """
     return _digest([key, canceled_job_id])
 
 
 def _digest(parts: list[object]) -> str:
-    # A digest, as LeadMagic need not know how DAGs are called; JSON, as it keeps "a", "bc" and "ab", "c" apart.
+    # A digest keeps the names of DAGs from LeadMagic. JSON distinguishes ("a", "bc") from ("ab", "c").
     return f"airflow-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]}"
 
 
 def job_name(idempotency_key: str, digest: str) -> str:
     """
-    Name a job.
+    Return the name to submit a job with. Later attempts search for it: changing its format loses their jobs.
 
-    :param idempotency_key: The key of the order.
-    :param digest: Of the rows.
+    :param digest: The digest of the rows.
     """
     return f"{idempotency_key}.{digest}"
 
 
 def was_submitted_with(name: str | None, idempotency_key: str) -> bool:
     """
-    Tell whether a job is that of an order.
+    Return whether a job was submitted with an idempotency key.
 
     :param name: The job's name.
-    :param idempotency_key: The key of the order.
     """
     return name is not None and name.startswith(f"{idempotency_key}.")
 
 
 def digest_in(name: str | None) -> str | None:
     """
-    Tell of which rows a job is.
+    Return the digest of the rows that a job was submitted with.
 
     :param name: The job's name.
-    :return: The digest; None if the name is none of ours, or LeadMagic did not keep it.
+    :return: The digest; None if the name was not made by :func:`job_name`, or LeadMagic did not keep it.
     """
     prefix, _, digest = (name or "").partition(".")
     return digest if digest and prefix.startswith("airflow-") else None

@@ -1,4 +1,4 @@
-"""One try of a task that orders a bulk job: from the order, or the job it joins, to the files."""
+"""One attempt of a bulk enrichment task: submit a job or join one, wait for it, write the results."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 
-#: Answers to a resume after which another look is all it takes: somebody else spent the credits, or resumed the job.
+#: Statuses of a failed resume that only need another poll: the credits were spent or the job was resumed elsewhere.
 RESUME_LATER = (402, 409)
 
 
 @dataclass(frozen=True)
 class BulkRequest:
-    """What a task asks for: the operator's arguments of these names, with templates rendered and nothing checked."""
+    """The operator's arguments of these names, with templates rendered but not yet validated."""
 
     product: str
     rows: object
@@ -52,12 +52,12 @@ class BulkRequest:
 
 class BulkAttempt:
     """
-    One attempt of a task to have a bulk job done.
+    One attempt of a bulk enrichment task.
 
-    :param request: What the task asks for.
+    :param request: The operator's arguments.
     :param context: The task's context.
-    :param wait: How to wait.
-    :param canceller: Has to know the job, for when the task is killed.
+    :param wait: Waits on the worker or in the triggerer.
+    :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     """
 
@@ -70,42 +70,42 @@ class BulkAttempt:
         self._conn_id = request.conn_id
 
     def start(self) -> dict[str, Any]:
-        """Join the job of an earlier try or order one, and see it through."""
+        """Join the job of a previous attempt or submit one, wait for it, and write the results."""
         submission = self._checked_submission()
         with self._hook().get_conn() as client:
-            record = self._submit_once(client, submission)
-        return self.wait_and_finish(record)
+            submitted_job = self._submit_once(client, submission)
+        return self.wait_and_finish(submitted_job)
 
-    def wait_and_finish(self, record: SubmittedJob) -> dict[str, Any]:
+    def wait_and_finish(self, submitted_job: SubmittedJob) -> dict[str, Any]:
         """
-        Look at a job at once, as a small one, and one that is joined, may be done.
+        Wait for the job and write its results. The first poll is immediate: small or joined jobs may be finished.
 
-        :param record: The job.
+        :param submitted_job: The job.
         """
-        self._canceller.remember_job(self._running_task, record.job_id)
-        watch = JobProgress(self._log, record.job_id, report_pause=self._request.resume_when_paused)
+        self._canceller.remember_job(self._running_task, submitted_job.job_id)
+        progress = JobProgress(self._log, submitted_job.job_id, report_pause=self._request.resume_when_paused)
         with self._hook(max_attempts=1).get_conn() as client:
-            event = watch.look(client)
-        job = job_from(event) if event else self._wait_for_job(record, watch.requested_wait)
-        return self.continue_with(job, record)
+            event = progress.poll(client)
+        job = job_from(event) if event else self._wait_for_job(submitted_job, progress.requested_wait)
+        return self.continue_with(job, submitted_job)
 
-    def continue_with(self, job: BulkJob, record: SubmittedJob) -> dict[str, Any]:
+    def continue_with(self, job: BulkJob, submitted_job: SubmittedJob) -> dict[str, Any]:
         """
-        Do what has to be done about a job that has ended or paused.
+        Continue with a job that has finished or paused: resume it as often as needed, then write the results.
 
-        :param job: How it was last seen.
-        :param record: The job.
+        :param job: Its last known state.
+        :param submitted_job: The same job, as submitted.
         """
-        self._canceller.remember_job(self._running_task, record.job_id)
+        self._canceller.remember_job(self._running_task, submitted_job.job_id)
         while not job.is_finished:
             try:
-                self._resume_when_covered(job, record)
+                self._resume_when_covered(job, submitted_job)
             except LeadMagicError as error:
                 if not error.transient and error.status not in RESUME_LATER:
                     raise
-                self._log.warning("Job %s could not be resumed just now. %s", job.job_id, error)
-            job = self._wait_for_job(record)
-        return self._finish(job, record)
+                self._log.warning("Bulk job %s: resume failed, retrying after the next poll: %s", job.job_id, error)
+            job = self._wait_for_job(submitted_job)
+        return self._finish(job, submitted_job)
 
     @property
     def _running_task(self) -> RunningTask:
@@ -151,40 +151,40 @@ class BulkAttempt:
                         return accepted
                 if self._request.on_insufficient == "fail":
                     raise
-                self._log.info("Nothing is ordered yet. %s", error)
+                self._log.info("Bulk job not submitted yet. %s", error)
                 self._wait.to_submit(max(submission.credits_needed(estimate), error.required or Decimal(0)))
             else:
-                self._log.info("Ordered job %s of %s rows.", job.job_id, f"{job.total_rows:,}")
+                self._log.info("Submitted bulk job %s (%s rows).", job.job_id, f"{job.total_rows:,}")
                 return SubmittedJob(job.job_id, key, estimate)
 
-    def _wait_for_job(self, record: SubmittedJob, requested_wait: float = 0.0) -> BulkJob:
+    def _wait_for_job(self, submitted_job: SubmittedJob, requested_wait: float = 0.0) -> BulkJob:
         report_pause = self._request.resume_when_paused
-        return self._wait.for_job(record, report_pause=report_pause, requested_wait=requested_wait)
+        return self._wait.for_job(submitted_job, report_pause=report_pause, requested_wait=requested_wait)
 
-    def _resume_when_covered(self, job: BulkJob, record: SubmittedJob) -> None:
-        rest = record.estimate * max(job.total_rows - job.processed, 0) / max(job.total_rows, 1)
+    def _resume_when_covered(self, job: BulkJob, submitted_job: SubmittedJob) -> None:
+        rest = submitted_job.estimate * max(job.total_rows - job.processed, 0) / max(job.total_rows, 1)
         needed = rest + self._minimum_balance_after()
         balance = self._hook().get_credits()
         if not is_sufficient(self._log, balance, needed, self._conn_id, self._wait.next_poll_in()):
-            self._wait.to_resume(needed, record)
+            self._wait.to_resume(needed, submitted_job)
         with self._hook().get_conn() as client:
-            if client.bulk.get(record.job_id).is_paused:  # or somebody else resumed it meanwhile
-                client.bulk.resume(record.job_id)
-                self._log.info("Job %s goes on.", record.job_id)
+            if client.bulk.get(submitted_job.job_id).is_paused:  # it may have been resumed elsewhere in the meantime
+                client.bulk.resume(submitted_job.job_id)
+                self._log.info("Resumed bulk job %s.", submitted_job.job_id)
 
-    def _finish(self, job: BulkJob, record: SubmittedJob) -> dict[str, Any]:
+    def _finish(self, job: BulkJob, submitted_job: SubmittedJob) -> dict[str, Any]:
         if not job.is_completed:
             raise AirflowFailException(
-                f"Job {job.job_id} is {job.status} at LeadMagic: {job.progress()}. Clearing the task orders a new one, "
-                "which pays for these rows again; LeadMagicHook().bulk.results reads those that are done."
+                f"Bulk job {job.job_id} {job.status} at LeadMagic: {job.progress()}. LeadMagicHook().bulk.results "
+                "returns the finished rows. Clearing the task submits a new job, which charges for them again."
             )
         files = ResultFiles(self._request.output_path)
         source = row_source(rows=self._request.rows, input_path=self._request.input_path)
         ti = self._context["ti"]
         with self._hook().get_conn() as client:
-            # The last try delivers what is there: nobody comes after it.
-            insist = ti.try_number <= ti.max_tries
-            written = write_results(client, job, self._request.product, source, files, insist=insist)
+            # No attempt follows the last one, so it writes the results that are available.
+            require_all = ti.try_number <= ti.max_tries
+            written = write_results(client, job, self._request.product, source, files, require_all_results=require_all)
         return {
             "job_id": job.job_id,
             "status": job.status,
@@ -192,7 +192,7 @@ class BulkAttempt:
             "succeeded": written.succeeded,
             "failed": written.failed,
             "skipped": written.skipped,
-            "credits_estimated": json_number(record.estimate),
+            "credits_estimated": json_number(submitted_job.estimate),
             "credits_consumed": json_number(job.credits_consumed),
             "output_path": files.output_path,
             "errors_path": files.errors_path,

@@ -1,4 +1,4 @@
-"""Two ways to wait, on the worker or in the triggerer: they differ in what it costs, never in what follows."""
+"""Wait on the worker or in the triggerer. The outcome is the same; waiting in the triggerer frees the worker slot."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
 
 
 class Wait(Protocol):
-    """What a task waits for. Each method returns when that is there, unless the task goes on in another process."""
+    """Waits for credits or for a job. A method returns when the wait is over, or defers the task and never returns."""
 
     def to_submit(self, minimum_credits: Decimal) -> None:
         """
-        Wait for the credits to order a job.
+        Wait for the credits to submit a job.
 
         :param minimum_credits: Credits that must be spendable.
-        :raises LeadMagicTimeoutError: If they are not in time.
+        :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 
-    def to_resume(self, minimum_credits: Decimal, record: SubmittedJob) -> None:
+    def to_resume(self, minimum_credits: Decimal, submitted_job: SubmittedJob) -> None:
         """
-        Wait for the credits that a paused job needs to go on.
+        Wait for the credits that the remaining rows of a paused job need.
 
         :param minimum_credits: Credits that must be spendable.
-        :param record: The job.
-        :raises LeadMagicTimeoutError: If they are not in time.
+        :param submitted_job: The paused job.
+        :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 
-    def for_job(self, record: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
+    def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
         """
-        Wait until a job has ended or paused.
+        Wait until a job has finished or paused.
 
-        :param record: The job.
+        :param submitted_job: The job.
         :param report_pause: Whether a pause ends the wait.
-        :param requested_wait: Seconds to wait at least before the first look, because LeadMagic said so.
-        :raises LeadMagicTimeoutError: If it has not in time.
+        :param requested_wait: Minimum seconds until the first poll, if LeadMagic sent a ``Retry-After``.
+        :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 
     def next_poll_in(self) -> float:
@@ -61,12 +61,12 @@ class Wait(Protocol):
 
 class WorkerWait:
     """
-    Looks again and again, and holds the worker meanwhile.
+    Polls on the worker, and occupies its slot meanwhile.
 
     :param log: The task's logger.
     :param conn_id: The connection.
-    :param interval: Seconds between two looks.
-    :param deadline: Unix time at which waiting ends.
+    :param interval: Seconds between polls.
+    :param deadline: Unix time at which the attempt times out.
     """
 
     def __init__(self, log: Log, conn_id: str, interval: float, deadline: float) -> None:
@@ -76,7 +76,7 @@ class WorkerWait:
         self._deadline = deadline
 
     def to_submit(self, minimum_credits: Decimal) -> None:
-        """Wait for the credits to order a job."""
+        """Wait for the credits to submit a job."""
         failures, wait = 0, 0.0
         while True:
             self._sleep(wait)
@@ -91,17 +91,19 @@ class WorkerWait:
             if is_sufficient(self._log, balance, minimum_credits, self._conn_id, self.next_poll_in()):
                 return
 
-    def to_resume(self, minimum_credits: Decimal, record: SubmittedJob) -> None:
-        """Wait for the credits that a paused job needs to go on."""
+    def to_resume(self, minimum_credits: Decimal, submitted_job: SubmittedJob) -> None:
+        """Wait for the credits that the remaining rows of a paused job need."""
         self.to_submit(minimum_credits)
 
-    def for_job(self, record: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
-        """Wait until a job has ended or paused."""
-        watch = JobProgress(self._log, record.job_id, report_pause=report_pause, requested_wait=requested_wait)
+    def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
+        """Wait until a job has finished or paused."""
+        progress = JobProgress(
+            self._log, submitted_job.job_id, report_pause=report_pause, requested_wait=requested_wait
+        )
         while True:
-            self._sleep(watch.requested_wait)
+            self._sleep(progress.requested_wait)
             with self._hook().get_conn() as client:
-                event = watch.look(client)
+                event = progress.poll(client)
             if event is not None:
                 return job_from(event)
 
@@ -111,7 +113,7 @@ class WorkerWait:
         return min(max(self._interval, requested), left) if left > 0 else math.inf
 
     def _hook(self) -> LeadMagicHook:
-        return LeadMagicHook(self._conn_id, max_attempts=1)  # the next look is the retry
+        return LeadMagicHook(self._conn_id, max_attempts=1)  # the next poll is the retry
 
     def _sleep(self, requested: float) -> None:
         left = self._deadline - time.time()
@@ -124,9 +126,9 @@ class ResumeMethods(NamedTuple):
     """
     Names of the operator's methods that continue after a deferral.
 
-    :param to_submit: Once the balance covers the submission.
-    :param to_resume: Once the balance covers the rest of a paused job.
-    :param for_job: Once the job has ended or paused.
+    :param to_submit: Called when the balance covers the submission.
+    :param to_resume: Called when the balance covers the remaining rows of a paused job.
+    :param for_job: Called when the job has finished or paused.
     """
 
     to_submit: str
@@ -136,13 +138,13 @@ class ResumeMethods(NamedTuple):
 
 class TriggererWait:
     """
-    Defers the task, which another process then continues.
+    Defers the task; Airflow continues it in a new process.
 
-    :param defer: The task's own ``defer``.
+    :param defer: The operator's ``defer``.
     :param conn_id: The connection.
-    :param interval: Seconds between two looks.
-    :param deadline: Unix time at which waiting ends.
-    :param methods: Names of the methods to continue by.
+    :param interval: Seconds between polls.
+    :param deadline: Unix time at which the attempt times out.
+    :param methods: Names of the methods that continue the task.
     """
 
     def __init__(
@@ -155,45 +157,45 @@ class TriggererWait:
         self._deadline = deadline
 
     def to_submit(self, minimum_credits: Decimal) -> NoReturn:
-        """Wait for the credits to order a job."""
+        """Wait for the credits to submit a job."""
         trigger = SufficientCreditsTrigger(
             self._conn_id, str(minimum_credits), self._interval, waiting_since=time.time()
         )
         self._defer(trigger, self._methods.to_submit)
 
-    def to_resume(self, minimum_credits: Decimal, record: SubmittedJob) -> NoReturn:
-        """Wait for the credits that a paused job needs to go on."""
+    def to_resume(self, minimum_credits: Decimal, submitted_job: SubmittedJob) -> NoReturn:
+        """Wait for the credits that the remaining rows of a paused job need."""
         trigger = PausedBulkJobTrigger(
             self._conn_id,
             str(minimum_credits),
             self._interval,
             waiting_since=time.time(),
-            job_id=record.job_id,
+            job_id=submitted_job.job_id,
             deadline=self._deadline,
         )
-        self._defer(trigger, self._methods.to_resume, record)
+        self._defer(trigger, self._methods.to_resume, submitted_job)
 
-    def for_job(self, record: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> NoReturn:
-        """Wait until a job has ended or paused."""
+    def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> NoReturn:
+        """Wait until a job has finished or paused."""
         not_before = time.time() + requested_wait if requested_wait else 0.0
         trigger = BulkJobTrigger(
             self._conn_id,
-            record.job_id,
+            submitted_job.job_id,
             self._interval,
             deadline=self._deadline,
             report_pause=report_pause,
             not_before=not_before,
         )
-        self._defer(trigger, self._methods.for_job, record)
+        self._defer(trigger, self._methods.for_job, submitted_job)
 
     def next_poll_in(self) -> float:
         """Return the seconds until the next poll; ``math.inf`` if the deadline comes first."""
         return self._interval if self._interval < self._deadline - time.time() else math.inf
 
-    def _defer(self, trigger: BaseTrigger, method_name: str, record: SubmittedJob | None = None) -> NoReturn:
+    def _defer(self, trigger: BaseTrigger, method_name: str, submitted_job: SubmittedJob | None = None) -> NoReturn:
         left = self._deadline - time.time()
         if left <= 0:
             raise timed_out()
-        kwargs = {"deadline": self._deadline} | ({"record": record.to_json()} if record else {})
+        kwargs = {"deadline": self._deadline} | ({"record": submitted_job.to_json()} if submitted_job else {})
         self._task_defer(trigger=trigger, method_name=method_name, kwargs=kwargs, timeout=timedelta(seconds=left))
         raise AssertionError("Airflow's defer() always raises")

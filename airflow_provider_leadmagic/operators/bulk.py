@@ -1,4 +1,4 @@
-"""Enrich a list of records by one LeadMagic bulk job, ordered once whatever becomes of Airflow's processes."""
+"""Operator that enriches records by one LeadMagic bulk job, submitted once even if Airflow processes are killed."""
 
 from __future__ import annotations
 
@@ -24,47 +24,47 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 OnInsufficient = Literal["wait", "fail"]
-#: Seconds.
+#: The shortest interval between polls of a job that LeadMagic recommends, in seconds.
 POLITE_POLL_INTERVAL = 45.0
 
-# The modules of the work itself are imported where they are used: they bring the HTTP client, which no DAG file needs
-# in order to be parsed.
+# Modules that import the HTTP client are imported inside methods: parsing a DAG file does not need them.
 
 
 class BulkEnrichmentOperator(BaseOperator):
     """
-    Enrich records by one bulk job: check and price them, wait for the credits, order once, write the results.
+    Enrich records by one bulk job: validate and price them, wait for credits, submit once, write the results.
 
-    Before anything is spent the rows, the files and the balance are checked, and LeadMagic names the price; that is
-    free. The job is ordered under a key made of DAG, run, task, map index and ``max_tries``: a retry, and whatever
-    follows a lost worker or triggerer, joins the job that exists. Only a task that a person cleared orders a new one.
+    Before any credits are spent, the operator checks the rows, the files and the balance, and requests the price, which
+    is free. The idempotency key of the job is derived from DAG, run, task, map index and ``max_tries``: a retry, also
+    after a lost worker or triggerer, joins the existing job. Only clearing the task submits a new one.
 
     Returns ``{"job_id", "status", "total_rows", "succeeded", "failed", "skipped", "credits_estimated",
     "credits_consumed", "output_path", "errors_path"}`` as XCom.
 
     :param product: LeadMagic's name of the product, such as ``email_finder``. Templated.
-    :param rows: The records: a list of dicts with the same keys, or JSON text of one. Templated; may be the output of
-        another task. Either this or ``input_path``.
+    :param rows: The records: a list of dicts with the same keys, or its JSON text. Templated; may be the output of
+        another task. Exactly one of ``rows`` and ``input_path`` must be given.
     :param input_path: A CSV or JSONL file with the records: local, or a URL for ``ObjectStoragePath``. Templated.
-    :param output_path: Where the results go, CSV or JSONL by its suffix: the columns that came in, in the order they
-        came in, and LeadMagic's under names that begin with ``lm_``. Rows that failed or were skipped go next to it,
-        with ``.errors`` in the name. Both appear when they are complete. Templated.
-    :param minimum_balance_after: Credits that must be left even if every row is a hit; 0 by default. Templated.
-    :param max_credits: Refuse to order if it could cost more. No limit by default. Templated.
-    :param on_insufficient: What to do if the balance does not cover the order: ``wait`` (default), or ``fail``.
-    :param resume_when_paused: LeadMagic pauses a job when the credits run out. Wait for the credits it still needs, and
-        resume it (default); otherwise wait until a person does.
-    :param deferrable: Wait in the triggerer. By default what ``[operators] default_deferrable`` says.
-    :param poll_interval: Seconds, or timedelta, from one look at the job or the balance to the next; 60 by default.
-        LeadMagic asks for 45 at least.
-    :param timeout: Seconds, or timedelta, that one try waits in all, for credits and for the job; 7 days by default.
+    :param output_path: The output file, CSV or JSONL by its suffix. Rows keep their order and columns; LeadMagic's
+        fields are added with the prefix ``lm_``. Failed and skipped rows are written to a second file with ``.errors``
+        in its name. Both files appear when they are complete. Templated.
+    :param minimum_balance_after: Credits that must remain even if every row is a hit; 0 by default. Templated.
+    :param max_credits: Fail without submitting if the job could cost more. No limit by default. Templated.
+    :param on_insufficient: What to do if the balance does not cover the job: ``wait`` (default) or ``fail``.
+    :param resume_when_paused: LeadMagic pauses a job when the credits run out. By default, wait for the credits that
+        the remaining rows need and resume the job; if False, wait until a user resumes it.
+    :param deferrable: Wait in the triggerer. The default is ``[operators] default_deferrable``.
+    :param poll_interval: Seconds, or timedelta, between polls of the job or the balance; 60 by default. LeadMagic asks
+        for at least 45.
+    :param timeout: Seconds, or timedelta, that one attempt waits in total, for credits and for the job; 7 days by
+        default.
     :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
-    :raises ValueError: If an argument, a row or a file cannot be used; the message names it. Nothing was spent.
-    :raises CreditsLimitError: If it could cost more than ``max_credits``. Nothing was spent.
-    :raises InsufficientCreditsError: If the balance does not cover it and ``on_insufficient`` is ``fail``.
-    :raises LeadMagicTimeoutError: When ``timeout`` is reached. The job goes on, and the next try joins it.
+    :raises ValueError: If an argument, a row or a file is invalid; the message names it. No credits were spent.
+    :raises CreditsLimitError: If the job could cost more than ``max_credits``. No credits were spent.
+    :raises InsufficientCreditsError: If the balance does not cover the job and ``on_insufficient`` is ``fail``.
+    :raises LeadMagicTimeoutError: When ``timeout`` is reached. The job keeps running, and the next attempt joins it.
     :raises AirflowFailException: If the job failed or was canceled at LeadMagic, which a retry would not change.
-    :raises LeadMagicError: What LeadMagic refuses, or does not response.
+    :raises LeadMagicError: If LeadMagic rejects a request or does not respond.
     """
 
     template_fields: Sequence[str] = (
@@ -98,7 +98,8 @@ class BulkEnrichmentOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if (rows is None) == (input_path is None):
-            raise ValueError("Either rows or input_path must be given, and not both")
+            given = "neither" if rows is None else "both"
+            raise ValueError(f"Exactly one of rows and input_path must be given; got {given}")
         check_choice("on_insufficient", on_insufficient, get_args(OnInsufficient))
         check_flag("resume_when_paused", resume_when_paused)
         check_flag("deferrable", deferrable)
@@ -119,19 +120,22 @@ class BulkEnrichmentOperator(BaseOperator):
         self._canceller = JobCanceller()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Join the job of an earlier try or order one, and see it through."""
+        """Join the job of a previous attempt or submit one, wait for it, and write the results."""
         if self.poll_interval < POLITE_POLL_INTERVAL:
-            asked = f"{POLITE_POLL_INTERVAL:g} s from one look at a job to the next"
-            self.log.warning("poll_interval is %g s; LeadMagic asks for %s.", self.poll_interval, asked)
+            recommended = f"{POLITE_POLL_INTERVAL:g} s between polls of a job"
+            self.log.warning("poll_interval is %g s; LeadMagic asks for at least %s.", self.poll_interval, recommended)
         return self._attempt(context, time.time() + self.timeout).start()
+
+    # Airflow's database holds the names of the next three methods and of their arguments for tasks that are deferred:
+    # renaming one would break these tasks at an upgrade.
 
     def credits_to_order(self, context: Context, event: Any = None, deadline: float = 0.0) -> dict[str, Any]:
         """
-        Go on when the balance covers the order: price and balance of this moment count, so both are asked again.
+        Continue when the balance covers the job. Price and balance are requested again, as they may have changed.
 
         :param context: The task's context.
-        :param event: What the trigger sent.
-        :param deadline: Unix time at which waiting ends.
+        :param event: The trigger's event.
+        :param deadline: Unix time at which the attempt times out.
         """
         self._log_credits_sufficient(event)
         return self._attempt(context, deadline).start()
@@ -140,36 +144,36 @@ class BulkEnrichmentOperator(BaseOperator):
         self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
     ) -> dict[str, Any]:
         """
-        Go on when the balance covers the rest of a paused job; whether it still does is looked up.
+        Continue when the balance covers the remaining rows of a paused job. The balance is checked again.
 
         :param context: The task's context.
-        :param event: What the trigger sent.
-        :param record: The job that was ordered.
-        :param deadline: Unix time at which waiting ends.
+        :param event: The trigger's event.
+        :param record: The submitted job, as JSON.
+        :param deadline: Unix time at which the attempt times out.
         """
         self._log_credits_sufficient(event)
-        return self._attempt(context, deadline).wait_and_finish(_record(record))
+        return self._attempt(context, deadline).wait_and_finish(_submitted_job(record))
 
     def job_seen(
         self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
     ) -> dict[str, Any]:
         """
-        Go on when the job has ended or paused.
+        Continue when the job has finished or paused.
 
         :param context: The task's context.
-        :param event: What the trigger sent.
-        :param record: The job that was ordered.
-        :param deadline: Unix time at which waiting ends.
+        :param event: The trigger's event.
+        :param record: The submitted job, as JSON.
+        :param deadline: Unix time at which the attempt times out.
         """
-        from airflow_provider_leadmagic.bulk.progress import job_from
+        from airflow_provider_leadmagic.bulk.progress import job_from, log_progress
 
         job = job_from(event)
-        # As the trigger said; but Airflow keeps the log of one trigger for each try, and drops those before it.
-        self.log.info("Job %s is %s: %s.", job.job_id, job.status, job.progress())
-        return self._attempt(context, deadline).continue_with(job, _record(record))
+        # The trigger has logged this, too, but Airflow keeps only the log of the last trigger of each attempt.
+        log_progress(self.log, job)
+        return self._attempt(context, deadline).continue_with(job, _submitted_job(record))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Come back from a deferral; the end of its time is ours, whatever Airflow makes of it."""
+        """Resume after a deferral. A timeout of the deferral is raised as LeadMagicTimeoutError on every Airflow."""
         if next_method == deferral.FAILED:
             from airflow_provider_leadmagic.bulk.progress import timed_out
 
@@ -178,7 +182,7 @@ class BulkEnrichmentOperator(BaseOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Cancel the job if a person ended the task; a worker that is told to stop leaves it to the next attempt."""
+        """Cancel the job if a user ended the task. If only the worker is stopped, the next attempt joins the job."""
         self._canceller.on_kill()
 
     def _attempt(self, context: Context, deadline: float) -> BulkAttempt:
@@ -218,7 +222,7 @@ def _seconds(length: timedelta | float) -> float:
     return length.total_seconds() if isinstance(length, timedelta) else float(length)
 
 
-def _record(fields: Mapping[str, str] | None) -> SubmittedJob:
+def _submitted_job(fields: Mapping[str, str] | None) -> SubmittedJob:
     from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
 
     return SubmittedJob.from_json(fields or {})

@@ -1,4 +1,4 @@
-"""Triggers that wait for a bulk job: for its end, or for the credits it paused for."""
+"""Triggers that wait for a bulk job to finish, or for the credits that a paused job needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class JobTrigger(Protocol):
-    """A trigger of a task whose bulk job is running."""
+    """A trigger whose task has a bulk job at LeadMagic."""
 
     leadmagic_conn_id: str
     job_id: str
@@ -33,13 +33,13 @@ class JobTrigger(Protocol):
 
 async def cancel_if_task_is_over(trigger: JobTrigger) -> None:
     """
-    Cancel the job if a person ended the task, and only then.
+    Cancel the job if a user ended the task, and only then.
 
-    Airflow 3.3+ calls ``on_kill`` for that, but also when another triggerer took the trigger over. Before, a trigger is
-    only cancelled, whatever the reason. In both cases the state of the task has to tell. A task that was cleared may
-    run again by then, and cancels the job by itself.
+    Airflow 3.3+ calls ``on_kill`` when a user ended the task, but also when another triggerer took over the trigger.
+    Older versions only cancel the trigger, for any reason. In both cases the state of the task shows the reason. A task
+    that was cleared may already run again; that attempt cancels the job itself.
 
-    :param trigger: The trigger.
+    :param trigger: The trigger that is being stopped.
     """
     if not await _is_task_over(trigger):
         return
@@ -53,9 +53,9 @@ async def cancel_if_task_is_over(trigger: JobTrigger) -> None:
 @asynccontextmanager
 async def job_cancelled_with_task(trigger: JobTrigger) -> AsyncIterator[None]:
     """
-    Do, where Airflow does not call ``on_kill``, what it would do.
+    Cancel the job when the task is ended, on Airflow versions that do not call ``on_kill``.
 
-    :param trigger: The trigger, which waits in the ``with`` block.
+    :param trigger: The trigger, which waits inside the ``with`` block.
     """
     try:
         yield
@@ -67,26 +67,28 @@ async def job_cancelled_with_task(trigger: JobTrigger) -> AsyncIterator[None]:
 
 async def _is_task_over(trigger: JobTrigger) -> bool:
     if trigger.task_instance is None or time.time() >= trigger.deadline:
-        return False  # in dag.test(), or the deferral ran out of time: the next attempt joins the job
+        return False  # in dag.test(), or because the deferral timed out: the next attempt joins the job
     from airflow_provider_leadmagic.compat.task_state import OVER, astate_of
 
     try:
         return await astate_of(trigger.task_instance) in {*OVER, None}
     except Exception:
-        trigger.log.exception("Nobody could be asked why job %s is not watched any more; it goes on.", trigger.job_id)
+        trigger.log.exception(
+            "Could not determine why the trigger was stopped; leaving bulk job %s running.", trigger.job_id
+        )
         return False
 
 
 class BulkJobTrigger(BaseTrigger):
     """
-    Fires once when a bulk job has ended or paused, or when looking at it has become pointless.
+    Fires once, when a bulk job has finished or paused, or when a poll fails with a permanent error.
 
     :param leadmagic_conn_id: The connection.
     :param job_id: The job.
-    :param poll_interval: Seconds between two looks.
-    :param deadline: Unix time at which Airflow ends the deferral.
-    :param report_pause: Whether a pause fires; if not, it is waited out.
-    :param not_before: Unix time before which not to look, because LeadMagic said so.
+    :param poll_interval: Seconds between polls.
+    :param deadline: Unix time at which Airflow times out the deferral.
+    :param report_pause: Whether to fire when the job is paused; otherwise polling continues.
+    :param not_before: Unix time of the first poll at the earliest, if LeadMagic sent a ``Retry-After``.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class BulkJobTrigger(BaseTrigger):
         self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Describe the trigger for the database: names and numbers, nothing secret."""
+        """Return the class path and the arguments for Airflow's database; they contain no secrets."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {
             "leadmagic_conn_id": self.leadmagic_conn_id,
             "job_id": self.job_id,
@@ -118,11 +120,11 @@ class BulkJobTrigger(BaseTrigger):
         }
 
     async def on_kill(self) -> None:
-        """Cancel the job if a person ended the task."""
+        """Cancel the job if a user ended the task."""
         await cancel_if_task_is_over(self)
 
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
-        """Poll the job until there is something to do about it."""
+        """Poll the job until the task has to continue."""
         async with job_cancelled_with_task(self):
             yield TriggerEvent(await self._first_event())  # type: ignore[no-untyped-call]
 
@@ -130,33 +132,33 @@ class BulkJobTrigger(BaseTrigger):
         from airflow_provider_leadmagic.bulk.progress import JobProgress
 
         requested_wait = self.not_before - time.time()
-        watch = JobProgress(self.log, self.job_id, report_pause=self.report_pause, requested_wait=requested_wait)
+        progress = JobProgress(self.log, self.job_id, report_pause=self.report_pause, requested_wait=requested_wait)
         while True:
-            await asyncio.sleep(max(self.poll_interval, watch.requested_wait))
-            event = await self._look(watch)
+            await asyncio.sleep(max(self.poll_interval, progress.requested_wait))
+            event = await self._poll(progress)
             if event is not None:
                 return event
 
-    async def _look(self, watch: JobProgress) -> dict[str, Any] | None:
+    async def _poll(self, progress: JobProgress) -> dict[str, Any] | None:
         from airflow_provider_leadmagic.triggers.shared_poll import client_for_one_poll
 
         try:
             client = await client_for_one_poll(self.leadmagic_conn_id)
         except LeadMagicConnectionError as error:
-            return watch.note_failure(error)
+            return progress.handle_failure(error)
         try:
-            return await asyncio.to_thread(watch.look, client)
+            return await asyncio.to_thread(progress.poll, client)
         finally:
             client.close()
 
 
 class PausedBulkJobTrigger(SufficientCreditsTrigger):
     """
-    Waits like a gate for the credits that a paused job needs to go on.
+    Waits for the credits that a paused job needs, like the trigger of a sensor.
 
     :param arguments: Arguments of :class:`~airflow_provider_leadmagic.triggers.credits.SufficientCreditsTrigger`.
-    :param job_id: The job.
-    :param deadline: Unix time at which Airflow ends the deferral.
+    :param job_id: The paused job.
+    :param deadline: Unix time at which Airflow times out the deferral.
     """
 
     def __init__(self, *arguments: Any, job_id: str, deadline: float, **kwargs: Any) -> None:
@@ -165,16 +167,16 @@ class PausedBulkJobTrigger(SufficientCreditsTrigger):
         self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Describe the trigger for the database: names and numbers, nothing secret."""
+        """Return the class path and the arguments for Airflow's database; they contain no secrets."""
         path, kwargs = super().serialize()
         return path, {**kwargs, "job_id": self.job_id, "deadline": self.deadline}
 
     async def on_kill(self) -> None:
-        """Cancel the job if a person ended the task."""
+        """Cancel the job if a user ended the task."""
         await cancel_if_task_is_over(self)
 
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
-        """Work without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
+        """Poll without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
         async with job_cancelled_with_task(self):
             async for event in super().run():
                 yield event

@@ -1,4 +1,4 @@
-"""What the tests of bulk files share: finished jobs, an object storage, and a user without privileges."""
+"""Fixtures for bulk files: finished jobs, an object storage, and a context without root privileges."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def finished(client, leadmagic_sandbox) -> Callable[..., BulkJob]:
-    """Give a function that submits rows and returns the job they became, which the sandbox has done by then."""
+    """Return a function that submits rows and returns the job, which the sandbox has finished by then."""
     leadmagic_sandbox.set_credits(1000)
 
     def submit(rows, product="email_finder"):
@@ -31,7 +31,7 @@ def finished(client, leadmagic_sandbox) -> Callable[..., BulkJob]:
 
 
 class Storage(MemoryFileSystem):
-    """An object storage whose objects are found only by who asks Airflow for it."""
+    """An object storage that can only be reached through Airflow."""
 
     store: ClassVar = {}
     cachable = False
@@ -46,7 +46,7 @@ class Storage(MemoryFileSystem):
 
 @pytest.fixture
 def storage() -> Storage:
-    """An empty object storage that Airflow knows."""
+    """Return an empty object storage that is registered in Airflow."""
     storage = Storage()
     storage.store.clear()
     storage.pseudo_dirs[:] = [""]
@@ -59,17 +59,17 @@ def storage() -> Storage:
 
 
 @pytest.fixture
-def shared_folder() -> Iterator[Path]:
-    """A folder that every user can look into; pytest's own ones are closed to others."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
+def shared_directory() -> Iterator[Path]:
+    """Return a directory that every user can read; pytest's own are private."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
         path.chmod(0o755)
         yield path
 
 
 @pytest.fixture
 def without_privileges() -> Callable[[], AbstractContextManager[None]]:
-    """Give a context in which permissions count, also where tests are run by root."""
+    """Return a context manager in which file permissions apply even if the tests run as root."""
 
     @contextmanager
     def nobody():

@@ -1,4 +1,4 @@
-"""Two files are written under other names and moved into place, or nothing changes at all."""
+"""Both files are written under temporary names and renamed when complete; after an error nothing has changed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def write(files, rows=(), errors=()):
                 writer.write(line)
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def names(folder):
         (Path("/data/leads.csv"), "/data/leads.errors.csv"),
     ],
 )
-def test_rows_without_a_result_go_to_a_file_of_their_own(output_path, errors_path):
+def test_the_error_file_is_beside_the_output_file(output_path, errors_path):
     files = ResultFiles(output_path)
     assert files.errors_path == errors_path
     assert files.output_path == errors_path.replace(".errors", "")
 
 
-def test_csv_knows_only_text(tmp_path):
+def test_csv_values_are_written_as_text(tmp_path):
     values = ["a,b", "line\rend", None, True, 0.25, {"ö": [1]}, ["x"], ""]
     files = ResultFiles(tmp_path / "leads.csv")
     with files.replaced([f"c{number}" for number in range(8)], ["id"]) as (output, _):
@@ -55,13 +55,13 @@ def test_csv_knows_only_text(tmp_path):
     assert cells == ["a,b", "line\rend", "", "true", "0.25", '{"ö": [1]}', '["x"]', ""]
 
 
-def test_lines_of_csv_end_as_the_standard_has_it(tmp_path):
+def test_csv_lines_end_with_crlf(tmp_path):
     write(ResultFiles(tmp_path / "leads.csv"), [[1, "x"]])
     assert (tmp_path / "leads.csv").read_bytes() == b"id,found\r\n1,x\r\n"
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson"])
-def test_jsonl_keeps_the_types(tmp_path, suffix):
+def test_jsonl_values_keep_their_types(tmp_path, suffix):
     path = tmp_path / f"leads.{suffix}"
     write(ResultFiles(path), [[1, {"ö": [None, True]}], ["two\nlines", None]])
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -73,20 +73,20 @@ def test_jsonl_keeps_the_types(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-def test_text_that_utf8_cannot_carry_does_not_stop_the_writing(tmp_path, suffix):
+def test_text_that_is_not_valid_in_utf8_is_escaped(tmp_path, suffix):
     path = tmp_path / f"leads.{suffix}"
     write(ResultFiles(path), [[1, "half: \ud83d"]])
     assert r"half: \ud83d" in path.read_text(encoding="utf-8")
 
 
-def test_both_files_are_written_even_if_there_is_nothing_for_one(tmp_path):
+def test_both_files_are_written_even_if_one_has_no_rows(tmp_path):
     (tmp_path / "leads.errors.csv").write_text("of last night")
     write(ResultFiles(tmp_path / "leads.csv"), [[1, "x"]])
     assert (tmp_path / "leads.errors.csv").read_text() == "id,error\n"
     assert names(tmp_path) == ["leads.csv", "leads.errors.csv"]
 
 
-def test_whoever_looks_meanwhile_sees_the_old_files_only(tmp_path):
+def test_readers_see_the_old_files_until_the_end(tmp_path):
     files = ResultFiles(tmp_path / "leads.csv")
     write(files, [["old", 1]])
     with files.replaced(*COLUMNS) as (output, _):
@@ -96,7 +96,7 @@ def test_whoever_looks_meanwhile_sees_the_old_files_only(tmp_path):
     assert "old" not in (tmp_path / "leads.csv").read_text()
 
 
-def test_nothing_changes_if_anything_fails(tmp_path):
+def test_an_error_leaves_the_files_unchanged(tmp_path):
     files = ResultFiles(tmp_path / "leads.csv")
     write(files, [["old", 1]], [["old", 2]])
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -105,14 +105,17 @@ def test_nothing_changes_if_anything_fails(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_the_results_are_moved_into_place_last(tmp_path):
+def test_the_output_file_is_renamed_last(tmp_path):
     files = ResultFiles(tmp_path / "leads.csv")
-    with pytest.raises(ValueError, match=r"leads\.errors\.csv cannot be written"), files.replaced(*COLUMNS):
-        (tmp_path / "leads.errors.csv").mkdir()  # somebody is faster
+    with (
+        pytest.raises(ValueError, match=r"^Cannot write output_path: is a directory\. \[.*leads\.errors\.csv\]$"),
+        files.replaced(*COLUMNS),
+    ):
+        (tmp_path / "leads.errors.csv").mkdir()  # created by another process in the meantime
     assert names(tmp_path) == ["leads.errors.csv"]
 
 
-def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+def test_drafts_of_killed_processes_are_removed(tmp_path):
     for name in ("leads.csv", "leads.errors.csv"):
         (draft := tmp_path / f".{name}.{uuid4().hex}.part").touch()
         os.utime(draft, (0, 0))
@@ -120,28 +123,28 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     assert names(tmp_path) == ["leads.csv", "leads.errors.csv"]
 
 
-def test_what_another_process_may_still_be_writing_is_left_alone(tmp_path):
+def test_recent_drafts_are_kept(tmp_path):
     (draft := tmp_path / f".leads.csv.{uuid4().hex}.part").touch()
     write(ResultFiles(tmp_path / "leads.csv"))
     assert draft.exists()
 
 
 @pytest.mark.parametrize("name", [".leads.csv.csv.{}.part", ".leads.csv.{}.part.csv", ".leads.csv.1.part"])
-def test_what_is_of_somebody_else_is_left_alone(tmp_path, name):
-    of_somebody_else = tmp_path / name.format(uuid4().hex)
-    of_somebody_else.touch()
+def test_other_files_are_kept(tmp_path, name):
+    other_file = tmp_path / name.format(uuid4().hex)
+    other_file.touch()
     write(ResultFiles(tmp_path / "leads.csv"))
-    assert of_somebody_else.exists()
+    assert other_file.exists()
 
 
-def test_a_name_with_a_pattern_in_it_is_only_a_name(tmp_path):
-    of_somebody_else = tmp_path / f".leads1.csv.{uuid4().hex}.part"
-    of_somebody_else.touch()
+def test_special_characters_in_a_name_are_not_a_pattern(tmp_path):
+    other_file = tmp_path / f".leads1.csv.{uuid4().hex}.part"
+    other_file.touch()
     write(ResultFiles(tmp_path / "leads[1].csv"))
-    assert names(tmp_path) == [of_somebody_else.name, "leads[1].csv", "leads[1].errors.csv"]
+    assert names(tmp_path) == [other_file.name, "leads[1].csv", "leads[1].errors.csv"]
 
 
-def test_files_get_the_usual_permissions(tmp_path):
+def test_files_have_default_permissions(tmp_path):
     before = os.umask(0o027)
     try:
         write(ResultFiles(tmp_path / "leads.csv"))
@@ -150,7 +153,7 @@ def test_files_get_the_usual_permissions(tmp_path):
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o640}
 
 
-def test_files_may_lie_in_an_object_storage(storage):
+def test_files_may_be_in_an_object_storage(storage):
     files = ResultFiles(f"{storage.url}/out/leads.csv")
     for number in (1, 2):
         write(files, [[number, "x"]], [[number, "y"]])
@@ -161,12 +164,12 @@ def test_files_may_lie_in_an_object_storage(storage):
     assert files.errors_path.endswith("/out/leads.errors.csv")
 
 
-def test_checking_an_object_storage_leaves_nothing_behind(storage):
+def test_checking_an_object_storage_leaves_no_objects(storage):
     ResultFiles(f"{storage.url}/out/leads.csv").check_writable()
     assert storage.texts() == {}
 
 
-def test_nothing_changes_in_an_object_storage_if_anything_fails(storage):
+def test_an_error_leaves_an_object_storage_unchanged(storage):
     files = ResultFiles(f"{storage.url}/leads.csv")
     write(files, [["old", 1]])
     before = storage.texts()
@@ -180,74 +183,79 @@ def test_nothing_changes_in_an_object_storage_if_anything_fails(storage):
     [
         (None, "output_path must be a path or a URL; got None"),
         ("", "output_path must be a path or a URL; got ''"),
-        ("leads.xlsx", "output_path must end in .csv, .jsonl, .ndjson to tell its format; got leads.xlsx"),
-        (".csv", "output_path must end in .csv, .jsonl, .ndjson to tell its format; got .csv"),
-        ("/data/", "output_path must end in .csv, .jsonl, .ndjson to tell its format; got /data"),
-        ("nowhere://out/leads.csv", "output_path nowhere://out/leads.csv cannot be used: "),
+        ("leads.xlsx", "output_path must end in .csv, .jsonl, .ndjson; got leads.xlsx"),
+        (".csv", "output_path must end in .csv, .jsonl, .ndjson; got .csv"),
+        ("/data/", "output_path must end in .csv, .jsonl, .ndjson; got /data"),
+        ("nowhere://out/leads.csv", "Cannot use output_path: *nowhere*. [nowhere://out/leads.csv]"),
     ],
 )
-def test_what_cannot_be_an_output_is_refused(output_path, problem):
-    with pytest.raises(ValueError, match=re.escape(problem)):
+def test_an_invalid_output_path_is_rejected(output_path, problem):
+    with pytest.raises(ValueError, match=re.escape(problem).replace(r"\*", ".*")):
         ResultFiles(output_path)
 
 
-def test_checking_leaves_nothing_behind_and_what_is_there_alone(tmp_path):
+def test_checking_leaves_no_files_and_keeps_existing_ones(tmp_path):
     (tmp_path / "leads.csv").write_text("of last night")
     ResultFiles(tmp_path / "leads.csv").check_writable()
     assert names(tmp_path) == ["leads.csv"]
     assert (tmp_path / "leads.csv").read_text() == "of last night"
 
 
-def test_a_folder_that_does_not_exist_is_found_out(tmp_path):
-    with pytest.raises(ValueError, match=r"absent/leads\.csv cannot be written: there is no such file or folder"):
+def test_a_missing_directory_is_detected(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"^Cannot write output_path: no such file or directory\. \[.*absent/leads\.csv\]$"
+    ):
         ResultFiles(tmp_path / "absent" / "leads.csv").check_writable()
 
 
 @pytest.mark.parametrize("name", ["leads.csv", "leads.errors.csv"])
-def test_a_folder_in_the_way_is_found_out(tmp_path, name):
+def test_a_directory_of_that_name_is_detected(tmp_path, name):
     (tmp_path / name).mkdir()
-    with pytest.raises(ValueError, match=rf"output_path cannot be used, as .*{name} cannot be written: it is a folder"):
+    with pytest.raises(ValueError, match=rf"^Cannot write output_path: is a directory\. \[.*{name}\]$"):
         ResultFiles(tmp_path / "leads.csv").check_writable()
 
 
-def test_a_folder_that_may_not_be_written_to_is_found_out(shared_folder, without_privileges):
-    shared_folder.chmod(0o555)
-    with without_privileges(), pytest.raises(ValueError, match=r"leads\.csv cannot be written: Permission denied"):
-        ResultFiles(shared_folder / "leads.csv").check_writable()
+def test_a_read_only_directory_is_detected(shared_directory, without_privileges):
+    shared_directory.chmod(0o555)
+    with (
+        without_privileges(),
+        pytest.raises(ValueError, match=r"^Cannot write output_path: Permission denied\. \[.*leads\.csv\]$"),
+    ):
+        ResultFiles(shared_directory / "leads.csv").check_writable()
 
 
-def test_a_name_that_gets_too_long_is_found_out(tmp_path):
-    with pytest.raises(ValueError, match="cannot be written: File name too long"):
+def test_a_name_that_is_too_long_is_detected(tmp_path):
+    with pytest.raises(ValueError, match=r"^Cannot write output_path: File name too long\. \["):
         ResultFiles(tmp_path / f"{'x' * 240}.csv").check_writable()
 
 
-def test_a_storage_that_cannot_move_the_file_is_found_out(storage):
-    with pytest.raises(ValueError, match="cannot be written"):
+def test_a_storage_that_cannot_rename_the_file_is_detected(storage):
+    with pytest.raises(ValueError, match=r"^Cannot write output_path: .* \[.*leads\[1\]\.csv\]$"):
         ResultFiles(f"{storage.url}/leads[1].csv").check_writable()
     assert storage.texts() == {}
 
 
-def test_a_folder_in_the_way_in_an_object_storage_is_found_out(storage):
+def test_a_prefix_of_that_name_in_an_object_storage_is_detected(storage):
     storage.put_text("leads.csv/other.csv", "")
-    with pytest.raises(ValueError, match=r"leads\.csv cannot be written: it is a folder"):
+    with pytest.raises(ValueError, match=r"^Cannot write output_path: is a directory\. \[.*leads\.csv\]$"):
         ResultFiles(f"{storage.url}/leads.csv").check_writable()
 
 
-@pytest.mark.parametrize("input_name", ["leads.csv", "leads.errors.csv", "link.csv", "folder/../leads.csv"])
-def test_the_input_is_never_overwritten(tmp_path, input_name):
-    (tmp_path / "folder").mkdir()
+@pytest.mark.parametrize("input_name", ["leads.csv", "leads.errors.csv", "link.csv", "directory/../leads.csv"])
+def test_the_input_file_is_never_overwritten(tmp_path, input_name):
+    (tmp_path / "directory").mkdir()
     (tmp_path / "link.csv").symlink_to(tmp_path / "leads.csv")
     source = row_source(input_path=tmp_path / input_name)
-    with pytest.raises(ValueError, match=r"output_path must not lead to the input: .* would be overwritten"):
+    with pytest.raises(ValueError, match=r"^output_path must not overwrite the input file; got .*leads\."):
         ResultFiles(tmp_path / "leads.csv").check_writable(source)
 
 
-def test_an_input_in_an_object_storage_is_never_overwritten(storage):
+def test_an_input_file_in_an_object_storage_is_never_overwritten(storage):
     source = row_source(input_path=f"{storage.url}/leads.csv")
-    with pytest.raises(ValueError, match="output_path must not lead to the input"):
+    with pytest.raises(ValueError, match=r"^output_path must not overwrite the input file; got memory://"):
         ResultFiles(f"{storage.url}/leads.csv").check_writable(source)
 
 
 @pytest.mark.parametrize("rows", [{"rows": [{"id": 1}]}, {"input_path": "leads.in.csv"}], ids=str)
-def test_another_input_is_no_hindrance(tmp_path, rows):
+def test_any_other_input_is_accepted(tmp_path, rows):
     ResultFiles(tmp_path / "leads.csv").check_writable(row_source(**rows))

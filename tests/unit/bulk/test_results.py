@@ -1,4 +1,4 @@
-"""What a job found is put together with the rows that were submitted, in their order, in two files."""
+"""Results are joined with the submitted rows and written to two files, in row order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS = [{"crm_id": index, "full_name": name, "domain": "acme.example"} for index
 
 @pytest.fixture
 def write(client, tmp_path):
-    """Give a function that writes the results of a job and returns the rows of both files, and the counts."""
+    """Return a function that writes the results of a job and returns the rows of both files and the counts."""
 
     def write(job, name="out.jsonl", **rows):
         files = ResultFiles(tmp_path / name)
@@ -40,7 +40,7 @@ def _read(path):
 
 @pytest.fixture(params=["download", "pages"])
 def results_of(request, leadmagic_sandbox):
-    """Give a function that has the sandbox answer with scripted results, in the download or in the pages."""
+    """Return a function that scripts the results that the sandbox returns, as a download or as pages."""
 
     def script(*results):
         rows = [{"row_index": index, "status": "success", **result} for index, result in enumerate(results)]
@@ -65,14 +65,14 @@ def _cell(value):
     return text.replace('"', '""')
 
 
-def test_every_row_lands_in_one_of_the_files_in_input_order(finished, write):
+def test_every_row_is_in_one_of_the_files_in_input_order(finished, write):
     output, errors, written = write(finished(ROWS), rows=ROWS)
     assert [row["crm_id"] for row in output] == [0, 1, 3, 4]
     assert [row["crm_id"] for row in errors] == [2, 5]
     assert written == WrittenRows(succeeded=4, failed=2, skipped=0)
 
 
-def test_a_row_keeps_its_columns_and_gets_what_was_found(finished, write):
+def test_a_row_keeps_its_columns_and_gets_the_found_fields(finished, write):
     output, _, _ = write(finished(ROWS), rows=ROWS)
     jane, miss, *_ = output
     assert list(jane)[:4] == ["crm_id", "full_name", "domain", "lm_email"]
@@ -98,10 +98,10 @@ def test_input_and_output_may_be_of_different_formats(finished, write, tmp_path)
     assert [row["lm_credits_consumed"] for row in output] == ["1", "0", "1", "1"]
 
 
-def test_a_row_the_job_never_did_is_skipped(client, finished, leadmagic_sandbox, write):
+def test_a_row_that_was_not_processed_is_skipped(client, finished, leadmagic_sandbox, write):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     job = finished(ROWS)
-    leadmagic_sandbox.advance_bulk(2)  # of the first four rows the last two are done first
+    leadmagic_sandbox.advance_bulk(2)  # of the first four rows the last two are processed first
     client.bulk.cancel(job.job_id)
     output, errors, written = write(client.bulk.get(job.job_id), rows=ROWS)
     assert [row["crm_id"] for row in output] == [3]
@@ -111,13 +111,13 @@ def test_a_row_the_job_never_did_is_skipped(client, finished, leadmagic_sandbox,
     assert written == WrittenRows(succeeded=1, failed=1, skipped=4)
 
 
-def test_a_job_without_any_result_has_only_skipped_rows(finished, leadmagic_sandbox, write):
+def test_all_rows_of_a_job_without_results_are_skipped(finished, leadmagic_sandbox, write):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     output, errors, written = write(finished(ROWS), "out.csv", rows=ROWS)
     assert (output, len(errors), written) == ([], 6, WrittenRows(0, 0, 6))
 
 
-def test_the_fields_that_were_found_are_columns_of_every_row(finished, write, results_of):
+def test_found_fields_are_columns_of_every_row(finished, write, results_of):
     job = finished(ROWS[:3])
     results_of({"lm_output": {"b": 1}}, {"lm_output": None}, {"lm_output": {"a": 2, "b": {"c": [3]}}})
     output, _, _ = write(job, rows=ROWS[:3])
@@ -131,7 +131,7 @@ def test_the_fields_that_were_found_are_columns_of_every_row(finished, write, re
 
 
 @pytest.mark.parametrize("arrival", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)], ids=str)
-def test_columns_come_in_the_order_of_the_rows_not_of_the_results(finished, write, results_of, arrival):
+def test_column_order_follows_the_rows_not_the_results(finished, write, results_of, arrival):
     job = finished(ROWS[:3])
     found = [{"first": 1}, {"second": 2}, {"first": 3}]
     results_of(*({"row_index": index, "lm_output": found[index]} for index in arrival))
@@ -150,7 +150,7 @@ def test_a_failed_row_adds_no_column(finished, write, results_of):
     ("price", "found", "credits_consumed"),
     [("0.25", {}, 0.25), ("2.00", {"credits_consumed": 7}, 2), (None, {"credits_consumed": 0.05}, 0.05), (1, {}, 1)],
 )
-def test_the_price_stands_there_once(finished, write, results_of, price, found, credits_consumed):
+def test_the_price_is_written_once(finished, write, results_of, price, found, credits_consumed):
     job = finished(ROWS[:1])
     results_of({"lm_output": found, "credits_consumed": price})
     output, _, _ = write(job, rows=ROWS[:1])
@@ -160,14 +160,14 @@ def test_the_price_stands_there_once(finished, write, results_of, price, found, 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
 @pytest.mark.parametrize("taken", ["lm_email", "lm_credits_consumed", "lm_error_message"])
 def test_a_column_of_the_input_is_never_replaced(finished, write, name, taken):
-    rows = [{**row, taken: "ours", "lm_lm": "ours as well"} for row in ROWS]
+    rows = [{**row, taken: "from the input", "lm_lm": "from the input, too"} for row in ROWS]
     output, errors, _ = write(finished(rows), name, rows=rows)
-    assert {row[taken] for row in (*output, *errors)} == {"ours"}
+    assert {row[taken] for row in (*output, *errors)} == {"from the input"}
     assert {"lm_lm_email", "lm_lm_credits_consumed"} <= output[0].keys()
     assert {"lm_lm_error_message", "lm_lm_http_status_code"} <= errors[0].keys()
 
 
-def test_of_two_results_for_a_row_the_later_one_is_written(finished, write, results_of):
+def test_the_later_of_two_results_for_a_row_is_written(finished, write, results_of):
     job = finished(ROWS[:1])
     results_of({"status": "failed", "error_message": "no"}, {"row_index": 0, "lm_output": {"email": "a@b.example"}})
     output, errors, _ = write(job, rows=ROWS[:1])
@@ -184,27 +184,27 @@ def test_of_two_results_for_a_row_the_later_one_is_written(finished, write, resu
         ({"status": "success", "lm_output": ["a", "b"]}, True),
     ],
 )
-def test_what_was_found_is_never_among_the_failures(finished, write, results_of, result, is_success):
+def test_a_row_with_found_fields_and_an_unknown_status_is_a_success(finished, write, results_of, result, is_success):
     job = finished(ROWS[:1])
     results_of(result)
     output, errors, _ = write(job, rows=ROWS[:1])
     assert (len(output), len(errors)) == (is_success, not is_success)
 
 
-def test_what_is_no_object_is_one_column(finished, write, results_of):
+def test_a_found_list_is_written_to_one_column(finished, write, results_of):
     job = finished(ROWS[:1])
     results_of({"lm_output": ["a", "b"]})
     assert write(job, rows=ROWS[:1])[0][0]["lm_output"] == ["a", "b"]
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped"])
-def test_a_row_without_a_result_has_a_reason_even_if_leadmagic_gives_none(finished, write, results_of, status):
+def test_a_failed_row_has_a_reason_even_if_leadmagic_returns_none(finished, write, results_of, status):
     job = finished(ROWS[:1])
     results_of({"status": status})
-    assert write(job, rows=ROWS[:1])[1][0]["lm_error_message"] == f"{status}: LeadMagic gives no reason"
+    assert write(job, rows=ROWS[:1])[1][0]["lm_error_message"] == f"{status}: LeadMagic gave no reason"
 
 
-def test_a_download_that_could_not_be_read_leaves_no_columns_behind(finished, write, leadmagic_sandbox):
+def test_an_invalid_download_adds_no_columns(finished, write, leadmagic_sandbox):
     job = finished(ROWS[:2])
     body = as_csv([{"row_index": 0, "status": "success", "lm_output": {"strange": 1}}, {"row_index": "?"}])
     leadmagic_sandbox.fail_next("/bulk/jobs/*/download", body=body, content_type="text/csv")
@@ -213,7 +213,7 @@ def test_a_download_that_could_not_be_read_leaves_no_columns_behind(finished, wr
     assert "lm_strange" not in output[0]
 
 
-def test_the_reason_of_a_failure_holds_no_token(finished, write, results_of):
+def test_the_reason_of_a_failure_contains_no_token(finished, write, results_of):
     job = finished(ROWS[:1])
     results_of({"status": "failed", "error_message": "see https://app.example/?token=s3cret"})
     assert write(job, rows=ROWS[:1])[1][0]["lm_error_message"] == "see https://app.example/?token=***"
@@ -235,7 +235,7 @@ def test_the_reason_of_a_failure_holds_no_token(finished, write, results_of):
         ({"a": 1, "b": [2]}, {"b": [2], "a": 1}),
     ],
 )
-def test_a_value_may_look_different_and_be_the_same(finished, write, results_of, now, submitted):
+def test_a_normalized_value_matches_the_input(finished, write, results_of, now, submitted):
     rows = [{**ROWS[0], "extra": now}]
     job = finished(rows)
     results_of({"lm_input": {"extra": submitted, "only LeadMagic has this": 1}})
@@ -245,60 +245,64 @@ def test_a_value_may_look_different_and_be_the_same(finished, write, results_of,
 @pytest.mark.parametrize(
     ("now", "problem"),
     [
-        ([ROWS[1], ROWS[0], *ROWS[2:]], "row 1 of bulk job {} was submitted with other values than row 1 of rows"),
-        ([*ROWS[:5], ROWS[4]], "row 6 of bulk job {} was submitted with other values than row 6 of rows holds now"),
-        (ROWS[:5], "bulk job {} has a result for row 6, but rows ends at 5"),
-        ([], "bulk job {} has a result for row 6, but rows ends at 0"),
-        ([ROWS[0], {**ROWS[1], "new": 1}], "row 2 of bulk job {} was submitted with other values than row 2 of rows"),
+        ([ROWS[1], ROWS[0], *ROWS[2:]], "row 1 does not match bulk job {}"),
+        ([*ROWS[:5], ROWS[4]], "row 6 does not match bulk job {}"),
+        (ROWS[:5], "5 rows now, but bulk job {} has a result for row 6"),
+        ([], "0 rows now, but bulk job {} has a result for row 6"),
+        ([ROWS[0], {**ROWS[1], "new": 1}], "row 2 does not match bulk job {}"),
     ],
 )
-def test_results_are_never_given_to_other_rows(finished, write, tmp_path, now, problem):
+def test_results_are_never_written_to_changed_rows(finished, write, tmp_path, now, problem):
     (tmp_path / "out.jsonl").write_text("of last night")
     job = finished(ROWS)
     with pytest.raises(LeadMagicResponseError) as caught:
         write(job, rows=now)
-    assert str(caught.value).startswith(problem.format(job.job_id))
-    assert str(caught.value).endswith(": the input changed since it was submitted; nothing was written")
+    assert str(caught.value).startswith(f"Input changed since it was submitted: {problem.format(job.job_id)}. ")
+    assert str(caught.value).endswith(". Nothing was written. [rows]")
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
     assert (tmp_path / "out.jsonl").read_text() == "of last night"
 
 
 @pytest.mark.parametrize("now", [[*ROWS, ROWS[0]], [{**row, "crm_id": "new"} for row in ROWS]])
-def test_rows_that_leadmagic_cannot_tell_apart_are_told_apart_by_the_name_of_the_job(finished, write, now):
+def test_changed_rows_are_detected_by_the_digest_in_the_job_name(finished, write, now):
     digest = check_rows(row_source(rows=ROWS), find_product("email_finder")).digest
     job = finished([{"full_name": row["full_name"], "domain": row["domain"]} for row in ROWS])
     named = replace(job, file_name=job_name("airflow-0123", digest))
-    with pytest.raises(LeadMagicResponseError, match="was submitted with other rows than rows holds now"):
+    with pytest.raises(
+        LeadMagicResponseError, match=r"^Input changed since it was submitted: rows or product do not match bulk job "
+    ):
         write(named, rows=now)
 
 
-def test_results_of_another_product_are_told_apart_by_the_name_of_the_job(finished, write):
+def test_another_product_is_detected_by_the_digest_in_the_job_name(finished, write):
     digest = RowsDigest("company_search")
     for row in ROWS:
         digest.add(row)
-    with pytest.raises(LeadMagicResponseError, match="or for another product: the input changed"):
+    with pytest.raises(
+        LeadMagicResponseError, match=r"^Input changed since it was submitted: rows or product do not match bulk job "
+    ):
         write(replace(finished(ROWS), file_name=job_name("airflow-0123", digest.text())), rows=ROWS)
 
 
-def test_a_job_that_has_another_name_or_none_is_taken_by_its_rows_alone(finished, write):
+def test_without_a_digest_in_the_job_name_only_the_rows_are_compared(finished, write):
     job = finished(ROWS)
     for name in (None, "q3-contacts.csv", "airflow-0123"):
         assert write(replace(job, file_name=name), rows=ROWS)[2].succeeded > 0
 
 
-def test_an_input_that_is_gone_leaves_no_file_behind(finished, write, tmp_path):
-    with pytest.raises(ValueError, match="there is no such file"):
+def test_a_missing_input_file_leaves_no_output(finished, write, tmp_path):
+    with pytest.raises(ValueError, match=r"^Cannot read input_path: no such file or directory"):
         write(finished(ROWS), input_path=tmp_path / "leads.csv")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_log_tells_the_progress_and_the_end(finished, write, monkeypatch, caplog):
+def test_progress_and_outcome_are_logged(finished, write, monkeypatch, caplog):
     monkeypatch.setattr("airflow_provider_leadmagic.bulk.results.LOG_EVERY", 4)
     job = finished(ROWS)
     with caplog.at_level(logging.INFO, "airflow_provider_leadmagic.bulk"):
         write(job, rows=ROWS)
     progress, end = [record.getMessage() for record in caplog.records]
-    assert progress == "4 rows are written"
-    assert end.startswith("Wrote 4 rows to /")
-    assert "out.jsonl, and 2 failed and 0 skipped rows to /" in end
-    assert end.endswith("out.errors.jsonl")
+    assert progress == "Wrote 4 rows so far."
+    assert end.startswith("Wrote results: 4 succeeded, 2 failed, 0 skipped. [/")
+    assert "out.jsonl, /" in end
+    assert end.endswith("out.errors.jsonl]")
