@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.decisions.events import error_event, error_from_event
-from airflow_provider_leadmagic.decisions.gate import requested_wait
+from airflow_provider_leadmagic.decisions.gate import describe_retry, requested_wait
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicNotFoundError, LeadMagicTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Log
 
@@ -24,13 +26,23 @@ class JobProgress:
 
     :param log: Logger of the task or its trigger.
     :param job_id: The job.
+    :param next_poll_in: Returns the seconds until the next poll, given the seconds that LeadMagic requested.
     :param report_pause: Whether the task continues when the job is paused; otherwise polling continues.
     :param requested_wait: Minimum seconds until the first poll, if LeadMagic sent a ``Retry-After``.
     """
 
-    def __init__(self, log: Log, job_id: str, *, report_pause: bool = True, requested_wait: float = 0.0) -> None:
+    def __init__(
+        self,
+        log: Log,
+        job_id: str,
+        next_poll_in: Callable[[float], float],
+        *,
+        report_pause: bool = True,
+        requested_wait: float = 0.0,
+    ) -> None:
         self._log = log
         self._job_id = job_id
+        self._next_poll_in = next_poll_in
         self._report_pause = report_pause
         self._failed_polls = 0
         #: Minimum seconds until the next poll, if LeadMagic sent a ``Retry-After``.
@@ -63,8 +75,9 @@ class JobProgress:
         if not error.transient and not self._may_be_too_new(error):
             return error_event(error)
         self.requested_wait = requested_wait(error)
+        retry = describe_retry(self._next_poll_in(self.requested_wait))
         self._log.warning(
-            "Bulk job %s: poll failed (%d in a row), retrying: %s", self._job_id, self._failed_polls, error
+            "Bulk job %s: poll failed (%d in a row)%s: %s", self._job_id, self._failed_polls, retry, error
         )
         return None
 

@@ -83,7 +83,8 @@ class BulkAttempt:
         :param submitted_job: The job.
         """
         self._canceller.remember_job(self._running_task, submitted_job.job_id)
-        progress = JobProgress(self._log, submitted_job.job_id, report_pause=self._request.resume_when_paused)
+        report_pause = self._request.resume_when_paused
+        progress = JobProgress(self._log, submitted_job.job_id, self._wait.next_poll_in, report_pause=report_pause)
         with self._hook(max_attempts=1).get_conn() as client:
             event = progress.poll(client)
         job = job_from(event) if event else self._wait_for_job(submitted_job, progress.requested_wait)

@@ -55,8 +55,12 @@ class Wait(Protocol):
         :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 
-    def next_poll_in(self) -> float:
-        """Return the seconds until the next poll; ``math.inf`` if the deadline comes first."""
+    def next_poll_in(self, requested: float = 0.0) -> float:
+        """
+        Return the seconds until the next poll; ``math.inf`` if the deadline comes first.
+
+        :param requested: Minimum seconds that LeadMagic requested by ``Retry-After``.
+        """
 
 
 class WorkerWait:
@@ -98,7 +102,11 @@ class WorkerWait:
     def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
         """Wait until a job has finished or paused."""
         progress = JobProgress(
-            self._log, submitted_job.job_id, report_pause=report_pause, requested_wait=requested_wait
+            self._log,
+            submitted_job.job_id,
+            self.next_poll_in,
+            report_pause=report_pause,
+            requested_wait=requested_wait,
         )
         while True:
             self._sleep(progress.requested_wait)
@@ -188,9 +196,10 @@ class TriggererWait:
         )
         self._defer(trigger, self._methods.for_job, submitted_job)
 
-    def next_poll_in(self) -> float:
+    def next_poll_in(self, requested: float = 0.0) -> float:
         """Return the seconds until the next poll; ``math.inf`` if the deadline comes first."""
-        return self._interval if self._interval < self._deadline - time.time() else math.inf
+        wait = max(self._interval, requested)
+        return wait if wait < self._deadline - time.time() else math.inf
 
     def _defer(self, trigger: BaseTrigger, method_name: str, submitted_job: SubmittedJob | None = None) -> NoReturn:
         left = self._deadline - time.time()

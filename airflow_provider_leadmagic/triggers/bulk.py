@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -132,12 +133,22 @@ class BulkJobTrigger(BaseTrigger):
         from airflow_provider_leadmagic.bulk.progress import JobProgress
 
         requested_wait = self.not_before - time.time()
-        progress = JobProgress(self.log, self.job_id, report_pause=self.report_pause, requested_wait=requested_wait)
+        progress = JobProgress(
+            self.log,
+            self.job_id,
+            self._next_poll_in,
+            report_pause=self.report_pause,
+            requested_wait=requested_wait,
+        )
         while True:
             await asyncio.sleep(max(self.poll_interval, progress.requested_wait))
             event = await self._poll(progress)
             if event is not None:
                 return event
+
+    def _next_poll_in(self, requested: float) -> float:
+        wait = max(self.poll_interval, requested)
+        return wait if wait < self.deadline - time.time() else math.inf
 
     async def _poll(self, progress: JobProgress) -> dict[str, Any] | None:
         from airflow_provider_leadmagic.triggers.shared_poll import client_for_one_poll

@@ -1,4 +1,4 @@
-"""Builds what people install."""
+"""Build distributions of the package."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def build(kind: str, source: Path, folder: Path) -> Path:
     """
-    Build a distribution.
+    Build a distribution and return its path.
 
     :param kind: ``wheel`` or ``sdist``.
-    :param source: The folder to build it from.
-    :param folder: Where to put it.
+    :param source: The source directory.
+    :param folder: The output directory.
     """
     command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
     subprocess.run(command, cwd=source, check=True, capture_output=True)

@@ -1,7 +1,7 @@
 """
-Plays Airflow's part for a task that orders a bulk job: each try, each deferral, and what outlives them.
+Run a bulk enrichment task like Airflow does: its attempts, its deferrals, and the state they share.
 
-What this one does is checked by the end-to-end tests against a running Airflow.
+The end-to-end tests cover the same with a running Airflow.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tests.support.sensor_runner import wait_for_event
 
 
 class Killed(BaseException):
-    """A worker dies: no code of ours catches this, as none would run."""
+    """A killed worker: a BaseException, so that no code of the package handles it."""
 
 
 class StateStore:
-    """Keeps values as JSON, as Airflow 3.3+ does."""
+    """The task state store of Airflow 3.3+, which stores values as JSON."""
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
@@ -36,7 +36,7 @@ class StateStore:
 
 @dataclass
 class TaskInstance:
-    """As much of a task instance as the operator asks for."""
+    """The attributes of a task instance that the operator uses."""
 
     dag_id: str = "night"
     run_id: str = "run"
@@ -49,10 +49,10 @@ class TaskInstance:
 @dataclass
 class Task:
     """
-    A task in Airflow's hands.
+    A task of a DAG run.
 
-    :param operator: What runs.
-    :param store: Its state store; None as before Airflow 3.3.
+    :param operator: The operator of the task.
+    :param store: The task state store; None as before Airflow 3.3.
     """
 
     operator: BulkEnrichmentOperator
@@ -61,24 +61,24 @@ class Task:
     deferrals: list[str] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
-        """Run one try to its end, and return its XCom."""
+        """Run one attempt with all its deferrals, and return its XCom."""
         context: Any = {"ti": self.ti, "task_instance": self.ti}
         if self.store:
             context["task_state_store"] = self.store
         step = methodcaller("execute", context)
         while True:
             try:
-                # Each step is a new process, which knows nothing of the one before.
+                # Airflow runs each step in a new process, with a new copy of the operator.
                 return json.loads(json.dumps(step(copy.copy(self.operator))))
             except TaskDeferred as deferral:
                 self.deferrals.append(type(deferral.trigger).__name__)
                 step = methodcaller("resume_execution", *wait_for_event(deferral), context)
 
     def retry(self) -> dict[str, Any]:
-        """Run the next try, as Airflow does after a failure and after a lost worker."""
+        """Run the next attempt, as Airflow does after a failure or a lost worker."""
         self.ti.try_number += 1
         return self.run()
 
     def clear(self, retries: int = 2) -> None:
-        """Do what Airflow does when a person clears a task that does not run."""
+        """Clear the task, as Airflow does when a user clears a task that is not running."""
         self.ti.max_tries = self.ti.try_number + retries

@@ -1,7 +1,7 @@
 """
-The memory of a process, as Linux counts it in /proc.
+Memory use of a process, from Linux's /proc.
 
-Not by ``getrusage()``, whose peak is inherited from the parent process.
+The peak of ``getrusage()`` cannot be used, because a process inherits it from its parent.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 def memory(pid: int | str = "self") -> int:
-    """Read the bytes that a process holds."""
+    """Return the resident memory of a process in bytes."""
     return _read("VmRSS", pid)
 
 
 def peak_memory(pid: int | str = "self") -> int:
-    """Read the most bytes that a process ever held."""
+    """Return the peak resident memory of a process in bytes."""
     return _read("VmHWM", pid)
 
 

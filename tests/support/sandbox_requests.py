@@ -1,4 +1,4 @@
-"""What a sandbox was asked, in short."""
+"""Summaries of the requests that a sandbox received."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def calls(sandbox: Sandbox) -> list[tuple[str, str]]:
-    """List method and path of each request, oldest first."""
+    """Return method and path of each request, oldest first."""
     return [(request.method, request.path) for request in sandbox.requests]
 
 
 def paths(sandbox: Sandbox) -> list[str]:
-    """List the path of each request, oldest first."""
+    """Return the path of each request, oldest first."""
     return [request.path for request in sandbox.requests]

@@ -1,4 +1,4 @@
-"""What the tests of the operator share."""
+"""Fixtures for the tests of the operators."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def leads(number: int) -> list[dict[str, Any]]:
 
 @pytest.fixture(params=["on the worker", "in the triggerer"])
 def deferrable(request: pytest.FixtureRequest) -> bool:
-    """Both ways to wait: a test that asks for this holds for each of them."""
+    """Run the test for both values of ``deferrable``."""
     return request.param == "in the triggerer"
 
 
@@ -44,7 +44,7 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def task(leadmagic_sandbox: Sandbox, output: Path) -> MakeTask:
-    """Make a task that looks often."""
+    """Return a function that creates a task with a short poll interval."""
 
     def make(*, store: bool = True, **arguments: Any) -> Task:
         defaults = {"product": "email_finder", "output_path": output, "poll_interval": 0.02, "timeout": 30}
@@ -58,7 +58,7 @@ def task(leadmagic_sandbox: Sandbox, output: Path) -> MakeTask:
 
 @pytest.fixture
 def when() -> Iterator[When]:
-    """Do something in another thread as soon as a condition holds, which it must before the test ends."""
+    """Return a function that acts in another thread once a condition holds; it must hold before the test ends."""
     threads: list[threading.Thread] = []
     done: list[bool] = []
 
@@ -66,7 +66,7 @@ def when() -> Iterator[When]:
         limit = time.monotonic() + 20
         while not (holds := condition()) and time.monotonic() < limit:
             time.sleep(0.002)
-        act()  # in any case, as the test would wait for it forever
+        act()  # even if the condition never held, as the test would wait forever otherwise
         done.append(holds)
 
     def start(condition: Callable[[], bool], act: Callable[[], object]) -> None:
@@ -81,7 +81,7 @@ def when() -> Iterator[When]:
 
 @pytest.fixture
 def written(output: Path) -> Callable[[], list[dict[str, str]]]:
-    """Read the output file."""
+    """Return a function that reads the output file."""
 
     def read() -> list[dict[str, str]]:
         with output.open(newline="") as file:

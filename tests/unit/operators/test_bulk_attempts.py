@@ -1,4 +1,4 @@
-"""What ever happens to a try, the next one joins the job that exists; only a person who clears the task orders anew."""
+"""However an attempt ends, the next one joins the existing job; only clearing the task submits a new one."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from tests.unit.operators.conftest import MakeTask
 
 MOMENTS: dict[str, tuple[type, str]] = {
-    "before the order": (BulkSubmission, "submit"),
-    "after the order": (SubmittedJob, "save"),
-    "while waiting": (JobProgress, "look"),
+    "before the submission": (BulkSubmission, "submit"),
+    "after the submission": (SubmittedJob, "save"),
+    "while waiting": (JobProgress, "poll"),
     "while downloading": (Bulk, "download"),
 }
 
 
-@pytest.fixture(params=["with a state store", "without one"])
+@pytest.fixture(params=["with a state store", "without a state store"])
 def store(request: pytest.FixtureRequest) -> bool:
-    """With the state store of Airflow 3.3+, and as before: a test that asks for this holds for both."""
+    """Run the test with the state store of Airflow 3.3+ and without one, as on older versions."""
     return request.param == "with a state store"
 
 
-def die(enrich: Task, mocker: MockerFixture, moment: str) -> None:
+def kill_attempt(enrich: Task, mocker: MockerFixture, moment: str) -> None:
     patch = mocker.patch.object(*MOMENTS[moment], side_effect=Killed)
     with pytest.raises(Killed):
         enrich.run()
@@ -49,7 +49,7 @@ def die(enrich: Task, mocker: MockerFixture, moment: str) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_try_after_a_death_pays_nothing_twice(
+def test_an_attempt_after_a_killed_one_charges_nothing_twice(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
     mocker: MockerFixture,
@@ -59,7 +59,7 @@ def test_a_try_after_a_death_pays_nothing_twice(
     deferrable: bool,
 ) -> None:
     enrich = task(store=store, deferrable=deferrable)
-    die(enrich, mocker, moment)
+    kill_attempt(enrich, mocker, moment)
 
     xcom = enrich.retry()
 
@@ -69,13 +69,13 @@ def test_a_try_after_a_death_pays_nothing_twice(
     assert [row["crm_id"] for row in written()] == ["0", "1", "2", "3", "4"]
 
 
-@pytest.mark.parametrize("moment", ["after the order", "while waiting", "while downloading"])
-def test_a_job_that_spent_what_it_was_ordered_for_is_joined_all_the_same(
+@pytest.mark.parametrize("moment", ["after the submission", "while waiting", "while downloading"])
+def test_a_job_that_spent_all_credits_is_joined(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, moment: str, store: bool
 ) -> None:
     leadmagic_sandbox.set_credits(5)
     enrich = task(store=store)
-    die(enrich, mocker, moment)
+    kill_attempt(enrich, mocker, moment)
     assert leadmagic_sandbox.bulk_jobs[0].processed == 5
     assert leadmagic_sandbox.credits == 0
 
@@ -83,7 +83,7 @@ def test_a_job_that_spent_what_it_was_ordered_for_is_joined_all_the_same(
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_an_order_whose_answer_is_lost_is_joined_within_the_try(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+def test_a_job_whose_response_is_lost_is_joined_within_the_attempt(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
 
     task().run()
@@ -93,7 +93,7 @@ def test_an_order_whose_answer_is_lost_is_joined_within_the_try(task: MakeTask, 
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_an_order_of_which_no_answer_ever_comes_is_joined_by_the_next_try(
+def test_a_job_without_any_response_is_joined_by_the_next_attempt(
     task: MakeTask, leadmagic_sandbox: Sandbox, store: bool
 ) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)
@@ -106,11 +106,11 @@ def test_an_order_of_which_no_answer_ever_comes_is_joined_by_the_next_try(
     assert len(leadmagic_sandbox.bulk_jobs) == 1
 
 
-def test_with_a_state_store_the_list_of_jobs_is_not_needed(
+def test_with_a_state_store_the_list_of_jobs_is_not_requested(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
 ) -> None:
     enrich = task(store=True)
-    die(enrich, mocker, "while waiting")
+    kill_attempt(enrich, mocker, "while waiting")
 
     enrich.retry()
 
@@ -118,31 +118,31 @@ def test_with_a_state_store_the_list_of_jobs_is_not_needed(
     assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
 
 
-@pytest.mark.parametrize(("store", "prices_asked"), [(True, 1), (False, 2)])
-def test_with_a_state_store_the_price_of_the_order_is_remembered(
-    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, prices_asked: int
+@pytest.mark.parametrize(("store", "previews"), [(True, 1), (False, 2)])
+def test_with_a_state_store_the_price_is_not_requested_again(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, previews: int
 ) -> None:
     enrich = task(store=store)
-    die(enrich, mocker, "while waiting")
+    kill_attempt(enrich, mocker, "while waiting")
 
     assert enrich.retry()["credits_estimated"] == 5
-    assert len(leadmagic_sandbox.requests_to("/v1/batch/preview-cost")) == prices_asked
+    assert len(leadmagic_sandbox.requests_to("/v1/batch/preview-cost")) == previews
 
 
-def test_what_was_found_in_the_list_of_jobs_is_remembered(
+def test_a_job_found_in_the_list_is_saved_in_the_state_store(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
 ) -> None:
     enrich = task(store=True)
-    die(enrich, mocker, "after the order")
+    kill_attempt(enrich, mocker, "after the submission")
     enrich.ti.try_number += 1
-    die(enrich, mocker, "while waiting")
+    kill_attempt(enrich, mocker, "while waiting")
 
     enrich.retry()
 
     assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
 
 
-def test_it_is_found_behind_a_thousand_newer_jobs(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+def test_the_job_is_found_behind_a_thousand_newer_ones(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits(5)
     enrich = task(store=False, on_insufficient="fail")
     first = enrich.run()
@@ -152,13 +152,13 @@ def test_it_is_found_behind_a_thousand_newer_jobs(task: MakeTask, leadmagic_sand
     assert enrich.retry()["job_id"] == first["job_id"]
 
 
-def test_a_first_try_looks_for_no_earlier_job(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+def test_a_first_attempt_does_not_search_for_a_job(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     task().run()
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs") == []
 
 
-def test_a_task_that_was_cleared_orders_a_new_job(task: MakeTask, leadmagic_sandbox: Sandbox, store: bool) -> None:
+def test_a_cleared_task_submits_a_new_job(task: MakeTask, leadmagic_sandbox: Sandbox, store: bool) -> None:
     enrich = task(store=store)
     first = enrich.run()
 
@@ -169,14 +169,14 @@ def test_a_task_that_was_cleared_orders_a_new_job(task: MakeTask, leadmagic_sand
     assert len(leadmagic_sandbox.bulk_jobs) == 2
 
 
-def test_tries_after_a_clear_join_the_new_job(
+def test_attempts_after_a_clear_join_the_new_job(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
 ) -> None:
     enrich = task(store=store)
     enrich.run()
     enrich.clear()
     enrich.ti.try_number += 1
-    die(enrich, mocker, "while downloading")
+    kill_attempt(enrich, mocker, "while downloading")
 
     xcom = enrich.retry()
 
@@ -184,15 +184,15 @@ def test_tries_after_a_clear_join_the_new_job(
     assert len(leadmagic_sandbox.bulk_jobs) == 2
 
 
-def test_a_job_that_is_still_going_is_canceled_when_a_clear_replaces_it(
+def test_a_running_job_is_canceled_when_a_clear_replaces_it(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     other = task(store=store)
     other.ti.task_id = "another"
-    die(other, mocker, "while waiting")
+    kill_attempt(other, mocker, "while waiting")
     enrich = task(store=store)
-    die(enrich, mocker, "while waiting")
+    kill_attempt(enrich, mocker, "while waiting")
     enrich.clear()
     leadmagic_sandbox.fail_next("/bulk/submit", status=400)
     with pytest.raises(LeadMagicRequestError):
@@ -201,34 +201,34 @@ def test_a_job_that_is_still_going_is_canceled_when_a_clear_replaces_it(
     assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded", "canceled"]
 
 
-@pytest.mark.parametrize("tries", [1, 2])
-def test_an_order_that_was_taken_is_joined_though_leadmagic_says_402_to_its_repetition(
-    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, tries: int
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_an_accepted_job_is_joined_although_leadmagic_returns_402_to_the_retry(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, attempt: int
 ) -> None:
     enrich = task(on_insufficient="fail")
-    if tries == 2:
-        die(enrich, mocker, "before the order")
+    if attempt == 2:
+        kill_attempt(enrich, mocker, "before the submission")
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
     leadmagic_sandbox.fail_next("/bulk/submit", status=402)
 
-    xcom = enrich.run() if tries == 1 else enrich.retry()
+    xcom = enrich.run() if attempt == 1 else enrich.retry()
 
     assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
 
 
-def test_a_task_that_was_cleared_while_it_ran_replaces_the_job_that_was_canceled_for_it(
+def test_a_task_that_was_cleared_while_running_replaces_its_canceled_job(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task(store=store)
-    die(enrich, mocker, "while waiting")
+    kill_attempt(enrich, mocker, "while waiting")
     cancel(leadmagic_sandbox)  # as on_kill does; Airflow may leave max_tries alone here
     leadmagic_sandbox.bulk_speed()
 
-    die_again = task(store=store)
-    die_again.store, die_again.ti = enrich.store, enrich.ti
-    die_again.ti.try_number += 1
-    die(die_again, mocker, "while downloading")
+    second = task(store=store)
+    second.store, second.ti = enrich.store, enrich.ti
+    second.ti.try_number += 1
+    kill_attempt(second, mocker, "while downloading")
     xcom = enrich.retry()
 
     assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "completed"]
@@ -236,16 +236,16 @@ def test_a_task_that_was_cleared_while_it_ran_replaces_the_job_that_was_canceled
 
 
 @pytest.mark.parametrize("canceled", [1, 2])
-def test_the_job_that_replaced_canceled_ones_is_joined_without_ordering_again(
+def test_the_job_that_replaced_canceled_ones_is_joined(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, canceled: int, store: bool
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task(store=store)
-    die(enrich, mocker, "while waiting")
+    kill_attempt(enrich, mocker, "while waiting")
     for _ in range(canceled):
         cancel(leadmagic_sandbox)
         enrich.ti.try_number += 1
-        die(enrich, mocker, "while waiting")
+        kill_attempt(enrich, mocker, "while waiting")
     leadmagic_sandbox.bulk_speed()
 
     xcom = enrich.retry()
@@ -266,21 +266,21 @@ OTHER: dict[str, dict[str, Any]] = {
     "another run": {"run_id": "run2"},
     "another mapped task": {"map_index": 0},
     "a clear": {"max_tries": 3},
-    "names that run together": {"dag_id": "nig", "run_id": "htrun"},
+    "names with the same concatenation": {"dag_id": "nig", "run_id": "htrun"},
 }
 
 
 @pytest.mark.parametrize("change", SAME)
-def test_one_order_has_one_key(change: str) -> None:
+def test_attempts_of_one_task_have_the_same_key(change: str) -> None:
     assert idempotency_key(TaskInstance(**SAME[change])) == idempotency_key(TaskInstance())
 
 
 @pytest.mark.parametrize("change", OTHER)
-def test_another_order_has_another_key(change: str) -> None:
+def test_other_tasks_have_another_key(change: str) -> None:
     assert idempotency_key(TaskInstance(**OTHER[change])) != idempotency_key(TaskInstance())
 
 
-def test_the_key_does_not_tell_leadmagic_how_dags_are_called() -> None:
+def test_the_key_does_not_reveal_dag_names() -> None:
     key = idempotency_key(TaskInstance(dag_id="secret_project"))
 
     assert key.startswith("airflow-")

@@ -1,4 +1,4 @@
-"""What people read in the task's log: which job is theirs, what it can cost, why a try does what it does."""
+"""The log of a task shows its job, the price, and the reason for what each attempt does."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ if TYPE_CHECKING:
 PREVIEW = "/v1/batch/preview-cost"
 
 
-def test_they_name_the_price_and_then_the_job(
-    task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str]
-) -> None:
+def test_price_and_job_are_logged(task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str]) -> None:
     task().run()
 
     [job] = leadmagic_sandbox.bulk_jobs
-    told = said()
-    assert "5 rows of email_finder cost up to 5." in told
-    assert f"Ordered job {job.job_id} of 5 rows." in told
+    logged = said()
+    assert "Cost preview: up to 5 credits for 5 rows of email_finder." in logged
+    assert f"Submitted bulk job {job.job_id} (5 rows)." in logged
 
 
 @pytest.mark.parametrize("exceeds", [True, False])
-def test_they_warn_of_a_budget_that_is_exceeded(
+def test_an_exceeded_budget_is_logged(
     task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str], exceeds: bool
 ) -> None:
-    answer = {"totalItems": 5, "totalCredits": 5, "willExceedBudget": exceeds}
-    leadmagic_sandbox.fail_next(PREVIEW, body=json.dumps(answer))
+    preview = {"totalItems": 5, "totalCredits": 5, "willExceedBudget": exceeds}
+    leadmagic_sandbox.fail_next(PREVIEW, body=json.dumps(preview))
 
     task().run()
 
-    assert ("this exceeds a budget" in said()) is exceeds
+    assert ("the job exceeds a budget" in said()) is exceeds
 
 
 @pytest.mark.parametrize(("interval", "warned"), [(0.02, True), (44.9, True), (45, False), (60, False)])
-def test_they_warn_of_looks_that_are_more_frequent_than_leadmagic_asks_for(
+def test_a_short_poll_interval_is_logged(
     task: MakeTask, said: Callable[[], str], interval: float, warned: bool
 ) -> None:
-    task(poll_interval=interval).run()  # done at the first look
+    task(poll_interval=interval).run()  # finished at the first poll
 
-    assert (f"poll_interval is {interval:g} s; LeadMagic asks for 45 s" in said()) is warned
+    assert (
+        f"poll_interval is {interval:g} s; LeadMagic asks for at least 45 s between polls of a job." in said()
+    ) is warned
 
 
-def test_a_deferred_task_repeats_what_its_trigger_saw(
+def test_a_deferred_task_logs_the_last_progress_of_its_trigger(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, said: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
@@ -64,10 +64,10 @@ def test_a_deferred_task_repeats_what_its_trigger_saw(
 
     xcom = task(deferrable=True).run()
 
-    assert said().count(f"Job {xcom['job_id']} is completed: 5 / 5 rows (100%), 5 credits used.") == 2
+    assert said().count(f"Bulk job {xcom['job_id']} is completed: 5 / 5 rows (100%), 5 credits used.") == 2
 
 
-def test_a_deferred_task_says_that_it_has_the_credits_to_order(
+def test_a_deferred_task_logs_that_credits_are_sufficient(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, said: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.set_credits(4)
@@ -79,21 +79,21 @@ def test_a_deferred_task_says_that_it_has_the_credits_to_order(
     assert said().count(line) == 2  # the trigger's, and the task's
 
 
-def test_a_try_names_the_job_it_joins(task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str]) -> None:
+def test_a_joined_job_is_logged(task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str]) -> None:
     enrich = task()
     xcom = enrich.run()
 
     enrich.retry()
 
-    assert f"Joining job {xcom['job_id']}, which an earlier try ordered." in said()
+    assert f"Joined bulk job {xcom['job_id']}, submitted by a previous attempt." in said()
 
 
-def test_a_try_says_why_it_orders_a_second_job(
+def test_the_reason_for_a_second_job_is_logged(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, said: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task()
-    dies_while_waiting(enrich, mocker)
+    die_while_waiting(enrich, mocker)
     [first] = leadmagic_sandbox.bulk_jobs
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         client.bulk.cancel(first.job_id)
@@ -101,17 +101,17 @@ def test_a_try_says_why_it_orders_a_second_job(
 
     enrich.retry()
 
-    assert f"Job {first.job_id} of an earlier try was canceled: a new one is ordered." in said()
+    assert f"Bulk job {first.job_id} of a previous attempt was canceled; submitting a new one." in said()
 
 
-def dies_while_waiting(enrich: Task, mocker: MockerFixture) -> None:
-    look = mocker.patch.object(JobProgress, "look", side_effect=Killed)
+def die_while_waiting(enrich: Task, mocker: MockerFixture) -> None:
+    poll = mocker.patch.object(JobProgress, "poll", side_effect=Killed)
     with pytest.raises(Killed):
         enrich.run()
-    mocker.stop(look)
+    mocker.stop(poll)
 
 
-def test_they_say_what_was_paid_when_a_job_is_canceled_with_its_task(
+def test_a_cancellation_is_logged_with_its_cost(
     leadmagic_sandbox: Sandbox, said: Callable[[], str], task: MakeTask
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
@@ -121,5 +121,5 @@ def test_they_say_what_was_paid_when_a_job_is_canceled_with_its_task(
 
         cancel(task().operator.log, client, job_id)
 
-    expected = f"Job {job_id} was canceled at LeadMagic, as its task was ended. Rows done by then are paid."
+    expected = f"Canceled bulk job {job_id} because its task was ended. Processed rows are charged."
     assert expected in said()

@@ -1,8 +1,9 @@
-"""From the rows to the order: what is checked, what is asked, what has to be there before a credit is spent."""
+"""From the rows to the submission: what is checked before any credits are spent."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def calls(sandbox: Sandbox) -> list[str]:
     return [f"{request.method} {request.path.replace(job.job_id, 'JOB')}" for request in sandbox.requests]
 
 
-def test_it_returns_what_was_done_and_what_it_cost(
+def test_it_returns_the_outcome_and_the_cost(
     task: MakeTask, leadmagic_sandbox: Sandbox, output: Path, deferrable: bool
 ) -> None:
     names = ["Ada Lovelace", "invalid", "notfound"]
@@ -55,7 +56,7 @@ def test_it_returns_what_was_done_and_what_it_cost(
     }
 
 
-def test_the_file_has_the_rows_as_they_came_with_what_was_found(
+def test_the_output_file_has_the_input_rows_with_the_found_fields(
     task: MakeTask, written: Callable[[], list[dict[str, str]]]
 ) -> None:
     task(rows=leads(9)).run()
@@ -74,7 +75,7 @@ def test_rows_may_come_from_a_file(task: MakeTask, tmp_path: Path, written: Call
     assert [(row["crm_id"], row["lm_email_status"]) for row in written()] == [("17", "valid")]
 
 
-def test_a_job_that_is_done_at_the_first_look_takes_no_waiting(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+def test_a_job_that_is_finished_at_the_first_poll_is_not_waited_for(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     enrich = task(deferrable=True)
 
     enrich.run()
@@ -90,26 +91,26 @@ def test_a_job_that_is_done_at_the_first_look_takes_no_waiting(task: MakeTask, l
     ]
 
 
-def test_it_waits_for_credits_that_cover_every_row_and_what_has_to_be_left(
+def test_it_waits_for_the_price_of_all_rows_plus_minimum_balance_after(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.set_credits("14.75")
-    looked_often = lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 4  # noqa: E731
-    when(looked_often, lambda: leadmagic_sandbox.set_credits(15))
+    polled_often = lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 4  # noqa: E731
+    when(polled_often, lambda: leadmagic_sandbox.set_credits(15))
 
     xcom = task(minimum_balance_after="10", deferrable=deferrable).run()
 
     assert xcom["credits_consumed"] == 5
     assert len(leadmagic_sandbox.requests_to(SUBMIT)) == 1
-    told = said()
+    logged = said()
     assert (
-        "Nothing is ordered yet. Connection 'leadmagic_default' can spend 14.75 credits, 15 are needed: "
-        "up to 5 for the job, and 10 to be left after it."
-    ) in told
-    assert "Waiting for credits: 0.25 short (14.75 spendable, 15 required) on connection 'leadmagic_default'." in told
+        "Bulk job not submitted yet. Not enough credits: 14.75 spendable, 15 required "
+        "on connection 'leadmagic_default' (5 for the job, 10 to remain)."
+    ) in logged
+    assert "Waiting for credits: 0.25 short (14.75 spendable, 15 required) on connection 'leadmagic_default'." in logged
 
 
-def test_waiting_for_credits_is_the_business_of_the_gates_own_trigger(
+def test_waiting_for_credits_uses_the_trigger_of_the_sensor(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When
 ) -> None:
     leadmagic_sandbox.set_credits(4)
@@ -121,7 +122,7 @@ def test_waiting_for_credits_is_the_business_of_the_gates_own_trigger(
     assert enrich.deferrals == ["SufficientCreditsTrigger"]
 
 
-def test_credits_that_somebody_else_spends_in_between_are_waited_for_again(
+def test_credits_that_are_spent_elsewhere_before_the_submission_are_waited_for_again(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.fail_next(SUBMIT, status=402)
@@ -131,23 +132,23 @@ def test_credits_that_somebody_else_spends_in_between_are_waited_for_again(
 
     assert xcom["credits_consumed"] == 5
     assert len(leadmagic_sandbox.bulk_jobs) == 1
-    assert "Nothing is ordered yet. POST " in said()
+    assert re.search(r"Bulk job not submitted yet\. .*/bulk/submit", said())
 
 
-@pytest.mark.parametrize(("refused_for", "needed"), [(8, 8), (3, 5), (None, 5)])
-def test_it_waits_for_the_more_of_what_it_counted_and_what_leadmagic_asks_for(
-    task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str], refused_for: int | None, needed: int
+@pytest.mark.parametrize(("required", "expected"), [(8, 8), (3, 5), (None, 5)])
+def test_it_waits_for_the_higher_of_its_own_estimate_and_the_credits_that_leadmagic_requires(
+    task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str], required: int | None, expected: int
 ) -> None:
     leadmagic_sandbox.set_credits(20)
-    body = json.dumps({"title": "too little", "context": {"credits_required": refused_for}})
+    body = json.dumps({"title": "too little", "context": {"credits_required": required}})
     leadmagic_sandbox.fail_next(SUBMIT, status=402, body=body)
 
     task(deferrable=False).run()
 
-    assert f"Credits sufficient: 20 spendable, {needed} required on connection" in said()
+    assert f"Credits sufficient: 20 spendable, {expected} required on connection" in said()
 
 
-def test_after_waiting_price_and_balance_are_asked_again(
+def test_price_and_balance_are_requested_again_after_waiting(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool
 ) -> None:
     leadmagic_sandbox.set_credits(4)
@@ -155,14 +156,14 @@ def test_after_waiting_price_and_balance_are_asked_again(
 
     task(deferrable=deferrable).run()
 
-    before_the_order = calls(leadmagic_sandbox)[: calls(leadmagic_sandbox).index("POST /bulk/submit")]
-    assert before_the_order[-2:] == ["POST /v1/batch/preview-cost", "GET /v1/credits"]
-    assert before_the_order.count("POST /v1/batch/preview-cost") == 2
+    before_submitting = calls(leadmagic_sandbox)[: calls(leadmagic_sandbox).index("POST /bulk/submit")]
+    assert before_submitting[-2:] == ["POST /v1/batch/preview-cost", "GET /v1/credits"]
+    assert before_submitting.count("POST /v1/batch/preview-cost") == 2
 
 
-@pytest.mark.parametrize("refusal", ["our own look", "LeadMagic's answer"])
-def test_it_fails_instead_of_waiting_when_told_to(task: MakeTask, leadmagic_sandbox: Sandbox, refusal: str) -> None:
-    if refusal == "our own look":
+@pytest.mark.parametrize("refusal", ["own check", "402 from LeadMagic"])
+def test_it_fails_with_on_insufficient_fail(task: MakeTask, leadmagic_sandbox: Sandbox, refusal: str) -> None:
+    if refusal == "own check":
         leadmagic_sandbox.set_credits(4)
     else:
         leadmagic_sandbox.fail_next(SUBMIT, status=402)
@@ -174,14 +175,14 @@ def test_it_fails_instead_of_waiting_when_told_to(task: MakeTask, leadmagic_sand
     assert len(leadmagic_sandbox.requests_to(CREDITS)) == 1
 
 
-def test_it_orders_nothing_that_could_cost_more_than_it_may(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
-    with pytest.raises(CreditsLimitError, match=r"^It can cost 5 credits; max_credits is 4\.75\.$"):
+def test_it_submits_nothing_that_could_cost_more_than_max_credits(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+    with pytest.raises(CreditsLimitError, match=r"^Not submitted: the job can cost 5 credits, max_credits is 4\.75\.$"):
         task(max_credits="4.75").run()
 
     assert leadmagic_sandbox.requests_to(SUBMIT) == []
 
 
-def test_it_orders_what_costs_just_what_it_may(task: MakeTask) -> None:
+def test_it_submits_a_job_that_costs_exactly_max_credits(task: MakeTask) -> None:
     assert task(max_credits=5).run()["status"] == "completed"
 
 
@@ -192,7 +193,7 @@ def test_no_row_is_charged_twice(task: MakeTask, leadmagic_sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize("waiting_for", ["credits", "the job"])
-def test_it_gives_up_at_its_timeout_and_the_next_try_goes_on(
+def test_it_fails_at_its_timeout_and_the_next_attempt_continues(
     task: MakeTask, leadmagic_sandbox: Sandbox, waiting_for: str, deferrable: bool
 ) -> None:
     if waiting_for == "credits":
@@ -200,7 +201,7 @@ def test_it_gives_up_at_its_timeout_and_the_next_try_goes_on(
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task(deferrable=deferrable, timeout=0.3)
 
-    with pytest.raises(LeadMagicTimeoutError, match="the next try joins it"):
+    with pytest.raises(LeadMagicTimeoutError, match=r"^Timeout reached\. .* the next attempt joins it\.$"):
         enrich.run()
 
     leadmagic_sandbox.set_credits(5)
@@ -209,20 +210,20 @@ def test_it_gives_up_at_its_timeout_and_the_next_try_goes_on(
     assert len(leadmagic_sandbox.bulk_jobs) == 1
 
 
-def test_what_does_not_answer_while_it_waits_is_waited_out(
+def test_transient_errors_while_waiting_are_retried(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.set_credits(4)
-    when(lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 2, lambda: trouble(leadmagic_sandbox))
+    when(lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 2, lambda: fail_some_requests(leadmagic_sandbox))
 
     assert task(deferrable=deferrable).run()["succeeded"] == 5
 
-    told = said()
-    assert "Waiting for credits: poll failed (2 in a row), retrying in " in told
-    assert "could not be looked at, failed look 2 in a row" in told
+    logged = said()
+    assert "Waiting for credits: poll failed (2 in a row), retrying in " in logged
+    assert re.search(r"Bulk job \S+: poll failed \(2 in a row\), retrying in [\d.]+ s: ", logged)
 
 
-def trouble(sandbox: Sandbox) -> None:
+def fail_some_requests(sandbox: Sandbox) -> None:
     for path in (CREDITS, "/bulk/jobs/*"):
         sandbox.fail_next(path, status=503, times=2)
         sandbox.fail_next(path, drop=True)
@@ -230,35 +231,47 @@ def trouble(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("path", [CREDITS, "/bulk/jobs/*"])
-def test_what_waiting_cannot_mend_fails_with_the_very_error(
+def test_permanent_errors_while_waiting_fail_the_task(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, path: str, deferrable: bool
 ) -> None:
     if path == CREDITS:
         leadmagic_sandbox.set_credits(4)
     leadmagic_sandbox.bulk_speed(paused_clock=True)
-    seen = len(leadmagic_sandbox.requests_to(path))
-    looked = lambda: len(leadmagic_sandbox.requests_to(path)) > seen  # noqa: E731
-    when(looked, lambda: leadmagic_sandbox.fail_next(path, status=401, times=None))
+    before = len(leadmagic_sandbox.requests_to(path))
+    polled = lambda: len(leadmagic_sandbox.requests_to(path)) > before  # noqa: E731
+    when(polled, lambda: leadmagic_sandbox.fail_next(path, status=401, times=None))
 
     with pytest.raises(LeadMagicAuthenticationError):
         task(deferrable=deferrable).run()
 
 
-BAD_INPUT: dict[str, tuple[dict[str, Any], str]] = {
-    "no rows": ({"rows": []}, r"rows has no rows"),
-    "mixed columns": ({"rows": [*leads(1), {"domain": "example.com"}]}, r"row 2 of rows has other columns than row 1"),
-    "a missing field": ({"rows": [{"domain": "example.com"}]}, r"row 1 of rows lacks what email_finder needs"),
-    "a product nobody knows": ({"product": "email_fnder"}, r"product must be one of email_finder.*'email_fnder'"),
-    "no such file": ({"input_path": "/nowhere/leads.csv"}, r"/nowhere/leads\.csv"),
-    "nowhere to write": ({"output_path": "/nowhere/enriched.csv"}, r"/nowhere"),
+INVALID_INPUT: dict[str, tuple[dict[str, Any], str]] = {
+    "no rows": ({"rows": []}, r"^No rows to enrich\. \[rows\]$"),
+    "mixed columns": (
+        {"rows": [*leads(1), {"domain": "example.com"}]},
+        r"^Row 2 must have the same columns as row 1: missing 'crm_id', 'full_name'\. \[rows\]$",
+    ),
+    "a missing field": (
+        {"rows": [{"domain": "example.com"}]},
+        r"^Row 1 is missing .* required by email_finder\. \[rows\]$",
+    ),
+    "an unknown product": ({"product": "email_fnder"}, r"product must be one of email_finder.*'email_fnder'"),
+    "no such file": (
+        {"input_path": "/nowhere/leads.csv"},
+        r"^Cannot read input_path: no such file or directory\. \[/nowhere/leads\.csv\]$",
+    ),
+    "no such directory": (
+        {"output_path": "/nowhere/enriched.csv"},
+        r"^Cannot write output_path: no such file or directory\. \[/nowhere/enriched\.csv\]$",
+    ),
     "a negative reserve": ({"minimum_balance_after": "-1"}, r"minimum_balance_after must be a number of credits"),
-    "a limit that is none": ({"max_credits": "plenty"}, r"max_credits must be a number of credits"),
+    "an invalid limit": ({"max_credits": "plenty"}, r"max_credits must be a number of credits"),
 }
 
 
-@pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input_fails_before_anything_is_sent(task: MakeTask, leadmagic_sandbox: Sandbox, case: str) -> None:
-    arguments, message = BAD_INPUT[case]
+@pytest.mark.parametrize("case", INVALID_INPUT)
+def test_invalid_input_fails_before_anything_is_sent(task: MakeTask, leadmagic_sandbox: Sandbox, case: str) -> None:
+    arguments, message = INVALID_INPUT[case]
 
     with pytest.raises(ValueError, match=message):
         task(**arguments).run()
@@ -266,17 +279,20 @@ def test_bad_input_fails_before_anything_is_sent(task: MakeTask, leadmagic_sandb
     assert leadmagic_sandbox.requests == []
 
 
-ODD_ANSWERS = {
-    "/bulk/validate": ('{"valid": false}', "LeadMagic says that the rows of rows are not valid"),
-    "/v1/batch/preview-cost": ('{"totalItems": 1, "totalCredits": 1}', "LeadMagic priced 1 rows instead of 5"),
+UNEXPECTED_RESPONSES = {
+    "/bulk/validate": ('{"valid": false}', r"^LeadMagic rejected the rows as invalid\. \[rows\]$"),
+    "/v1/batch/preview-cost": (
+        '{"totalItems": 1, "totalCredits": 1}',
+        r"^Unexpected cost preview from LeadMagic: it covers 1 rows instead of 5\.$",
+    ),
 }
 
 
-@pytest.mark.parametrize("path", ODD_ANSWERS)
-def test_nothing_is_ordered_on_an_answer_that_is_not_about_all_rows(
+@pytest.mark.parametrize("path", UNEXPECTED_RESPONSES)
+def test_nothing_is_submitted_if_a_response_does_not_accept_all_rows(
     task: MakeTask, leadmagic_sandbox: Sandbox, path: str
 ) -> None:
-    body, message = ODD_ANSWERS[path]
+    body, message = UNEXPECTED_RESPONSES[path]
     leadmagic_sandbox.fail_next(path, body=body)
 
     with pytest.raises(LeadMagicError, match=message):
@@ -285,21 +301,24 @@ def test_nothing_is_ordered_on_an_answer_that_is_not_about_all_rows(
     assert leadmagic_sandbox.requests_to(SUBMIT) == []
 
 
-def test_results_that_are_late_are_waited_for_by_a_retry_and_the_last_try_takes_what_is_there(
+def test_incomplete_results_are_retried_and_accepted_by_the_last_attempt(
     task: MakeTask, leadmagic_sandbox: Sandbox
 ) -> None:
-    late = {"body": "row_index,status,lm_input,lm_output,credits_consumed,error_message,http_status_code\n"}
-    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", content_type="text/csv", times=None, **late)
+    incomplete = {"body": "row_index,status,lm_input,lm_output,credits_consumed,error_message,http_status_code\n"}
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", content_type="text/csv", times=None, **incomplete)
     leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}', times=None)
     enrich = task()
 
     for attempt in (enrich.run, enrich.retry):
-        with pytest.raises(LeadMagicResponseError, match="has 0 of the 5 rows that are done"):
+        with pytest.raises(
+            LeadMagicResponseError,
+            match=r"^Results incomplete: LeadMagic's list has 0 of 5 processed rows of bulk job ",
+        ):
             attempt()
     assert enrich.retry()["skipped"] == 5
 
 
-def test_rows_that_leadmagic_refuses_are_not_ordered(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+def test_rows_that_leadmagic_rejects_are_not_submitted(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next("/bulk/validate", status=400)
 
     with pytest.raises(Exception, match="/bulk/validate was answered 400"):

@@ -1,4 +1,4 @@
-"""How long each way to wait waits, whom it asks, and what it hands to whoever goes on."""
+"""How long both ways to wait sleep, which requests they send, and with what the task continues."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 CREDITS, JOB = "/v1/credits", "/bulk/jobs/*"
 NOW = 1000.0
-RECORD = SubmittedJob("job-1", "airflow-key", Decimal("12.5"))
+SUBMITTED_JOB = SubmittedJob("job-1", "airflow-key", Decimal("12.5"))
 
 
 @dataclass
 class Clock:
-    """Stands still unless somebody sleeps, which takes no time; it goes no more backwards than a real one."""
+    """A fake clock that only ``sleep`` advances."""
 
     now: float = NOW
     sleeps: list[float] = field(default_factory=list)
@@ -55,8 +55,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def record(leadmagic_sandbox: Sandbox) -> SubmittedJob:
-    """A job that is done as soon as somebody looks."""
+def submitted_job(leadmagic_sandbox: Sandbox) -> SubmittedJob:
+    """Return a job that is finished at the first poll."""
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
         job = client.bulk.submit("email_finder", rows, idempotency_key="airflow-key")
@@ -65,20 +65,20 @@ def record(leadmagic_sandbox: Sandbox) -> SubmittedJob:
 
 @pytest.fixture(params=[CREDITS, JOB])
 def path(request: pytest.FixtureRequest) -> str:
-    """What is looked at: a test that asks for this holds for both."""
+    """Run the test for polls of the balance and of the job."""
     return request.param
 
 
 @pytest.fixture
-def wait_for(log: Any, record: SubmittedJob, clock: Clock) -> Callable[..., None]:
-    """Wait on the worker for credits or for the job."""
+def wait_for(log: Any, submitted_job: SubmittedJob, clock: Clock) -> Callable[..., None]:
+    """Return a function that waits on the worker for credits or for the job."""
 
     def start(path: str, interval: float = 60, deadline: float = 1e12) -> None:
         wait = WorkerWait(log, "leadmagic_default", interval, deadline)
         if path == CREDITS:
             wait.to_submit(Decimal(5))
         else:
-            wait.for_job(record, report_pause=True)
+            wait.for_job(submitted_job, report_pause=True)
 
     return start
 
@@ -88,16 +88,16 @@ def log(task: MakeTask) -> Any:
     return task().operator.log
 
 
-def nothing_yet(path: str, record: SubmittedJob) -> str:
-    return '{"credits": 1}' if path == CREDITS else job_body(record, "processing")
+def not_yet(path: str, submitted_job: SubmittedJob) -> str:
+    return '{"credits": 1}' if path == CREDITS else job_body(submitted_job, "processing")
 
 
-def job_body(record: SubmittedJob, status: str) -> str:
-    return json.dumps({"job_id": record.job_id, "status": status})
+def job_body(submitted_job: SubmittedJob, status: str) -> str:
+    return json.dumps({"job_id": submitted_job.job_id, "status": status})
 
 
 class TestOnTheWorker:
-    def test_it_waits_an_interval_before_each_look(
+    def test_it_sleeps_an_interval_before_each_poll(
         self, leadmagic_sandbox: Sandbox, wait_for: Callable[..., None], clock: Clock, path: str
     ) -> None:
         leadmagic_sandbox.fail_next(path, status=503, times=2)
@@ -106,34 +106,41 @@ class TestOnTheWorker:
 
         assert clock.sleeps == [60, 60, 60]
 
-    def test_it_waits_once_as_long_as_leadmagic_asks_for(
-        self, leadmagic_sandbox: Sandbox, wait_for: Callable[..., None], clock: Clock, path: str, record: SubmittedJob
+    def test_it_sleeps_once_as_long_as_retry_after_requests(
+        self,
+        leadmagic_sandbox: Sandbox,
+        wait_for: Callable[..., None],
+        clock: Clock,
+        path: str,
+        submitted_job: SubmittedJob,
     ) -> None:
         leadmagic_sandbox.fail_next(path, retry_after=300)
-        leadmagic_sandbox.fail_next(path, body=nothing_yet(path, record))
+        leadmagic_sandbox.fail_next(path, body=not_yet(path, submitted_job))
 
         wait_for(path)
 
         assert clock.sleeps == [60, 300, 60]
 
-    def test_it_does_not_look_at_a_job_before_it_may(self, log: Any, record: SubmittedJob, clock: Clock) -> None:
-        WorkerWait(log, "leadmagic_default", 60, 1e12).for_job(record, report_pause=True, requested_wait=90)
+    def test_it_does_not_poll_a_job_before_the_requested_wait(
+        self, log: Any, submitted_job: SubmittedJob, clock: Clock
+    ) -> None:
+        WorkerWait(log, "leadmagic_default", 60, 1e12).for_job(submitted_job, report_pause=True, requested_wait=90)
 
         assert clock.sleeps == [90]
 
     @pytest.mark.parametrize(("report_pause", "ended_as"), [(True, "paused"), (False, "completed")])
-    def test_a_pause_ends_the_wait_only_if_somebody_is_to_resume_the_job(
+    def test_a_pause_ends_the_wait_only_with_report_pause(
         self,
         leadmagic_sandbox: Sandbox,
         log: Any,
-        record: SubmittedJob,
+        submitted_job: SubmittedJob,
         clock: Clock,
         report_pause: bool,
         ended_as: str,
     ) -> None:
-        leadmagic_sandbox.fail_next(JOB, body=job_body(record, "paused"))
+        leadmagic_sandbox.fail_next(JOB, body=job_body(submitted_job, "paused"))
 
-        job = WorkerWait(log, "leadmagic_default", 60, 1e12).for_job(record, report_pause=report_pause)
+        job = WorkerWait(log, "leadmagic_default", 60, 1e12).for_job(submitted_job, report_pause=report_pause)
 
         assert job.status == ended_as
 
@@ -147,7 +154,7 @@ class TestOnTheWorker:
 
         assert clock.sleeps == [60, 40]
 
-    def test_each_look_is_one_request(
+    def test_each_poll_is_one_request(
         self, leadmagic_sandbox: Sandbox, wait_for: Callable[..., None], path: str
     ) -> None:
         leadmagic_sandbox.fail_next(path, status=500, times=3)
@@ -156,49 +163,49 @@ class TestOnTheWorker:
 
         assert len(leadmagic_sandbox.requests_to(path)) == 4
 
-    def test_failed_polls_are_counted_anew_after_one_that_succeeded(
+    def test_failed_polls_are_counted_from_one_after_a_successful_poll(
         self,
         leadmagic_sandbox: Sandbox,
         wait_for: Callable[..., None],
         said: Callable[[], str],
         path: str,
-        record: SubmittedJob,
+        submitted_job: SubmittedJob,
     ) -> None:
         leadmagic_sandbox.fail_next(path, status=503)
-        leadmagic_sandbox.fail_next(path, body=nothing_yet(path, record))
+        leadmagic_sandbox.fail_next(path, body=not_yet(path, submitted_job))
         leadmagic_sandbox.fail_next(path, status=503, times=2)
 
         wait_for(path)
 
-        told = said()
-        assert [told.count(f"{number} in a row") for number in (1, 2, 3)] == [2, 1, 0]
+        logged = said()
+        assert [logged.count(f"poll failed ({number} in a row), retrying in ") for number in (1, 2, 3)] == [2, 1, 0]
 
 
 METHODS = ResumeMethods("credits_to_order", "credits_to_resume", "job_seen")
 DEFERRALS: dict[str, tuple[Callable[[TriggererWait], object], str, dict[str, Any], dict[str, Any]]] = {
-    "credits to order": (
+    "credits to submit": (
         lambda wait: wait.to_submit(Decimal("12.5")),
         "credits_to_order",
         {"minimum_credits": "12.5", "poke_interval": 60},
         {},
     ),
     "credits to resume": (
-        lambda wait: wait.to_resume(Decimal("12.5"), RECORD),
+        lambda wait: wait.to_resume(Decimal("12.5"), SUBMITTED_JOB),
         "credits_to_resume",
         {"minimum_credits": "12.5", "poke_interval": 60, "job_id": "job-1", "deadline": NOW + 500},
-        {"record": RECORD.to_json()},
+        {"record": SUBMITTED_JOB.to_json()},
     ),
     "the job": (
-        lambda wait: wait.for_job(RECORD, report_pause=True),
+        lambda wait: wait.for_job(SUBMITTED_JOB, report_pause=True),
         "job_seen",
         {"job_id": "job-1", "poll_interval": 60, "deadline": NOW + 500, "report_pause": True, "not_before": 0},
-        {"record": RECORD.to_json()},
+        {"record": SUBMITTED_JOB.to_json()},
     ),
     "the job, later": (
-        lambda wait: wait.for_job(RECORD, report_pause=False, requested_wait=90),
+        lambda wait: wait.for_job(SUBMITTED_JOB, report_pause=False, requested_wait=90),
         "job_seen",
         {"job_id": "job-1", "report_pause": False, "not_before": NOW + 90},
-        {"record": RECORD.to_json()},
+        {"record": SUBMITTED_JOB.to_json()},
     ),
 }
 
@@ -219,25 +226,25 @@ def deferral_by(start: Callable[[TriggererWait], object], deadline: float) -> di
 @pytest.mark.usefixtures("clock")
 class TestInTheTriggerer:
     @pytest.mark.parametrize("waiting_for", DEFERRALS)
-    def test_the_trigger_knows_what_to_wait_for_and_the_task_what_to_go_on_with(self, waiting_for: str) -> None:
-        start, method_name, of_the_trigger, of_the_task = DEFERRALS[waiting_for]
+    def test_trigger_and_task_have_what_they_need_to_continue(self, waiting_for: str) -> None:
+        start, method_name, trigger_arguments, task_arguments = DEFERRALS[waiting_for]
 
         deferral = deferral_by(start, NOW + 500)
 
-        _, known = deferral["trigger"].serialize()
-        assert {name: known[name] for name in of_the_trigger} == of_the_trigger
-        assert known["leadmagic_conn_id"] == "other"
+        _, serialized = deferral["trigger"].serialize()
+        assert {name: serialized[name] for name in trigger_arguments} == trigger_arguments
+        assert serialized["leadmagic_conn_id"] == "other"
         assert deferral["method_name"] == method_name
-        assert deferral["kwargs"] == {"deadline": NOW + 500, **of_the_task}
+        assert deferral["kwargs"] == {"deadline": NOW + 500, **task_arguments}
         assert deferral["timeout"] == timedelta(seconds=500)
 
     @pytest.mark.parametrize("waiting_for", DEFERRALS)
-    def test_no_task_is_deferred_when_its_time_is_over(self, waiting_for: str) -> None:
+    def test_no_task_is_deferred_after_its_deadline(self, waiting_for: str) -> None:
         with pytest.raises(LeadMagicTimeoutError):
             DEFERRALS[waiting_for][0](TriggererWait(pytest.fail, "other", 60, NOW, METHODS))
 
 
-def test_a_retry_after_of_the_look_at_once_holds_back_the_wait_as_well(
+def test_a_retry_after_of_the_immediate_poll_delays_the_next_one(
     task: MakeTask, leadmagic_sandbox: Sandbox, clock: Clock
 ) -> None:
     leadmagic_sandbox.fail_next(JOB, retry_after=0.3)
@@ -247,21 +254,21 @@ def test_a_retry_after_of_the_look_at_once_holds_back_the_wait_as_well(
     assert clock.sleeps == [0.3]
 
 
-def test_a_look_that_succeeds_ends_what_leadmagic_asked_for(
-    leadmagic_sandbox: Sandbox, record: SubmittedJob, log: Any
+def test_a_successful_poll_resets_the_requested_wait(
+    leadmagic_sandbox: Sandbox, submitted_job: SubmittedJob, log: Any
 ) -> None:
     leadmagic_sandbox.fail_next(JOB, retry_after=300)
-    watch = JobProgress(log, record.job_id)
+    progress = JobProgress(log, submitted_job.job_id, next_poll_in=float)
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_attempts=1) as client:
-        watch.look(client)
-        assert watch.requested_wait == 300
+        progress.poll(client)
+        assert progress.requested_wait == 300
 
-        watch.look(client)
+        progress.poll(client)
 
-    assert watch.requested_wait == 0
+    assert progress.requested_wait == 0
 
 
-def test_every_call_is_made_by_the_connection_of_the_task(
+def test_every_request_uses_the_connection_of_the_task(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", leadmagic_sandbox.connection_json)
@@ -269,13 +276,13 @@ def test_every_call_is_made_by_the_connection_of_the_task(
     leadmagic_sandbox.set_credits(4)
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     when(lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 2, lambda: leadmagic_sandbox.set_credits(5))
-    when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), lambda: run_dry(leadmagic_sandbox))
+    when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), lambda: run_out_of_credits(leadmagic_sandbox))
     when(lambda: is_paused(leadmagic_sandbox), lambda: leadmagic_sandbox.set_credits(3))
 
     assert task(leadmagic_conn_id="other", deferrable=deferrable).run()["succeeded"] == 5
 
 
-def run_dry(sandbox: Sandbox) -> None:
+def run_out_of_credits(sandbox: Sandbox) -> None:
     sandbox.set_credits(2)
     sandbox.advance_bulk(1000)
     sandbox.bulk_speed()
@@ -285,27 +292,27 @@ def is_paused(sandbox: Sandbox) -> bool:
     return [job.status for job in sandbox.bulk_jobs] == ["paused"]
 
 
-GATE_OPENED = sufficient_event(CreditBalance.from_api({"credits": Decimal(5)}), Decimal(5))
-BACK_FROM: dict[str, dict[str, Any]] = {
-    "credits_to_order": {"event": GATE_OPENED},
-    "credits_to_resume": {"event": GATE_OPENED, "record": RECORD.to_json()},
+SUFFICIENT = sufficient_event(CreditBalance.from_api({"credits": Decimal(5)}), Decimal(5))
+EVENTS: dict[str, dict[str, Any]] = {
+    "credits_to_order": {"event": SUFFICIENT},
+    "credits_to_resume": {"event": SUFFICIENT, "record": SUBMITTED_JOB.to_json()},
     "job_seen": {
         "event": {"status": "seen", "job": BulkJob("job-1", "paused", total_rows=50).to_json()},
-        "record": RECORD.to_json(),
+        "record": SUBMITTED_JOB.to_json(),
     },
 }
 
 
-@pytest.mark.parametrize("method_name", BACK_FROM)
-def test_time_that_went_by_in_the_triggerer_counts(
+@pytest.mark.parametrize("method_name", EVENTS)
+def test_time_in_the_triggerer_counts_toward_the_timeout(
     task: MakeTask, leadmagic_sandbox: Sandbox, method_name: str
 ) -> None:
-    leadmagic_sandbox.set_credits(4)  # somebody else spent the rest meanwhile
+    leadmagic_sandbox.set_credits(4)  # the rest was spent elsewhere in the meantime
     leadmagic_sandbox.fail_next(JOB, body='{"job_id": "job-1", "status": "processing"}', times=None)
-    goes_on = getattr(task(deferrable=True, timeout=3600).operator, method_name)
+    resume = getattr(task(deferrable=True, timeout=3600).operator, method_name)
 
     with pytest.raises(LeadMagicTimeoutError):
-        goes_on({"ti": TaskInstance()}, **BACK_FROM[method_name], deadline=NOW)
+        resume({"ti": TaskInstance()}, **EVENTS[method_name], deadline=NOW)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +322,7 @@ def test_time_that_went_by_in_the_triggerer_counts(
         (None, r"^Trigger failed \(None\): "),
     ],
 )
-def test_a_trigger_that_crashes_does_not_pass_for_a_timeout(
+def test_a_crashed_trigger_is_not_reported_as_a_timeout(
     task: MakeTask, failure: dict[str, Any] | None, message: str
 ) -> None:
     with pytest.raises(LeadMagicError, match=message) as raised:

@@ -1,4 +1,4 @@
-"""The triggers of bulk jobs: what Airflow stores of them, how often they look, what they survive."""
+"""The triggers of bulk jobs: their serialization, their polling schedule, and the errors they tolerate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAUSED_TRIGGER = PausedBulkJobTrigger("leadmagic_default", "12.5", 60, job_id="j
 
 
 @pytest.mark.parametrize("trigger", [JOB_TRIGGER, PAUSED_TRIGGER], ids=lambda trigger: type(trigger).__name__)
-def test_airflow_stores_it_and_builds_the_same_one_again(trigger: Any) -> None:
+def test_airflow_restores_it_unchanged(trigger: Any) -> None:
     classpath, kwargs = trigger.serialize()
 
     stored = Trigger(classpath=classpath, kwargs=kwargs)
@@ -43,15 +43,15 @@ def test_airflow_stores_it_and_builds_the_same_one_again(trigger: Any) -> None:
     }
 
 
-def test_paused_jobs_share_the_looks_of_gates() -> None:
-    gate = SufficientCreditsTrigger("leadmagic_default", "500", 60)
+def test_paused_jobs_share_the_polls_of_sensors() -> None:
+    sensor_trigger = SufficientCreditsTrigger("leadmagic_default", "500", 60)
 
-    assert PAUSED_TRIGGER.shared_stream_key() == gate.shared_stream_key()
+    assert PAUSED_TRIGGER.shared_stream_key() == sensor_trigger.shared_stream_key()
 
 
 @pytest.fixture
 def job_id(leadmagic_sandbox: Sandbox) -> str:
-    """A job that is done."""
+    """Return the ID of a finished job."""
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
         return client.bulk.submit("email_finder", rows, idempotency_key="key").job_id
@@ -59,75 +59,79 @@ def job_id(leadmagic_sandbox: Sandbox) -> str:
 
 @pytest.fixture
 def sleeps(mocker: MockerFixture) -> list[float]:
-    """Let triggers wait no time at all, and list how long each wait would have been."""
+    """Make the triggers' sleeps return at once, and return the list of their durations."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
         waits.append(round(seconds, 1))
 
-    # Not the module's own function: the sandbox sleeps by that one.
+    # Do not patch asyncio.sleep itself: the sandbox uses it.
     patched = SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
     mocker.patch("airflow_provider_leadmagic.triggers.bulk.asyncio", patched)
     return waits
 
 
-def watched(job_id: str, **changes: Any) -> Any:
+def run_trigger(job_id: str, **changes: Any) -> Any:
     trigger = BulkJobTrigger("leadmagic_default", job_id, **{"poll_interval": 60, "deadline": 1e12, **changes})
     return asyncio.run(first_event(trigger))
 
 
-def test_it_waits_an_interval_before_each_look(leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float]) -> None:
+def test_it_sleeps_an_interval_before_each_poll(leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float]) -> None:
     leadmagic_sandbox.fail_next("/bulk/jobs/*", status=503)
 
-    assert job_from(watched(job_id)).is_completed
+    assert job_from(run_trigger(job_id)).is_completed
     assert sleeps == [60, 60]
 
 
-def test_it_waits_as_long_as_leadmagic_asks_for(leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float]) -> None:
+def test_it_sleeps_as_long_as_retry_after_requests(
+    leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float]
+) -> None:
     leadmagic_sandbox.fail_next("/bulk/jobs/*", retry_after=300)
 
-    watched(job_id)
+    run_trigger(job_id)
 
     assert sleeps == [60, 300]
 
 
-def test_it_does_not_look_before_it_may(
+def test_it_does_not_poll_before_not_before(
     leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float], mocker: MockerFixture
 ) -> None:
     mocker.patch("airflow_provider_leadmagic.triggers.bulk.time.time", return_value=1000.0)
 
-    watched(job_id, not_before=1090.0)
+    run_trigger(job_id, not_before=1090.0)
 
     assert sleeps == [90]
 
 
-def test_each_look_is_one_request(leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float]) -> None:
+def test_each_poll_is_one_request(leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float]) -> None:
     leadmagic_sandbox.fail_next("/bulk/jobs/*", status=500, times=3)
 
-    watched(job_id)
+    run_trigger(job_id)
 
     assert len(leadmagic_sandbox.requests_to("/bulk/jobs/*")) == 4
 
 
-def test_it_waits_out_a_connection_that_cannot_be_read(job_id: str, sleeps: list[float], mocker: MockerFixture) -> None:
+def test_it_retries_while_the_connection_cannot_be_read(
+    job_id: str, sleeps: list[float], mocker: MockerFixture
+) -> None:
     hook = LeadMagicHook("leadmagic_default", max_attempts=1)
-    outage = RuntimeError("the secrets backend is away")
+    outage = RuntimeError("the secrets backend is down")
     mocker.patch.object(LeadMagicHook, "aget_conn", side_effect=[outage, outage, hook.get_conn()])
 
-    assert job_from(watched(job_id)).is_completed
+    assert job_from(run_trigger(job_id)).is_completed
     assert len(sleeps) == 3
 
 
-def test_what_waiting_cannot_mend_travels_as_the_error_it_was(
+def test_a_permanent_error_is_raised_again_in_the_task(
     leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float]
 ) -> None:
     leadmagic_sandbox.fail_next("/bulk/jobs/*", status=401)
 
     with pytest.raises(LeadMagicAuthenticationError):
-        job_from(watched(job_id))
+        job_from(run_trigger(job_id))
 
 
 @pytest.mark.parametrize("event", [None, {}, {"status": "seen"}, {"status": "seen", "job": 1}, {"status": "open"}])
-def test_an_event_that_is_none_of_ours_does_not_pass_for_success(event: Any) -> None:
+def test_an_unexpected_event_is_an_error(event: Any) -> None:
     with pytest.raises(LeadMagicError, match=r"^Unexpected trigger event: "):
         job_from(event)

@@ -1,4 +1,4 @@
-"""Who ends a task decides what becomes of its job: a person cancels it, a machine leaves it to the next try."""
+"""A user who ends a task cancels its job; a worker or triggerer that is stopped leaves the job running."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from tests.support.bulk_task_runner import Task
     from tests.unit.operators.conftest import MakeTask
 
-BY_HAND = ["failed", "success", "skipped", "removed", "upstream_failed", "restarting"]
-#: A worker that is told to stop, or that Airflow believes to be lost while it is not.
-BY_A_MACHINE = ["running", "up_for_retry", "scheduled", "queued", "deferred", None]
+ENDED_BY_A_USER = ["failed", "success", "skipped", "removed", "upstream_failed", "restarting"]
+#: States of a task whose worker is stopped, or that Airflow considers lost although it is running.
+NOT_ENDED = ["running", "up_for_retry", "scheduled", "queued", "deferred", None]
 NEVER = 3600.0
 TASK_INSTANCE: Any = SimpleNamespace(task_id="enrich")
 
@@ -47,25 +47,25 @@ def statuses(sandbox: Sandbox) -> list[str]:
 
 @pytest.fixture
 def task_state(mocker: MockerFixture) -> Callable[[Any], None]:
-    """Say what Airflow says about the task: only a real Airflow can, and the end-to-end tests ask one."""
+    """Return a function that sets the task state that Airflow reports. The end-to-end tests use the real one."""
 
     def set_state(state: Any) -> None:
-        answer = {"side_effect": state} if isinstance(state, Exception) else {"return_value": state}
-        for question in ("state_of", "astate_of"):
-            mocker.patch(f"airflow_provider_leadmagic.compat.task_state.{question}", **answer)
+        result = {"side_effect": state} if isinstance(state, Exception) else {"return_value": state}
+        for function in ("state_of", "astate_of"):
+            mocker.patch(f"airflow_provider_leadmagic.compat.task_state.{function}", **result)
 
     return set_state
 
 
 def stop_while_waiting(task: MakeTask, mocker: MockerFixture) -> None:
-    """Let a task wait on a worker, and tell the worker to stop, as Airflow does by a signal."""
+    """Run a task until it waits on the worker, then call ``on_kill`` as Airflow does from its signal handler."""
     operator = (waiting := task(deferrable=False)).operator
 
     def stopped(*_: Any) -> None:
         on_kill()
         raise Killed
 
-    mocker.patch.object(JobProgress, "look", side_effect=stopped)
+    mocker.patch.object(JobProgress, "poll", side_effect=stopped)
     copied: list[Any] = []
     mocker.patch("tests.support.bulk_task_runner.copy.copy", side_effect=lambda it: copied.append(it) or it)
     on_kill = operator.on_kill
@@ -73,8 +73,8 @@ def stop_while_waiting(task: MakeTask, mocker: MockerFixture) -> None:
         waiting.run()
 
 
-@pytest.mark.parametrize("state", BY_HAND)
-def test_a_person_who_ends_a_running_task_ends_its_job(
+@pytest.mark.parametrize("state", ENDED_BY_A_USER)
+def test_ending_a_running_task_cancels_its_job(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None], state: Any
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
@@ -85,8 +85,8 @@ def test_a_person_who_ends_a_running_task_ends_its_job(
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
-@pytest.mark.parametrize("state", [*BY_A_MACHINE, RuntimeError("the database is away")])
-def test_a_worker_that_has_to_stop_leaves_the_job_to_the_next_try(
+@pytest.mark.parametrize("state", [*NOT_ENDED, RuntimeError("the database is down")])
+def test_stopping_a_worker_leaves_the_job_running(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
     mocker: MockerFixture,
@@ -100,10 +100,10 @@ def test_a_worker_that_has_to_stop_leaves_the_job_to_the_next_try(
     stop_while_waiting(task, mocker)
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
-    assert "goes on" in said()
+    assert "leaving any bulk job running." in said()
 
 
-def test_a_task_that_has_ordered_nothing_yet_has_nothing_to_cancel(
+def test_a_task_without_a_job_cancels_nothing(
     task: MakeTask, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
 ) -> None:
     task_state("failed")
@@ -113,13 +113,13 @@ def test_a_task_that_has_ordered_nothing_yet_has_nothing_to_cancel(
     assert leadmagic_sandbox.requests == []
 
 
-def test_a_signal_that_interrupts_a_talk_with_airflow_still_ends_the_job(
+def test_a_signal_during_a_request_to_airflow_still_cancels_the_job(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, job_id: str
 ) -> None:
-    talk = threading.Lock()
+    request_to_airflow = threading.Lock()
 
     def ask_airflow(_: Any) -> str:
-        with talk:
+        with request_to_airflow:
             return "failed"
 
     mocker.patch("airflow_provider_leadmagic.compat.task_state.state_of", side_effect=ask_airflow)
@@ -127,7 +127,7 @@ def test_a_signal_that_interrupts_a_talk_with_airflow_still_ends_the_job(
     operator = task().operator
     operator._canceller.remember_job(running(operator), job_id)
 
-    with talk:
+    with request_to_airflow:
         operator.on_kill()
         assert statuses(leadmagic_sandbox) == ["uploaded"]
 
@@ -137,71 +137,73 @@ def test_a_signal_that_interrupts_a_talk_with_airflow_still_ends_the_job(
 def kill_while(
     calling: str, happens: str, enrich: Task, mocker: MockerFixture, then: type[BaseException] | None = None
 ) -> None:
-    """Tell a task to stop in the middle of a call, ``before`` or ``after`` LeadMagic gets it; it may die of that."""
+    """Call ``on_kill`` during a request, ``before`` or ``after`` LeadMagic receives it, and then maybe raise."""
     call = getattr(Bulk, calling)
     operators: list[Any] = []
     mocker.patch("tests.support.bulk_task_runner.copy.copy", side_effect=lambda it: operators.append(it) or it)
 
     def killed(*arguments: Any, **keywords: Any) -> Any:
-        answer = call(*arguments, **keywords) if happens == "after" else None
-        [operator] = [each for each in operators if isinstance(each, BulkEnrichmentOperator)]  # libraries copy, too
+        result = call(*arguments, **keywords) if happens == "after" else None
+        [operator] = [
+            each for each in operators if isinstance(each, BulkEnrichmentOperator)
+        ]  # libraries call copy, too
         operator.on_kill()
         if then:
             raise then
-        return answer if happens == "after" else call(*arguments, **keywords)
+        return result if happens == "after" else call(*arguments, **keywords)
 
     mocker.patch.object(Bulk, calling, autospec=True, side_effect=killed)
     with pytest.raises((LeadMagicError, AirflowFailException, Killed)):
         enrich.run()
 
 
-def test_a_task_that_is_ended_before_it_orders_orders_nothing(
+def test_a_task_that_is_ended_before_submitting_submits_nothing(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None]
 ) -> None:
     task_state("failed")
 
-    kill_while("preview", "before", task(), mocker)  # Airflow 3 lets it run on for five seconds
+    kill_while("preview", "before", task(), mocker)  # Airflow 3 lets it run for five more seconds
 
     assert leadmagic_sandbox.bulk_jobs == []
 
 
-@pytest.mark.parametrize("then", [None, Killed], ids=["and runs on", "and dies"])
-@pytest.mark.parametrize(("state", "becomes"), [("failed", "canceled"), ("running", "uploaded")])
-def test_a_task_that_is_ended_while_it_orders_ends_the_job_that_comes_of_it(
+@pytest.mark.parametrize("then", [None, Killed], ids=["continues", "dies"])
+@pytest.mark.parametrize(("state", "job_status"), [("failed", "canceled"), ("running", "uploaded")])
+def test_a_task_that_is_ended_while_submitting_cancels_the_job(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
     mocker: MockerFixture,
     task_state: Callable[[Any], None],
     then: type[BaseException] | None,
     state: str,
-    becomes: str,
+    job_status: str,
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     task_state(state)
 
     kill_while("submit", "after", task(timeout=0.1), mocker, then)
 
-    assert statuses(leadmagic_sandbox) == [becomes]
+    assert statuses(leadmagic_sandbox) == [job_status]
 
 
-def test_a_job_of_somebody_else_is_not_taken_for_the_one_that_was_ordered(
+def test_only_the_job_with_the_idempotency_key_of_the_task_is_canceled(
     task: MakeTask, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     task_state("failed")
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
-        for key in ("airflow-ours", "airflow-theirs"):
+        for key in ("airflow-this", "airflow-other"):
             rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
             client.bulk.submit("email_finder", rows, idempotency_key=key, file_name=f"{key}.digest")
     operator = task().operator
-    operator._canceller.before_submit(running(operator), "airflow-ours")
+    operator._canceller.before_submit(running(operator), "airflow-this")
 
     operator.on_kill()
 
     assert statuses(leadmagic_sandbox) == ["canceled", "uploaded"]
 
 
-def test_a_task_that_is_ended_while_its_order_is_on_the_way_ends_the_job_when_it_comes(
+def test_a_task_that_is_ended_before_the_request_is_sent_cancels_the_resulting_job(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
@@ -212,7 +214,7 @@ def test_a_task_that_is_ended_while_its_order_is_on_the_way_ends_the_job_when_it
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
-def test_a_job_that_cannot_be_canceled_is_told_to_people(
+def test_a_failed_cancellation_is_logged_with_advice(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
     mocker: MockerFixture,
@@ -226,12 +228,12 @@ def test_a_job_that_cannot_be_canceled_is_told_to_people(
     stop_while_waiting(task, mocker)
 
     [job] = leadmagic_sandbox.bulk_jobs
-    assert f"Job {job.job_id} could not be canceled and may go on to spend credits: cancel it there." in said()
+    assert f"Could not cancel bulk job {job.job_id}: cancel it at LeadMagic, or it may keep spending credits." in said()
 
 
 @pytest.fixture
 def job_id(leadmagic_sandbox: Sandbox) -> str:
-    """A job that is under way."""
+    """Return the ID of a running job."""
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
@@ -240,15 +242,15 @@ def job_id(leadmagic_sandbox: Sandbox) -> str:
 
 @pytest.fixture(params=["BulkJobTrigger", "PausedBulkJobTrigger"])
 def trigger(request: pytest.FixtureRequest, job_id: str) -> BulkJobTrigger | PausedBulkJobTrigger:
-    """Both triggers that hold a job."""
+    """Run the test with each trigger that has a job."""
     deadline = time.time() + NEVER
     if request.param == "BulkJobTrigger":
         return BulkJobTrigger("leadmagic_default", job_id, NEVER, deadline)
     return PausedBulkJobTrigger("leadmagic_default", "9999", NEVER, job_id=job_id, deadline=deadline)
 
 
-@pytest.mark.parametrize("state", [*BY_HAND, None])
-def test_airflow_tells_a_trigger_that_a_person_ended_the_task(
+@pytest.mark.parametrize("state", [*ENDED_BY_A_USER, None])
+def test_on_kill_of_a_trigger_cancels_the_job_of_an_ended_task(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
     task_state: Callable[[Any], None],
@@ -262,8 +264,8 @@ def test_airflow_tells_a_trigger_that_a_person_ended_the_task(
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
-@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "up_for_retry", RuntimeError("away")])
-def test_airflow_tells_it_also_when_another_triggerer_took_over_which_cancels_nothing(
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "up_for_retry", RuntimeError("down")])
+def test_on_kill_of_a_trigger_cancels_nothing_when_another_triggerer_took_over(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
     task_state: Callable[[Any], None],
@@ -278,7 +280,7 @@ def test_airflow_tells_it_also_when_another_triggerer_took_over_which_cancels_no
 
 
 async def stop(trigger: Any, task_instance: Any) -> None:
-    """Stop a trigger as a triggerer does."""
+    """Stop a trigger like a triggerer does."""
 
     async def run() -> None:
         async for _ in trigger.run():
@@ -290,20 +292,20 @@ async def stop(trigger: Any, task_instance: Any) -> None:
     await asyncio.sleep(0)
     running.cancel()
     await asyncio.sleep(0)
-    running.cancel()  # Airflow 3.0 to 3.2 do it again and again, as long as the trigger is there
+    running.cancel()  # Airflow 3.0 to 3.2 cancel it repeatedly while it exists
     with pytest.raises(asyncio.CancelledError):
         await running
 
 
 @pytest.fixture
 def before_airflow_33(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take ``on_kill`` from Airflow's triggers, as they have it since 3.3."""
+    """Remove ``on_kill`` from Airflow's triggers, which have it since 3.3."""
     monkeypatch.delattr(BaseTrigger, "on_kill", raising=False)
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-@pytest.mark.parametrize("state", [*BY_HAND, None])
-def test_before_airflow_33_a_trigger_finds_out_that_a_person_ended_the_task(
+@pytest.mark.parametrize("state", [*ENDED_BY_A_USER, None])
+def test_before_airflow_33_a_cancelled_trigger_of_an_ended_task_cancels_the_job(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
     task_state: Callable[[Any], None],
@@ -317,7 +319,7 @@ def test_before_airflow_33_a_trigger_finds_out_that_a_person_ended_the_task(
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", RuntimeError("the database is away")])
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", RuntimeError("the database is down")])
 def test_before_airflow_33_a_trigger_that_moves_to_another_triggerer_cancels_nothing(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
@@ -332,12 +334,12 @@ def test_before_airflow_33_a_trigger_that_moves_to_another_triggerer_cancels_not
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-def test_before_airflow_33_a_deferral_that_ran_out_of_time_cancels_nothing(
+def test_before_airflow_33_a_deferral_that_timed_out_cancels_nothing(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
     task_state: Callable[[Any], None],
 ) -> None:
-    task_state("failed")  # by now, as there was no other try
+    task_state("failed")  # because no attempt was left
     trigger.deadline = time.time() - 1
 
     asyncio.run(stop(trigger, TASK_INSTANCE))
@@ -345,8 +347,8 @@ def test_before_airflow_33_a_deferral_that_ran_out_of_time_cancels_nothing(
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
 
 
-@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="Airflow before 3.3 does not tell")
-def test_from_airflow_33_on_a_trigger_that_is_stopped_waits_to_be_told(
+@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="Airflow before 3.3 does not call on_kill")
+def test_from_airflow_33_on_a_cancelled_trigger_leaves_it_to_on_kill(
     trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
 ) -> None:
     task_state("failed")
@@ -357,18 +359,18 @@ def test_from_airflow_33_on_a_trigger_that_is_stopped_waits_to_be_told(
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-def test_before_airflow_33_a_trigger_that_cannot_find_out_says_that_the_job_goes_on(
+def test_before_airflow_33_a_trigger_that_cannot_read_the_task_state_leaves_the_job_running(
     trigger: BulkJobTrigger | PausedBulkJobTrigger, task_state: Callable[[Any], None], said: Callable[[], str]
 ) -> None:
-    task_state(RuntimeError("the database is away"))
+    task_state(RuntimeError("the database is down"))
 
     asyncio.run(stop(trigger, TASK_INSTANCE))
 
-    assert f"Nobody could be asked why job {trigger.job_id} is not watched any more; it goes on." in said()
+    assert f"Could not determine why the trigger was stopped; leaving bulk job {trigger.job_id} running." in said()
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-def test_before_airflow_33_a_trigger_of_a_test_run_cancels_nothing(
+def test_before_airflow_33_a_trigger_in_dag_test_cancels_nothing(
     trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
 ) -> None:
     task_state("failed")
@@ -378,7 +380,7 @@ def test_before_airflow_33_a_trigger_of_a_test_run_cancels_nothing(
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
 
 
-def test_a_person_who_ends_a_task_that_was_deferred_before_ends_its_job(
+def test_ending_a_task_that_was_deferred_before_cancels_its_job(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
     mocker: MockerFixture,
@@ -403,7 +405,7 @@ def test_a_person_who_ends_a_task_that_was_deferred_before_ends_its_job(
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
-def test_canceling_has_one_attempt_as_airflow_kills_the_process_soon(
+def test_canceling_is_not_retried_because_airflow_kills_the_process_soon(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)

@@ -1,4 +1,4 @@
-"""A job that pauses for want of credits: it waits, goes on, and is paid once. And jobs that end badly."""
+"""Jobs that are paused because credits ran out are resumed and charged once; failed jobs fail the task."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 JOB = "/bulk/jobs/*"
 
 
-def runs_dry_after(sandbox: Sandbox, when: When, rows: int) -> None:
-    """Let a job do so many rows, and then have nothing left to spend."""
+def pause_after(sandbox: Sandbox, when: When, rows: int) -> None:
+    """Let the credits run out after a number of rows."""
     sandbox.bulk_speed(paused_clock=True)
 
     def spend() -> None:
@@ -40,13 +40,13 @@ def paused(sandbox: Sandbox) -> bool:
 
 
 def resume_by_hand(sandbox: Sandbox) -> None:
-    """Resume the job outside of its task, with credits for the rows that are left."""
+    """Resume the job outside of its task, with credits for the remaining rows."""
     sandbox.set_credits(3)
     with LeadMagicClient(sandbox.api_key, sandbox.url) as client:
         client.bulk.resume(sandbox.bulk_jobs[0].job_id)
 
 
-def looks_while_paused(sandbox: Sandbox, path: str, number: int) -> Callable[[], bool]:
+def polls_while_paused(sandbox: Sandbox, path: str, number: int) -> Callable[[], bool]:
     counted: list[int] = []
 
     def reached() -> bool:
@@ -58,54 +58,54 @@ def looks_while_paused(sandbox: Sandbox, path: str, number: int) -> Callable[[],
     return reached
 
 
-def test_it_waits_for_what_the_rest_can_cost_and_goes_on(
+def test_it_waits_for_the_price_of_the_remaining_rows_and_resumes(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
 ) -> None:
-    runs_dry_after(leadmagic_sandbox, when, 2)
-    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 3), lambda: leadmagic_sandbox.set_credits(13))
+    pause_after(leadmagic_sandbox, when, 2)
+    when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 3), lambda: leadmagic_sandbox.set_credits(13))
 
     xcom = task(minimum_balance_after=10, deferrable=deferrable).run()
 
     assert xcom["credits_consumed"] == 5
     assert leadmagic_sandbox.charges_per_row(xcom["job_id"]) == Counter(range(5))
-    told = said()
-    assert "is paused: 2 / 5 rows (40%), 2 credits used." in told
+    logged = said()
+    assert "is paused: 2 / 5 rows (40%), 2 credits used." in logged
     assert (
         "Waiting for credits: 13 short (0 spendable, 13 required) on connection 'leadmagic_default'. Next poll in "
-        in told
+        in logged
     )
-    assert "Credits sufficient: 13 spendable, 13 required on connection 'leadmagic_default'." in told
-    assert "goes on." in told
+    assert "Credits sufficient: 13 spendable, 13 required on connection 'leadmagic_default'." in logged
+    assert f"Resumed bulk job {xcom['job_id']}." in logged
 
 
-def test_it_is_not_resumed_for_less_than_the_rest_can_cost(
+def test_it_is_not_resumed_for_less_than_the_price_of_the_remaining_rows(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool
 ) -> None:
-    runs_dry_after(leadmagic_sandbox, when, 2)
-    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 3), lambda: leadmagic_sandbox.set_credits("12.99"))
-    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 6), lambda: leadmagic_sandbox.set_credits(13))
+    pause_after(leadmagic_sandbox, when, 2)
+    when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 3), lambda: leadmagic_sandbox.set_credits("12.99"))
+    when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 6), lambda: leadmagic_sandbox.set_credits(13))
 
     task(minimum_balance_after=10, deferrable=deferrable).run()
 
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
 
 
-def test_credits_that_are_gone_again_when_the_task_goes_on_are_waited_for_again(
+def test_credits_that_were_spent_before_the_task_continues_are_waited_for_again(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, mocker: MockerFixture
 ) -> None:
-    runs_dry_after(leadmagic_sandbox, when, 2)
-    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
-    tell = BulkEnrichmentOperator._log_credits_sufficient
-    spent_meanwhile = iter([2, 3])  # by somebody else, before the task that was deferred runs again
+    pause_after(leadmagic_sandbox, when, 2)
+    when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
+    log_credits_sufficient = BulkEnrichmentOperator._log_credits_sufficient
+    credits_left = iter([2, 3])  # by others, before the deferred task continues
 
-    def told(operator: BulkEnrichmentOperator, event: dict[str, Any]) -> None:
-        left = next(spent_meanwhile)
+    def spend_and_log(operator: BulkEnrichmentOperator, event: dict[str, Any]) -> None:
+        left = next(credits_left)
         leadmagic_sandbox.set_credits(left)
         if left < 3:
-            when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
-        tell(operator, event)
+            when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
+        log_credits_sufficient(operator, event)
 
-    mocker.patch.object(BulkEnrichmentOperator, "_log_credits_sufficient", autospec=True, side_effect=told)
+    mocker.patch.object(BulkEnrichmentOperator, "_log_credits_sufficient", autospec=True, side_effect=spend_and_log)
     enrich = task(deferrable=True)
 
     enrich.run()
@@ -114,9 +114,9 @@ def test_credits_that_are_gone_again_when_the_task_goes_on_are_waited_for_again(
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
 
 
-def test_it_waits_with_a_trigger_that_knows_the_job(task: MakeTask, leadmagic_sandbox: Sandbox, when: When) -> None:
-    runs_dry_after(leadmagic_sandbox, when, 2)
-    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 3), lambda: leadmagic_sandbox.set_credits(3))
+def test_it_defers_with_the_triggers_of_its_job(task: MakeTask, leadmagic_sandbox: Sandbox, when: When) -> None:
+    pause_after(leadmagic_sandbox, when, 2)
+    when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 3), lambda: leadmagic_sandbox.set_credits(3))
     enrich = task(deferrable=True)
 
     enrich.run()
@@ -124,37 +124,37 @@ def test_it_waits_with_a_trigger_that_knows_the_job(task: MakeTask, leadmagic_sa
     assert enrich.deferrals == ["BulkJobTrigger", "PausedBulkJobTrigger", "BulkJobTrigger"]
 
 
-def test_one_that_somebody_else_resumed_meanwhile_is_not_resumed_again(
+def test_a_job_that_was_resumed_elsewhere_is_not_resumed_again(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool
 ) -> None:
-    runs_dry_after(leadmagic_sandbox, when, 2)
+    pause_after(leadmagic_sandbox, when, 2)
 
     def resume_by_hand_and_top_up() -> None:
         resume_by_hand(leadmagic_sandbox)
         leadmagic_sandbox.set_credits(100)
 
-    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), resume_by_hand_and_top_up)
+    when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 2), resume_by_hand_and_top_up)
 
     assert task(deferrable=deferrable).run()["credits_consumed"] == 5
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
 
 
-def test_a_job_that_runs_dry_again_and_again_is_resumed_each_time(
+def test_a_job_that_is_paused_repeatedly_is_resumed_each_time(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool
 ) -> None:
-    runs_dry_after(leadmagic_sandbox, when, 2)
+    pause_after(leadmagic_sandbox, when, 2)
 
-    def somebody_else_spends() -> None:
+    def spend_elsewhere() -> None:
         leadmagic_sandbox.bulk_speed(paused_clock=True)
         leadmagic_sandbox.set_credits(3)
 
-    def once_more() -> None:
+    def pause_again() -> None:
         leadmagic_sandbox.set_credits(1)
         leadmagic_sandbox.advance_bulk(1000)
         leadmagic_sandbox.bulk_speed()
 
-    when(looks_while_paused(leadmagic_sandbox, "/v1/credits", 2), somebody_else_spends)
-    when(lambda: len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1, once_more)
+    when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 2), spend_elsewhere)
+    when(lambda: len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1, pause_again)
     when(
         lambda: (
             bool(leadmagic_sandbox.requests_to(f"{JOB}/resume"))
@@ -170,44 +170,44 @@ def test_a_job_that_runs_dry_again_and_again_is_resumed_each_time(
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 2
 
 
-def test_it_leaves_a_paused_job_to_people_when_told_to(
+def test_without_resume_when_paused_it_waits_for_a_user_to_resume(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
 ) -> None:
-    runs_dry_after(leadmagic_sandbox, when, 2)
+    pause_after(leadmagic_sandbox, when, 2)
 
-    when(looks_while_paused(leadmagic_sandbox, JOB, 3), lambda: resume_by_hand(leadmagic_sandbox))
+    when(polls_while_paused(leadmagic_sandbox, JOB, 3), lambda: resume_by_hand(leadmagic_sandbox))
 
     assert task(resume_when_paused=False, deferrable=deferrable).run()["credits_consumed"] == 5
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
-    assert "is paused, and waits to be resumed at LeadMagic: 2 / 5 rows (40%), 2 credits used." in said()
+    assert "is paused, resume it at LeadMagic: 2 / 5 rows (40%), 2 credits used." in said()
 
 
-@pytest.mark.parametrize("status", [402, 409], ids=["somebody else spent the credits", "somebody else resumed it"])
-def test_a_resume_that_comes_too_late_is_no_failure(
+@pytest.mark.parametrize("status", [402, 409], ids=["credits spent elsewhere", "resumed elsewhere"])
+def test_a_resume_that_is_too_late_is_not_a_failure(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, status: int, deferrable: bool
 ) -> None:
-    runs_dry_after(leadmagic_sandbox, when, 2)
+    pause_after(leadmagic_sandbox, when, 2)
     leadmagic_sandbox.fail_next(f"{JOB}/resume", status=status)
     when(lambda: paused(leadmagic_sandbox), lambda: leadmagic_sandbox.set_credits(3))
 
     assert task(deferrable=deferrable).run()["credits_consumed"] == 5
 
 
-def test_a_balance_that_cannot_be_read_just_now_does_not_fail_a_paused_job(
+def test_a_transient_error_of_the_balance_does_not_fail_a_paused_job(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When
 ) -> None:
-    runs_dry_after(leadmagic_sandbox, when, 2)
+    pause_after(leadmagic_sandbox, when, 2)
 
-    def top_up_in_bad_weather() -> None:
+    def top_up_after_an_error() -> None:
         leadmagic_sandbox.fail_next("/v1/credits", retry_after=3600)
         leadmagic_sandbox.set_credits(3)
 
-    when(lambda: paused(leadmagic_sandbox), top_up_in_bad_weather)
+    when(lambda: paused(leadmagic_sandbox), top_up_after_an_error)
 
     assert task(deferrable=False).run()["credits_consumed"] == 5
 
 
-def test_a_try_that_joins_a_paused_job_leaves_it_to_people_too_when_told_to(
+def test_without_resume_when_paused_an_attempt_does_not_resume_the_job_it_joins(
     task: MakeTask, leadmagic_sandbox: Sandbox, deferrable: bool
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
@@ -224,32 +224,30 @@ def test_a_try_that_joins_a_paused_job_leaves_it_to_people_too_when_told_to(
     assert leadmagic_sandbox.requests_to(f"{JOB}/resume") == []
 
 
-def test_a_state_nobody_has_heard_of_is_waited_out(
+def test_polling_continues_in_an_unknown_state(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
 
-    def reticulate() -> None:
+    def return_unknown_state() -> None:
         counts = '"total_rows": 5, "processed_items": 5'
         body = f'{{"job_id": "{leadmagic_sandbox.bulk_jobs[0].job_id}", "status": "reticulating", {counts}}}'
         leadmagic_sandbox.fail_next(JOB, body=body, times=3)
         leadmagic_sandbox.bulk_speed()
 
-    when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), reticulate)
+    when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), return_unknown_state)
 
     assert task(deferrable=deferrable).run()["status"] == "completed"
-    assert "is reticulating although all rows are done: 5 / 5 rows" in said()
+    assert "is reticulating although all rows are processed: 5 / 5 rows" in said()
 
 
-@pytest.mark.parametrize("looks", [3, 4])
-def test_a_job_that_leadmagic_does_not_know_yet_is_waited_for_a_little(
-    task: MakeTask, leadmagic_sandbox: Sandbox, looks: int
-) -> None:
-    leadmagic_sandbox.fail_next(JOB, status=404)  # the look right after the order
-    leadmagic_sandbox.fail_next(JOB, status=404, times=looks)
+@pytest.mark.parametrize("failures", [3, 4])
+def test_a_new_job_may_be_missing_for_a_few_polls(task: MakeTask, leadmagic_sandbox: Sandbox, failures: int) -> None:
+    leadmagic_sandbox.fail_next(JOB, status=404)  # the poll right after the submission
+    leadmagic_sandbox.fail_next(JOB, status=404, times=failures)
     enrich = task(deferrable=True)
 
-    if looks == 3:
+    if failures == 3:
         assert enrich.run()["status"] == "completed"
     else:
         with pytest.raises(LeadMagicNotFoundError):
@@ -257,7 +255,7 @@ def test_a_job_that_leadmagic_does_not_know_yet_is_waited_for_a_little(
 
 
 @pytest.mark.parametrize("status", ["failed", "canceled"])
-def test_a_job_that_ends_badly_fails_the_task_for_good(
+def test_a_failed_or_canceled_job_fails_the_task_without_retry(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, status: str, deferrable: bool
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
@@ -273,13 +271,13 @@ def test_a_job_that_ends_badly_fails_the_task_for_good(
 
     when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), end)
 
-    with pytest.raises(AirflowFailException, match=rf"is {status} at LeadMagic: 2 / 5 rows \(40%\), 2 credits used"):
+    with pytest.raises(
+        AirflowFailException, match=rf"^Bulk job \S+ {status} at LeadMagic: 2 / 5 rows \(40%\), 2 credits used"
+    ):
         task(deferrable=deferrable).run()
 
 
-def test_a_job_that_failed_is_not_ordered_again_by_a_retry(
-    task: MakeTask, leadmagic_sandbox: Sandbox, when: When
-) -> None:
+def test_a_failed_job_is_not_submitted_again_by_a_retry(task: MakeTask, leadmagic_sandbox: Sandbox, when: When) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     when(
         lambda: bool(leadmagic_sandbox.requests_to(JOB)),
