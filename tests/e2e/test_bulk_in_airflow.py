@@ -152,7 +152,7 @@ def test_a_job_that_runs_out_of_credits_continues_after_a_top_up(
         "is paused: 8 / 20 rows (40%), 8 credits used",
         f"Waiting for credits: 12 short (0 spendable, 12 required) on connection '{scenario}'. Next poll in ",
         f"Credits sufficient: 100 spendable, 12 required on connection '{scenario}'.",
-        "goes on",
+        "Resumed bulk job ",
         "is completed: 20 / 20 rows (100%), 20 credits used",
     ):
         assert sentence in log
