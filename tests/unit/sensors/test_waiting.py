@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
     from tests.unit.sensors.conftest import MakeSensor
 
 
@@ -82,7 +83,7 @@ def test_a_retry_after_of_a_year_does_not_extend_the_timeout(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_each_poll_logs_the_spendable_and_the_missing_credits(
-    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, logged: Callable[[], str], mode: str
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 40.5}', content_type="application/json", times=2)
 
@@ -90,33 +91,111 @@ def test_each_poll_logs_the_spendable_and_the_missing_credits(
 
     cause = "959.5 short (40.5 spendable, 1,000 required) on connection 'leadmagic_default'"
     line = f"Waiting for credits: {cause}. Next poll in 0 s."
-    assert said().count(line) == 2
+    assert logged().count(line) == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("arguments", "retry_after", "text"),
+    [
+        pytest.param({}, None, "(1 spendable, 100 required) on connection 'x'. Next poll in 300 s.", id="interval"),
+        pytest.param({"timeout": 100}, None, "connection 'x'. No further poll before the timeout.", id="timeout"),
+        pytest.param({}, "60", "(1 in a row), retrying in 300 s: ", id="short Retry-After"),
+        pytest.param({}, "900", "(1 in a row), retrying in 900 s: ", id="long Retry-After"),
+        pytest.param(
+            {"timeout": 600}, "900", "(1 in a row), no further poll before the timeout: ", id="Retry-After and timeout"
+        ),
+    ],
+)
+def test_the_first_poll_logs_the_time_until_the_next_one(
+    make_sensor: MakeSensor,
+    leadmagic_sandbox: Sandbox,
+    logged: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    arguments: dict[str, Any],
+    retry_after: str | None,
+    text: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_X", leadmagic_sandbox.connection_json)
+    leadmagic_sandbox.set_credits(1)
+    if retry_after:
+        leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after=retry_after)
+
+    run_first_poll(
+        make_sensor(**{"leadmagic_conn_id": "x", "poke_interval": 300, "timeout": 3600, **arguments, **MODES[mode]})
+    )
+
+    assert text in logged()
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_the_logged_time_until_the_next_poll_includes_exponential_backoff(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, logged: Callable[[], str], mode: str
+) -> None:
+    leadmagic_sandbox.set_credits(1)
+
+    sensor = make_sensor(poke_interval=300, timeout=86_400, exponential_backoff=True, **MODES[mode])
+    wait = run_first_poll(sensor)
+
+    assert 150 <= wait < 300
+    assert f"Next poll in {wait:.0f} s." in logged()
+
+
+def run_first_poll(sensor: SufficientCreditsSensor) -> float:
+    """Run a sensor until it starts to wait, and return the planned seconds; 0 if it defers."""
+
+    class StartsToWaitError(Exception):
+        pass
+
+    def stop(*_: Any) -> float:
+        raise StartsToWaitError(planned_wait(None, None, 1))
+
+    planned_wait, sensor._get_next_poke_interval = sensor._get_next_poke_interval, stop  # type: ignore[method-assign]
+    try:
+        sensor.execute({"ti": TaskInstance()})
+    except TaskDeferred:
+        return 0.0
+    except StartsToWaitError as error:
+        return float(error.args[0])
+    raise AssertionError("the sensor did not wait")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_timeout_reports_what_no_poll_found(make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, mode: str) -> None:
+    leadmagic_sandbox.set_credits(1)
+
+    outcome = run_to_end(make_sensor(poke_interval=0.5, timeout=0.2, **MODES[mode]))
+
+    assert outcome.message == (
+        "Timed out after 0.2 s: no poll found 100 spendable credits on connection 'leadmagic_default'."
+    )
 
 
 @pytest.mark.parametrize("mode", ["poke", "deferrable"])  # in reschedule mode each poll is a process of its own
 def test_the_warning_counts_consecutive_failed_polls(
-    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, logged: Callable[[], str], mode: str
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", body='{"credits": 1}', content_type="application/json")
     leadmagic_sandbox.fail_next("/v1/credits", status=503, times=2)
 
     assert run_to_end(make_sensor(**MODES[mode])).state == "success"
 
-    text = said()
+    text = logged()
     for number in (1, 2):
         assert text.count(f"Waiting for credits: poll failed ({number} in a row), retrying in 0 s: ") == 1
     assert "was answered 503" in text
 
 
 def test_a_frozen_account_is_logged_with_its_reason(
-    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, said: Callable[[], str]
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, logged: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.freeze("payment overdue")
 
     run_to_end(make_sensor(mode="poke", timeout=0.1))
 
     cause = 'account frozen by LeadMagic ("payment overdue"), 0 of 100 required credits spendable'
-    assert f"Waiting for credits: {cause} on connection 'leadmagic_default'. Next poll in 0 s." in said()
+    assert f"Waiting for credits: {cause} on connection 'leadmagic_default'. Next poll in 0 s." in logged()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -131,36 +210,37 @@ def test_refresh_re_reads_the_balance_before_each_poll(
     assert paths == ["/v1/credits/refresh", "/v1/credits"] * 2
 
 
-def test_a_poke_interval_below_ten_seconds_logs_a_warning(make_sensor: MakeSensor, said: Callable[[], str]) -> None:
+def test_a_poke_interval_below_ten_seconds_logs_a_warning(make_sensor: MakeSensor, logged: Callable[[], str]) -> None:
     run_to_end(make_sensor(poke_interval=9.5))
 
-    assert "poke_interval of 9.5 s is short: " in said()
+    assert "poke_interval of 9.5 s is short: " in logged()
 
 
-def test_a_poke_interval_of_ten_seconds_logs_no_warning(make_sensor: MakeSensor, said: Callable[[], str]) -> None:
+def test_a_poke_interval_of_ten_seconds_logs_no_warning(make_sensor: MakeSensor, logged: Callable[[], str]) -> None:
     run_to_end(make_sensor(poke_interval=10))
 
-    assert "poke_interval" not in said()
+    assert "poke_interval" not in logged()
 
 
 def test_base_arguments_that_a_deferrable_sensor_ignores_are_logged(
-    make_sensor: MakeSensor, said: Callable[[], str]
+    make_sensor: MakeSensor, logged: Callable[[], str]
 ) -> None:
     run_to_end(make_sensor(deferrable=True, exponential_backoff=True, max_wait=60))
 
-    assert "Ignored in deferrable mode, which polls at a fixed interval: exponential_backoff, max_wait." in said()
+    assert "Ignored in deferrable mode, which polls at a fixed interval: exponential_backoff, max_wait." in logged()
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_silent_fail_does_not_keep_polling_with_an_invalid_key(
-    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, said: Callable[[], str], mode: str
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, logged: Callable[[], str], mode: str
 ) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=401, times=None)
 
     outcome = run_to_end(make_sensor(silent_fail=True, **MODES[mode]))
 
     assert outcome.error == "LeadMagicAuthenticationError"
-    assert "silent_fail is ignored: transient errors are retried anyway, and permanent errors fail the task." in said()
+    advice = "transient errors are retried anyway, and permanent errors fail the task"
+    assert f"silent_fail is ignored: {advice}." in logged()
 
 
 @pytest.mark.parametrize("flag", [{}, {"soft_fail": True}], ids=["plain", "soft_fail"])

@@ -1,4 +1,4 @@
-"""The trigger: what it keeps in the database, and how many gates share one look."""
+"""The trigger of a deferred sensor: its stored arguments, its polling schedule, and its shared polls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow.models.trigger import Trigger
 
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.triggers import shared_poll as balance_poll
+from airflow_provider_leadmagic.triggers import shared_poll
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.waiting import until
@@ -39,8 +39,8 @@ ARGUMENTS: dict[str, Any] = {
 
 
 def make(**changes: Any) -> SufficientCreditsTrigger:
-    plain = {"refresh": False, "not_before": 0.0, "waiting_since": 0.0}
-    return SufficientCreditsTrigger(**{**ARGUMENTS, **plain, **changes})
+    defaults = {"refresh": False, "not_before": 0.0, "waiting_since": 0.0}
+    return SufficientCreditsTrigger(**{**ARGUMENTS, **defaults, **changes})
 
 
 async def event_of(trigger: SufficientCreditsTrigger, patience: float = 10) -> dict[str, Any]:
@@ -50,7 +50,7 @@ async def event_of(trigger: SufficientCreditsTrigger, patience: float = 10) -> d
     raise AssertionError("the trigger ended without an event")
 
 
-def test_airflow_stores_it_and_builds_the_same_one_again() -> None:
+def test_airflow_stores_and_restores_its_arguments() -> None:
     classpath, kwargs = SufficientCreditsTrigger(**ARGUMENTS).serialize()
 
     stored = Trigger(classpath=classpath, kwargs=kwargs)
@@ -67,7 +67,7 @@ def test_its_event_is_plain_json(leadmagic_sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "shared"),
+    ("changes", "is_shared"),
     [
         ({"minimum_credits": "5"}, True),
         ({"waiting_since": 99.0}, True),
@@ -78,75 +78,77 @@ def test_its_event_is_plain_json(leadmagic_sandbox: Sandbox) -> None:
     ],
     ids=str,
 )
-def test_gates_share_a_poll_when_they_ask_the_same_account_as_often(changes: dict[str, Any], shared: bool) -> None:
-    assert (make().shared_stream_key() == make(**changes).shared_stream_key()) is shared
+def test_triggers_with_the_same_connection_and_interval_share_a_poll(changes: dict[str, Any], is_shared: bool) -> None:
+    assert (make().shared_stream_key() == make(**changes).shared_stream_key()) is is_shared
 
 
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2 has no triggerer queues")
-def test_it_may_run_on_a_named_triggerer_queue_like_any_trigger_of_a_task() -> None:
+def test_it_can_run_on_a_named_triggerer_queue_like_any_trigger_of_a_task() -> None:
     assert SufficientCreditsTrigger.supports_triggerer_queue is True
 
 
 @pytest.mark.parametrize(("not_before", "sleeps"), [(1042.0, 42.0), (999.0, 8.0), (1e12, 86_400.0)])
-def test_it_does_not_look_before_the_time_it_was_given(
+def test_it_does_not_poll_before_the_given_time(
     leadmagic_sandbox: Sandbox, mocker: MockerFixture, not_before: float, sleeps: float
 ) -> None:
-    assert slept_before_the_first_look(mocker, not_before=not_before, waiting_since=1000.0) == sleeps
+    assert sleep_before_the_first_poll(mocker, not_before=not_before, waiting_since=1000.0) == sleeps
 
 
 @pytest.mark.parametrize(
     ("waiting_since", "sleeps"),
     [
-        pytest.param(0.0, 0.0, id="nobody has looked"),
+        pytest.param(0.0, 0.0, id="no poll yet"),
         pytest.param(1000.0, 8.0, id="just deferred"),
         pytest.param(995.0, 3.0, id="restarted within the interval"),
-        pytest.param(500.0, 0.0, id="restarted after it"),
+        pytest.param(500.0, 0.0, id="restarted after the interval"),
         pytest.param(2000.0, 8.0, id="the worker's clock is fast"),
     ],
 )
-def test_a_restart_does_not_begin_the_interval_anew(
+def test_a_restart_does_not_reset_the_polling_schedule(
     leadmagic_sandbox: Sandbox, mocker: MockerFixture, waiting_since: float, sleeps: float
 ) -> None:
-    assert slept_before_the_first_look(mocker, waiting_since=waiting_since) == sleeps
+    assert sleep_before_the_first_poll(mocker, waiting_since=waiting_since) == sleeps
 
 
-def slept_before_the_first_look(mocker: MockerFixture, **changes: float) -> float:
-    """Open a gate at the time 1000, with looks 8 s apart."""
+def sleep_before_the_first_poll(mocker: MockerFixture, **changes: float) -> float:
+    """Run a trigger with an interval of 8 s at Unix time 1000, and return its sleep before the first poll."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    # Not the modules themselves: the sandbox lives in this process, and needs its sleep.
-    mocker.patch.object(balance_poll, "asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
-    mocker.patch.object(balance_poll, "time", mocker.Mock(wraps=time, time=lambda: 1000.0))
-    mocker.patch.object(balance_poll, "_jitter", return_value=0.0)
+    # The modules themselves are not patched because the sandbox runs in this process and needs them.
+    mocker.patch.object(shared_poll, "asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
+    mocker.patch.object(shared_poll, "time", mocker.Mock(wraps=time, time=lambda: 1000.0))
+    mocker.patch.object(shared_poll, "_jitter", return_value=0.0)
 
     asyncio.run(event_of(make(poke_interval=8.0, **changes)))
 
-    [before_the_only_look, _] = slept  # the second one lets other triggers run
-    return before_the_only_look
+    [before_the_only_poll, _] = slept  # the second sleep lets other triggers run
+    return before_the_only_poll
 
 
-def test_one_hundred_gates_in_one_event_loop_cost_at_most_two_requests_an_interval(leadmagic_sandbox: Sandbox) -> None:
+def test_one_hundred_triggers_in_one_event_loop_send_at_most_two_requests_per_interval(
+    leadmagic_sandbox: Sandbox,
+) -> None:
     leadmagic_sandbox.set_credits(1)
     interval, intervals = 0.25, 8
 
     async def run() -> list[dict[str, Any]]:
-        gates = [asyncio.create_task(event_of(make(poke_interval=interval), 60)) for _ in range(100)]
+        tasks = [asyncio.create_task(event_of(make(poke_interval=interval), 60)) for _ in range(100)]
         await asyncio.sleep(intervals * interval)
-        waiting_cost.append(len(leadmagic_sandbox.requests))
+        requests_while_waiting.append(len(leadmagic_sandbox.requests))
         leadmagic_sandbox.add_credits(1000)
-        return await asyncio.gather(*gates)
+        return await asyncio.gather(*tasks)
 
-    waiting_cost: list[int] = []
+    requests_while_waiting: list[int] = []
     events = asyncio.run(run())
 
-    assert 1 <= waiting_cost[0] <= intervals * 2
+    assert 1 <= requests_while_waiting[0] <= intervals * 2
     assert {event["status"] for event in events} == {"open"}
 
 
-def test_one_hundred_gates_share_a_failure_too(leadmagic_sandbox: Sandbox) -> None:
+def test_one_hundred_triggers_also_share_a_failed_poll(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=500, times=2)
 
     async def run() -> list[dict[str, Any]]:
@@ -156,7 +158,7 @@ def test_one_hundred_gates_share_a_failure_too(leadmagic_sandbox: Sandbox) -> No
     assert len(leadmagic_sandbox.requests) <= 4
 
 
-def test_retry_after_holds_back_every_gate_of_the_process(leadmagic_sandbox: Sandbox) -> None:
+def test_retry_after_applies_to_all_triggers_of_the_process(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="1")
 
     async def run() -> None:
@@ -168,39 +170,38 @@ def test_retry_after_holds_back_every_gate_of_the_process(leadmagic_sandbox: San
     assert second - first >= 1
 
 
-def test_a_key_that_was_corrected_is_used_by_the_next_look(
-    leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_corrected_key_is_used_by_the_next_poll(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> list[str]:
-        looks = balance_poll.poll_balance("leadmagic_default", 0.05)
-        async with aclosing(looks):
-            first = await anext(looks)
-            monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", right)
-            second = await anext(looks)
+        readings = shared_poll.poll_balance("leadmagic_default", 0.05)
+        async with aclosing(readings):
+            first = await anext(readings)
+            monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", corrected)
+            second = await anext(readings)
         return [type(first.error).__name__, type(second.error).__name__]
 
-    right = leadmagic_sandbox.connection_json
-    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", right.replace(leadmagic_sandbox.api_key, "not-the-right-key"))
+    corrected = leadmagic_sandbox.connection_json
+    invalid = corrected.replace(leadmagic_sandbox.api_key, "an-invalid-key")
+    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", invalid)
 
     assert asyncio.run(run()) == ["LeadMagicAuthenticationError", "NoneType"]
 
 
-def test_an_old_look_is_renewed_before_a_gate_opens_by_it(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
-    mocker.patch.object(balance_poll, "MAX_AGE_TO_SUCCEED", 0.1)
+def test_an_old_reading_is_renewed_before_the_trigger_fires(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
+    mocker.patch.object(shared_poll, "MAX_AGE_TO_SUCCEED", 0.1)
 
     async def run() -> dict[str, Any]:
-        gate = asyncio.create_task(event_of(make(poke_interval=1, waiting_since=time.time())))
+        task = asyncio.create_task(event_of(make(poke_interval=1, waiting_since=time.time())))
         await asyncio.sleep(0.5)
-        await balance_poll.latest_reading("leadmagic_default", 60)
-        leadmagic_sandbox.set_credits(1)  # spent by somebody else between that look and the gate's
+        await shared_poll.latest_reading("leadmagic_default", 60)
+        leadmagic_sandbox.set_credits(1)  # spent by another client between that poll and the trigger's
         await until(lambda: len(leadmagic_sandbox.requests) == 2)
         leadmagic_sandbox.set_credits(700)
-        return await gate
+        return await task
 
     assert asyncio.run(run())["balance"]["credits"] == "700"
 
 
-def test_gates_with_and_without_refresh_hold_back_together(leadmagic_sandbox: Sandbox) -> None:
+def test_retry_after_applies_to_triggers_with_and_without_refresh(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="0.8")
 
     async def run() -> None:
@@ -213,7 +214,9 @@ def test_gates_with_and_without_refresh_hold_back_together(leadmagic_sandbox: Sa
     assert second - first >= 0.8
 
 
-def test_a_look_that_crashes_fails_the_gate_and_not_the_poll(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
+def test_an_unexpected_exception_fails_the_task_and_not_the_shared_poll(
+    leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
     mocker.patch("airflow_provider_leadmagic.client.LeadMagicClient.get_credits", side_effect=RuntimeError("a bug"))
 
     event = asyncio.run(event_of(make(poke_interval=0.05)))
@@ -224,25 +227,27 @@ def test_a_look_that_crashes_fails_the_gate_and_not_the_poll(leadmagic_sandbox: 
     )
 
 
-def test_cancelling_a_gate_in_mid_request_closes_its_client(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
-    closed = mocker.spy(LeadMagicHook, "aget_conn")
+def test_cancelling_a_trigger_during_a_request_closes_its_client(
+    leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    aget_conn = mocker.spy(LeadMagicHook, "aget_conn")
     close = mocker.patch("airflow_provider_leadmagic.client.LeadMagicClient.close", autospec=True)
     leadmagic_sandbox.fail_next("/v1/credits", delay=0.5)
 
     async def run() -> None:
-        gate = asyncio.create_task(event_of(make(poke_interval=0.01)))
-        await until(lambda: closed.call_count == 1)
+        task = asyncio.create_task(event_of(make(poke_interval=0.01)))
+        await until(lambda: aget_conn.call_count == 1)
         await asyncio.sleep(0.05)
-        gate.cancel()
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await gate
+            await task
 
     asyncio.run(run())
 
     assert close.call_count == 1
 
 
-def test_a_cancelled_gate_does_not_stop_the_others(leadmagic_sandbox: Sandbox) -> None:
+def test_a_cancelled_trigger_does_not_stop_the_others(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.set_credits(1)
 
     async def run() -> dict[str, Any]:
@@ -255,30 +260,30 @@ def test_a_cancelled_gate_does_not_stop_the_others(leadmagic_sandbox: Sandbox) -
     assert asyncio.run(run())["status"] == "open"
 
 
-def test_others_in_the_triggerer_get_a_word_in_between_the_verdicts_of_gates_that_hear_the_same_look() -> None:
-    opened = asyncio.run(open_gates_seen_at_each_pass_of_the_loop(gates=50))
+def test_other_triggers_can_run_between_the_evaluations_of_triggers_that_share_a_reading() -> None:
+    fired = asyncio.run(fired_triggers_at_each_loop_iteration(triggers=50))
 
-    assert opened[-1] == 50
-    assert max(after - before for before, after in pairwise(opened)) == 1
+    assert fired[-1] == 50
+    assert max(after - before for before, after in pairwise(fired)) == 1
 
 
-async def open_gates_seen_at_each_pass_of_the_loop(gates: int) -> list[int]:
-    taken, opened, seen = asyncio.Event(), [], []
+async def fired_triggers_at_each_loop_iteration(triggers: int) -> list[int]:
+    polled, events, counts = asyncio.Event(), [], []
 
-    async def looks() -> AsyncIterator[balance_poll.Reading]:
-        await taken.wait()
-        yield balance_poll.Reading(time.monotonic(), balance=CreditBalance(Decimal(1000), datetime.now(UTC)))
+    async def readings() -> AsyncIterator[shared_poll.Reading]:
+        await polled.wait()
+        yield shared_poll.Reading(time.monotonic(), balance=CreditBalance(Decimal(1000), datetime.now(UTC)))
 
-    async def wait_to_open(trigger: SufficientCreditsTrigger) -> None:
-        async for event in trigger.filter_shared_stream(looks()):
-            opened.append(event)
+    async def wait_for_event(trigger: SufficientCreditsTrigger) -> None:
+        async for event in trigger.filter_shared_stream(readings()):
+            events.append(event)
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        for _ in range(gates):
-            group.create_task(wait_to_open(make()))
+        for _ in range(triggers):
+            group.create_task(wait_for_event(make()))
         await asyncio.sleep(0)
-        taken.set()
-        while len(opened) < gates:
-            seen.append(len(opened))
+        polled.set()
+        while len(events) < triggers:
+            counts.append(len(events))
             await asyncio.sleep(0)
-    return [*seen, len(opened)]
+    return [*counts, len(events)]

@@ -1,4 +1,4 @@
-"""What a watcher remembers, and where."""
+"""The state of a watcher, in memory and in Airflow's asset state store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_leadmagic.triggers.credits import CrossingState
 
 
 class Store:
-    """Stands in for Airflow's store, whose failures cannot be had otherwise."""
+    """Replaces Airflow's asset state store, and can fail on request."""
 
     def __init__(self, **saved: Any) -> None:
         self.saved = saved
@@ -33,24 +33,24 @@ class Store:
         self.saved[key] = value
 
 
-def test_nothing_is_known_at_first() -> None:
+def test_the_state_is_unknown_at_first() -> None:
     assert asyncio.run(CrossingState(Store(), "key").read()) is None
 
 
 @pytest.mark.parametrize("store", [None, Store()], ids=["in memory", "in a store"])
-def test_it_reads_what_it_wrote(store: Store | None) -> None:
+def test_a_written_state_can_be_read(store: Store | None) -> None:
     async def run() -> list[bool | None]:
-        flag, read = CrossingState(store, "key"), []
+        state, read = CrossingState(store, "key"), []
         for armed in (True, False):
-            await flag.write(armed)
-            read.append(await flag.read())
+            await state.write(armed)
+            read.append(await state.read())
         return read
 
     assert asyncio.run(run()) == [True, False]
 
 
 @pytest.mark.parametrize("armed", [True, False])
-def test_another_triggerer_reads_it_from_the_store(armed: bool) -> None:
+def test_another_triggerer_reads_the_state_from_the_store(armed: bool) -> None:
     store = Store()
 
     async def run() -> bool | None:
@@ -60,7 +60,7 @@ def test_another_triggerer_reads_it_from_the_store(armed: bool) -> None:
     assert asyncio.run(run()) is armed
 
 
-def test_another_watcher_of_the_asset_has_a_flag_of_its_own() -> None:
+def test_another_watcher_of_the_asset_has_its_own_state() -> None:
     store = Store()
 
     async def run() -> bool | None:
@@ -70,74 +70,74 @@ def test_another_watcher_of_the_asset_has_a_flag_of_its_own() -> None:
     assert asyncio.run(run()) is None
 
 
-@pytest.mark.parametrize("strange", ["yes", 1, True, {"armed": True}], ids=str)
-def test_a_value_that_is_none_of_ours_counts_as_unknown(strange: Any) -> None:
-    assert asyncio.run(CrossingState(Store(key=strange), "key").read()) is None
+@pytest.mark.parametrize("value", ["yes", 1, True, {"armed": True}], ids=str)
+def test_an_unexpected_value_counts_as_unknown(value: Any) -> None:
+    assert asyncio.run(CrossingState(Store(key=value), "key").read()) is None
 
 
-def test_the_store_is_written_only_when_something_changed() -> None:
+def test_the_store_is_written_only_on_a_change() -> None:
     store = Store()
 
     async def run() -> None:
-        flag = CrossingState(store, "key")
+        state = CrossingState(store, "key")
         for armed in (True, True, False, False, True):
-            await flag.read()
-            await flag.write(armed)
+            await state.read()
+            await state.write(armed)
 
     asyncio.run(run())
 
     assert store.writes == ["armed", "disarmed", "armed"]
 
 
-def test_what_was_read_is_not_written_again() -> None:
+def test_an_unchanged_state_is_not_written_again() -> None:
     store = Store(key="armed")
 
     async def run() -> None:
-        flag = CrossingState(store, "key")
-        await flag.read()
-        await flag.write(True)
+        state = CrossingState(store, "key")
+        await state.read()
+        await state.write(True)
 
     asyncio.run(run())
 
     assert store.writes == []
 
 
-def test_what_the_store_did_not_take_has_not_changed() -> None:
+def test_the_state_is_unchanged_if_the_store_cannot_be_written() -> None:
     store = Store(key="armed")
 
     async def run() -> bool | None:
-        flag = CrossingState(store, "key")
-        await flag.read()
-        store.failure = RuntimeError("the API server is away")
+        state = CrossingState(store, "key")
+        await state.read()
+        store.failure = RuntimeError("the API server is unavailable")
         with pytest.raises(RuntimeError):
-            await flag.write(False)
-        return await flag.read()
+            await state.write(False)
+        return await state.read()
 
     assert asyncio.run(run()) is True
 
 
-@pytest.mark.parametrize("failure", [RuntimeError("away"), json.JSONDecodeError("no JSON", "", 0)], ids=repr)
-def test_a_store_that_cannot_be_read_is_asked_again(failure: Exception) -> None:
+@pytest.mark.parametrize("failure", [RuntimeError("unavailable"), json.JSONDecodeError("no JSON", "", 0)], ids=repr)
+def test_a_store_that_cannot_be_read_is_read_again(failure: Exception) -> None:
     store = Store(key="armed")
-    flag = CrossingState(store, "key")
+    state = CrossingState(store, "key")
     store.failure = failure
     with pytest.raises(type(failure)):
-        asyncio.run(flag.read())
+        asyncio.run(state.read())
 
     store.failure = None
 
-    assert asyncio.run(flag.read()) is True
+    assert asyncio.run(state.read()) is True
 
 
-def test_a_store_of_several_assets_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_store_of_several_assets_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
     store.failure = ValueError("Task has 2 concrete inlets and outlets")
 
     async def run() -> list[bool | None]:
-        flag = CrossingState(store, "key")
-        before = await flag.read()
-        await flag.write(True)
-        return [before, await flag.read()]
+        state = CrossingState(store, "key")
+        before = await state.read()
+        await state.write(True)
+        return [before, await state.read()]
 
     assert asyncio.run(run()) == [None, True]
     assert "Two assets have equal LeadMagic watchers: their state is lost when the triggerer restarts." in caplog.text
