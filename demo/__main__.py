@@ -138,7 +138,7 @@ def _balance_or_error(airflow: LocalAirflow) -> str:
         report = value
         while not isinstance(report, dict):  # Airflow 3 stores JSON text inside a JSON column
             report = json.loads(report)
-        return f"The account has {report['credits']} credits, of which {report['spendable']} can be spent."
+        return f"The account has {report['credits']} credits, of which {report['spendable']} are spendable."
     texts = [text for path, text in airflow.logs() if f"dag_id={READ_ONLY}" in str(path)]
     errors = [found for text in texts for pattern in _ERROR_PATTERNS for found in re.findall(pattern, text)]
     return errors[-1] if errors else "The task log contains neither a balance nor an error of LeadMagic."
