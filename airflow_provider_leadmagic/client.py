@@ -71,18 +71,17 @@ class LeadMagicClient:
         timeout: float = DEFAULT_TIMEOUT,
         *,
         max_attempts: int = DEFAULT_MAX_ATTEMPTS,
-        owner: str = "this LeadMagicClient",
+        owner: str | None = None,
         observer: BalanceObserver | None = None,
     ) -> None:
         if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
             raise LeadMagicConfigurationError(
                 f"max_attempts must be a whole number, 1 or more; got {describe_value(max_attempts)}"
             )
-        self._transport = Transport(api_key, normalize_base_url(base_url), parse_timeout("timeout", timeout))
+        self._transport = Transport(api_key, normalize_base_url(base_url), parse_timeout("timeout", timeout), owner)
         self._observer = observer
         self._calls = Calls(
             self._transport,
-            owner,
             max_attempts,
             on_response=self._note_credits,
             before_spending=self._forget_balance,
@@ -203,7 +202,9 @@ class LeadMagicClient:
 
     def _read_balance(self) -> CreditBalance:
         response = self._calls.free("GET", "/v1/credits")
-        self._balance = balance = CreditBalance.from_api(response.json(exact_numbers=True), response.redact)
+        body = response.json(exact_numbers=True)
+        with response.content_errors():
+            self._balance = balance = CreditBalance.from_api(body, response.redact)
         self._balance_read_at = time.monotonic()
         if self._observer:
             self._observer.seen(balance)

@@ -1,4 +1,4 @@
-"""Where requests, and with them the API key, may go."""
+"""Validate the base URL, which decides which host receives the API key."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ DEFAULT_BASE_URL = "https://api.leadmagic.io"
 
 def normalize_base_url(address: str, *, field: str = "base_url", scheme: str = "", port: int | None = None) -> str:
     """
-    Turn what a person typed into the address requests start with.
+    Convert a host name or URL to the base URL that paths are appended to.
 
     :param address: A host name or URL, with or without scheme, port, path and trailing slash.
-    :param field: What to call the address in a message.
-    :param scheme: Scheme to use where the address has none; by default https, or http for a loopback host.
-    :param port: Port to use where the address has none.
-    :raises LeadMagicConfigurationError: If it is no address, carries a user, query or fragment, or would send
-        the API key in plain text over a network.
+    :param field: Name of the setting in error messages.
+    :param scheme: Default scheme; https if empty, or http for a loopback host.
+    :param port: Default port.
+    :raises LeadMagicConfigurationError: If the address is invalid, contains a user name, query or fragment, or would
+        send the API key over a network in plain text.
     """
     parts, host, own_port = _split(address, field)
     scheme = parts.scheme or scheme.lower() or ("http" if _is_loopback_host(host) else "https")
     if scheme not in ("http", "https"):
         raise LeadMagicConfigurationError(f"{field} must start with https://; got {_describe(address)}")
     if scheme == "http" and not _is_loopback_host(host):
-        problem = f"{field} must start with https://, as plain http would show the API key to the network"
+        problem = f"{field} must start with https:// (plain http exposes the API key)"
         raise LeadMagicConfigurationError(f"{problem}; got {_describe(address)}")
     if port is not None and not 0 < port < 65536:
         raise LeadMagicConfigurationError(f"port must be from 1 to 65535; got {describe_value(port)}")
@@ -37,7 +37,7 @@ def normalize_base_url(address: str, *, field: str = "base_url", scheme: str = "
 
 
 def is_loopback(base_url: str) -> bool:
-    """Tell whether an address stays on this machine."""
+    """Return whether the host of a URL is this machine."""
     return _is_loopback_host(urlsplit(base_url).hostname or "")
 
 
@@ -60,8 +60,8 @@ def _split(address: object, field: str) -> tuple[SplitResult, str, int | None]:
 
 
 def _describe(address: object) -> str:
-    # What stands before an @ or after a question mark may be a password.
-    return "one with a user name or a query" if {"@", "?"} & set(str(address)) else describe_value(address)
+    # The text before an @ or after a question mark may be a password.
+    return "an address with a user name or a query" if {"@", "?"} & set(str(address)) else describe_value(address)
 
 
 def _is_loopback_host(host: str) -> bool:

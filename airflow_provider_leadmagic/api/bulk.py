@@ -97,8 +97,7 @@ class Bulk:
             check_text("file_name", file_name)
             fields["fileName"] = file_name
         # By the policy of free calls, although it spends: the key makes a repetition join the job that exists.
-        response = self._send_rows("/bulk/submit", fields, rows, spends=True)
-        return BulkJob.from_api(response.json(exact_numbers=True), response.redact)
+        return _job_in(self._send_rows("/bulk/submit", fields, rows, spends=True))
 
     def get(self, job_id: str) -> BulkJob:
         """
@@ -107,9 +106,10 @@ class Bulk:
         :param job_id: The job.
         """
         response = self._calls.free("GET", _job_path(job_id))
-        job = BulkJob.from_api(response.json(exact_numbers=True), response.redact)
-        if job.job_id.lower() != job_id.lower():
-            raise LeadMagicResponseError(f"{response.call} was answered with another job, {job.job_id}")
+        job = _job_in(response)
+        with response.content_errors():
+            if job.job_id.lower() != job_id.lower():
+                raise LeadMagicResponseError(f"Response describes another bulk job, {job.job_id}")
         return job
 
     def list(self) -> Iterator[BulkJob]:
@@ -119,7 +119,7 @@ class Bulk:
             query = urlencode({"limit": MAX_JOBS, "offset": offset})
             response = self._calls.free("GET", f"/bulk/jobs?{query}")
             page = response.json_object()
-            jobs = _objects(page, "jobs")
+            jobs = _objects(response, page, "jobs")
             yield from _readable_jobs(jobs, response)
             offset += len(jobs)
             if len(jobs) < min(MAX_JOBS, _limit_of(page, MAX_JOBS)):
@@ -194,13 +194,17 @@ class Bulk:
         """
         path = _job_path(job_id, "/restart")
         body = _restart_body(mode, start_row)
-        response = self._calls.paid("POST", path, body).json_object()
-        return job_id_from_api({"jobId": job_id, **_given(response)}, "newJobId", "jobId")
+        response = self._calls.paid("POST", path, body)
+        fields = {"jobId": job_id, **_given(response.json_object())}
+        with response.content_errors():
+            return job_id_from_api(fields, "newJobId", "jobId")
 
     def _preview(self, items: Sequence[str]) -> CostPreview:
         with body_with_list({}, "items", items) as body:
             response = self._calls.free("POST", "/v1/batch/preview-cost", body_file=body)
-        return CostPreview.from_api(response.json(exact_numbers=True))
+        preview = response.json(exact_numbers=True)
+        with response.content_errors():
+            return CostPreview.from_api(preview)
 
     def _send_rows(
         self, path: str, fields: Mapping[str, str], rows: Iterable[Row], *, spends: bool = False
@@ -213,8 +217,9 @@ class Bulk:
         is_last = False
         while not is_last:
             query = urlencode({"limit": page_size, "offset": offset, **parameters})
-            page = self._calls.free("GET", f"{path}?{query}").json_object()
-            rows = _objects(page, "rows")
+            response = self._calls.free("GET", f"{path}?{query}")
+            page = response.json_object()
+            rows = _objects(response, page, "rows")
             yield from rows
             offset += len(rows)
             is_last = len(rows) < min(page_size, _limit_of(page, page_size))
@@ -237,6 +242,12 @@ def _restart_body(mode: str, start_row: int | None) -> dict[str, object]:
     return {"mode": mode, "startRowIndex": start_row}
 
 
+def _job_in(response: Response) -> BulkJob:
+    body = response.json(exact_numbers=True)
+    with response.content_errors():
+        return BulkJob.from_api(body, response.redact)
+
+
 def _readable_jobs(jobs: list[dict[str, Any]], response: Response) -> Iterator[BulkJob]:
     """Leave out what cannot be read: one odd job must not hide all the others."""
     for job in jobs:
@@ -250,10 +261,11 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _objects(page: object, name: str) -> list[dict[str, Any]]:
-    objects = page.get(name) if isinstance(page, dict) else None
-    if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
-        raise LeadMagicResponseError(f"LeadMagic sent a page whose `{name}` is not a list of objects")
+def _objects(response: Response, page: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    objects = page.get(name)
+    with response.content_errors():
+        if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
+            raise LeadMagicResponseError(f"Invalid page: `{name}` is not a list of objects")
     return objects
 
 

@@ -1,19 +1,25 @@
-"""From an error response to the exception that stands for it, whichever of LeadMagic's envelopes it wears."""
+"""
+Convert HTTP error responses and low-level HTTP failures to exceptions of the LeadMagicError family.
+
+LeadMagic has two formats of error responses, a list of errors and a flat object; both are supported.
+"""
 
 from __future__ import annotations
 
 import email.utils
 import math
+import socket
 import ssl
 import time
 from datetime import UTC
 from decimal import Decimal
-from http.client import HTTPException, LineTooLong
+from http.client import HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 import requests
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
+from airflow_provider_leadmagic.api.text import sentences
 from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import (
     InsufficientCreditsError,
@@ -29,7 +35,7 @@ from airflow_provider_leadmagic.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_leadmagic.api.response import Response
+    from airflow_provider_leadmagic.api.response import Call, Response
 
 _CLASSES: dict[int, type[LeadMagicError]] = {
     401: LeadMagicAuthenticationError,
@@ -38,14 +44,23 @@ _CLASSES: dict[int, type[LeadMagicError]] = {
     404: LeadMagicNotFoundError,
     429: LeadMagicRateLimitError,
 }
+#: Cause and advice for each status whose advice does not depend on LeadMagic's explanation.
+_SUMMARIES: dict[int, tuple[str, str]] = {
+    401: ("API key rejected", "check {password}"),
+    402: ("Not enough credits", "top up {account}"),
+    403: ("Access denied", "check {plan and role}"),
+    404: ("Not found", "check {host}"),
+    429: ("Rate limit exceeded", "retry {when}"),
+}
+#: Longest error code in the first part of a message. LeadMagic's codes have up to 25 characters.
+_MAX_CODE = 40
 
 
-def error_for_response(response: Response, owner: str) -> LeadMagicError:
+def error_for_response(response: Response) -> LeadMagicError:
     """
     Build the exception for a response with status 400 or above.
 
-    :param response: The response.
-    :param owner: Whose API key was used, for the advice in the message.
+    :param response: The error response, in either of LeadMagic's formats or any other.
     """
     problem = _problem(response)
     error_class = _CLASSES.get(response.status) or (
@@ -53,21 +68,24 @@ def error_for_response(response: Response, owner: str) -> LeadMagicError:
     )
     fields: dict[str, Any] = {name: response.redact(problem.get(name)) for name in ("code", "detail", "action", "docs")}
     request_id = response.redact(problem.get("request_id")) or response.redact(response.headers.get("X-Request-Id"))
+    extras = _extras(error_class, response, problem)
     return error_class(
-        _message(response, problem, fields["code"], request_id, owner),
+        response.call.message(
+            _summary(response, fields["code"], extras.get("retry_after")), _explanation(response, problem), request_id
+        ),
         status=response.status,
         request_id=request_id,
         **fields,
-        **_extras(error_class, response, problem),
+        **extras,
     )
 
 
 def parse_retry_after(value: str | None) -> float | None:
     """
-    Read a ``Retry-After`` header: seconds, whole or fractional, or an HTTP date.
+    Parse a ``Retry-After`` header: seconds, whole or fractional, or an HTTP date.
 
     :param value: The header.
-    :return: Seconds from now, never negative; None if the header is absent or makes no sense.
+    :return: Seconds from now, 0 or more; None if the header is absent or invalid.
     """
     if value is None:
         return None
@@ -81,14 +99,14 @@ def parse_retry_after(value: str | None) -> float | None:
 def _seconds_until(date: str) -> float:
     try:
         moment = email.utils.parsedate_to_datetime(date)
-        # HTTP dates are in Greenwich time; the oldest of their three forms does not say so.
+        # HTTP dates are in UTC; the oldest of their three formats does not name a time zone.
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     except (ValueError, OverflowError):
         return math.nan
 
 
 def _problem(response: Response) -> dict[str, Any]:
-    """Find the object that describes the error; an empty one where the body holds none."""
+    """Return the object that describes the error, or an empty one if the body has none."""
     try:
         body = response.json()
     except LeadMagicResponseError:
@@ -102,21 +120,27 @@ def _problem(response: Response) -> dict[str, Any]:
     return {**problem, "request_id": origin.get("request_id") if isinstance(origin, dict) else None}
 
 
-def _message(response: Response, problem: dict[str, Any], code: str | None, request_id: str | None, owner: str) -> str:
-    explanations = [response.redact(problem.get(name)) for name in ("title", "message")]
-    title = "; ".join(filter(None, explanations)) or response.redact(problem.get("detail")) or "no explanation given"
-    notes = ", ".join(f"{name} {value}" for name, value in (("code", code), ("request id", request_id)) if value)
-    advice = _ADVICE.get(response.status, "").format(owner=owner) or response.redact(problem.get("action")) or ""
-    explanation = f"{title.rstrip('.')}{notes and f' ({notes})'}"
-    return f"{response.call} was answered {response.status}: {explanation}. {advice}".strip()
+def _summary(response: Response, code: str | None, retry_after: float | None) -> str:
+    """Return cause and advice, or the cause only where LeadMagic's explanation is the advice."""
+    call, status = response.call, response.status
+    default = ("Server error", "retry {when}") if status >= 500 else ("Request rejected", "")
+    cause, advice = _SUMMARIES.get(status, default)
+    if status == 404 and "/bulk/jobs/" in call.request:
+        advice = "check the job ID and {host}"
+    settings = {field: call.setting(field) for field in ("password", "account", "plan and role", "host")}
+    # Ten digits are enough for 300 years; more would push the rest of the message out of the log view.
+    when = f"in {round(retry_after, 1):.10g} s" if retry_after else "later"
+    label = f"{status} {code[:_MAX_CODE]}" if code else f"{status}"
+    return f"{cause} ({label}): {advice.format(**settings, when=when)}".rstrip()
 
 
-#: Where we know better than the response what to do: it cannot name the connection.
-_ADVICE = {
-    401: "Check the API key of {owner}.",
-    403: "The API key of {owner} is known, but its plan or role does not allow this call.",
-    404: "Check the base URL of {owner}.",
-}
+def _explanation(response: Response, problem: dict[str, Any]) -> str | None:
+    """Return LeadMagic's explanation, with its advice where this module has no better one."""
+    has_advice = response.status in _SUMMARIES
+    names = ("title", "message", "detail", *(() if has_advice else ("action",)))
+    texts = filter(None, (response.redact(problem.get(name)) for name in names))
+    explanation = response.redact(sentences(*dict.fromkeys(texts)))
+    return explanation or (None if has_advice or response.status >= 500 else "no explanation given")
 
 
 def _extras(error_class: type[LeadMagicError], response: Response, problem: dict[str, Any]) -> dict[str, Any]:
@@ -140,54 +164,89 @@ def _amount(value: object) -> Decimal | None:
 
 
 def error_for_failure(
-    call: str, error: Exception, unrelated: BaseException | None, timeouts: tuple[float, float], slow: str
+    call: Call, error: Exception, unrelated: BaseException | None, timeouts: tuple[float, float], slow: str
 ) -> LeadMagicError:
     """
-    Find the error of ours that stands for one of the HTTP libraries.
+    Convert a failure of the HTTP libraries to an error that says whether the request was sent.
 
-    :param call: What was called.
-    :param error: Theirs.
-    :param unrelated: What the caller was handling before. To Python that is the context of the failure, but it is no
-        cause of it: an earlier failure to connect says nothing about this request.
-    :param timeouts: Seconds that connecting, and the response, may take.
-    :param slow: What took too long, if the response had begun.
+    A request that was not sent is safe to repeat, even a paid one.
+
+    :param error: What requests, urllib3 or the socket raised.
+    :param unrelated: The exception that the caller is already handling, if any. Python chains it to ``error`` although
+        it did not cause it: an earlier connection failure says nothing about this request.
+    :param timeouts: Limits for connecting and for the response, in seconds.
+    :param slow: What a timeout means once the body is being read; empty before.
     """
     chain = _causes(error, unrelated)
-    if unconnected := _unconnected(chain, timeouts[0]):
-        return LeadMagicConnectionError(f"{call} got no response: {unconnected}", request_sent=False)
+    if unsent := _connect_failure(chain, call, timeouts[0]):
+        return LeadMagicConnectionError(call.message(*unsent), request_sent=False)
+    retry_or_check = f"retry later or check {call.setting('host')}"
     if any(map(_is_oversized, chain)):
-        return LeadMagicResponseError(f"{call} was answered with headers that are too long or too many", transient=True)
+        message = call.message(f"Response headers too long or too many: {retry_or_check}")
+        return LeadMagicResponseError(message, transient=True)
     if any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in chain):
-        reason = f"complete response: {slow}" if slow else f"response: none within {timeouts[1]:g} s"
-        return LeadMagicConnectionError(f"{call} got no {reason}")
-    return LeadMagicConnectionError(f"{call} got no response: {_last_words(chain)}")
+        cause = slow or f"No response within {timeouts[1]:g} s"
+        message = call.message(f"{cause}: retry later or raise {call.setting('timeout')}")
+        return LeadMagicConnectionError(message)
+    return LeadMagicConnectionError(call.message(f"{_failure(chain)}: {retry_or_check}", _reason(chain)))
+
+
+#: What happened after the request was sent, from the first type that occurs in the chain of causes.
+_FAILURES: tuple[tuple[type[BaseException], str], ...] = (
+    (ssl.SSLError, "TLS connection failed"),
+    (RemoteDisconnected, "Connection closed by the server"),
+    (ConnectionError, "Connection closed by the server"),
+    (IncompleteRead, "Response cut short"),
+    (HTTPException, "Invalid HTTP response"),
+    (requests.exceptions.ContentDecodingError, "Invalid compression in the response"),
+)
+
+
+def _failure(chain: list[BaseException]) -> str:
+    names = (name for kind, name in _FAILURES if any(isinstance(cause, kind) for cause in chain))
+    return next(names, "No response")
 
 
 def _is_oversized(cause: BaseException) -> bool:
-    # The plain exception is how http.client refuses more than a hundred headers.
+    # http.client raises the plain base class for more than a hundred headers.
     return isinstance(cause, LineTooLong) or type(cause) is HTTPException
 
 
-def _unconnected(chain: list[BaseException], timeout: float) -> str | None:
-    """Say why there was no connection that a request could have been sent by; None if there was one."""
+def _connect_failure(chain: list[BaseException], call: Call, timeout: float) -> tuple[str, str] | None:
+    """Return summary and detail if there was no connection to send the request on, None if there was one."""
+    host = call.setting("host")
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate cannot be trusted ({cause.verify_message.rstrip('.')})"
-        # There is no class for this one; unrecognized, it counts as any other timeout.
+            summary = f"TLS certificate not trusted: check {host} and the CA certificates"
+            return summary, f"Reason: {cause.verify_message}"
+        # A timeout of the TLS handshake has no class of its own; without this it would count as a slow response.
         is_handshake = isinstance(cause, TimeoutError) and "handshake" in str(cause)
         if is_handshake or isinstance(cause, requests.ConnectTimeout):
-            return f"no connection within {timeout:g} s"
+            return f"No connection within {timeout:g} s: check {host}", ""
         if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
-            return "the proxy does not connect to it"
-    return _last_words(chain) if any(isinstance(cause, NewConnectionError) for cause in chain) else None
+            return f"Proxy did not open a connection: check the proxy settings and {host}", ""
+    return _unreachable(chain, host) if any(isinstance(cause, NewConnectionError) for cause in chain) else None
+
+
+def _unreachable(chain: list[BaseException], host: str) -> tuple[str, str]:
+    if any(isinstance(cause, requests.exceptions.ProxyError) for cause in chain):
+        return "Proxy unreachable: check the proxy settings", _reason(chain)
+    if any(isinstance(cause, socket.gaierror) for cause in chain):
+        return f"Host name not resolved: check {host}", _reason(chain)
+    return f"{_last_words(chain)}: check {host}", ""
+
+
+def _reason(chain: list[BaseException]) -> str:
+    return f"Reason: {_last_words(chain)}"
 
 
 def _last_words(chain: list[BaseException]) -> str:
+    """Return the operating system's description of the failure, or else the type of its root cause."""
     return next((e.strerror for e in chain if isinstance(e, OSError) and e.strerror), type(chain[-1]).__name__)
 
 
 def _causes(error: BaseException | None, unrelated: BaseException | None) -> list[BaseException]:
-    """Follow an error down to its root, through the wrappers of requests and urllib3."""
+    """Follow an error through the wrappers of requests and urllib3 to its root cause."""
     chain: list[BaseException] = []
     while error is not None and error is not unrelated and error not in chain:
         chain.append(error)

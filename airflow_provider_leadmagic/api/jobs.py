@@ -52,7 +52,7 @@ class CostPreview:
         :raises LeadMagicResponseError: If it does not say how many credits how many rows cost.
         """
         if not isinstance(body, dict) or body.get("totalItems") is None or body.get("totalCredits") is None:
-            raise LeadMagicResponseError("LeadMagic sent a preview without `totalItems` and `totalCredits`")
+            raise LeadMagicResponseError("Invalid cost preview: `totalItems` or `totalCredits` is missing")
         return cls(
             items=_count(body, ("totalItems",)),
             credits=_amount(body, "totalCredits"),
@@ -139,10 +139,10 @@ class BulkJob:
         :raises LeadMagicResponseError: If one of the two is missing, or a number cannot be used.
         """
         if not isinstance(body, dict):
-            raise LeadMagicResponseError("LeadMagic sent a bulk job that is no JSON object")
+            raise LeadMagicResponseError("Invalid bulk job: not a JSON object")
         status = redact(body.get("status"))
         if status is None:
-            raise LeadMagicResponseError("LeadMagic sent a bulk job without `status`")
+            raise LeadMagicResponseError("Invalid bulk job: `status` is missing")
         return cls(
             job_id=job_id_from_api(body, "jobId", "job_id"),
             status=status,
@@ -174,9 +174,7 @@ def job_id_from_api(body: dict[str, Any], *names: str) -> str:
     """
     value = _first(body, names)
     if not is_job_id(value):
-        raise LeadMagicResponseError(
-            f"LeadMagic sent a bulk job whose `{names[0]}` is not 1 to 100 letters, digits, - and _"
-        )
+        raise LeadMagicResponseError(f"Invalid bulk job: `{names[0]}` is not 1 to 100 letters, digits, - and _")
     return str(value)
 
 
@@ -215,4 +213,4 @@ def _number(value: object, name: str) -> Decimal:
 
 
 def _unusable(name: str) -> LeadMagicResponseError:
-    return LeadMagicResponseError(f"LeadMagic sent a `{name}` that is not a usable number, 0 or more")
+    return LeadMagicResponseError(f"Invalid response: `{name}` is not a number, 0 or more")

@@ -90,7 +90,7 @@ class CreditBalance:
         :raises LeadMagicResponseError: If the body is no object, or a number or flag in it is unusable.
         """
         if not isinstance(body, dict) or body.get("credits") is None:
-            raise LeadMagicResponseError("LeadMagic sent a balance without `credits`")
+            raise LeadMagicResponseError("Invalid balance: `credits` is missing")
         return cls(
             credits=_number(body, "credits") or Decimal(0),
             observed_at=datetime.now(UTC),
@@ -105,14 +105,14 @@ def _number(body: dict[str, Any], field: str) -> Decimal | None:
     value = body.get(field)
     if value is None or (isinstance(value, Decimal) and is_finite(value)):
         return value
-    raise LeadMagicResponseError(f"LeadMagic sent a balance whose `{field}` is not a finite number")
+    raise LeadMagicResponseError(f"Invalid balance: `{field}` is not a finite number")
 
 
 def _flag(body: dict[str, Any], field: str) -> bool:
     value = body.get(field)
     if value is None or isinstance(value, bool):
         return bool(value)
-    raise LeadMagicResponseError(f"LeadMagic sent a balance whose `{field}` is not true or false")
+    raise LeadMagicResponseError(f"Invalid balance: `{field}` is not true or false")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class CreditsRunway:
         summary = usage.get("summary")
         total = summary.get("total_credits") if isinstance(summary, dict) else None
         if isinstance(total, bool) or not isinstance(total, int | float) or not is_finite(Decimal(str(total))):
-            raise LeadMagicResponseError("LeadMagic sent a usage whose `summary.total_credits` is not a finite number")
+            raise LeadMagicResponseError("Invalid usage report: `summary.total_credits` is not a finite number")
         return cls(balance, Decimal(str(total)), days)
 
 

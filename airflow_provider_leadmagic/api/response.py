@@ -1,78 +1,128 @@
-"""The response to one HTTP request, read whole and not yet judged."""
+"""A request as messages name it, and the complete response to it."""
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.api.text import sentences
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-#: Longest number that is taken for one: the largest float has 309 digits, and may be written with decimals.
+#: Longest number accepted, in characters: the largest float has 309 digits and can have decimals.
 MOST_DIGITS = 1000
+
+#: Names of the client's arguments for the fields of an Airflow connection.
+_ARGUMENTS = {"password": "api_key", "host": "base_url"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, as error messages name it."""
+
+    request: str
+    """HTTP method and URL."""
+    owner: str | None = None
+    """The connection that key and address come from, such as ``connection 'x'``; None for a client without one."""
+
+    def setting(self, field: str) -> str:
+        """
+        Name a setting that the user can correct.
+
+        :param field: Field of the connection: ``password``, ``host`` or ``timeout``.
+        """
+        return f"the {field} of {self.owner}" if self.owner else f"the client's {_ARGUMENTS.get(field, field)}"
+
+    def message(self, summary: str, detail: str | None = None, request_id: str | None = None) -> str:
+        """
+        Compose an error message, the least important part last: Airflow's log view cuts long lines.
+
+        :param summary: Cause and advice.
+        :param detail: Explanation of the server or the operating system.
+        """
+        where = f"{self.request}, request id {request_id}" if request_id else self.request
+        return f"{sentences(summary, detail)} [{where}]"
 
 
 @dataclass(frozen=True)
 class Response:
-    """What came back: status, headers and body, before anyone judged it."""
+    """Status, headers and body of a response, before the status is checked."""
 
-    call: str
+    call: Call
     status: int
     headers: Mapping[str, str]
     text: str
     redact: Callable[[object], str | None] = field(repr=False)
-    """Makes text out of it fit for a message."""
+    """Prepares text from the response for a message and hides the API key in it."""
 
     def json(self, *, exact_numbers: bool = False) -> Any:
         """
         Parse the body.
 
-        :param exact_numbers: Read every number as Decimal, and refuse an object that has two values for one name:
-            what decides about money must not depend on which of them is read.
-        :raises LeadMagicResponseError: If the body is not JSON. Transient, as it is usually a proxy's error page.
+        :param exact_numbers: Parse every number as Decimal, and reject an object that has a name twice, because an
+            amount must not depend on which of the two values is read.
+        :raises LeadMagicResponseError: If the body is not JSON. Transient, because it is usually a proxy's error page.
         """
-        number, fields = (_exact_number, self._unambiguous) if exact_numbers else (None, None)
+        number, fields = (_exact_number, self._unique_fields) if exact_numbers else (None, None)
         try:
             return json.loads(self.text, parse_float=number, parse_int=number, object_pairs_hook=fields)
         except (ValueError, RecursionError):
-            kind = self.redact(self.headers.get("Content-Type")) or "no content type"
-            raise LeadMagicResponseError(
-                f"{self.call} was answered {self.status} with a body that is not JSON ({kind})",
-                status=self.status,
-                transient=True,
-            ) from None
-
-    def _unambiguous(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            raise LeadMagicResponseError(f"{self.call} was answered with JSON that has two values for one name")
-        return fields
+            raise self.unexpected("Response is not JSON") from None
 
     def json_object(self) -> dict[str, Any]:
         """
-        Parse the body, which has to be an object.
+        Parse the body, which must be a JSON object.
 
-        :raises LeadMagicResponseError: If it is anything else.
+        :raises LeadMagicResponseError: If the body is not a JSON object.
         """
         body = self.json()
         if not isinstance(body, dict):
-            raise LeadMagicResponseError(f"{self.call} was answered with JSON that is no object", status=self.status)
+            summary = f"Response is not a JSON object ({self.status}): check {self.call.setting('host')}"
+            raise LeadMagicResponseError(self.call.message(summary), status=self.status)
         return body
+
+    def unexpected(self, cause: str) -> LeadMagicResponseError:
+        """
+        Build the transient error for a body of an unexpected type.
+
+        :param cause: What is wrong with the body.
+        """
+        kind = self.redact(self.headers.get("Content-Type")) or "none"
+        summary = f"{cause} ({self.status}): retry later or check {self.call.setting('host')}"
+        message = self.call.message(summary, f"Content type: {kind}")
+        return LeadMagicResponseError(message, status=self.status, transient=True)
+
+    @contextmanager
+    def content_errors(self) -> Iterator[None]:
+        """Add advice and the request to a LeadMagicResponseError about the content of this response."""
+        try:
+            yield
+        except LeadMagicResponseError as error:
+            summary = f"{error}. Check {self.call.setting('host')}"
+            raise LeadMagicResponseError(self.call.message(summary)) from None
+
+    def _unique_fields(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            summary = f"Response has a JSON object with a duplicate name: check {self.call.setting('host')}"
+            raise LeadMagicResponseError(self.call.message(summary))
+        return fields
 
 
 def _exact_number(digits: str) -> Decimal:
-    # No number is as long as that, and none that is should stay in the cache.
+    # Longer than any amount; such a number must not be kept in the cache either.
     return _decimal(digits) if len(digits) <= MOST_DIGITS else Decimal("NaN")
 
 
-@lru_cache(1024)  # a body of five million ones must not become five million objects
+@lru_cache(1024)  # a body of five million equal numbers must not become five million objects
 def _decimal(digits: str) -> Decimal:
     try:
         return Decimal(digits)
     except InvalidOperation:
-        return Decimal("NaN")  # an exponent beyond all reason, which no check of ours lets pass
+        return Decimal("NaN")  # the exponent is beyond Decimal's limits; every later check rejects NaN

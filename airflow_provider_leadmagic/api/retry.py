@@ -1,8 +1,8 @@
 """
-Which failed calls are repeated, and when.
+Retry failed calls.
 
-What decides is whether a repetition can cost money, never the HTTP verb: LeadMagic's refresh is a free POST, and
-its paid lookups are POSTs too.
+Whether a call is retried depends on whether that can cost credits, not on the HTTP method: LeadMagic's refresh is a
+free POST, and its paid lookups are POSTs too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from airflow_provider_leadmagic.api.errors import error_for_response
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConnectionError,
     LeadMagicRateLimitError,
-    LeadMagicResponseError,
 )
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Longest ``Retry-After``, in seconds, that is slept through here. A longer one is raised with ``retry_after`` set,
-#: so that whoever called decides, rather than hold a worker.
+#: Longest ``Retry-After`` to wait for here, in seconds. With a longer one the error is raised with ``retry_after`` set,
+#: and the caller decides; waiting here would occupy a worker.
 MAX_RETRY_AFTER = 60.0
 
 _TRANSIENT_STATUSES = frozenset({429, 500, 502, 503, 504})
@@ -37,30 +36,27 @@ _backoff = wait_random_exponential(multiplier=0.5, max=20)
 
 class Calls:
     """
-    Calls of LeadMagic's API: with the key, with retries, and with error responses raised as exceptions.
+    Calls LeadMagic's API with retries, and raises error responses as exceptions.
 
     :param transport: Sends single requests.
-    :param owner: How messages name the key's owner.
-    :param max_attempts: Requests one call may make, the first included.
-    :param on_response: Is called with each response, error responses included.
-    :param before_spending: Is called before each call that can cost credits.
+    :param max_attempts: Most requests per call, 1 or more.
+    :param on_response: Called with each response, including error responses.
+    :param before_spending: Called before each call that can cost credits.
     """
 
     def __init__(
         self,
         transport: Transport,
-        owner: str,
         max_attempts: int,
         *,
         on_response: Callable[[Response], None],
         before_spending: Callable[[], None],
     ) -> None:
         self._transport = transport
-        self._owner = owner
         self._on_response = on_response
         self._before_spending = before_spending
         self._free = _retrying(_is_transient, max_attempts)
-        self._paid = _retrying(_was_not_carried_out, max_attempts)
+        self._paid = _retrying(_was_not_executed, max_attempts)
 
     def free(
         self,
@@ -72,14 +68,14 @@ class Calls:
         spends: bool = False,
     ) -> Response:
         """
-        Make a call whose repetition costs nothing, and repeat it after any failure that may pass.
+        Make a call that costs nothing to repeat, and retry it after each transient failure.
 
-        :param method: HTTP verb.
+        :param method: HTTP method.
         :param path: Path below the base URL.
         :param json_body: Body to send as JSON.
-        :param body_file: Instead of that, a file of JSON to send from its beginning.
-        :param spends: Whether the call itself costs credits, although to repeat it does not.
-        :raises LeadMagicError: If LeadMagic refuses or does not respond.
+        :param body_file: File of JSON to send instead, from its beginning.
+        :param spends: Whether the call itself costs credits, although repeating it does not.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
         """
         if spends:
             self._before_spending()
@@ -88,12 +84,12 @@ class Calls:
 
     def paid(self, method: str, path: str, json_body: Mapping[str, Any] | None = None) -> Response:
         """
-        Make a call that costs credits each time. It is repeated only when it certainly was not carried out.
+        Make a call that costs credits each time. It is retried only if LeadMagic certainly did not execute it.
 
-        :param method: HTTP verb.
+        :param method: HTTP method.
         :param path: Path below the base URL.
         :param json_body: Body to send as JSON.
-        :raises LeadMagicError: If LeadMagic refuses or does not respond.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
         """
         self._before_spending()
         response: Response = self._paid(self._send, method, path, json_body)
@@ -101,12 +97,12 @@ class Calls:
 
     def download(self, path: str, file: BinaryIO) -> int:
         """
-        Write a CSV response into a file, from where it stands. A repetition starts at the same place.
+        Write a CSV response into a file from its current position. A retry starts at the same position.
 
         :param path: Path below the base URL.
-        :param file: Is open for writing in binary mode, and can be repositioned.
-        :return: How many bytes were written.
-        :raises LeadMagicError: If LeadMagic refuses, does not respond, or sends something else.
+        :param file: A seekable file, open for writing in binary mode.
+        :return: The number of bytes written.
+        :raises LeadMagicError: If LeadMagic rejects the request, does not respond, or returns anything but CSV.
         """
         written: int = self._free(self._download, path, file, file.tell())
         return written
@@ -117,20 +113,19 @@ class Calls:
         return self._accepted(self._transport.send(method, path, json_body, body_file=body_file))
 
     def _download(self, path: str, file: BinaryIO, start: int) -> int:
-        if file.tell() != start:  # an attempt before this one broke off
+        if file.tell() != start:  # the previous attempt wrote a part
             file.seek(start)
             file.truncate()
         response, written = self._transport.download(path, file)
         self._accepted(response)
         if written is None:
-            problem = f"{response.call} was answered {response.status} with something that is no CSV file"
-            raise LeadMagicResponseError(problem, status=response.status, transient=True)
+            raise response.unexpected("Response is not CSV")
         return written
 
     def _accepted(self, response: Response) -> Response:
         self._on_response(response)
         if response.status >= 400:
-            raise error_for_response(response, self._owner)
+            raise error_for_response(response)
         return response
 
 
@@ -138,18 +133,18 @@ def _is_transient(error: BaseException) -> bool:
     return isinstance(error, LeadMagicConnectionError) or getattr(error, "status", None) in _TRANSIENT_STATUSES
 
 
-def _was_not_carried_out(error: BaseException) -> bool:
+def _was_not_executed(error: BaseException) -> bool:
     if isinstance(error, LeadMagicConnectionError):
         return not error.request_sent
     return isinstance(error, LeadMagicRateLimitError)
 
 
-def _retrying(may_repeat: Callable[[BaseException], bool], max_attempts: int) -> Retrying:
+def _retrying(may_retry: Callable[[BaseException], bool], max_attempts: int) -> Retrying:
     return Retrying(
-        retry=retry_if_exception(lambda error: may_repeat(error) and _retry_after(error) <= MAX_RETRY_AFTER),
+        retry=retry_if_exception(lambda error: may_retry(error) and _retry_after(error) <= MAX_RETRY_AFTER),
         wait=_wait,
         stop=stop_after_attempt(max_attempts),
-        before_sleep=_announce,
+        before_sleep=_log_retry,
         reraise=True,
     )
 
@@ -158,10 +153,9 @@ def _wait(state: RetryCallState) -> float:
     return max(_backoff(state), _retry_after(_failure(state)))
 
 
-def _announce(state: RetryCallState) -> None:
+def _log_retry(state: RetryCallState) -> None:
     wait = state.next_action.sleep if state.next_action else 0
-    problem = str(_failure(state)).rstrip(".")
-    log.warning("%s. Try %d comes in %.1f s.", problem, state.attempt_number + 1, wait)
+    log.warning("Attempt %d in %.1f s: %s", state.attempt_number + 1, wait, _failure(state))
 
 
 def _failure(state: RetryCallState) -> BaseException | None:

@@ -1,4 +1,4 @@
-"""How values that are not ours are shown: short, on one line, and without secrets."""
+"""Format values for messages: short, on one line, and without secrets."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from decimal import Decimal
 
-#: Longest text taken over, so that a log line stays a line.
+#: Longest text from a server in a message, in characters.
 MAX_TEXT = 300
 _MAX_VALUE = 80
-#: How far text is read. A body may hold megabytes of it, each character of which would become an object here.
+#: Longest part of a text that is processed: a body can have megabytes of text, and each character becomes an object.
 _MAX_READ = 100 * MAX_TEXT
 _LINK_TOKEN = re.compile(r"(token[\"']?\s*[=:]\s*[\"']?)[^&\s\"']+", re.IGNORECASE)
 
 
 def describe_value(value: object) -> str:
-    """Write down a value that a user gave, however long it is."""
+    """Return the repr of an argument, cut to a length that fits in a message."""
     try:
         text = repr(value)
     except ValueError:
-        return "an integer of more digits than Python writes down"
+        return "an integer with too many digits to display"
     return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}..."
 
 
 def redact(value: object, secret: str | None = None) -> str | None:
     """
-    Take over text that a server sent: printable, on one line, not too long, without the key or a link's token.
+    Prepare text from a server for a message: printable, on one line, short, without the API key or link tokens.
 
-    :param value: What stood where text was expected.
-    :param secret: The API key, which a server may quote back.
-    :return: The text; None if there is none.
+    :param value: A value from the response; anything but text yields None.
+    :param secret: The API key, which a server may quote.
+    :return: The text; None if it is empty.
     """
     if not isinstance(value, str):
         return None
@@ -41,17 +41,22 @@ def redact(value: object, secret: str | None = None) -> str | None:
     return (text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}...") or None
 
 
+def sentences(*texts: str | None) -> str:
+    """Join texts with spaces, and end each with a full stop unless it has punctuation. None and empty text are skipped."""
+    return " ".join(text if text.endswith((".", "!", "?", ":")) else f"{text}." for text in texts if text)
+
+
 def format_credits(number: Decimal) -> str:
-    """Write credits the way people read them: ``15,432.5``."""
+    """Format credits for a message, for example ``15,432.5``."""
     text = f"{number:,.6f}"
     return text.rstrip("0").rstrip(".")
 
 
-#: From here on, other programs' numbers are no longer exact, and Airflow's own messages take no whole ones.
+#: Above 2**53 integers are not exact in JSON readers that use floats, and Airflow cannot serialize them.
 _LARGEST_EXACT = 2**53
 
 
 def json_number(number: Decimal) -> int | float:
-    """Turn credits into a plain JSON number."""
+    """Convert credits to a JSON number, an integer if they are whole."""
     is_whole = number == number.to_integral_value() and abs(number) < _LARGEST_EXACT
     return int(number) if is_whole else float(number)

@@ -1,4 +1,4 @@
-"""Checks of arguments and numbers. Each refusal is one sentence with the name and the value."""
+"""Validate arguments and numbers. Each error message names the argument and its value."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from airflow_provider_leadmagic.api.text import describe_value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Airflow adds timeouts to today's date, and dates end with the year 9999.
+#: Longest duration accepted. Airflow adds timeouts to the current date, and Python's dates end with the year 9999.
 LONGEST = timedelta(days=3650)
 
 
 def check_flag(argument: str, value: object) -> None:
     """
-    Insist on a real boolean: the text "no" would count as true.
+    Check that an argument is a real boolean, because the text "no" would count as true.
 
-    :param argument: Its name.
-    :param value: What was given.
-    :raises ValueError: If it is neither True nor False.
+    :raises ValueError: If the value is neither True nor False.
     """
     if not isinstance(value, bool):
         raise ValueError(f"{argument} must be True or False; got {describe_value(value)}")
@@ -30,11 +28,9 @@ def check_flag(argument: str, value: object) -> None:
 
 def check_text(argument: str, value: object) -> None:
     """
-    Insist on text that is not blank.
+    Check that an argument is text that is not blank.
 
-    :param argument: Its name.
-    :param value: What was given.
-    :raises ValueError: If it is anything else.
+    :raises ValueError: If the value is blank or not text.
     """
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{argument} must be text that is not blank; got {describe_value(value)}")
@@ -42,12 +38,10 @@ def check_text(argument: str, value: object) -> None:
 
 def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
     """
-    Insist on one of a few words.
+    Check that an argument is one of a few words.
 
-    :param argument: Its name.
-    :param value: What was given.
-    :param choices: The words.
-    :raises ValueError: If it is none of them.
+    :param choices: The valid words, two or more.
+    :raises ValueError: If the value is not one of them.
     """
     if value not in choices:
         raise ValueError(f"{argument} must be {', '.join(choices[:-1])} or {choices[-1]}; got {describe_value(value)}")
@@ -55,12 +49,11 @@ def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
 
 def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> None:
     """
-    Insist on a length of time that Airflow can work with.
+    Check that an argument is a duration that Airflow can handle.
 
-    :param argument: Its name.
-    :param value: What was given: a timedelta, or a number of seconds.
-    :param above_zero: Whether 0 is refused too.
-    :raises ValueError: If it is anything else, negative, or longer than ten years.
+    :param value: A timedelta, or a number of seconds.
+    :param above_zero: Whether to reject 0.
+    :raises ValueError: If the value is of another type, negative, or longer than ten years.
     """
     length = _length(value)
     if length is None or not timedelta(0) <= length <= LONGEST or (above_zero and not length):
@@ -71,23 +64,23 @@ def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> 
 
 def parse_credits(argument: str, value: object) -> Decimal:
     """
-    Read a number of credits that a user gave.
+    Convert an argument to an exact number of credits.
 
-    :param argument: Name of the argument, for the message.
+    :param argument: Name of the argument, for the error message.
     :param value: An int, float, Decimal or numeric string.
-    :raises ValueError: If it is anything else, negative, or not finite.
+    :raises ValueError: If the value is of another type, negative, or not finite.
     """
     return parse_amount(argument, value, "credits")
 
 
 def parse_amount(argument: str, value: object, unit: str) -> Decimal:
     """
-    Read a number that a user gave.
+    Convert an argument to an exact number.
 
-    :param argument: Name of the argument, for the message.
+    :param argument: Name of the argument, for the error message.
     :param value: An int, float, Decimal or numeric string.
-    :param unit: What it counts, for the message.
-    :raises ValueError: If it is anything else, negative, or not finite.
+    :param unit: Unit of the number in the plural, for the error message.
+    :raises ValueError: If the value is of another type, negative, or not finite.
     """
     problem = ValueError(f"{argument} must be a number of {unit}, 0 or more; got {describe_value(value)}")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
@@ -101,13 +94,13 @@ def parse_amount(argument: str, value: object, unit: str) -> Decimal:
     return number
 
 
-#: Longest number that is taken for one: the largest float has 309 digits, and credits are copied into databases.
+#: Longest number accepted, in characters: the largest float has 309 digits, and credits are copied into databases.
 _MAX_DIGITS = 400
 
 
 def is_finite(number: Decimal) -> bool:
-    """Tell whether a number is one that other programs can read, too."""
-    # A Decimal such as 1e400 is finite, but no JSON reader could take it: too large is as bad as infinite.
+    """Return whether a number is finite, also after conversion to a float."""
+    # A Decimal such as 1e400 is finite, but JSON readers that use floats would turn it into infinity.
     return number.is_finite() and len(str(number)) <= _MAX_DIGITS and math.isfinite(float(number))
 
 
@@ -121,4 +114,4 @@ def _length(value: object) -> timedelta | None:
     except OverflowError:
         return timedelta.max if value > 0 else timedelta.min
     except ValueError:
-        return None  # not a number, in the literal sense
+        return None  # NaN

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from airflow_provider_leadmagic.api import transport
@@ -11,21 +9,6 @@ from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
 
 API_KEY = "lm_a_key_nobody_issued"
-
-
-@pytest.fixture
-def full_queue():
-    """Listen on a port whose queue of connections is full, so that connecting to it hangs."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for connection in waiting:
-            connection.setblocking(False)
-            connection.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        for connection in waiting:
-            connection.close()
 
 
 class TestTime:
