@@ -172,7 +172,8 @@ def test_a_missing_connection_prints_one_line_without_a_database(shell):
 def test_an_invalid_api_key_prints_one_line(shell, leadmagic_sandbox):
     outcome = shell.run("credits", AIRFLOW_CONN_LEADMAGIC_DEFAULT=connection(host=leadmagic_sandbox.url))
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.error.endswith("Check the API key of connection 'leadmagic_default'.")
+    rejected = "API key rejected (401 invalid_api_key): check the password of connection 'leadmagic_default'. "
+    assert outcome.error.startswith(rejected)
 
 
 def test_ctrl_c_prints_one_line(shell):

@@ -163,19 +163,15 @@ def test_an_answer_that_never_ends_is_left_in_time(serve, client_of, script):
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        pytest.param(saying(*SILENCE), r"got no response: none within 0\.3 s", id="silence"),
-        pytest.param(saying(WHOLE[:-3], *SILENCE), r"got no complete answer: .*0\.3 s", id="stops half way"),
-        pytest.param(
-            trickling(JSON + b"\r\n", FOREVER), r"got no complete answer: it did not end within 0\.3 s", id="trickles"
-        ),
-        pytest.param(NOT_HTTP["another protocol"], r"got no response: .*", id="another protocol"),
-        pytest.param(
-            endless(OK, b"X-Header: 1\r\n"), r"was answered with headers that are too long or too many", id="headers"
-        ),
-        pytest.param(TOO_LARGE["a bomb"], r"was answered with over 10,485,760 bytes", id="a bomb"),
-        pytest.param(TOO_LARGE["chunks without end"], r"was answered with over 10,485,760 bytes", id="without end"),
+        pytest.param(saying(*SILENCE), r"No response within 0\.3 s", id="silence"),
+        pytest.param(saying(WHOLE[:-3], *SILENCE), r"Response not complete within 0\.3 s", id="stops half way"),
+        pytest.param(trickling(JSON + b"\r\n", FOREVER), r"Response not complete within 0\.3 s", id="trickles"),
+        pytest.param(NOT_HTTP["another protocol"], r"Invalid HTTP response", id="another protocol"),
+        pytest.param(endless(OK, b"X-Header: 1\r\n"), r"Response headers too long or too many", id="headers"),
+        pytest.param(TOO_LARGE["a bomb"], r"Response over 10,485,760 bytes", id="a bomb"),
+        pytest.param(TOO_LARGE["chunks without end"], r"Response over 10,485,760 bytes", id="without end"),
     ],
 )
 def test_what_was_wrong_is_said(serve, client_of, script, message):
-    with pytest.raises(LeadMagicError, match=rf"{message}$"):
+    with pytest.raises(LeadMagicError, match=rf"^{message}: retry later or "):
         client_of(serve(script).url).get_credits()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_leadmagic.api.response import Response
+from airflow_provider_leadmagic.api.response import Call, Response
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 from tests.hostile.measured_call import TIMEOUT
 from tests.support.airflow_home import REPOSITORY
@@ -25,7 +25,7 @@ GZIP = b"Content-Encoding: gzip\r\n"
 LARGEST = 10 * MEGABYTE - 100
 LONG_TEXT = b'{"credits": 5, "credit_freeze_message": "%b"}' % ("\N{LATIN SMALL LETTER AE}" * (LARGEST // 2)).encode()
 
-REFUSED, BROKEN = "LeadMagicResponseError: ", "LeadMagicConnectionError: GET "
+REFUSED, BROKEN = "LeadMagicResponseError: ", "LeadMagicConnectionError: Response cut short: "
 
 #: At most 10 MiB are read of an answer; the most that Python makes of these, when they are JSON, is some 300 MB.
 #: Before its version 2.6 urllib3 unpacks a piece as a whole, hence the allowance for bombs.
@@ -65,7 +65,7 @@ CASES = [
 def test_of_numbers_that_are_too_long_to_be_any_nothing_is_kept():
     tracemalloc.start()
     for digit in b"12345678":
-        answer = Response("GET /", 200, {}, "[" + chr(digit) * MEGABYTE, str)
+        answer = Response(Call("GET /"), 200, {}, "[" + chr(digit) * MEGABYTE, str)
         with pytest.raises(LeadMagicResponseError):
             answer.json(exact_numbers=True)
     del answer

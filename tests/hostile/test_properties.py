@@ -15,7 +15,7 @@ from airflow_provider_leadmagic.api.base_url import is_loopback, normalize_base_
 from airflow_provider_leadmagic.api.errors import error_for_response, parse_retry_after
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.api.models import CreditBalance
-from airflow_provider_leadmagic.api.response import Response
+from airflow_provider_leadmagic.api.response import Call, Response
 from airflow_provider_leadmagic.api.text import format_credits, json_number, redact
 from airflow_provider_leadmagic.api.validation import parse_amount, parse_credits
 from airflow_provider_leadmagic.client import LeadMagicClient
@@ -68,7 +68,8 @@ ENVELOPES = (
 
 
 def answered(text: str, status: int = 200, **headers: str) -> Response:
-    return Response("GET https://api.leadmagic.io/v1/credits", status, headers, text, lambda value: redact(value, KEY))
+    call = Call("GET https://api.leadmagic.io/v1/credits")
+    return Response(call, status, headers, text, lambda value: redact(value, KEY))
 
 
 def outcome_of(call: Callable[[], object]) -> object:
@@ -109,7 +110,7 @@ class TestErrorAnswers:
     def test_each_becomes_an_error_of_one_line_without_the_key(self, body, status, retry_after, request_id):
         given_headers = {"Retry-After": retry_after, "X-Request-Id": request_id}
         headers = {name: value for name, value in given_headers.items() if value is not None}
-        error = error_for_response(answered(json.dumps(body), status, **headers), "this client")
+        error = error_for_response(answered(json.dumps(body), status, **headers))
         assert (error.status, len(str(error).splitlines())) == (status, 1)
         assert str(error).isprintable()
         assert KEY not in f"{error!r} {vars(error)}"
@@ -118,11 +119,11 @@ class TestErrorAnswers:
 
     @given(st.text(), st.integers(400, 599))
     def test_so_does_what_is_no_json(self, text, status):
-        assert error_for_response(answered(text, status), "this client").status == status
+        assert error_for_response(answered(text, status)).status == status
 
     @given(ENVELOPES, st.integers(400, 599))
     def test_each_reaches_the_worker_as_it_left_the_triggerer(self, body, status):
-        error = error_for_response(answered(json.dumps(body), status), "this client")
+        error = error_for_response(answered(json.dumps(body), status))
         event = json.loads(json.dumps(error_event(error), allow_nan=False))
         again = error_from_event(event)
         assert (type(again), str(again), again.retry_after) == (type(error), str(error), error.retry_after)

@@ -129,7 +129,7 @@ def test_a_success_does_not_say_the_key(holder, caplog):
     balance = holder.refresh_credits()
     found = holder.enrich("email_finder", **LEAD)
     assert holder.check_health()
-    assert "was answered 200" in caplog.text
+    assert " returned 200 in " in caplog.text
     assert CANARY not in everything_logged(caplog) + repr(balance) + repr(found)
 
 
@@ -158,7 +158,7 @@ def test_no_part_of_a_client_shows_the_key_in_its_repr(holder):
     ],
 )
 def test_a_key_no_header_can_carry_is_refused_without_showing_it(api_key):
-    with pytest.raises(LeadMagicConfigurationError, match="the API key holds") as caught:
+    with pytest.raises(LeadMagicConfigurationError, match="the API key contains") as caught:
         LeadMagicClient(api_key)
     assert CANARY not in str(caught.value) + repr(caught.value)
 

@@ -201,23 +201,23 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("fault", "error", "words"),
         [
-            pytest.param({"status": 401}, LeadMagicAuthenticationError, "Check the API key of", id="401"),
-            pytest.param({"status": 403}, LeadMagicPermissionError, "its plan or role does not allow", id="403"),
+            pytest.param({"status": 401}, LeadMagicAuthenticationError, "check the client's api_key", id="401"),
+            pytest.param({"status": 403}, LeadMagicPermissionError, "check the client's plan and role", id="403"),
             pytest.param(
                 {"status": 404, "body": "<html>Nothing here</html>", "content_type": "text/html"},
                 LeadMagicNotFoundError,
-                "was answered 404",
+                r"^Not found \(404\): ",
                 id="404 page",
             ),
-            pytest.param({"status": 500}, LeadMagicServerError, "was answered 500", id="500"),
-            pytest.param({"drop": True}, LeadMagicConnectionError, "got no response", id="no answer"),
+            pytest.param({"status": 500}, LeadMagicServerError, r"^Server error \(500 INTERNAL_ERROR\): ", id="500"),
+            pytest.param({"drop": True}, LeadMagicConnectionError, "Connection closed by the server", id="no response"),
             pytest.param({"body": "<html>Sign in</html>"}, LeadMagicResponseError, "not JSON", id="HTML"),
             pytest.param({"body": ""}, LeadMagicResponseError, "not JSON", id="nothing"),
-            pytest.param({"body": "[]"}, LeadMagicResponseError, "JSON that is no object", id="list"),
-            pytest.param({"body": "null"}, LeadMagicResponseError, "JSON that is no object", id="null"),
-            pytest.param({"body": "5"}, LeadMagicResponseError, "JSON that is no object", id="number"),
+            pytest.param({"body": "[]"}, LeadMagicResponseError, "Response is not a JSON object", id="list"),
+            pytest.param({"body": "null"}, LeadMagicResponseError, "Response is not a JSON object", id="null"),
+            pytest.param({"body": "5"}, LeadMagicResponseError, "Response is not a JSON object", id="number"),
             pytest.param(
-                {"redirect_to": "https://example.com/"}, LeadMagicResponseError, "with a redirect", id="redirect"
+                {"redirect_to": "https://example.com/"}, LeadMagicResponseError, r"^Redirected \(302\): ", id="redirect"
             ),
         ],
     )

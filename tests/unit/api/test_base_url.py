@@ -73,12 +73,12 @@ def test_what_is_no_address_is_refused_and_shown(typed):
     ],
 )
 def test_plain_http_is_refused_off_loopback(typed):
-    with pytest.raises(LeadMagicConfigurationError, match="plain http would show the API key"):
+    with pytest.raises(LeadMagicConfigurationError, match=r"\(plain http exposes the API key\)"):
         normalize_base_url(typed)
 
 
 def test_a_default_scheme_does_not_open_plain_http_off_loopback():
-    with pytest.raises(LeadMagicConfigurationError, match="plain http would show the API key"):
+    with pytest.raises(LeadMagicConfigurationError, match=r"\(plain http exposes the API key\)"):
         normalize_base_url("api.leadmagic.io", scheme="http")
 
 

@@ -70,7 +70,7 @@ class TestCancel:
 
     def test_a_refusal_to_end_a_job_that_goes_on_is_raised(self, client, leadmagic_sandbox, submitted):
         leadmagic_sandbox.fail_next(REVIEW, status=409)
-        with pytest.raises(LeadMagicRequestError, match="/review was answered 409"):
+        with pytest.raises(LeadMagicRequestError, match=r"^Request rejected \(409 conflict\): .*/review, "):
             client.bulk.cancel(submitted())
 
 
@@ -91,7 +91,7 @@ class TestResume:
         assert (len(leadmagic_sandbox.requests_to(RESUME)), len(sleeps)) == (2, 1)
 
     def test_a_job_that_has_ended_cannot_go_on(self, client, submitted):
-        with pytest.raises(LeadMagicRequestError, match="/resume was answered 409"):
+        with pytest.raises(LeadMagicRequestError, match=r"^Request rejected \(409 conflict\): .*/resume, "):
             client.bulk.resume(submitted(done=3))
 
 

@@ -189,7 +189,7 @@ class TestSubmit:
     @pytest.mark.parametrize("body", ["[]", "{}", '{"jobId": "j1"}', '{"jobId": "../x", "status": "uploaded"}'])
     def test_an_answer_that_is_no_job_is_an_error_of_ours(self, client, leadmagic_sandbox, body):
         leadmagic_sandbox.fail_next(SUBMIT, body=body)
-        with pytest.raises(LeadMagicResponseError, match="LeadMagic sent a bulk job"):
+        with pytest.raises(LeadMagicResponseError, match=r"^Invalid bulk job: "):
             client.bulk.submit("email_finder", leads(1), idempotency_key="k1")
 
     @pytest.mark.parametrize("key", ["", " ", None, 5], ids=repr)

@@ -60,7 +60,7 @@ class TestFromTheApi:
     @pytest.mark.parametrize("field", COUNTS)
     @pytest.mark.parametrize("value", NO_COUNTS, ids=lambda value: repr(value)[:20])
     def test_a_count_that_is_none_is_refused_by_name(self, field, value):
-        with pytest.raises(LeadMagicResponseError, match=f"`{field}` that is not a usable number") as caught:
+        with pytest.raises(LeadMagicResponseError, match=f"`{field}` is not a number, 0 or more") as caught:
             BulkJob.from_api({**STATUS, field: value})
         assert len(str(caught.value)) < 150
 
@@ -70,17 +70,17 @@ class TestFromTheApi:
 
     @pytest.mark.parametrize("value", ["many", -1, True, "NaN", {}], ids=repr)
     def test_credits_that_are_no_number_are_refused(self, value):
-        with pytest.raises(LeadMagicResponseError, match="`total_credits_consumed` that is not a usable number"):
+        with pytest.raises(LeadMagicResponseError, match="`total_credits_consumed` is not a number, 0 or more"):
             BulkJob.from_api({**STATUS, "total_credits_consumed": value})
 
     @pytest.mark.parametrize("body", [None, [], "job", 5])
     def test_a_body_that_is_no_object_is_refused(self, body):
-        with pytest.raises(LeadMagicResponseError, match="no JSON object"):
+        with pytest.raises(LeadMagicResponseError, match="not a JSON object"):
             BulkJob.from_api(body)
 
     @pytest.mark.parametrize("status", [None, "", 5, " "])
     def test_a_job_without_a_status_is_refused(self, status):
-        with pytest.raises(LeadMagicResponseError, match="without `status`"):
+        with pytest.raises(LeadMagicResponseError, match="`status` is missing"):
             BulkJob.from_api({**STATUS, "status": status})
 
     def test_a_status_is_made_fit_for_a_log(self):
@@ -183,11 +183,11 @@ class TestPreviewFromTheApi:
         "body", [None, [], {}, {"totalItems": 3}, {"totalCredits": 1, "totalItems": None}], ids=str
     )
     def test_one_without_a_price_is_refused_rather_than_free(self, body):
-        with pytest.raises(LeadMagicResponseError, match="without `totalItems` and `totalCredits`"):
+        with pytest.raises(LeadMagicResponseError, match="`totalItems` or `totalCredits` is missing"):
             CostPreview.from_api(body)
 
     @pytest.mark.parametrize("field", ["totalItems", "totalCredits"])
     @pytest.mark.parametrize("value", ["many", -1, True, float("nan")], ids=repr)
     def test_one_with_a_price_that_is_no_number_is_refused(self, field, value):
-        with pytest.raises(LeadMagicResponseError, match=f"`{field}` that is not a usable number"):
+        with pytest.raises(LeadMagicResponseError, match=f"`{field}` is not a number, 0 or more"):
             CostPreview.from_api({"totalItems": 3, "totalCredits": 1, field: value})

@@ -134,7 +134,7 @@ class TestBalanceFromTheApi:
 
     @pytest.mark.parametrize("body", ["{}", '{"credits": null}', "[]", "null"])
     def test_a_body_without_credits_is_refused(self, body):
-        with pytest.raises(LeadMagicResponseError, match="balance without `credits`") as caught:
+        with pytest.raises(LeadMagicResponseError, match="Invalid balance: `credits` is missing") as caught:
             read(body)
         assert not caught.value.transient
 

@@ -95,7 +95,7 @@ class TestReading:
     @pytest.mark.parametrize("path", [USAGE, CREDITS])
     def test_what_leadmagic_refuses_is_raised(self, client, leadmagic_sandbox, path, status, error):
         leadmagic_sandbox.fail_next(path, status=status)
-        with pytest.raises(error, match=f"{path}.* was answered {status}"):
+        with pytest.raises(error, match=rf" \({status} \w+\): .*{path}"):
             client.credits_runway()
 
     @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ class TestUnusableUsages:
         leadmagic_sandbox.fail_next(USAGE, body=body)
         with pytest.raises(LeadMagicResponseError) as caught:
             client.credits_runway()
-        assert str(caught.value) == "LeadMagic sent a usage whose `summary.total_credits` is not a finite number"
+        assert str(caught.value) == "Invalid usage report: `summary.total_credits` is not a finite number"
         assert not caught.value.transient
 
     @pytest.mark.parametrize("body", ["[]", "null", "<html>"])

@@ -65,7 +65,7 @@ class TestConnection:
         ("fields", "words"),
         [
             pytest.param({"password": ""}, "the API key is empty.", id="no key"),
-            pytest.param({"host": "http://proxy.example"}, "plain http would show the API key", id="plain http"),
+            pytest.param({"host": "http://proxy.example"}, "(plain http exposes the API key)", id="plain http"),
             pytest.param({"extra": {"timeout": "soon"}}, "timeout (extra) must be", id="timeout"),
         ],
     )
@@ -89,20 +89,34 @@ class TestLeadMagic:
         ("fault", "words", "advice"),
         [
             pytest.param(
-                {"status": 401}, "was answered 401", "Check the API key of connection 'leadmagic_default'.", id="401"
+                {"status": 401},
+                "API key rejected (401 invalid_api_key)",
+                "check the password of connection 'leadmagic_default'.",
+                id="401",
             ),
             pytest.param(
-                {"status": 403}, "was answered 403", "The API key of connection 'leadmagic_default' is known", id="403"
+                {"status": 403},
+                "Access denied (403 insufficient_permissions)",
+                "check the plan and role of connection 'leadmagic_default'.",
+                id="403",
             ),
             pytest.param(
-                {"status": 404}, "was answered 404", "Check the base URL of connection 'leadmagic_default'.", id="404"
+                {"status": 404},
+                "Not found (404 resource_not_found)",
+                "check the host of connection 'leadmagic_default'.",
+                id="404",
             ),
-            pytest.param({"status": 503}, "was answered 503", "or try again later.", id="503"),
-            pytest.param({"retry_after": 60}, "was answered 429", "or try again later.", id="429"),
-            pytest.param({"drop": True}, "got no response", "or try again later.", id="dropped"),
-            pytest.param({"body": "<html>"}, "a body that is not JSON", "or try again later.", id="HTML"),
+            pytest.param({"status": 503}, "Server error (503 service_unavailable)", "or try again later.", id="503"),
             pytest.param(
-                {"redirect_to": "https://x.example"}, "a redirect", "Check the host of connection", id="redirect"
+                {"retry_after": 60}, "Rate limit exceeded (429 rate_limit_exceeded)", "or try again later.", id="429"
+            ),
+            pytest.param({"drop": True}, "Connection closed by the server", ": retry later or check", id="dropped"),
+            pytest.param({"body": "<html>"}, "Response is not JSON (200)", ": retry later or check", id="HTML"),
+            pytest.param(
+                {"redirect_to": "https://x.example"},
+                "Redirected (302)",
+                "correct the host of connection 'leadmagic_default'.",
+                id="redirect",
             ),
         ],
     )
@@ -116,21 +130,18 @@ class TestLeadMagic:
     def test_rejected_key_names_the_connection(self, error_of, leadmagic_sandbox, connect, command):
         connect(host=leadmagic_sandbox.url)
         error = error_of(command, "--conn-id", "lead")
-        assert "was answered 401" in error
-        assert error.endswith("Check the API key of connection 'lead'.")
+        assert error.startswith("API key rejected (401 invalid_api_key): check the password of connection 'lead'. ")
 
     def test_unreachable_host_is_named(self, error_of, connect, closed_port, command):
         connect(host="127.0.0.1", port=closed_port)
         error = error_of(command, "--conn-id", "lead")
-        assert error.startswith(f"GET http://127.0.0.1:{closed_port}/v1/")
-        assert error.endswith(
-            "got no response: Connection refused. Check the host of connection 'lead' or try again later."
-        )
+        address = f"[GET http://127.0.0.1:{closed_port}/v1/"
+        assert error.startswith(f"Connection refused: check the host of connection 'lead'. {address}")
 
 
 @pytest.mark.parametrize("body", ['{"hello": 1}', '{"credits": "many"}', '{"credits": NaN}', "[]"])
 def test_response_without_a_valid_balance_is_reported(error_of, leadmagic_sandbox, body):
     leadmagic_sandbox.fail_next(body=body)
     error = error_of("credits")
-    assert error.startswith("LeadMagic sent a balance ")
-    assert error.endswith(". Check the host of connection 'leadmagic_default'.")
+    assert error.startswith("Invalid balance: `credits` is ")
+    assert ". Check the host of connection 'leadmagic_default'. [GET " in error

@@ -109,9 +109,11 @@ class TestRunway:
     @pytest.mark.parametrize(
         ("path", "fault", "reason"),
         [
-            pytest.param("/v1/analytics/credits", {"status": 503}, "was answered 503", id="failed"),
+            pytest.param(
+                "/v1/analytics/credits", {"status": 503}, "Server error (503 service_unavailable)", id="failed"
+            ),
             pytest.param("/v1/analytics/credits", {"body": "{}"}, "`summary.total_credits`", id="malformed"),
-            pytest.param("/v1/credits", {"body": "{}"}, "a balance without `credits`", id="no balance"),
+            pytest.param("/v1/credits", {"body": "{}"}, "Invalid balance: `credits` is missing", id="no balance"),
         ],
     )
     def test_days_are_shown_if_the_runway_cannot_be_read(self, run, history, path, fault, reason):
@@ -173,7 +175,7 @@ class TestMalformedResponses:
         leadmagic_sandbox.fail_next(ANALYTICS, body="[]")
         outcome = run("usage")
         assert (outcome.code, outcome.out) == (2, "")
-        assert "JSON that is no object. Check the host of connection 'leadmagic_default'." in outcome.error
+        assert "Response is not a JSON object (200): check the host of connection 'leadmagic_default'." in outcome.error
 
 
 class TestJson:

@@ -57,7 +57,7 @@ class TestAnalytics:
 
     @pytest.mark.parametrize("name", READS)
     def test_rejected_key_names_the_connection_and_is_not_shown(self, wrong_key, name):
-        with pytest.raises(LeadMagicAuthenticationError, match="Check the API key of connection 'lead'") as caught:
+        with pytest.raises(LeadMagicAuthenticationError, match="check the password of connection 'lead'") as caught:
             getattr(wrong_key.analytics, name)(*READS[name])
         assert CANARY not in f"{caught.value} {vars(caught.value)}"
 
@@ -111,6 +111,6 @@ class TestRunway:
             LeadMagicHook().credits_runway()
 
     def test_rejected_key_names_the_connection_and_is_not_shown(self, wrong_key):
-        with pytest.raises(LeadMagicAuthenticationError, match="Check the API key of connection 'lead'") as caught:
+        with pytest.raises(LeadMagicAuthenticationError, match="check the password of connection 'lead'") as caught:
             wrong_key.credits_runway()
         assert CANARY not in f"{caught.value} {vars(caught.value)}"

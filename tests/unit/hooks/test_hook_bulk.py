@@ -82,7 +82,7 @@ def test_connection_is_read_at_the_first_call(name, leadmagic_sandbox):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_rejected_key_names_the_connection_and_is_not_shown(wrong_key, name):
-    with pytest.raises(LeadMagicAuthenticationError, match="Check the API key of connection 'lead'") as caught:
+    with pytest.raises(LeadMagicAuthenticationError, match="check the password of connection 'lead'") as caught:
         CALLS[name](wrong_key)
     assert CANARY not in f"{caught.value} {vars(caught.value)}"
 

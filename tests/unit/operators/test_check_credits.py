@@ -145,7 +145,7 @@ def test_on_low_credits_is_called_before_the_task_fails(leadmagic_sandbox: Sandb
 def test_rejected_request_fails_the_task(leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next("/v1/credits", status=401)
 
-    with pytest.raises(LeadMagicAuthenticationError, match="Check the API key of connection 'leadmagic_default'"):
+    with pytest.raises(LeadMagicAuthenticationError, match="check the password of connection 'leadmagic_default'"):
         check(on_insufficient="continue")
 
 

@@ -254,7 +254,9 @@ def test_invalid_minimum_runway_days_is_rejected_before_any_request(leadmagic_sa
 @pytest.mark.parametrize("on_insufficient", ["fail", "skip", "continue"])
 def test_missing_analytics_endpoint_fails_the_task(leadmagic_sandbox: Sandbox, on_insufficient: Any) -> None:
     leadmagic_sandbox.fail_next(USAGE, status=404)
-    request = r"/v1/analytics/credits\?days=7 was answered 404: .* Check the base URL of connection 'leadmagic_default'"
+    request = (
+        r"check the host of connection 'leadmagic_default'\. .* \[GET \S+/v1/analytics/credits\?days=7, request id "
+    )
 
     with pytest.raises(LeadMagicNotFoundError, match=request):
         check(minimum_runway_days=7, on_insufficient=on_insufficient)

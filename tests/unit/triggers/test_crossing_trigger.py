@@ -244,9 +244,9 @@ def test_airflow_can_send_the_event_of_a_huge_balance(leadmagic_sandbox: Sandbox
     ("fault", "level", "text"),
     [
         ({"status": 401}, "ERROR", "resume automatically once this is fixed."),
-        ({"body": '{"credits": "many"}'}, "ERROR", "`credits` is not a finite number. Watchers on connection"),
-        ({"status": 503}, "WARNING", "was answered 503"),
-        ({"drop": True}, "WARNING", "got no response"),
+        ({"body": '{"credits": "many"}'}, "ERROR", "`credits` is not a finite number. Check the host of connection"),
+        ({"status": 503}, "WARNING", "Server error (503 service_unavailable): "),
+        ({"drop": True}, "WARNING", "Connection closed by the server: "),
     ],
     ids=str,
 )
