@@ -1,4 +1,4 @@
-"""Decide whether a balance is sufficient and whether a failed poll may be tolerated, logged alike in every mode."""
+"""Evaluate one poll, with the same verdict and the same log line in every sensor mode."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.imports import Log
     from airflow_provider_leadmagic.exceptions import LeadMagicError
 
-#: Longest ``Retry-After`` that is honored, in seconds. LeadMagic has daily limits, so a day is plausible; with a year
-#: the sensor would never poll again.
+#: Longest ``Retry-After`` that is honored, in seconds. LeadMagic has daily limits, so a day is plausible; after a
+#: wait of a year the sensor would be useless.
 MAX_REQUESTED_WAIT = 86_400.0
-
-
 #: Shortest interval without a warning, in seconds. LeadMagic asks clients to cache a balance for 1 to 5 minutes.
 POLITE_INTERVAL = 10.0
 
@@ -77,7 +75,7 @@ def tolerate_failed_poll(log: Log, error: LeadMagicError, failures: int, next_po
 
 
 def requested_wait(error: LeadMagicError | None) -> float:
-    """Return the seconds to wait at least before the next poll, as LeadMagic requested by ``Retry-After``."""
+    """Return the minimum wait before the next poll in seconds, from ``Retry-After``; 0 if there is none."""
     return min((error and error.retry_after) or 0.0, MAX_REQUESTED_WAIT)
 
 
@@ -88,7 +86,7 @@ def format_seconds(seconds: float) -> str:
 
 def describe_retry(next_poll_in: float | None) -> str:
     """
-    Describe when a failed poll is retried, as a part of a sentence that starts with a comma.
+    Return the part of a log line that states when a failed poll is retried; empty if unknown.
 
     :param next_poll_in: Seconds until the next poll; ``math.inf`` if the timeout comes first, None if unknown.
     """

@@ -186,9 +186,9 @@ async def client_for_one_poll(conn_id: str) -> LeadMagicClient:
     except Exception as error:
         # The connection was valid when the task started to wait. Airflow reports an outage of its secrets backend or
         # database as a missing connection: a reason to keep waiting, not to fail all waiting tasks.
-        reason = str(error) if isinstance(error, LeadMagicError) else type(error).__name__
-        problem = f"Connection {conn_id!r} is unavailable: {reason}"
-        raise LeadMagicConnectionError(problem, request_sent=False) from error
+        unreadable = f"Connection {conn_id!r} cannot be read ({type(error).__name__})."
+        message = str(error) if isinstance(error, LeadMagicError) else unreadable
+        raise LeadMagicConnectionError(message, request_sent=False) from error
 
 
 @asynccontextmanager
