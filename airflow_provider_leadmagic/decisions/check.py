@@ -44,7 +44,7 @@ class CreditCheck:
 
     @property
     def is_low(self) -> bool:
-        """Whether users asked to be notified of this: below ``warn_below``, or the runway is too short."""
+        """Whether to call ``on_low_credits``: the balance is below ``warn_below``, or its runway is too short."""
         return self.warning() is not None or bool(self._runway_shortfalls())
 
     def warning(self) -> str | None:
