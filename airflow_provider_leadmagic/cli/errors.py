@@ -49,8 +49,7 @@ def exit_on_failure(conn_id: str | None = None) -> Iterator[None]:
 
 def _explain(error: LeadMagicError, conn_id: str | None) -> str:
     message = str(error).replace("leadmagic_conn_id", "--conn-id")
-    if repr(conn_id) in message:
+    if conn_id is None or repr(conn_id) in message:
         return message
-    advice = f"Check the host of connection {conn_id!r}{' or try again later' if error.transient else ''}."
-    cause, bracket, request = message.rpartition(" [") if message.endswith("]") else (message, "", "")
-    return f"{cause.rstrip('.')}. {advice}{bracket}{request}"
+    summary, bracket, request = message.rpartition(" [")
+    return f"{summary or message} Used connection {conn_id!r}.{bracket}{request}"

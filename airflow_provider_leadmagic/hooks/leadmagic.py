@@ -17,15 +17,7 @@ from airflow_provider_leadmagic.client import (
 )
 from airflow_provider_leadmagic.compat.deferral import finish_even_if_cancelled
 from airflow_provider_leadmagic.compat.imports import AirflowNotFoundException, BaseHook, get_async_connection
-from airflow_provider_leadmagic.exceptions import (
-    LeadMagicAuthenticationError,
-    LeadMagicConfigurationError,
-    LeadMagicConnectionError,
-    LeadMagicError,
-    LeadMagicNotFoundError,
-    LeadMagicPermissionError,
-    LeadMagicResponseError,
-)
+from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
 from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics
 
@@ -158,7 +150,7 @@ class LeadMagicHook(BaseHook):
             with self._build_client(connection, owner, max_attempts=1, longest_timeout=TEST_TIMEOUT) as client:
                 balance = client.get_credits()
         except LeadMagicError as error:
-            return False, f"{_diagnosis(error)}{error}"
+            return False, str(error)
         total, spendable = format_credits(balance.credits), format_credits(balance.spendable)
         return True, f"Connected to LeadMagic: {total} credits, {spendable} spendable."
 
@@ -262,18 +254,3 @@ def _timeout(connection: Connection) -> float:
 
 def _capitalize(owner: str) -> str:
     return owner[0].upper() + owner[1:]
-
-
-def _diagnosis(error: LeadMagicError) -> str:
-    """Return a few words that classify the error, or nothing if its message already does."""
-    if isinstance(error, LeadMagicConfigurationError):
-        return ""
-    if isinstance(error, LeadMagicAuthenticationError):
-        return "API key rejected: "
-    if isinstance(error, LeadMagicPermissionError):
-        return "API key not allowed to read the balance: "
-    if isinstance(error, LeadMagicConnectionError):
-        return "Host unreachable: "
-    if isinstance(error, LeadMagicResponseError | LeadMagicNotFoundError):
-        return "Not LeadMagic's API: "
-    return "LeadMagic cannot respond now: " if error.transient else "LeadMagic refused: "

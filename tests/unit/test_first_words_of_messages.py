@@ -77,7 +77,7 @@ def test_check_message_starts_with_the_cause(thresholds, message):
         ),
         pytest.param(
             '{"conn_type": "leadmagic", "password": "k", "host": "http://proxy.example"}',
-            "Connection 'leadmagic_default' cannot be used: host (API base URL) must start with https://, ",
+            "Connection 'leadmagic_default' cannot be used: host (API base URL) must start with https:// ",
             id="plain http",
         ),
     ],

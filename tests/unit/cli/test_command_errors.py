@@ -86,7 +86,7 @@ class TestConnection:
 @pytest.mark.parametrize("command", COMMANDS)
 class TestLeadMagic:
     @pytest.mark.parametrize(
-        ("fault", "words", "advice"),
+        ("fault", "cause", "advice"),
         [
             pytest.param(
                 {"status": 401},
@@ -106,9 +106,9 @@ class TestLeadMagic:
                 "check the host of connection 'leadmagic_default'.",
                 id="404",
             ),
-            pytest.param({"status": 503}, "Server error (503 service_unavailable)", "or try again later.", id="503"),
+            pytest.param({"status": 503}, "Server error (503 service_unavailable)", ": retry later. ", id="503"),
             pytest.param(
-                {"retry_after": 60}, "Rate limit exceeded (429 rate_limit_exceeded)", "or try again later.", id="429"
+                {"retry_after": 60}, "Rate limit exceeded (429 rate_limit_exceeded)", ": retry in 60 s. ", id="429"
             ),
             pytest.param({"drop": True}, "Connection closed by the server", ": retry later or check", id="dropped"),
             pytest.param({"body": "<html>"}, "Response is not JSON (200)", ": retry later or check", id="HTML"),
@@ -120,12 +120,13 @@ class TestLeadMagic:
             ),
         ],
     )
-    def test_error_response_is_reported_with_advice(self, error_of, leadmagic_sandbox, command, fault, words, advice):
+    def test_error_response_is_reported_with_advice(self, error_of, leadmagic_sandbox, command, fault, cause, advice):
         leadmagic_sandbox.fail_next(PATHS[command], **fault)
         error = error_of(command)
-        assert words in error
+        assert error.startswith(cause)
         assert advice in error
         assert "connection 'leadmagic_default'" in error
+        assert error.partition(" [GET ")[2].endswith("]")
 
     def test_rejected_key_names_the_connection(self, error_of, leadmagic_sandbox, connect, command):
         connect(host=leadmagic_sandbox.url)
