@@ -1,4 +1,4 @@
-"""LeadMagic's HTTP API for Python. Nothing of Airflow in here: it works in a plain Python shell."""
+"""Client for LeadMagic's HTTP API. It does not import Airflow and works in any Python program."""
 
 from __future__ import annotations
 
@@ -34,34 +34,35 @@ log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_MAX_ATTEMPTS = 4
-#: Longest time limit that is accepted, in seconds.
+#: Longest accepted timeout, in seconds.
 MAX_TIMEOUT = 3600.0
 
 
 class BalanceObserver(Protocol):
-    """Hears of every look at the balance that reached for LeadMagic."""
+    """Receives the result of every request for the balance."""
 
     def seen(self, balance: CreditBalance, /) -> None:
-        """Take note of a balance."""
+        """Handle a balance."""
 
     def failed(self, error: LeadMagicError, /) -> None:
-        """Take note of a look that brought none."""
+        """Handle a failed request for the balance."""
 
 
 class LeadMagicClient:
     """
-    Calls LeadMagic for one API key. Not safe for use by several threads at once.
+    Client for one API key. Not thread-safe.
 
-    :param api_key: LeadMagic API key. It is sent to ``base_url`` only and shown nowhere.
-    :param base_url: Address of the API, ``https://api.leadmagic.io`` by default. Plain http is refused except for
-        a loopback host.
-    :param timeout: Seconds one response may take as a whole from when the request was sent, 30 by default; connecting
-        gets 10 at most. A download may take longer, but has to bring 64 KiB in each such time.
-    :param max_attempts: Requests one call may make, the first included, 4 by default. What is repeated depends on
-        whether it can cost money.
-    :param owner: How messages name the key's owner, for example ``connection 'leadmagic_default'``.
-    :param observer: Is told of every balance that is read, and of every look that failed.
-    :raises LeadMagicConfigurationError: If an argument cannot be used; the message names it.
+    :param api_key: LeadMagic API key. It is sent to ``base_url`` only and appears in no message.
+    :param base_url: URL of the API, ``https://api.leadmagic.io`` by default. Plain http is rejected except for a
+        loopback host.
+    :param timeout: Seconds from the end of a request to the end of its response, 30 by default. Connecting is limited
+        to 10 s. For a download, the limit applies to each 64 KiB.
+    :param max_attempts: Most requests per call, 4 by default. Whether a failed call is retried depends on whether that
+        can cost credits.
+    :param owner: The connection, as error messages name it, for example ``connection 'leadmagic_default'``. Without
+        one, the messages name the arguments of this client.
+    :param observer: Receives the result of every request for the balance.
+    :raises LeadMagicConfigurationError: If an argument is invalid; the message names it.
     """
 
     def __init__(
@@ -92,12 +93,12 @@ class LeadMagicClient:
 
     @property
     def base_url(self) -> str:
-        """Address of the API."""
+        """Normalized URL of the API."""
         return self._transport.base_url
 
     @property
     def analytics(self) -> Analytics:
-        """What was requested and spent: LeadMagic's ``/v1/analytics``. Free of charge."""
+        """Requests and credits spent: LeadMagic's ``/v1/analytics``. Free of charge."""
         return Analytics(self._calls)
 
     @property
@@ -108,18 +109,18 @@ class LeadMagicClient:
     @property
     def credits_remaining(self) -> Decimal | None:
         """
-        Credits after the last response, whatever was asked, from its ``X-Credits-Remaining`` header.
+        Credits after the last response of any kind, from its ``X-Credits-Remaining`` header.
 
-        None until a response carried one. After an enrichment this saves the call for the balance.
+        None until a response has this header. After an enrichment, this saves a request for the balance.
         """
         return self._credits_remaining
 
     def get_credits(self, max_age: float | None = None) -> CreditBalance:
         """
-        Read the balance. Free of charge.
+        Return the balance. Free of charge.
 
-        :param max_age: Accept a balance that this client read up to so many seconds ago; by default ask again.
-        :raises LeadMagicError: If LeadMagic refuses, does not response, or answers something else than a balance.
+        :param max_age: Return the last balance if it is at most this many seconds old; by default send a request.
+        :raises LeadMagicError: If LeadMagic rejects the request, does not respond, or does not return a balance.
         """
         if max_age is not None and self._balance is not None and time.monotonic() - self._balance_read_at <= max_age:
             return self._balance
@@ -128,55 +129,57 @@ class LeadMagicClient:
 
     def refresh_credits(self) -> CreditBalance:
         """
-        Have LeadMagic re-read the balance from its database, for when it looks out of date, and return it.
+        Let LeadMagic update its cached balance from its database, and return the balance. Free of charge.
 
-        Free of charge. Where LeadMagic has no such endpoint this is :meth:`get_credits`.
+        If LeadMagic does not have this endpoint, this is the same as :meth:`get_credits`.
 
         :raises LeadMagicError: As :meth:`get_credits` does.
         """
         with self._failures_observed():
-            self._call_if_there("POST", "/v1/credits/refresh")
+            self._call_if_available("POST", "/v1/credits/refresh")
             return self._read_balance()
 
     def credits_runway(self, days: int = 7, *, refresh: bool = False) -> CreditsRunway:
         """
-        Tell how long the spendable credits last at the average pace of the last days. Two reads, free of charge.
+        Return how long the spendable credits last at the average pace of the last days. Free of charge; two requests.
 
-        :param days: Window of the average that ends today, 1 to 90; 7 by default.
-        :param refresh: Have LeadMagic re-read the balance from its database first. Off by default.
+        :param days: Length of the window that ends today, 1 to 90; 7 by default.
+        :param refresh: Let LeadMagic update its cached balance first. Off by default.
         :raises LeadMagicError: As :meth:`get_credits` does.
         :raises ValueError: If the window is out of range.
         """
         checked_days(days)
-        balance = self.refresh_credits() if refresh else self.get_credits()  # first, as it is reported as a look
+        balance = (
+            self.refresh_credits() if refresh else self.get_credits()
+        )  # first: the observer receives it even if usage fails
         return CreditsRunway.from_usage(balance, self.analytics.credits(days), days)
 
     def check_health(self) -> bool:
         """
-        Ask whether LeadMagic accepts the API key. Free of charge.
+        Check that LeadMagic accepts the API key. Free of charge.
 
-        Where LeadMagic has no such endpoint, reading the balance answers the question.
+        If LeadMagic does not have this endpoint, this reads the balance instead.
 
-        :return: True; every other outcome is raised.
-        :raises LeadMagicAuthenticationError: If the key is not accepted.
-        :raises LeadMagicError: If LeadMagic could not be asked.
+        :return: True; every other outcome raises an exception.
+        :raises LeadMagicAuthenticationError: If LeadMagic rejects the key.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
         """
-        if not self._call_if_there("GET", "/v1/credits/health"):
+        if not self._call_if_available("GET", "/v1/credits/health"):
             self.get_credits()
         return True
 
     def enrich(self, product: str, **fields: Any) -> dict[str, Any]:
         """
-        Look up one record. **Costs credits** when LeadMagic finds something.
+        Look up one record. **Costs credits** for a hit.
 
-        Repeated only when the request certainly was not carried out: it never reached LeadMagic, or was told 429.
+        Retried only if LeadMagic certainly did not execute the request: it was not sent, or LeadMagic returned 429.
 
-        :param product: One of :data:`~airflow_provider_leadmagic.api.products.PRODUCTS`, ``email_finder`` for example.
-        :param fields: What is known of the record, under LeadMagic's field names.
-        :return: LeadMagic's response; ``credits_consumed`` in it is the price paid.
+        :param product: One of :data:`~airflow_provider_leadmagic.api.products.PRODUCTS`, for example ``email_finder``.
+        :param fields: Known values of the record, with LeadMagic's field names.
+        :return: LeadMagic's response; its ``credits_consumed`` is the price.
         :raises InsufficientCreditsError: If the balance does not cover the lookup.
-        :raises LeadMagicError: If LeadMagic refuses or does not response.
-        :raises ValueError: If the product is unknown, or a field is nothing JSON knows.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
+        :raises ValueError: If the product is unknown, or a value is not plain JSON.
         """
         path = find_product(product).path
         _check_json(fields)
@@ -187,7 +190,7 @@ class LeadMagicClient:
         self._transport.close()
 
     def __enter__(self) -> Self:
-        """Use the client in a ``with`` block that closes it."""
+        """Return the client; the ``with`` block closes it."""
         return self
 
     def __exit__(
@@ -197,7 +200,7 @@ class LeadMagicClient:
         self.close()
 
     def __repr__(self) -> str:
-        """Show the address only."""
+        """Return a representation with the URL only."""
         return f"<{type(self).__name__} {self.base_url}>"
 
     def _read_balance(self) -> CreditBalance:
@@ -219,19 +222,19 @@ class LeadMagicClient:
                 self._observer.failed(error)
             raise
 
-    def _call_if_there(self, method: str, path: str) -> bool:
-        """Call an endpoint that LeadMagic describes but may not serve, and tell whether it does."""
+    def _call_if_available(self, method: str, path: str) -> bool:
+        """Call an endpoint that is documented but may be missing, and return whether it exists."""
         try:
             self._calls.free(method, path)
         except LeadMagicError as error:
             if error.status not in (404, 405):
                 raise
-            log.debug("%s %s does not exist here (%s); falling back to GET /v1/credits", method, path, error.status)
+            log.debug("Falling back to GET /v1/credits: %s %s returned %s.", method, path, error.status)
             return False
         return True
 
     def _forget_balance(self) -> None:
-        """Let no ``max_age`` revive the balance read before, whatever comes of the call that spends now."""
+        """Discard the cached balance before a call that spends credits, whatever its result."""
         self._balance = None
 
     def _note_credits(self, response: Response) -> None:
@@ -243,16 +246,16 @@ class LeadMagicClient:
             return
         self._credits_remaining = remaining
         if self._balance is not None and self._balance.credits != remaining:
-            self._balance = None  # something was spent or bought since: max_age must not revive the old number
+            self._balance = None  # credits were spent or bought since, so the cached balance is outdated
 
 
 def parse_timeout(field: str, value: object) -> float:
     """
-    Read a time limit.
+    Convert a timeout setting to seconds.
 
-    :param field: What to call it in the message.
-    :param value: Seconds, above 0 and at most an hour, as a number or numeric text.
-    :raises LeadMagicConfigurationError: If it is anything else.
+    :param field: Name of the setting, for the error message.
+    :param value: Seconds, more than 0 and at most an hour, as a number or numeric text.
+    :raises LeadMagicConfigurationError: If the value is invalid.
     """
     try:
         seconds = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
@@ -268,4 +271,4 @@ def _check_json(fields: Mapping[str, Any]) -> None:
     try:
         json.dumps(fields, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"The fields of a record must be plain JSON: {error}") from None
+        raise ValueError(f"fields must be plain JSON: {error}") from None

@@ -1,8 +1,8 @@
 """
-What can go wrong between Airflow and LeadMagic, one class for each thing a caller may want to handle.
+Exceptions of this provider, one class per kind of failure that a caller may handle differently.
 
-The family is rooted in plain ``Exception``. Under ``soft_fail`` Airflow turns some of its own exceptions into
-a skipped task, and a wrong API key must never end as a green run.
+The base class derives from plain ``Exception``: with ``soft_fail``, Airflow turns some of its own exceptions into a
+skipped task, and an invalid API key must never end in a successful DAG run.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 class LeadMagicError(Exception):
     """
-    Root of the family.
+    Base class of all exceptions of this provider.
 
-    :param message: One sentence for the log, free of secrets.
-    :param status: HTTP status of the response, when there was one.
+    :param message: Cause and advice on one line, without secrets.
+    :param status: HTTP status of the response, if there was one.
     :param code: LeadMagic's error code, such as ``invalid_api_key``.
-    :param detail: LeadMagic's explanation of this very failure.
-    :param action: What LeadMagic advises to do.
-    :param docs: Address of the page LeadMagic points to.
-    :param request_id: Correlation id to quote to LeadMagic's support.
-    :param transient: Whether the same request may succeed later with nothing changed by the caller; defaults
-        to what is usual for the class.
+    :param detail: LeadMagic's explanation of this failure.
+    :param action: LeadMagic's advice.
+    :param docs: URL of LeadMagic's documentation of the error.
+    :param request_id: LeadMagic's request id, for its support.
+    :param transient: Whether the same request can succeed later without a change by the user; the default depends on
+        the class.
     """
 
-    #: Whether waiting can help. A gate looks again after a transient error and fails at once after any other.
+    #: Whether retrying can help. Sensors keep polling after a transient error and fail after any other error.
     transient: bool = False
-    #: Seconds LeadMagic asks to wait before the next request, where it asks for it.
+    #: Seconds to wait before the next request, if LeadMagic sent a ``Retry-After``.
     retry_after: float | None = None
 
     def __init__(
@@ -57,31 +57,31 @@ class LeadMagicError(Exception):
 
 
 class LeadMagicConfigurationError(LeadMagicError, ValueError):
-    """The connection or the client's arguments cannot be used; nothing was sent."""
+    """The connection or an argument of the client is invalid; no request was sent."""
 
 
 class LeadMagicAuthenticationError(LeadMagicError):
-    """The API key is missing, wrong or expired (401)."""
+    """The API key is missing, invalid or expired (401)."""
 
 
 class LeadMagicPermissionError(LeadMagicError):
-    """The key is good, but the plan or the role does not allow the call (403)."""
+    """The API key is valid, but its plan or role does not allow the request (403)."""
 
 
 class LeadMagicNotFoundError(LeadMagicError):
-    """LeadMagic does not know the path or the resource (404)."""
+    """The path or the resource does not exist at LeadMagic (404)."""
 
 
 class LeadMagicRequestError(LeadMagicError):
-    """LeadMagic refused the request as it was made (any other 4xx)."""
+    """LeadMagic rejected the request (any other 4xx)."""
 
 
 class InsufficientCreditsError(LeadMagicError):
     """
-    The balance does not cover what is asked of it (402, or a check that failed).
+    The balance is insufficient (402, or a failed check).
 
-    :param required: Credits that are needed, when known.
-    :param available: Credits that can be spent now, when known.
+    :param required: Required credits, if known.
+    :param available: Spendable credits, if known.
     """
 
     def __init__(
@@ -98,18 +98,18 @@ class InsufficientCreditsError(LeadMagicError):
 
 
 class CreditsLimitError(LeadMagicError):
-    """The work could cost more credits than it is allowed to; nothing was ordered."""
+    """The bulk job could cost more than the configured limit; it was not submitted."""
 
 
 class LeadMagicTimeoutError(LeadMagicError):
-    """A task that orders a bulk job waited as long as it may."""
+    """A bulk enrichment task reached its timeout; the job continues at LeadMagic."""
 
 
 class _RetryLaterError(LeadMagicError):
     """
-    Something that passes by itself.
+    An error response after which a retry can succeed.
 
-    :param retry_after: Seconds LeadMagic asks to wait, when it says so.
+    :param retry_after: Seconds to wait before the next request, if LeadMagic sent a ``Retry-After``.
     """
 
     transient = True
@@ -120,19 +120,19 @@ class _RetryLaterError(LeadMagicError):
 
 
 class LeadMagicRateLimitError(_RetryLaterError):
-    """Too many requests (429)."""
+    """The rate limit is exceeded (429)."""
 
 
 class LeadMagicServerError(_RetryLaterError):
-    """LeadMagic failed on its side (5xx)."""
+    """LeadMagic, or a proxy in front of it, failed (5xx)."""
 
 
 class LeadMagicConnectionError(LeadMagicError):
     """
-    No response: no connection, a dropped one, or a timeout.
+    There is no complete response: no connection, a lost connection, or a timeout.
 
-    :param request_sent: Whether the request may have reached LeadMagic. Only when it certainly did not may a
-        paid call be repeated.
+    :param request_sent: Whether the request may have reached LeadMagic. A paid request is retried only if it
+        certainly did not.
     """
 
     transient = True
@@ -143,4 +143,4 @@ class LeadMagicConnectionError(LeadMagicError):
 
 
 class LeadMagicResponseError(LeadMagicError):
-    """A response that is not what the API promises: a redirect, an HTML page, a balance that is no number."""
+    """The response is invalid: a redirect, an HTML page, a balance that is not a number."""

@@ -1,4 +1,4 @@
-"""LeadMagic's analytics: what was requested and spent. All of it is free to read."""
+"""LeadMagic's analytics: requests and credits spent. Reading them is free."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from airflow_provider_leadmagic.api.text import describe_value
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.retry import Calls
 
-#: Longest window LeadMagic looks back over, in days.
+#: Longest window of LeadMagic's analytics, in days.
 MAX_DAYS = 90
 
 
 class Analytics:
     """
-    The seven endpoints under ``/v1/analytics``; a client has one of these as its ``analytics``.
+    The seven endpoints under ``/v1/analytics``, available as ``client.analytics``.
 
-    Each method returns LeadMagic's object as plain JSON. LeadMagic's documents disagree on whether it comes bare or
-    under ``data``: both are read, and the object is returned bare.
+    Each method returns LeadMagic's JSON object. LeadMagic's documentation disagrees on whether the object is wrapped
+    in ``data``: both forms are supported, and the object is returned without the wrapper.
 
-    Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic refuses or does not
-    response, and ValueError for a window or date that cannot be meant.
+    Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic rejects the request
+    or does not respond, and ValueError for an invalid window or date.
 
-    :param calls: Makes the calls.
+    :param calls: Sends the requests.
     """
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
     def dashboard(self) -> dict[str, Any]:
-        """Read the balance, the rate limits, and the totals of today, this week and this month."""
+        """Return the balance, the rate limits, and the totals of today, this week and this month."""
         return self._object("dashboard")
 
     def usage(self, days: int = 30) -> dict[str, Any]:
         """
-        Read requests and credits for each day.
+        Return requests and credits per day.
 
-        :param days: Window that ends today, 1 to 90; 30 by default.
+        :param days: Length of the window that ends today, 1 to 90; 30 by default.
         """
         return self._object("usage", days=checked_days(days))
 
     def products(self, days: int = 30) -> dict[str, Any]:
         """
-        Read requests and credits for each product.
+        Return requests and credits per product.
 
-        :param days: Window that ends today, 1 to 90; 30 by default.
+        :param days: Length of the window that ends today, 1 to 90; 30 by default.
         """
         return self._object("products", days=checked_days(days))
 
     def credits(self, days: int = 30) -> dict[str, Any]:
         """
-        Read the credits spent, in all and for each day.
+        Return the credits spent, in total and per day.
 
-        :param days: Window that ends today, 1 to 90; 30 by default.
+        :param days: Length of the window that ends today, 1 to 90; 30 by default.
         """
         return self._object("credits", days=checked_days(days))
 
     def summary(self, start_date: date | str | None = None, end_date: date | str | None = None) -> dict[str, Any]:
         """
-        Read the totals of the account's life, or of a part of it.
+        Return the totals of the account, for all time or for a period.
 
-        :param start_date: First day, a date or ``YYYY-MM-DD``.
-        :param end_date: Last day.
+        :param start_date: First day of the period, a date or ``YYYY-MM-DD``.
+        :param end_date: Last day of the period, a date or ``YYYY-MM-DD``.
         """
         first, last = _optional_date("start_date", start_date), _optional_date("end_date", end_date)
         if first and last and first > last:
@@ -73,32 +73,31 @@ class Analytics:
 
     def daily(self, days: int = 30) -> dict[str, Any]:
         """
-        Read volume, latency and error rate for each day.
+        Return volume, latency and error rate per day.
 
-        :param days: Window that ends today, 1 to 90; 30 by default.
+        :param days: Length of the window that ends today, 1 to 90; 30 by default.
         """
         return self._object("daily", days=checked_days(days))
 
     def day(self, day: date | str) -> dict[str, Any]:
         """
-        Read one day's totals, product by product.
+        Return the totals of one day, per product.
 
-        :param day: The day, a date or ``YYYY-MM-DD``.
+        :param day: A date or ``YYYY-MM-DD``.
         """
         return self._object(f"day/{_checked_date('day', day)}")
 
     def _object(self, name: str, **parameters: object) -> dict[str, Any]:
         query = urlencode({key: value for key, value in parameters.items() if value is not None})
         body = self._calls.free("GET", f"/v1/analytics/{name}{'?' if query else ''}{query}").json_object()
-        wrapped = body.get("data")  # a list of that name is the content of /daily
+        wrapped = body.get("data")  # in the response of /daily, `data` is a list and not a wrapper
         return wrapped if isinstance(wrapped, dict) else body
 
 
 def checked_days(days: object) -> int:
     """
-    Insist on a window LeadMagic knows.
+    Check that LeadMagic accepts the length of a window.
 
-    :param days: Its length.
     :raises ValueError: If it is not a whole number from 1 to 90.
     """
     if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= MAX_DAYS:
@@ -118,7 +117,7 @@ def _checked_date(argument: str, value: object) -> str:
 
 
 def _as_date(value: object) -> date:
-    if isinstance(value, datetime):  # a date as well, which would bring its time along
+    if isinstance(value, datetime):  # a subclass of date whose isoformat() includes the time
         return value.date()
     if isinstance(value, date):
         return value

@@ -1,4 +1,4 @@
-"""The calls about bulk jobs."""
+"""Bulk jobs: LeadMagic's endpoints under ``/bulk``."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Most rows LeadMagic prices at once.
+#: Most rows per price request.
 PREVIEW_ROWS = 10_000
-#: Longest page of jobs, and how far back pages go.
+#: Largest page of jobs, and the largest offset LeadMagic accepts.
 MAX_JOBS = 200
 MAX_JOBS_OFFSET = 10_000
-#: Longest page of results.
+#: Largest page of results, in rows.
 MAX_PAGE_SIZE = 1000
 RESTART_MODES = ("failed_only", "full", "from_row")
 
 
 class Bulk:
     """
-    LeadMagic's bulk jobs; a client has one of these as its ``bulk``.
+    LeadMagic's bulk jobs, available as ``client.bulk``.
 
-    Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic refuses or does
-    not response, and ValueError for an argument that cannot be meant, before anything is sent.
+    Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic rejects the request
+    or does not respond, and ValueError for an invalid argument, before anything is sent.
 
-    :param calls: Makes the calls.
+    :param calls: Sends the requests.
     """
 
     def __init__(self, calls: Calls) -> None:
@@ -53,13 +53,13 @@ class Bulk:
 
     def preview(self, product: str, rows: Iterable[Row]) -> CostPreview:
         """
-        Ask for the most that some rows can cost. Free of charge, and nothing is reserved.
+        Return the maximum price of some rows. Free of charge; reserves no credits.
 
-        :param product: One that bulk jobs know, ``email_finder`` for example.
-        :param rows: The rows, under LeadMagic's field names. They are read once; 10,000 at a time are priced.
+        :param product: A product available in bulk jobs, for example ``email_finder``.
+        :param rows: Rows with LeadMagic's field names. They are read once and priced in batches of 10,000.
         """
-        named = f'{{"product": "{find_bulk_product(product).name}", "input": '
-        items = (f"{named}{row}}}" for row in json_rows(rows))
+        prefix = f'{{"product": "{find_bulk_product(product).name}", "input": '
+        items = (f"{prefix}{row}}}" for row in json_rows(rows))
         previews = []
         while chunk := list(islice(items, PREVIEW_ROWS)):
             previews.append(self._preview(chunk))
@@ -71,11 +71,11 @@ class Bulk:
 
     def validate(self, product: str, rows: Iterable[Row]) -> dict[str, Any]:
         """
-        Have LeadMagic check what would be submitted. Free of charge, and nothing is kept.
+        Let LeadMagic validate rows without submitting them. Free of charge.
 
-        :param product: One that bulk jobs know, ``email_finder`` for example.
-        :param rows: The rows, under LeadMagic's field names; any number, read once and not held in memory.
-        :return: LeadMagic's response, whose fields are documented nowhere.
+        :param product: A product available in bulk jobs, for example ``email_finder``.
+        :param rows: Rows with LeadMagic's field names. Any number; they are read once and not held in memory.
+        :return: LeadMagic's response, whose fields are undocumented.
         """
         return self._send_rows("/bulk/validate", {"product": find_bulk_product(product).name}, rows).json_object()
 
@@ -83,12 +83,12 @@ class Bulk:
         self, product: str, rows: Iterable[Row], *, idempotency_key: str, file_name: str | None = None
     ) -> BulkJob:
         """
-        Submit a bulk job, or join the one that was submitted with the same key. **Costs credits**, for each hit.
+        Submit a bulk job, or return the job submitted with the same key. **Costs credits**, for each hit.
 
-        :param product: One that bulk jobs know, ``email_finder`` for example.
-        :param rows: The rows, under LeadMagic's field names; any number, read once and not held in memory.
-        :param idempotency_key: Names this job: LeadMagic has one job for one key, however often it is submitted.
-        :param file_name: What LeadMagic's app shows as the job's name.
+        :param product: A product available in bulk jobs, for example ``email_finder``.
+        :param rows: Rows with LeadMagic's field names. Any number; they are read once and not held in memory.
+        :param idempotency_key: Identifies the submission: LeadMagic creates one job per key.
+        :param file_name: Name of the job in LeadMagic's app.
         :raises InsufficientCreditsError: If the balance does not cover the job.
         """
         check_text("idempotency_key", idempotency_key)
@@ -96,14 +96,14 @@ class Bulk:
         if file_name is not None:
             check_text("file_name", file_name)
             fields["fileName"] = file_name
-        # By the policy of free calls, although it spends: the key makes a repetition join the job that exists.
+        # Retried like a free call although it costs credits: the idempotency key prevents a second job.
         return _job_in(self._send_rows("/bulk/submit", fields, rows, spends=True))
 
     def get(self, job_id: str) -> BulkJob:
         """
-        Read how far a job is. Free of charge; LeadMagic asks to leave 45 seconds between two looks.
+        Return the status of a job. Free of charge; LeadMagic asks clients to wait 45 seconds between polls.
 
-        :param job_id: The job.
+        :param job_id: 1 to 100 letters, digits, - and _.
         """
         response = self._calls.free("GET", _job_path(job_id))
         job = _job_in(response)
@@ -113,7 +113,7 @@ class Bulk:
         return job
 
     def list(self) -> Iterator[BulkJob]:
-        """Read the jobs of the account, newest first, page by page. Free of charge; LeadMagic shows some 10,000."""
+        """Yield the jobs of the account, newest first. Free of charge; LeadMagic lists at most about 10,000."""
         offset = 0
         while offset <= MAX_JOBS_OFFSET:
             query = urlencode({"limit": MAX_JOBS, "offset": offset})
@@ -127,13 +127,13 @@ class Bulk:
 
     def results(self, job_id: str, *, status: str | None = None, page_size: int = 200) -> Iterator[dict[str, Any]]:
         """
-        Read the rows that are done, page by page, in the order in which they were. Free of charge.
+        Yield the finished rows, in the order in which they finished. Free of charge.
 
-        A row's place in the job is its ``row_index``, from 0.
+        The field ``row_index`` is the position of the row in the job, starting at 0.
 
-        :param job_id: The job.
-        :param status: Only the rows that ended so, ``success`` or ``failed``; by default all.
-        :param page_size: Rows asked for at once, 1 to 1000; 200 by default.
+        :param job_id: 1 to 100 letters, digits, - and _.
+        :param status: Return only rows with this status, ``success`` or ``failed``; by default all rows.
+        :param page_size: Rows per request, 1 to 1000; 200 by default.
         """
         path = _job_path(job_id, "/results")
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE_SIZE:
@@ -146,23 +146,23 @@ class Bulk:
 
     def download(self, job_id: str, file: BinaryIO) -> int:
         """
-        Write the results of a job into a file, as the CSV that LeadMagic sends. Free of charge.
+        Write the results of a job as CSV into a file. Free of charge.
 
-        However large they are, they take no memory. There is no limit to the time they take, but to the pace: 64 KiB
-        within the client's timeout. A download that breaks off begins again where the file stood;
-        after an error the file may hold a part of it.
+        Results are streamed, so their size does not affect memory. The client's timeout applies to each 64 KiB and not
+        to the whole download. An interrupted download is retried from the initial position in the file; after an error
+        the file can contain a part of the results.
 
-        :param job_id: The job.
-        :param file: Is open for writing in binary mode, and can be repositioned.
-        :return: How many bytes were written.
+        :param job_id: 1 to 100 letters, digits, - and _.
+        :param file: A seekable file, open for writing in binary mode.
+        :return: The number of bytes written.
         """
         return self._calls.download(_job_path(job_id, "/download"), file)
 
     def cancel(self, job_id: str) -> None:
         """
-        End a job, which keeps the rows that are done. Free of charge; a job that has ended is left alone.
+        Cancel a job. Finished rows are kept. Free of charge; no effect on a job that has already ended.
 
-        :param job_id: The job.
+        :param job_id: 1 to 100 letters, digits, - and _.
         """
         try:
             self._calls.free("POST", _job_path(job_id, "/review"), {"action": "reject"})
@@ -170,27 +170,27 @@ class Bulk:
             job = self.get(job_id)
             if not job.is_finished:
                 raise
-            # Also what a repetition meets when the first response got lost.
-            log.info("Bulk job %s had ended already: %s", job_id, job.status)
+            # This also happens on a retry after the response to the first request was lost.
+            log.info("Bulk job %s had already ended: %s.", job_id, job.status)
 
     def resume(self, job_id: str) -> None:
         """
-        Let a paused job go on. **Costs credits**, as the rest of the rows does; to resume it twice costs no more.
+        Resume a paused job. **Costs credits** for the remaining rows; resuming twice costs nothing more.
 
-        :param job_id: The job.
+        :param job_id: 1 to 100 letters, digits, - and _.
         """
         self._calls.free("POST", _job_path(job_id, "/resume"), spends=True)
 
     def restart(self, job_id: str, mode: str = "failed_only", *, start_row: int | None = None) -> str:
         """
-        Do rows of a job that has ended again. **Costs credits**, for each hit, also where a row was paid before.
+        Process rows of an ended job again. **Costs credits** for each hit, including rows already paid for.
 
-        Repeated only when the request certainly was not carried out: it never reached LeadMagic, or was told 429.
+        Retried only if LeadMagic certainly did not execute the request: it was not sent, or LeadMagic returned 429.
 
-        :param job_id: The job.
+        :param job_id: 1 to 100 letters, digits, - and _.
         :param mode: ``failed_only``, ``full`` or ``from_row``.
-        :param start_row: First row to do again, from 0; for ``from_row``, and only for it.
-        :return: Id of the job that does the work: the same or a new one.
+        :param start_row: First row to process, starting at 0. Required for ``from_row`` and invalid for other modes.
+        :return: ID of the job that processes the rows, either the same or a new one.
         """
         path = _job_path(job_id, "/restart")
         body = _restart_body(mode, start_row)
@@ -233,7 +233,7 @@ def _restart_body(mode: str, start_row: int | None) -> dict[str, object]:
     check_choice("mode", mode, RESTART_MODES)
     if mode != "from_row":
         if start_row is not None:
-            raise ValueError(f"start_row goes with mode from_row only; got {describe_value(start_row)} and {mode}")
+            raise ValueError(f"start_row requires mode from_row; got {describe_value(start_row)} with mode {mode}")
         return {"mode": mode}
     if isinstance(start_row, bool) or not isinstance(start_row, int) or start_row < 0:
         raise ValueError(
@@ -249,12 +249,12 @@ def _job_in(response: Response) -> BulkJob:
 
 
 def _readable_jobs(jobs: list[dict[str, Any]], response: Response) -> Iterator[BulkJob]:
-    """Leave out what cannot be read: one odd job must not hide all the others."""
+    """Skip invalid jobs: one of them must not hide all others."""
     for job in jobs:
         try:
             yield BulkJob.from_api(job, response.redact)
         except LeadMagicResponseError as error:
-            log.warning("A job in LeadMagic's list is passed over. %s", error)
+            log.warning("Skipped a job in LeadMagic's list. %s", error)
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def _objects(response: Response, page: Mapping[str, Any], name: str) -> list[dic
 
 
 def _limit_of(page: Mapping[str, Any], page_size: int) -> int:
-    """Find out how long a page may be: LeadMagic could hold it to less than was asked for."""
+    """Return the page size that LeadMagic applied, which can be smaller than the requested one."""
     limit = page.get("limit")
     return limit if isinstance(limit, int) and limit >= 1 else page_size
 
@@ -281,12 +281,11 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 @contextmanager
 def body_with_list(fields: Mapping[str, Any], name: str, items: Iterable[str]) -> Iterator[BinaryIO]:
     """
-    Write a JSON object that ends with a long list.
+    Write a JSON object with a long list to a temporary file, which is deleted after the ``with`` block.
 
-    :param fields: What comes before the list.
-    :param name: Name of the list.
-    :param items: Its items, as JSON; they are not held as a whole.
-    :return: A temporary file, which is gone after the ``with`` block.
+    :param fields: Fields before the list.
+    :param name: Field of the list.
+    :param items: JSON texts of the items; they are not held in memory.
     """
     with tempfile.TemporaryFile() as file:
         head = "".join(f"{_encode(key)}: {_encode(value)}, " for key, value in fields.items())
@@ -301,10 +300,10 @@ def body_with_list(fields: Mapping[str, Any], name: str, items: Iterable[str]) -
 
 def json_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """
-    Write rows as JSON, one at a time.
+    Yield the JSON text of each row.
 
-    :param rows: The rows, which are read once.
-    :raises ValueError: If there is none, or one is not plain JSON; the message has its number, counted from 1.
+    :param rows: Rows, read once.
+    :raises ValueError: If there are no rows, or a row is not plain JSON. The message has the row number, from 1.
     """
     number = 0
     for number, row in enumerate(rows, start=1):
@@ -317,7 +316,7 @@ def _json_row(number: int, row: object) -> str:
     if not isinstance(row, Mapping):
         raise ValueError(f"row {number} must be a dict of column names and values; got {type(row).__name__}")
     if not all(isinstance(column, str) for column in row):
-        raise ValueError(f"row {number} has a column whose name is no text")  # json would make text of it
+        raise ValueError(f"row {number} must have text as column names")  # json would convert other names to text
     try:
         return _encode(dict(row))
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,9 +1,9 @@
 """
-HTTP for ``requests`` in which every response ends: in time, and in lines and headers of a size that fits memory.
+Adapter for ``requests`` that bounds the time of a whole response, and the size of its lines and headers.
 
-A socket's timeout is for a single read, and whoever sends the bytes decides how many reads a response takes; neither
-http.client nor urllib3 nor requests adds them up. So the clock is looked at where all bytes pass, those of headers,
-chunk sizes and a proxy's response to CONNECT included: between the socket and the buffer that http.client reads from.
+A socket timeout applies to a single read, and the server decides how many reads a response takes; neither http.client
+nor urllib3 nor requests limits their sum. This adapter therefore checks a deadline between the socket and the buffer
+of http.client, where all bytes pass, including headers, chunk sizes and a proxy's response to CONNECT.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
     import requests
 
-#: Longest line of a head, or between two chunks, in bytes. http.client knows the same limit, but not everywhere.
+#: Longest header or chunk-size line, in bytes. http.client has the same limit, but does not apply it everywhere.
 LONGEST_LINE = 65536
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Makes connections, to hosts and to proxies, whose timeout for reads is one for the response as a whole."""
+    """HTTP adapter whose read timeout applies to a whole response, also through a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the manager of direct connections."""
+        """Create the manager of direct connections."""
         super().init_poolmanager(*args, **kwargs)
         _bound(self.poolmanager)
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
-        """Make the manager of connections through a proxy, once for each."""
+        """Return the manager of connections through a proxy; create it on the first call."""
         is_new = proxy not in self.proxy_manager
         manager = super().proxy_manager_for(proxy, **kwargs)
         if is_new:
@@ -44,9 +44,9 @@ class DeadlineAdapter(HTTPAdapter):
 
 class Deadline:
     """
-    The moment by which a response, or the next piece of it, has to be there.
+    Time limit for a response or the next part of it.
 
-    :param seconds: From now, and again from each renewal.
+    :param seconds: Duration of the limit, counted from the creation and from each renewal.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -54,14 +54,14 @@ class Deadline:
         self.renew()
 
     def renew(self) -> None:
-        """Begin anew, because enough has come."""
+        """Restart the time limit, because enough data arrived."""
         self._at = time.monotonic() + self._seconds
 
     def left(self) -> float:
         """
-        Tell how many seconds are left.
+        Return how many seconds are left.
 
-        :raises TimeoutError: If there are none.
+        :raises TimeoutError: If the time limit is exceeded.
         """
         left = self._at - time.monotonic()
         if left <= 0:
@@ -70,9 +70,9 @@ class Deadline:
 
 
 def deadline_of(response: requests.Response) -> Deadline:
-    """Find the deadline of a response of which nothing but the head was read."""
+    """Return the deadline of a response whose body has not been read yet."""
     connection = cast("_BoundedConnection | None", response.raw.connection)
-    # A response without a body has let go of its connection already, and has nothing more to wait for.
+    # A response without a body has released its connection already, and no more data is expected.
     return connection.deadline if connection else Deadline(0)
 
 
@@ -88,17 +88,17 @@ def _bounded(pool: type[Any]) -> type[Any]:
 
 
 class _BoundedConnection:
-    """What is mixed into a connection of urllib3."""
+    """Mixin for the connection classes of urllib3."""
 
     deadline: Deadline
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> _BoundedResponse:
-        """Begin to wait for a response: http.client calls this when the request has been sent."""
-        self.deadline = Deadline(cast("float", sock.gettimeout()))  # no request of ours goes without a timeout
+        """Start the deadline of a response; http.client calls this after it sent the request."""
+        self.deadline = Deadline(cast("float", sock.gettimeout()))  # never None: Transport always sets a timeout
         return _BoundedResponse(sock, self.deadline, *args, **kwargs)
 
     def _tunnel(self) -> None:
-        """Ask a proxy to connect. What it answers wrongly is said as a refusal is: the request itself was not sent."""
+        """Open a tunnel through a proxy. Report an invalid response like a rejection: the request was not sent."""
         try:
             super()._tunnel()  # type: ignore[misc]
         except http.client.HTTPException as error:
@@ -112,7 +112,7 @@ class _BoundedResponse(http.client.HTTPResponse):
         self.fp = self._reader = _BoundedReader(_TimedReads(unbuffered, sock, deadline))
 
     def begin(self) -> None:
-        """Skip informational responses. http.client skips 100 Continue, but takes a 103 for the response."""
+        """Skip informational responses. http.client skips 100 Continue, but treats a 103 as the final response."""
         super().begin()
         while self.status < 200:
             self.headers = self.msg = cast("Any", None)
@@ -128,13 +128,13 @@ class _BoundedReader(io.BufferedReader):
         if len(line) > LONGEST_LINE:
             raise http.client.LineTooLong("line")
         if self.is_in_head and not line.endswith(b"\n"):
-            # To http.client a head that is cut short is a head, and nothing a body.
+            # http.client accepts headers that are cut short, and assumes an empty body.
             raise http.client.RemoteDisconnected("the connection was closed within the headers")
         return line
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
-            # urllib3 asks for this when a chunk announces that it has less than no bytes.
+            # urllib3 does this for a chunk with a negative size; reading to the end would be unbounded.
             raise http.client.IncompleteRead(b"")
         return super().read(size)
 
@@ -154,7 +154,7 @@ class _TimedReads(io.RawIOBase):
         try:
             return cast("io.RawIOBase", self._unbuffered).readinto(buffer)
         finally:
-            self._sock.settimeout(timeout)  # the handshake that follows a CONNECT has its own
+            self._sock.settimeout(timeout)  # the TLS handshake after a CONNECT has its own time limit
 
     def close(self) -> None:
         super().close()

@@ -1,4 +1,4 @@
-"""What LeadMagic says about a bulk job, and about what one would cost."""
+"""Bulk jobs and cost previews, as LeadMagic reports them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_HARMLESS_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-#: Only ends are listed: LeadMagic publishes no list of states, and one that is new must not look like an end.
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+#: Final states only. LeadMagic publishes no list of states, and a new state must not be mistaken for a final one.
 _CANCELED = frozenset({"canceled", "cancelled"})
 _FINISHED = frozenset({"completed", "failed"}) | _CANCELED
-#: Each count with its name in the reply to a submit, where that has it, and in the status.
+#: Names of each count in the API: in the response to a submission (if present) and in the job status.
 _COUNTS = {
     "total_rows": ("totalRows", "total_rows"),
     "processed": ("processed_items",),
@@ -32,11 +32,11 @@ _COUNTS = {
 @dataclass(frozen=True)
 class CostPreview:
     """
-    The most that some rows can cost. Misses and failed rows are free, so the real price may be lower.
+    The maximum price of some rows. Misses and failed rows are free, so the actual price can be lower.
 
-    :param items: How many rows were priced.
-    :param credits: What they cost if each of them is a hit.
-    :param will_exceed_budget: Whether LeadMagic says that a budget set there does not allow it.
+    :param items: Number of rows that were priced.
+    :param credits: Price if each row is a hit.
+    :param will_exceed_budget: Whether LeadMagic reports that the job would exceed a budget set in the account.
     """
 
     items: int
@@ -46,10 +46,10 @@ class CostPreview:
     @classmethod
     def from_api(cls, body: object) -> CostPreview:
         """
-        Read the response to a preview.
+        Convert the response to a preview.
 
-        :param body: The parsed JSON.
-        :raises LeadMagicResponseError: If it does not say how many credits how many rows cost.
+        :param body: Parsed JSON.
+        :raises LeadMagicResponseError: If the number of rows or credits is missing or invalid.
         """
         if not isinstance(body, dict) or body.get("totalItems") is None or body.get("totalCredits") is None:
             raise LeadMagicResponseError("Invalid cost preview: `totalItems` or `totalCredits` is missing")
@@ -65,17 +65,17 @@ class BulkJob:
     """
     A bulk job at one moment.
 
-    The links LeadMagic sends along are left out: each carries a token that opens the job to whoever reads it.
+    The links in LeadMagic's response are not kept, because each contains a token that gives access to the job.
 
-    :param job_id: Its id.
-    :param status: Its state in LeadMagic's word, of which no list is published.
-    :param total_rows: How many rows were submitted.
-    :param processed: How many of them are done.
-    :param succeeded: How many ended well; a miss is one of these.
-    :param failed: How many failed.
-    :param skipped: How many will never be done.
-    :param credits_consumed: What it has cost by now.
-    :param file_name: The name it was submitted with; in the reply to a submit it is left out.
+    :param job_id: LeadMagic's ID of the job.
+    :param status: LeadMagic's name of the state, from an unpublished list.
+    :param total_rows: Number of rows submitted.
+    :param processed: Number of rows finished.
+    :param succeeded: Number of finished rows without an error; misses are included.
+    :param failed: Number of failed rows.
+    :param skipped: Number of rows that will not be processed.
+    :param credits_consumed: Credits consumed so far.
+    :param file_name: Name given at submission; missing in the response to the submission.
     """
 
     job_id: str
@@ -90,22 +90,22 @@ class BulkJob:
 
     @property
     def is_completed(self) -> bool:
-        """Whether it did all it could."""
+        """Whether the job processed all rows."""
         return self.status.lower() == "completed"
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has ended, well or not. A state nobody has heard of is no end."""
+        """Whether the job has ended, successfully or not. An unknown state is not final."""
         return self.status.lower() in _FINISHED
 
     @property
     def is_canceled(self) -> bool:
-        """Whether somebody ended it."""
+        """Whether the job was canceled."""
         return self.status.lower() in _CANCELED
 
     @property
     def is_paused(self) -> bool:
-        """Whether it waits to be resumed, as it does when the credits run out."""
+        """Whether the job must be resumed to continue. LeadMagic pauses a job when the credits run out."""
         return self.status.lower() == "paused"
 
     def progress(self) -> str:
@@ -117,26 +117,26 @@ class BulkJob:
         if self.processed >= self.total_rows:
             return 100 if self.total_rows else 0
         rounded = (200 * self.processed + self.total_rows) // (2 * self.total_rows)
-        return min(rounded, 99)  # 100 % is a promise
+        return min(rounded, 99)  # 100% only if all rows are processed
 
     def to_json(self) -> dict[str, Any]:
-        """Describe every field in plain JSON, credits as text so that none is lost on the way."""
+        """Return all fields as plain JSON, with credits as text to keep them exact."""
         return {**asdict(self), "credits_consumed": str(self.credits_consumed)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> BulkJob:
-        """Rebuild the job that :meth:`to_json` described; a field this version does not know is passed over."""
+        """Convert the output of :meth:`to_json` back. Unknown fields of other versions are ignored."""
         known = {field.name: fields[field.name] for field in dataclass_fields(cls) if field.name in fields}
         return cls(**{**known, "credits_consumed": Decimal(known.get("credits_consumed", 0))})
 
     @classmethod
     def from_api(cls, body: object, redact: Callable[[object], str | None] = redact) -> BulkJob:
         """
-        Read the reply to a submit, which is in camelCase, or a status, which is in snake_case.
+        Convert the response to a submission, in camelCase, or a job status, in snake_case.
 
-        :param body: The parsed JSON. Only the id and the status are indispensable.
-        :param redact: Makes the server's text fit for a message, and hides what must not be in one.
-        :raises LeadMagicResponseError: If one of the two is missing, or a number cannot be used.
+        :param body: Parsed JSON. Only the ID and the status are required.
+        :param redact: Prepares text from the response for messages and hides the API key in it.
+        :raises LeadMagicResponseError: If the ID or the status is missing, or a field is invalid.
         """
         if not isinstance(body, dict):
             raise LeadMagicResponseError("Invalid bulk job: not a JSON object")
@@ -154,10 +154,10 @@ class BulkJob:
 
 def check_job_id(value: object) -> str:
     """
-    Insist on a job id that is safe in an address and in a log.
+    Check that a job ID is safe in a URL and in a log.
 
-    :param value: What was given as ``job_id``.
-    :raises ValueError: If it is anything else.
+    :param value: The argument ``job_id``.
+    :raises ValueError: If it is not 1 to 100 letters, digits, - and _.
     """
     if not is_job_id(value):
         raise ValueError(f"job_id must be 1 to 100 letters, digits, - and _; got {describe_value(value)}")
@@ -166,11 +166,11 @@ def check_job_id(value: object) -> str:
 
 def job_id_from_api(body: dict[str, Any], *names: str) -> str:
     """
-    Read a job id that LeadMagic sent; it will be put into addresses and logs.
+    Return the job ID from a response, if it is safe in URLs and logs.
 
-    :param body: The parsed JSON.
-    :param names: Names it may stand under; the first that has a value counts.
-    :raises LeadMagicResponseError: If it is missing or not harmless. It is not shown: it could be anything.
+    :param body: Parsed JSON.
+    :param names: Possible field names; the first one with a value is used.
+    :raises LeadMagicResponseError: If the ID is missing or unsafe. The message does not contain it.
     """
     value = _first(body, names)
     if not is_job_id(value):
@@ -179,8 +179,8 @@ def job_id_from_api(body: dict[str, Any], *names: str) -> str:
 
 
 def is_job_id(value: object) -> bool:
-    """Tell whether a value can be a job id."""
-    return isinstance(value, str) and _HARMLESS_ID.fullmatch(value) is not None
+    """Return whether a value is a valid job ID."""
+    return isinstance(value, str) and _SAFE_ID.fullmatch(value) is not None
 
 
 def _first(body: dict[str, Any], names: tuple[str, ...]) -> object:
@@ -190,7 +190,7 @@ def _first(body: dict[str, Any], names: tuple[str, ...]) -> object:
 def _count(body: dict[str, Any], names: tuple[str, ...]) -> int:
     number = _number(_first(body, names), names[-1])
     if number != number.to_integral_value():
-        raise _unusable(names[-1])
+        raise _invalid_number(names[-1])
     return int(number)
 
 
@@ -202,15 +202,15 @@ def _number(value: object, name: str) -> Decimal:
     if value is None:
         return Decimal(0)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        raise _unusable(name)
+        raise _invalid_number(name)
     try:
         number = Decimal(str(value))
     except (InvalidOperation, ValueError):
-        raise _unusable(name) from None
+        raise _invalid_number(name) from None
     if not is_finite(number) or number < 0:
-        raise _unusable(name)
+        raise _invalid_number(name)
     return number
 
 
-def _unusable(name: str) -> LeadMagicResponseError:
+def _invalid_number(name: str) -> LeadMagicResponseError:
     return LeadMagicResponseError(f"Invalid response: `{name}` is not a number, 0 or more")

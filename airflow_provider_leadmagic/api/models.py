@@ -1,4 +1,4 @@
-"""What LeadMagic says about an account, in types that cannot lie about money."""
+"""Balance and runway of an account. Amounts are Decimals, never floats."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class CreditBalance:
     """
     The credits of an account at one moment.
 
-    :param credits: The number the API reports.
-    :param observed_at: When it was read (UTC).
-    :param is_frozen: Whether LeadMagic holds the account's credits back.
-    :param credits_frozen: The part held back, where the API names it.
-    :param credits_liquid: The part that can be spent, where the API names it.
+    :param credits: Total reported by the API.
+    :param observed_at: Time of the request (UTC).
+    :param is_frozen: Whether LeadMagic has frozen credits of the account.
+    :param credits_frozen: Frozen part, if reported.
+    :param credits_liquid: Spendable part, if reported.
     :param freeze_message: LeadMagic's reason for the freeze.
     """
 
@@ -39,20 +39,20 @@ class CreditBalance:
 
     @property
     def spendable(self) -> Decimal:
-        """What can be spent now."""
+        """Credits that can be spent now."""
         if self.credits_liquid is not None:
             return self.credits_liquid
         return Decimal(0) if self.is_frozen else self.credits
 
     def covers(self, minimum_credits: Decimal) -> bool:
-        """Tell whether the spendable credits reach the threshold: the one place where the two meet."""
+        """Return whether the spendable credits are sufficient. All operators and sensors use this comparison."""
         return self.spendable >= minimum_credits
 
     def report(self, minimum_credits: Decimal | None = None) -> dict[str, Any]:
         """
-        Describe the balance, and how it compares, in plain JSON: the XCom of every task of this provider.
+        Return the balance and its comparison with a threshold as plain JSON, for XComs.
 
-        :param minimum_credits: The threshold; without one, ``minimum_credits`` and ``sufficient`` are None.
+        :param minimum_credits: Threshold; without one, ``minimum_credits`` and ``sufficient`` are None.
         """
         return {
             "credits": json_number(self.credits),
@@ -65,13 +65,13 @@ class CreditBalance:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Describe every field in plain JSON, credits as text so that none is lost on the way."""
+        """Return all fields as plain JSON, with credits as text to keep them exact."""
         fields = {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(self).items()}
         return {**fields, "observed_at": self.observed_at.isoformat()}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> CreditBalance:
-        """Rebuild the balance that :meth:`to_json` described; a field this version does not know is passed over."""
+        """Convert the output of :meth:`to_json` back. Unknown fields of other versions are ignored."""
         known = {field.name: fields[field.name] for field in dataclass_fields(cls) if field.name in fields}
         amounts = ("credits", "credits_frozen", "credits_liquid")
         numbers = {name: Decimal(known[name]) for name in amounts if known.get(name) is not None}
@@ -80,14 +80,14 @@ class CreditBalance:
     @classmethod
     def from_api(cls, body: object, redact: Callable[[object], str | None] = redact) -> CreditBalance:
         """
-        Read the body of ``GET /v1/credits``, whose numbers were parsed as Decimal.
+        Convert the response of ``GET /v1/credits``.
 
-        Only ``credits`` is promised. The freeze fields are optional, but as they decide what can be spent, one
-        that is there and has the wrong type is refused rather than ignored.
+        Only ``credits`` is required. The freeze fields are optional, but an invalid one is an error, because it
+        determines which credits can be spent.
 
-        :param body: The parsed JSON.
-        :param redact: Makes the server's text fit for a message, and hides what must not be in one.
-        :raises LeadMagicResponseError: If the body is no object, or a number or flag in it is unusable.
+        :param body: JSON whose numbers were parsed as Decimals.
+        :param redact: Prepares text from the response for messages and hides the API key in it.
+        :raises LeadMagicResponseError: If the body is not an object, or a number or flag is missing or invalid.
         """
         if not isinstance(body, dict) or body.get("credits") is None:
             raise LeadMagicResponseError("Invalid balance: `credits` is missing")
@@ -120,9 +120,9 @@ class CreditsRunway:
     """
     The time until the spendable credits run out.
 
-    :param balance: What can be spent, and when that was seen.
-    :param spent: Credits spent in the last days.
-    :param days: How many days that were, today included.
+    :param balance: Current balance.
+    :param spent: Credits spent in the window.
+    :param days: Length of the window that ends today, in days.
     """
 
     balance: CreditBalance
@@ -136,23 +136,23 @@ class CreditsRunway:
 
     @property
     def pace(self) -> Decimal:
-        """Credits spent on an average day, to two decimals: the number that people and reports see."""
-        # Not by round(), which refuses a number of more than 28 digits.
+        """Credits spent on an average day, rounded to two decimals for messages and reports."""
+        # round() rejects numbers of more than 28 digits.
         return Decimal(f"{self.daily_credits:.2f}")
 
     @property
     def days_left(self) -> Decimal | None:
-        """Days until nothing is left; None when nothing was spent of what there is, so that no end is in sight."""
+        """Days until no spendable credits are left; None if there are some and none were spent in the window."""
         if self.balance.spendable <= 0:
-            return Decimal(0)  # an account that has run dry spends nothing either
+            return Decimal(0)  # an account without credits spends none either
         if self.spent <= 0:
             return None
-        # Not by the daily average: that is rounded, and ten credits at ten a week would last less than a week.
+        # The daily average is rounded: with it, ten credits at ten per week would last less than a week.
         return self.balance.spendable * self.days / self.spent
 
     @property
     def runs_out_at(self) -> datetime | None:
-        """The moment (UTC) when nothing is left; None when no end is in sight, or it lies beyond the year 9999."""
+        """Time (UTC) when the credits run out; None if :attr:`days_left` is None or the time is after the year 9999."""
         if self.days_left is None:
             return None
         try:
@@ -161,15 +161,15 @@ class CreditsRunway:
             return None
 
     def covers(self, minimum_days: Decimal) -> bool:
-        """Tell whether the credits last for so many days: the one place where the two meet."""
+        """Return whether the credits last for a number of days. All operators and sensors use this comparison."""
         return self.days_left is None or self.days_left >= minimum_days
 
     def credits_for(self, days: Decimal) -> Decimal | None:
-        """Tell how many credits last for so many days; None when nothing was spent."""
+        """Return how many credits last for a number of days; None if none were spent in the window."""
         return self.spent * days / self.days if self.spent > 0 else None
 
     def report(self) -> dict[str, Any]:
-        """Describe the runway in plain JSON."""
+        """Return the runway as plain JSON."""
         return {
             "runway_days": None if self.days_left is None else json_number(rounded_down(self.days_left, 2)),
             "runs_out_at": None if self.runs_out_at is None else self.runs_out_at.isoformat(),
@@ -179,12 +179,12 @@ class CreditsRunway:
     @classmethod
     def from_usage(cls, balance: CreditBalance, usage: dict[str, Any], days: int) -> CreditsRunway:
         """
-        Compute it from what ``/v1/analytics/credits`` says.
+        Compute the runway from a balance and the response of ``/v1/analytics/credits``.
 
-        :param balance: The balance.
-        :param usage: LeadMagic's object.
-        :param days: The window it was asked for.
-        :raises LeadMagicResponseError: If there is no usable total in it.
+        :param balance: Current balance.
+        :param usage: LeadMagic's JSON object.
+        :param days: Length of the requested window, in days.
+        :raises LeadMagicResponseError: If the total is missing or invalid.
         """
         summary = usage.get("summary")
         total = summary.get("total_credits") if isinstance(summary, dict) else None
@@ -194,5 +194,5 @@ class CreditsRunway:
 
 
 def rounded_down(number: Decimal, places: int) -> Decimal:
-    """Round in the direction in which what is too little does not come to look like enough."""
+    """Round down, so that a shortfall is never displayed as sufficient."""
     return Decimal(math.floor(number.scaleb(places))).scaleb(-places)

@@ -1,4 +1,4 @@
-"""LeadMagic's products: the name of each, where a single record is looked up, and what a record must hold."""
+"""LeadMagic's products: names, lookup paths and required fields."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Product:
     """
     One product.
 
-    :param name: LeadMagic's name for it in bulk jobs; where it has none, the last part of the path.
+    :param name: LeadMagic's name in bulk jobs, or the last part of the path if the product is not available in bulk.
     :param path: Path of the lookup of a single record.
-    :param needs: Groups of fields. A record needs one field of each group, or LeadMagic cannot look it up.
-    :param is_bulk: Whether bulk jobs know it.
+    :param needs: Groups of fields. LeadMagic requires one field of each group in a record.
+    :param is_bulk: Whether the product is available in bulk jobs.
     """
 
     name: str
@@ -31,19 +31,18 @@ class Product:
 
     def missing_fields(self, fields: Mapping[str, object]) -> tuple[str, ...] | None:
         """
-        Find what a record lacks.
+        Return the first group of required fields that a record does not satisfy.
 
-        :param fields: The record; None and blank text count as not given.
-        :return: The first group of which it holds nothing; None if it lacks nothing.
+        :param fields: The record. None and blank text count as missing.
+        :return: The names of the group; None if the record is complete.
         """
         return next((group for group in self.needs if not any(_is_given(fields.get(name)) for name in group)), None)
 
 
 def find_product(name: object) -> Product:
     """
-    Find a product by its name.
+    Return the product with this name.
 
-    :param name: The name.
     :raises ValueError: If there is no such product.
     """
     return _find(name, PRODUCTS.values(), "")
@@ -51,10 +50,9 @@ def find_product(name: object) -> Product:
 
 def find_bulk_product(name: object) -> Product:
     """
-    Find a product that bulk jobs know by its name.
+    Return the product with this name, if it is available in bulk jobs.
 
-    :param name: The name.
-    :raises ValueError: If there is no such product, or it is sold singly only.
+    :raises ValueError: If there is no such product, or it is not available in bulk jobs.
     """
     return _find(name, (product for product in PRODUCTS.values() if product.is_bulk), " for a bulk job")
 
@@ -87,11 +85,11 @@ _BULK = (
     Product("email_to_b2b_profile", "/v1/people/b2b-profile", (("work_email", "personal_email"),), is_bulk=True),
     Product("profile_search", "/v1/people/profile-search", _PROFILE, is_bulk=True),
     Product("role_finder", "/v1/people/role-finder", (("job_title",), _COMPANY), is_bulk=True),
-    # LeadMagic's two documents on bulk jobs have different names for this one.
+    # LeadMagic's two documents about bulk jobs use different names for this product.
     Product("company_search", "/v1/companies/company-search", _SEARCHED_COMPANY, is_bulk=True),
     Product("company_finder", "/v1/companies/company-search", _SEARCHED_COMPANY, is_bulk=True),
     Product("company_funding", "/v1/companies/company-funding", _SOME_COMPANY, is_bulk=True),
-    # It needs a company, too, whose field no document names: LeadMagic has to tell.
+    # It also requires a company, but the field is undocumented, so that check is left to LeadMagic.
     Product("job_change_detector", "/v1/people/job-change-detector", _PROFILE, is_bulk=True),
 )
 _SINGLE = (
@@ -104,5 +102,5 @@ _SINGLE = (
     Product("b2b_ads_search", "/v1/ads/b2b-ads-search", _SOME_COMPANY),
     Product("b2b_ads_details", "/v1/ads/b2b-ads-details", (("ad_url",),)),
 )
-#: Every lookup under ``/v1``, by its name. The searches under ``/v3`` are none: they page through many records.
+#: Every lookup under ``/v1``, by name. The searches under ``/v3`` are not included: they return pages of records.
 PRODUCTS: dict[str, Product] = {product.name: product for product in (*_BULK, *_SINGLE)}

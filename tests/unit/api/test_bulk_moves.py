@@ -167,7 +167,7 @@ class TestRestart:
 
     @pytest.mark.parametrize("mode", ["full", "failed_only"])
     def test_other_modes_take_none(self, client, leadmagic_sandbox, mode):
-        with pytest.raises(ValueError, match=f"^start_row goes with mode from_row only; got 0 and {mode}$"):
+        with pytest.raises(ValueError, match=f"^start_row requires mode from_row; got 0 with mode {mode}$"):
             client.bulk.restart("j1", mode, start_row=0)
         assert leadmagic_sandbox.requests == []
 

@@ -106,7 +106,7 @@ class TestJobs:
         body = '{"jobs": [{"job_id": "one", "status": "completed"}, {}, {"job_id": "two", "status": "paused"}]}'
         leadmagic_sandbox.fail_next("/bulk/jobs", body=body)
         assert [job.job_id for job in client.bulk.list()] == ["one", "two"]
-        assert "A job in LeadMagic's list is passed over." in caplog.text
+        assert "Skipped a job in LeadMagic's list. Invalid bulk job: " in caplog.text
 
     def test_pages_may_be_shorter_than_was_asked_for(self, client, leadmagic_sandbox):
         for jobs in ('{"job_id": "one", "status": "completed"}', '{"job_id": "two", "status": "completed"}', ""):

@@ -220,7 +220,7 @@ class TestWhateverRowsAreSentFor:
             pytest.param({"n": [float("-inf")]}, "row 3 must be plain JSON: Out of range float", id="infinity"),
             pytest.param({"n": Decimal(1)}, "row 3 must be plain JSON: .*Decimal is not JSON", id="Decimal"),
             pytest.param({"n": b"a@x.org"}, "row 3 must be plain JSON: .*bytes is not JSON", id="bytes"),
-            pytest.param({1: "a@x.org"}, "row 3 has a column whose name is no text", id="number as name"),
+            pytest.param({1: "a@x.org"}, "row 3 must have text as column names", id="number as name"),
             pytest.param("a@x.org", "row 3 must be a dict of column names and values; got str", id="text"),
             pytest.param(None, "row 3 must be a dict of column names and values; got NoneType", id="None"),
             pytest.param([["a", "b"]], "row 3 must be a dict of column names and values; got list", id="list"),
