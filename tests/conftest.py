@@ -65,11 +65,6 @@ def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture
-def said(logged: Callable[[], str]) -> Callable[[], str]:
-    return logged
-
-
-@pytest.fixture
 def serve() -> Iterator[Callable[..., RawServer]]:
     """Return a function that starts a :class:`RawServer`, which is stopped after the test."""
     servers: list[RawServer] = []

@@ -24,51 +24,51 @@ if TYPE_CHECKING:
 PREVIEW = "/v1/batch/preview-cost"
 
 
-def test_price_and_job_are_logged(task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str]) -> None:
+def test_price_and_job_are_logged(task: MakeTask, leadmagic_sandbox: Sandbox, logged: Callable[[], str]) -> None:
     task().run()
 
     [job] = leadmagic_sandbox.bulk_jobs
-    logged = said()
-    assert "Cost preview: up to 5 credits for 5 rows of email_finder." in logged
-    assert f"Submitted bulk job {job.job_id} (5 rows)." in logged
+    log = logged()
+    assert "Cost preview: up to 5 credits for 5 rows of email_finder." in log
+    assert f"Submitted bulk job {job.job_id} (5 rows)." in log
 
 
 @pytest.mark.parametrize("exceeds", [True, False])
 def test_an_exceeded_budget_is_logged(
-    task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str], exceeds: bool
+    task: MakeTask, leadmagic_sandbox: Sandbox, logged: Callable[[], str], exceeds: bool
 ) -> None:
     preview = {"totalItems": 5, "totalCredits": 5, "willExceedBudget": exceeds}
     leadmagic_sandbox.fail_next(PREVIEW, body=json.dumps(preview))
 
     task().run()
 
-    assert ("the job exceeds a budget" in said()) is exceeds
+    assert ("the job exceeds a budget" in logged()) is exceeds
 
 
 @pytest.mark.parametrize(("interval", "warned"), [(0.02, True), (44.9, True), (45, False), (60, False)])
 def test_a_short_poll_interval_is_logged(
-    task: MakeTask, said: Callable[[], str], interval: float, warned: bool
+    task: MakeTask, logged: Callable[[], str], interval: float, warned: bool
 ) -> None:
     task(poll_interval=interval).run()  # finished at the first poll
 
     assert (
-        f"poll_interval is {interval:g} s; LeadMagic asks for at least 45 s between polls of a job." in said()
+        f"poll_interval is {interval:g} s; LeadMagic asks for at least 45 s between polls of a job." in logged()
     ) is warned
 
 
 def test_a_deferred_task_logs_the_last_progress_of_its_trigger(
-    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, said: Callable[[], str]
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, logged: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     when(lambda: bool(leadmagic_sandbox.requests_to("/bulk/jobs/*")), leadmagic_sandbox.bulk_speed)
 
     xcom = task(deferrable=True).run()
 
-    assert said().count(f"Bulk job {xcom['job_id']} is completed: 5 / 5 rows (100%), 5 credits used.") == 2
+    assert logged().count(f"Bulk job {xcom['job_id']} is completed: 5 / 5 rows (100%), 5 credits used.") == 2
 
 
 def test_a_deferred_task_logs_that_credits_are_sufficient(
-    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, said: Callable[[], str]
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, logged: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.set_credits(4)
     when(lambda: len(leadmagic_sandbox.requests_to("/v1/credits")) >= 2, lambda: leadmagic_sandbox.set_credits(5))
@@ -76,20 +76,20 @@ def test_a_deferred_task_logs_that_credits_are_sufficient(
     task(deferrable=True).run()
 
     line = "Credits sufficient: 5 spendable, 5 required on connection 'leadmagic_default'."
-    assert said().count(line) == 2  # the trigger's, and the task's
+    assert logged().count(line) == 2  # the trigger's, and the task's
 
 
-def test_a_joined_job_is_logged(task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str]) -> None:
+def test_a_joined_job_is_logged(task: MakeTask, leadmagic_sandbox: Sandbox, logged: Callable[[], str]) -> None:
     enrich = task()
     xcom = enrich.run()
 
     enrich.retry()
 
-    assert f"Joined bulk job {xcom['job_id']}, submitted by a previous attempt." in said()
+    assert f"Joined bulk job {xcom['job_id']}, submitted by a previous attempt." in logged()
 
 
 def test_the_reason_for_a_second_job_is_logged(
-    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, said: Callable[[], str]
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, logged: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task()
@@ -101,7 +101,7 @@ def test_the_reason_for_a_second_job_is_logged(
 
     enrich.retry()
 
-    assert f"Bulk job {first.job_id} of a previous attempt was canceled; submitting a new one." in said()
+    assert f"Bulk job {first.job_id} of a previous attempt was canceled; submitting a new one." in logged()
 
 
 def die_while_waiting(enrich: Task, mocker: MockerFixture) -> None:
@@ -112,7 +112,7 @@ def die_while_waiting(enrich: Task, mocker: MockerFixture) -> None:
 
 
 def test_a_cancellation_is_logged_with_its_cost(
-    leadmagic_sandbox: Sandbox, said: Callable[[], str], task: MakeTask
+    leadmagic_sandbox: Sandbox, logged: Callable[[], str], task: MakeTask
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
@@ -122,4 +122,4 @@ def test_a_cancellation_is_logged_with_its_cost(
         cancel(task().operator.log, client, job_id)
 
     expected = f"Canceled bulk job {job_id} because its task was ended. Processed rows are charged."
-    assert expected in said()
+    assert expected in logged()

@@ -92,7 +92,7 @@ def test_stopping_a_worker_leaves_the_job_running(
     mocker: MockerFixture,
     task_state: Callable[[Any], None],
     state: Any,
-    said: Callable[[], str],
+    logged: Callable[[], str],
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     task_state(state)
@@ -100,7 +100,7 @@ def test_stopping_a_worker_leaves_the_job_running(
     stop_while_waiting(task, mocker)
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
-    assert "leaving any bulk job running." in said()
+    assert "leaving any bulk job running." in logged()
 
 
 def test_a_task_without_a_job_cancels_nothing(
@@ -219,7 +219,7 @@ def test_a_failed_cancellation_is_logged_with_advice(
     leadmagic_sandbox: Sandbox,
     mocker: MockerFixture,
     task_state: Callable[[Any], None],
-    said: Callable[[], str],
+    logged: Callable[[], str],
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     leadmagic_sandbox.fail_next("/bulk/jobs/*/review", status=503, times=None)
@@ -228,7 +228,9 @@ def test_a_failed_cancellation_is_logged_with_advice(
     stop_while_waiting(task, mocker)
 
     [job] = leadmagic_sandbox.bulk_jobs
-    assert f"Could not cancel bulk job {job.job_id}: cancel it at LeadMagic, or it may keep spending credits." in said()
+    assert (
+        f"Could not cancel bulk job {job.job_id}: cancel it at LeadMagic, or it may keep spending credits." in logged()
+    )
 
 
 @pytest.fixture
@@ -360,13 +362,13 @@ def test_from_airflow_33_on_a_cancelled_trigger_leaves_it_to_on_kill(
 
 @pytest.mark.usefixtures("before_airflow_33")
 def test_before_airflow_33_a_trigger_that_cannot_read_the_task_state_leaves_the_job_running(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger, task_state: Callable[[Any], None], said: Callable[[], str]
+    trigger: BulkJobTrigger | PausedBulkJobTrigger, task_state: Callable[[Any], None], logged: Callable[[], str]
 ) -> None:
     task_state(RuntimeError("the database is down"))
 
     asyncio.run(stop(trigger, TASK_INSTANCE))
 
-    assert f"Could not determine why the trigger was stopped; leaving bulk job {trigger.job_id} running." in said()
+    assert f"Could not determine why the trigger was stopped; leaving bulk job {trigger.job_id} running." in logged()
 
 
 @pytest.mark.usefixtures("before_airflow_33")

@@ -59,7 +59,7 @@ def polls_while_paused(sandbox: Sandbox, path: str, number: int) -> Callable[[],
 
 
 def test_it_waits_for_the_price_of_the_remaining_rows_and_resumes(
-    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, logged: Callable[[], str]
 ) -> None:
     pause_after(leadmagic_sandbox, when, 2)
     when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 3), lambda: leadmagic_sandbox.set_credits(13))
@@ -68,14 +68,14 @@ def test_it_waits_for_the_price_of_the_remaining_rows_and_resumes(
 
     assert xcom["credits_consumed"] == 5
     assert leadmagic_sandbox.charges_per_row(xcom["job_id"]) == Counter(range(5))
-    logged = said()
-    assert "is paused: 2 / 5 rows (40%), 2 credits used." in logged
+    log = logged()
+    assert "is paused: 2 / 5 rows (40%), 2 credits used." in log
     assert (
         "Waiting for credits: 13 short (0 spendable, 13 required) on connection 'leadmagic_default'. Next poll in "
-        in logged
+        in log
     )
-    assert "Credits sufficient: 13 spendable, 13 required on connection 'leadmagic_default'." in logged
-    assert f"Resumed bulk job {xcom['job_id']}." in logged
+    assert "Credits sufficient: 13 spendable, 13 required on connection 'leadmagic_default'." in log
+    assert f"Resumed bulk job {xcom['job_id']}." in log
 
 
 def test_it_is_not_resumed_for_less_than_the_price_of_the_remaining_rows(
@@ -171,7 +171,7 @@ def test_a_job_that_is_paused_repeatedly_is_resumed_each_time(
 
 
 def test_without_resume_when_paused_it_waits_for_a_user_to_resume(
-    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, logged: Callable[[], str]
 ) -> None:
     pause_after(leadmagic_sandbox, when, 2)
 
@@ -179,7 +179,7 @@ def test_without_resume_when_paused_it_waits_for_a_user_to_resume(
 
     assert task(resume_when_paused=False, deferrable=deferrable).run()["credits_consumed"] == 5
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
-    assert "is paused, resume it at LeadMagic: 2 / 5 rows (40%), 2 credits used." in said()
+    assert "is paused, resume it at LeadMagic: 2 / 5 rows (40%), 2 credits used." in logged()
 
 
 @pytest.mark.parametrize("status", [402, 409], ids=["credits spent elsewhere", "resumed elsewhere"])
@@ -225,7 +225,7 @@ def test_without_resume_when_paused_an_attempt_does_not_resume_the_job_it_joins(
 
 
 def test_polling_continues_in_an_unknown_state(
-    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, logged: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
 
@@ -238,7 +238,7 @@ def test_polling_continues_in_an_unknown_state(
     when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), return_unknown_state)
 
     assert task(deferrable=deferrable).run()["status"] == "completed"
-    assert "is reticulating although all rows are processed: 5 / 5 rows" in said()
+    assert "is reticulating although all rows are processed: 5 / 5 rows" in logged()
 
 
 @pytest.mark.parametrize("failures", [3, 4])

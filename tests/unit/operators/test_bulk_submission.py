@@ -92,7 +92,7 @@ def test_a_job_that_is_finished_at_the_first_poll_is_not_waited_for(task: MakeTa
 
 
 def test_it_waits_for_the_price_of_all_rows_plus_minimum_balance_after(
-    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, logged: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.set_credits("14.75")
     polled_often = lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 4  # noqa: E731
@@ -102,12 +102,12 @@ def test_it_waits_for_the_price_of_all_rows_plus_minimum_balance_after(
 
     assert xcom["credits_consumed"] == 5
     assert len(leadmagic_sandbox.requests_to(SUBMIT)) == 1
-    logged = said()
+    log = logged()
     assert (
         "Bulk job not submitted yet. Not enough credits: 14.75 spendable, 15 required "
         "on connection 'leadmagic_default' (5 for the job, 10 to remain)."
-    ) in logged
-    assert "Waiting for credits: 0.25 short (14.75 spendable, 15 required) on connection 'leadmagic_default'." in logged
+    ) in log
+    assert "Waiting for credits: 0.25 short (14.75 spendable, 15 required) on connection 'leadmagic_default'." in log
 
 
 def test_waiting_for_credits_uses_the_trigger_of_the_sensor(
@@ -123,7 +123,7 @@ def test_waiting_for_credits_uses_the_trigger_of_the_sensor(
 
 
 def test_credits_that_are_spent_elsewhere_before_the_submission_are_waited_for_again(
-    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, logged: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.fail_next(SUBMIT, status=402)
     when(lambda: len(leadmagic_sandbox.requests_to(SUBMIT)) == 2, lambda: None)
@@ -132,12 +132,12 @@ def test_credits_that_are_spent_elsewhere_before_the_submission_are_waited_for_a
 
     assert xcom["credits_consumed"] == 5
     assert len(leadmagic_sandbox.bulk_jobs) == 1
-    assert re.search(r"Bulk job not submitted yet\. .*/bulk/submit", said())
+    assert re.search(r"Bulk job not submitted yet\. .*/bulk/submit", logged())
 
 
 @pytest.mark.parametrize(("required", "expected"), [(8, 8), (3, 5), (None, 5)])
 def test_it_waits_for_the_higher_of_its_own_estimate_and_the_credits_that_leadmagic_requires(
-    task: MakeTask, leadmagic_sandbox: Sandbox, said: Callable[[], str], required: int | None, expected: int
+    task: MakeTask, leadmagic_sandbox: Sandbox, logged: Callable[[], str], required: int | None, expected: int
 ) -> None:
     leadmagic_sandbox.set_credits(20)
     body = json.dumps({"title": "too little", "context": {"credits_required": required}})
@@ -145,7 +145,7 @@ def test_it_waits_for_the_higher_of_its_own_estimate_and_the_credits_that_leadma
 
     task(deferrable=False).run()
 
-    assert f"Credits sufficient: 20 spendable, {expected} required on connection" in said()
+    assert f"Credits sufficient: 20 spendable, {expected} required on connection" in logged()
 
 
 def test_price_and_balance_are_requested_again_after_waiting(
@@ -211,16 +211,16 @@ def test_it_fails_at_its_timeout_and_the_next_attempt_continues(
 
 
 def test_transient_errors_while_waiting_are_retried(
-    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, said: Callable[[], str]
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, logged: Callable[[], str]
 ) -> None:
     leadmagic_sandbox.set_credits(4)
     when(lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 2, lambda: fail_some_requests(leadmagic_sandbox))
 
     assert task(deferrable=deferrable).run()["succeeded"] == 5
 
-    logged = said()
-    assert "Waiting for credits: poll failed (2 in a row), retrying in " in logged
-    assert re.search(r"Bulk job \S+: poll failed \(2 in a row\), retrying in [\d.]+ s: ", logged)
+    log = logged()
+    assert "Waiting for credits: poll failed (2 in a row), retrying in " in log
+    assert re.search(r"Bulk job \S+: poll failed \(2 in a row\), retrying in [\d.]+ s: ", log)
 
 
 def fail_some_requests(sandbox: Sandbox) -> None:

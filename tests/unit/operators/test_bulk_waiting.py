@@ -167,7 +167,7 @@ class TestOnTheWorker:
         self,
         leadmagic_sandbox: Sandbox,
         wait_for: Callable[..., None],
-        said: Callable[[], str],
+        logged: Callable[[], str],
         path: str,
         submitted_job: SubmittedJob,
     ) -> None:
@@ -177,8 +177,8 @@ class TestOnTheWorker:
 
         wait_for(path)
 
-        logged = said()
-        assert [logged.count(f"poll failed ({number} in a row), retrying in ") for number in (1, 2, 3)] == [2, 1, 0]
+        log = logged()
+        assert [log.count(f"poll failed ({number} in a row), retrying in ") for number in (1, 2, 3)] == [2, 1, 0]
 
 
 METHODS = ResumeMethods("credits_to_order", "credits_to_resume", "job_seen")
