@@ -1,0 +1,227 @@
+"""
+Airflow's log box cuts a line after about 110 characters: each message of a bulk job states its cause or advice before.
+
+The messages below have values as long as real ones. They are compared with the texts in the code, so that none is
+missing and none is outdated.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from airflow_provider_leadmagic.bulk.result_rows import FIELDS
+from dev import structure
+
+VISIBLE = 110
+MODULES = [name for name in structure.sources() if re.fullmatch(r"bulk\.\w+|operators\._?bulk\w*|triggers\.bulk", name)]
+#: Texts that never reach a user.
+INTERNAL = {*FIELDS, "more than one value", "Airflow's defer() always raises"}
+
+JOB = "6ad7e1f0-6a39-4a6e-9bb7-6b1e2b8f9a55"
+CONN = "'leadmagic_marketing_production'"
+FILE = "s3://leads@company-data-lake-eu/marketing/leads/dag_id=nightly/run_id=scheduled__2026-11-26T00:00:00+00:00.csv"
+PROGRESS = "1,234,567 / 5,000,000 rows (24%), 1,230,000 credits used"
+ERROR = "LeadMagic is unavailable (503). [GET https://api.leadmagic.io/bulk/jobs/6ad7, request id req_1]"
+
+#: Each message, and the part of it that must be visible.
+MESSAGES = [
+    # Arguments
+    ("Exactly one of rows and input_path must be given; got neither", "must be given; got neither"),
+    ("rows must be a list of dicts, or the JSON text of one; got int", "got int"),
+    (
+        (
+            "rows must be a list of dicts; got text (str) that is not JSON. Render it with the filter `tojson`, "
+            "or set render_template_as_native_obj=True on the DAG."
+        ),
+        "got text (str) that is not JSON. Render it with the filter `tojson`",
+    ),
+    ("input_path must be a path or a URL; got ''", "must be a path or a URL; got ''"),
+    (f"input_path must end in .csv, .jsonl, .ndjson; got {FILE}", "must end in .csv, .jsonl, .ndjson"),
+    (f"output_path must not overwrite the input file; got {FILE}", "must not overwrite the input file"),
+    ("poll_interval is 0.5 s; LeadMagic asks for at least 45 s between polls of a job.", "at least 45 s"),
+    # Files
+    (f"Cannot use input_path: Unsupported filesystem: 's3'. [{FILE}]", "Unsupported filesystem: 's3'"),
+    (f"Cannot read input_path: no such file or directory. [{FILE}]", "no such file or directory"),
+    (f"Cannot write output_path: Permission denied. [{FILE}]", "Permission denied"),
+    (f"Line 1000000 is not UTF-8: save the file in that encoding. [{FILE}]", "save the file in that encoding"),
+    (f"Line 1000000 contains a NUL character: the file is not plain text. [{FILE}]", "NUL character"),
+    (f"The file is empty: it must have a line of column names, and rows. [{FILE}]", "The file is empty"),
+    (f"Column 12 has no name in the header. [{FILE}]", "has no name in the header"),
+    (f"Column 'email' appears twice in the header. [{FILE}]", "appears twice in the header"),
+    (f"Row 1000000 must have as many cells as the header, 12; got 11. [{FILE}]", "as the header, 12; got 11"),
+    (f"Row 1000000 is not valid CSV: unexpected end of data (line 1000002). [{FILE}]", "unexpected end of data"),
+    (f"Row 1000000 (line 1000002) is not valid JSON. [{FILE}]", "is not valid JSON"),
+    (f"Row 1000000 (line 1000002) is not a JSON object. [{FILE}]", "is not a JSON object"),
+    # Rows
+    ("Row 1000000 must be a dict; got str. [rows]", "must be a dict; got str"),
+    (f"No rows to enrich. [{FILE}]", "No rows to enrich"),
+    (f"Row 1 has no columns. [{FILE}]", "has no columns"),
+    (f"Row 1 has an invalid column name: must be non-blank text; got ''. [{FILE}]", "must be non-blank text; got ''"),
+    (f"Row 1000000 must have the same columns as row 1: missing 'domain'. [{FILE}]", "missing 'domain'"),
+    (
+        f"Row 1000000 has a value that is not JSON-serializable in column 'domain'. [{FILE}]",
+        "not JSON-serializable in column 'domain'",
+    ),
+    (
+        f"Row 1000000 is missing domain or company_name, required by email_finder. [{FILE}]",
+        "is missing domain or company_name, required by email_finder",
+    ),
+    # Submission
+    (f"LeadMagic rejected the rows as invalid. [{FILE}]", "rejected the rows as invalid"),
+    (
+        "Unexpected cost preview from LeadMagic: it covers 4,999,999 rows instead of 5,000,000.",
+        "covers 4,999,999 rows instead of 5,000,000",
+    ),
+    ("Cost preview: up to 5,000,000 credits for 5,000,000 rows of email_finder.", "up to 5,000,000 credits"),
+    ("Cost preview: the job exceeds a budget that is set at LeadMagic.", "exceeds a budget"),
+    ("Not submitted: the job can cost 5,000,000 credits, max_credits is 1,000,000.", "max_credits is 1,000,000"),
+    (
+        (
+            f"Bulk job not submitted yet. Not enough credits: 1,234,567.89 spendable, 5,001,000 required on connection "
+            f"{CONN} (5,000,000 for the job, 1,000 to remain)."
+        ),
+        "Not enough credits: 1,234,567.89 spendable, 5,001,000 required",
+    ),
+    (f"Submitted bulk job {JOB} (5,000,000 rows).", "(5,000,000 rows)"),
+    # Previous attempts
+    (f"Joined bulk job {JOB}, submitted by a previous attempt.", "submitted by a previous attempt"),
+    (f"Bulk job {JOB} of a previous attempt was canceled; submitting a new one.", "was canceled; submitting a new one"),
+    (f"Canceled bulk job {JOB} because the task was cleared: {PROGRESS}.", "because the task was cleared"),
+    # Progress
+    (f"Bulk job {JOB}: {PROGRESS}.", PROGRESS),
+    (f"Bulk job {JOB} is completed: {PROGRESS}.", "is completed: 1,234,567 / 5,000,000 rows (24%)"),
+    (f"Bulk job {JOB} is paused, resume it at LeadMagic: {PROGRESS}.", "is paused, resume it at LeadMagic"),
+    (
+        f"Bulk job {JOB} is uploaded although all rows are processed: {PROGRESS}.",
+        "is uploaded although all rows are processed",
+    ),
+    (
+        f"Bulk job {JOB}: poll failed (12 in a row), retrying in 300 s: {ERROR}",
+        "poll failed (12 in a row), retrying in 300 s",
+    ),
+    (
+        "Timeout reached. A bulk job that was submitted keeps running at LeadMagic, and the next attempt joins it.",
+        "keeps running at LeadMagic, and the next attempt joins it",
+    ),
+    # Resuming
+    (
+        f"Bulk job {JOB}: resume failed, retrying after the next poll: {ERROR}",
+        "resume failed, retrying after the next poll",
+    ),
+    (f"Resumed bulk job {JOB}.", "Resumed"),
+    # Canceling
+    ("Bulk job not submitted, because the task was stopped.", "because the task was stopped"),
+    ("Could not determine why the task was stopped; leaving any bulk job running.", "leaving any bulk job running"),
+    ("Worker is stopping; leaving any bulk job running. The next attempt joins it.", "The next attempt joins it"),
+    (
+        f"Could not determine why the trigger was stopped; leaving bulk job {JOB} running.",
+        f"leaving bulk job {JOB} running",
+    ),
+    (
+        f"Could not cancel bulk job {JOB}: cancel it at LeadMagic, or it may keep spending credits. {ERROR}",
+        "cancel it at LeadMagic",
+    ),
+    (f"Canceled bulk job {JOB} because its task was ended. Processed rows are charged.", "because its task was ended"),
+    # Results
+    (
+        (
+            f"Bulk job {JOB} failed at LeadMagic: {PROGRESS}. LeadMagicHook().bulk.results returns the finished rows. "
+            "Clearing the task submits a new job, which charges for them again."
+        ),
+        "failed at LeadMagic: 1,234,567 / 5,000,000 rows (24%)",
+    ),
+    (
+        f"Bulk job {JOB}: the download has no column lm_output; reading the results page by page.",
+        "the download has no column lm_output",
+    ),
+    (f"Bulk job {JOB}: the download does not exist; reading the results page by page.", "the download does not exist"),
+    (
+        f"Bulk job {JOB}: the download has 2 cells in line 5000000; reading the results page by page.",
+        "the download has 2 cells in line 5000000",
+    ),
+    (
+        f"Bulk job {JOB}: the download is invalid in line 5000000 (JSONDecodeError); reading the results page by page.",
+        "the download is invalid in line 5000000 (JSONDecodeError)",
+    ),
+    (
+        f"LeadMagic returned a result with an invalid `credits_consumed` for bulk job {JOB}.",
+        "a result with an invalid `credits_consumed`",
+    ),
+    (
+        (
+            f"Results incomplete: LeadMagic's list has 4,999,999 of 5,000,000 processed rows of bulk job {JOB}; "
+            "a later attempt may find the others."
+        ),
+        "has 4,999,999 of 5,000,000 processed rows",
+    ),
+    (
+        (
+            f"Results incomplete: LeadMagic's list has 4,999,999 of 5,000,000 processed rows of bulk job {JOB}; "
+            "writing the others as skipped."
+        ),
+        "has 4,999,999 of 5,000,000 processed rows",
+    ),
+    (
+        (
+            f"Input changed since it was submitted: row 5000000 does not match bulk job {JOB}. Nothing was written. "
+            f"[{FILE}]"
+        ),
+        f"Input changed since it was submitted: row 5000000 does not match bulk job {JOB}",
+    ),
+    (
+        (
+            f"Input changed since it was submitted: rows or product do not match bulk job {JOB}. Nothing was written. "
+            f"[{FILE}]"
+        ),
+        "Input changed since it was submitted: rows or product do not match",
+    ),
+    ("Wrote 4,900,000 rows so far.", "4,900,000 rows"),
+    (
+        f"Wrote results: 4,900,000 succeeded, 90,000 failed, 10,000 skipped. [{FILE}, {FILE}]",
+        "4,900,000 succeeded, 90,000 failed, 10,000 skipped",
+    ),
+    # Waiting for credits in the triggerer
+    (f"Credits sufficient: 1,234,567.89 spendable, 5,000 required on connection {CONN}.", "Credits sufficient"),
+]
+
+
+def _reported(tree: ast.Module) -> list[ast.expr]:
+    """Return the first argument of each call that logs a message or creates an error."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    reporting = re.compile(r"log\.(info|warning|error|exception)$|(Error|Exception|_input_changed)$")
+    return [call.args[0] for call in calls if reporting.search(ast.unparse(call.func))]
+
+
+def _pattern(text: ast.AST) -> str:
+    if isinstance(text, ast.JoinedStr):
+        return "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*" for part in text.values)
+    if isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value not in INTERNAL:
+        return re.sub("%[sdrg]", ".*", re.escape(text.value))
+    return ""
+
+
+def _is_specific(pattern: str) -> bool:
+    return len(pattern.replace(".*", "").replace("\\", "")) >= 10
+
+
+TREES = [structure.sources()[name] for name in MODULES]
+REPORTED = {pattern for tree in TREES for text in _reported(tree) if (pattern := _pattern(text))}
+ALL_TEXTS = {pattern for tree in TREES for node in ast.walk(tree) if _is_specific(pattern := _pattern(node))}
+
+
+@pytest.mark.parametrize(("message", "cause"), MESSAGES)
+def test_the_cause_is_visible_in_airflows_log_box(message: str, cause: str) -> None:
+    assert cause in message[:VISIBLE]
+
+
+@pytest.mark.parametrize("pattern", sorted(REPORTED))
+def test_every_message_of_the_code_is_in_the_table(pattern: str) -> None:
+    assert [message for message, _ in MESSAGES if re.search(pattern, message)] != []
+
+
+@pytest.mark.parametrize("message", [message for message, _ in MESSAGES])
+def test_every_message_in_the_table_is_in_the_code(message: str) -> None:
+    assert [pattern for pattern in ALL_TEXTS if re.search(pattern, message)] != []
