@@ -73,8 +73,8 @@ class JobCanceller:
         self._is_stopped = True
         if self._task is None:
             return
-        # Use a thread, because this runs in a signal handler: the interrupted code may hold a lock that the request to
-        # Airflow needs.
+        # This runs in a signal handler. The interrupted code may hold a lock that the request to Airflow needs, so send
+        # the request from a thread.
         canceling = threading.Thread(target=self._cancel_if_task_is_over, args=[self._task], name="leadmagic-on-kill")
         canceling.start()
         canceling.join(timeout=ON_KILL_PATIENCE)

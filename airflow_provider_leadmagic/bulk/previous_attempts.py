@@ -72,7 +72,7 @@ class SubmittedJob:
         return cls(fields["job_id"], fields["idempotency_key"], Decimal(fields["estimate"]))
 
 
-class FoundAttempt(NamedTuple):
+class JobSearchResult(NamedTuple):
     """
     The result of a search for the job of a previous attempt.
 
@@ -111,7 +111,7 @@ class PreviousAttempts:
         self._store = store
         self._task_instance = task_instance
 
-    def find(self, submission: BulkSubmission, jobs: JobList) -> FoundAttempt:
+    def find(self, submission: BulkSubmission, jobs: JobList) -> JobSearchResult:
         """
         Find the job to join.
 
@@ -128,10 +128,10 @@ class PreviousAttempts:
             key = successor(key, job.job_id)
             job = self._find(key, jobs)
         if job is None:
-            return FoundAttempt(None, key)
+            return JobSearchResult(None, key)
         log.info("Joined bulk job %s, submitted by a previous attempt.", job.job_id)
         stored = SubmittedJob.load(self._store, key)
-        return FoundAttempt(stored or SubmittedJob(job.job_id, key, submission.price(self._client)), key)
+        return JobSearchResult(stored or SubmittedJob(job.job_id, key, submission.price(self._client)), key)
 
     def cancel_replaced(self, jobs: JobList) -> None:
         """

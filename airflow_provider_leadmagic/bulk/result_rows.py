@@ -104,7 +104,7 @@ def _outcome(status: object, found: dict[str, Any] | None) -> str:
         return str(status)
     if not isinstance(status, str) or not status:
         raise ValueError("status")
-    # LeadMagic publishes no list of statuses. With an unknown one, a row that has fields was found and paid for.
+    # LeadMagic publishes no list of statuses. A row with an unknown one succeeded if it has fields: they were paid for.
     return FAILED if found is None else SUCCESS
 
 
@@ -114,7 +114,7 @@ def _given(value: object) -> dict[str, Any] | None:
     raise ValueError("lm_input")
 
 
-@lru_cache(maxsize=1000)  # many rows share few prices
+@lru_cache(maxsize=1000)  # a few prices occur in many rows
 def _credits(text: str) -> int | float:
     try:
         number = Decimal(text)

@@ -198,8 +198,8 @@ def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:
 
 
 def _missing(job: BulkJob, sorter: ResultSorter) -> str | None:
-    done = job.succeeded + job.failed
-    return f"has {len(sorter):,} of {done:,} processed rows" if len(sorter) < done else None
+    processed = job.succeeded + job.failed
+    return f"has {len(sorter):,} of {processed:,} processed rows" if len(sorter) < processed else None
 
 
 def _csv_results(file: BinaryIO) -> Iterator[RowResult]:

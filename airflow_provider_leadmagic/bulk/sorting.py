@@ -44,8 +44,8 @@ class ResultSorter:
         self._database.execute("BEGIN")
         self._database.execute("DELETE FROM results")
         try:
-            records = ((result.row_index, marshal.dumps(tuple(result))) for result in results)
-            self._database.executemany("REPLACE INTO results VALUES (?, ?)", records)
+            rows = ((result.row_index, marshal.dumps(tuple(result))) for result in results)
+            self._database.executemany("REPLACE INTO results VALUES (?, ?)", rows)
         finally:
             self._database.execute("COMMIT")
 
@@ -64,10 +64,10 @@ class ResultSorter:
         :return: The result of each row, or None. The iterator is infinite, as the number of rows is not known here.
         """
         following = 0
-        for row_index, record in self._database.execute("SELECT row_index, result FROM results ORDER BY row_index"):
+        for row_index, serialized in self._database.execute("SELECT row_index, result FROM results ORDER BY row_index"):
             if row_index > following:
                 yield from repeat(None, row_index - following)
-            yield RowResult._make(marshal.loads(record))  # noqa: S302 - only this object writes the table
+            yield RowResult._make(marshal.loads(serialized))  # noqa: S302 - only this object writes the table
             following = row_index + 1
         yield from repeat(None)
 

@@ -145,7 +145,7 @@ class BulkAttempt:
             try:
                 job = submission.submit(client, key, estimate, self._conn_id)
             except InsufficientCreditsError as error:
-                # LeadMagic may say so of a submission that it accepted, when its first response was lost.
+                # LeadMagic may return 402 to the retry of an accepted submission whose first response was lost.
                 if error.status is not None:
                     accepted, key = attempts.find(submission, list_once(client))
                     if accepted is not None:

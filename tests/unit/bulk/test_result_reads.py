@@ -18,8 +18,8 @@ from airflow_provider_leadmagic.exceptions import (
 
 ROWS = [{"full_name": name, "domain": "acme.example"} for name in ("Jane Doe", "invalid", "Joe Doe")]
 HEADER = "row_index,status,lm_input,lm_output,credits_consumed,error_message,http_status_code"
-GOOD = "{},success,{{}},{{}},1,,200"
-ALL_GOOD = "\n".join([HEADER, *map(GOOD.format, range(3))])
+VALID_ROW = "{},success,{{}},{{}},1,,200"
+THREE_ROWS = "\n".join([HEADER, *map(VALID_ROW.format, range(3))])
 
 
 @pytest.fixture
@@ -58,20 +58,20 @@ def test_download_and_pages_return_the_same_results(finished, read, leadmagic_sa
     [
         ("", "has no column row_index, status, lm_input"),
         ("Row,Email\n0,jane@acme.example", "has no column row_index, status, lm_input"),
-        (ALL_GOOD.replace(",lm_output", ",output"), "has no column lm_output;"),
-        (f"{HEADER}\n{GOOD.format('first')}", "is invalid in line 2 (ValueError)"),
-        (f"{HEADER}\n{GOOD.format('-1')}", "is invalid in line 2 (ValueError)"),
-        (f"{HEADER}\n{GOOD.format('9' * 30)}", "is invalid in line 2 (ValueError)"),
-        (f"{ALL_GOOD}\n0,,,,,,", "is invalid in line 5 (ValueError)"),
-        (f"{ALL_GOOD}\n0,success,jane,,,,", "is invalid in line 5 (JSONDecodeError)"),
-        (f"{ALL_GOOD}\n0,success,[1],,,,", "is invalid in line 5 (ValueError)"),
-        (f"{ALL_GOOD}\n0,success,,{{}}x,,,", "is invalid in line 5 (ValueError)"),
-        (f"{ALL_GOOD}\n0,success,,,much,,", "is invalid in line 5 (ValueError)"),
-        (f"{ALL_GOOD}\n0,success,,,Infinity,,", "is invalid in line 5 (ValueError)"),
-        (f"{ALL_GOOD}\n0,success", "has 2 cells in line 5"),
-        (f"{ALL_GOOD}\n0,success,,,,,,too much", "has 8 cells in line 5"),
-        (f'{ALL_GOOD}\n0,success,"{{', "is invalid in line 5 (Error)"),
-        (f"{HEADER}\n{GOOD.format(0)}", "has 1 of 3 processed rows"),
+        (THREE_ROWS.replace(",lm_output", ",output"), "has no column lm_output;"),
+        (f"{HEADER}\n{VALID_ROW.format('first')}", "is invalid in line 2 (ValueError)"),
+        (f"{HEADER}\n{VALID_ROW.format('-1')}", "is invalid in line 2 (ValueError)"),
+        (f"{HEADER}\n{VALID_ROW.format('9' * 30)}", "is invalid in line 2 (ValueError)"),
+        (f"{THREE_ROWS}\n0,,,,,,", "is invalid in line 5 (ValueError)"),
+        (f"{THREE_ROWS}\n0,success,jane,,,,", "is invalid in line 5 (JSONDecodeError)"),
+        (f"{THREE_ROWS}\n0,success,[1],,,,", "is invalid in line 5 (ValueError)"),
+        (f"{THREE_ROWS}\n0,success,,{{}}x,,,", "is invalid in line 5 (ValueError)"),
+        (f"{THREE_ROWS}\n0,success,,,much,,", "is invalid in line 5 (ValueError)"),
+        (f"{THREE_ROWS}\n0,success,,,Infinity,,", "is invalid in line 5 (ValueError)"),
+        (f"{THREE_ROWS}\n0,success", "has 2 cells in line 5"),
+        (f"{THREE_ROWS}\n0,success,,,,,,too much", "has 8 cells in line 5"),
+        (f'{THREE_ROWS}\n0,success,"{{', "is invalid in line 5 (Error)"),
+        (f"{HEADER}\n{VALID_ROW.format(0)}", "has 1 of 3 processed rows"),
     ],
 )
 def test_an_unexpected_download_is_replaced_by_the_pages(

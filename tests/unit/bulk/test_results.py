@@ -184,7 +184,7 @@ def test_the_later_of_two_results_for_a_row_is_written(finished, write, results_
         ({"status": "success", "lm_output": ["a", "b"]}, True),
     ],
 )
-def test_a_row_with_found_fields_and_an_unknown_status_is_a_success(finished, write, results_of, result, is_success):
+def test_the_outcome_depends_on_the_status_and_the_found_fields(finished, write, results_of, result, is_success):
     job = finished(ROWS[:1])
     results_of(result)
     output, errors, _ = write(job, rows=ROWS[:1])

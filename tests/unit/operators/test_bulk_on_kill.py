@@ -118,11 +118,11 @@ def test_a_signal_during_a_request_to_airflow_still_cancels_the_job(
 ) -> None:
     request_to_airflow = threading.Lock()
 
-    def ask_airflow(_: Any) -> str:
+    def request_state(_: Any) -> str:
         with request_to_airflow:
             return "failed"
 
-    mocker.patch("airflow_provider_leadmagic.compat.task_state.state_of", side_effect=ask_airflow)
+    mocker.patch("airflow_provider_leadmagic.compat.task_state.state_of", side_effect=request_state)
     mocker.patch("airflow_provider_leadmagic.bulk.cancel.ON_KILL_PATIENCE", 0.02)
     operator = task().operator
     operator._canceller.remember_job(running(operator), job_id)
@@ -144,9 +144,8 @@ def kill_while(
 
     def killed(*arguments: Any, **keywords: Any) -> Any:
         result = call(*arguments, **keywords) if happens == "after" else None
-        [operator] = [
-            each for each in operators if isinstance(each, BulkEnrichmentOperator)
-        ]  # libraries call copy, too
+        # Libraries call copy.copy, too.
+        [operator] = [each for each in operators if isinstance(each, BulkEnrichmentOperator)]
         operator.on_kill()
         if then:
             raise then

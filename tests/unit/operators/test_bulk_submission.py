@@ -136,7 +136,7 @@ def test_credits_that_are_spent_elsewhere_before_the_submission_are_waited_for_a
 
 
 @pytest.mark.parametrize(("required", "expected"), [(8, 8), (3, 5), (None, 5)])
-def test_it_waits_for_the_higher_of_its_own_estimate_and_the_credits_that_leadmagic_requires(
+def test_it_waits_for_the_higher_of_its_estimate_and_the_required_credits(
     task: MakeTask, leadmagic_sandbox: Sandbox, logged: Callable[[], str], required: int | None, expected: int
 ) -> None:
     leadmagic_sandbox.set_credits(20)

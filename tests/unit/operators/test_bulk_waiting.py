@@ -1,4 +1,4 @@
-"""How long both ways to wait sleep, which requests they send, and with what the task continues."""
+"""Waiting on the worker and in the triggerer: durations, requests, and what the task continues with."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class TestOnTheWorker:
 
         assert clock.sleeps == [60, 60, 60]
 
-    def test_it_sleeps_once_as_long_as_retry_after_requests(
+    def test_it_sleeps_for_the_requested_retry_after_once(
         self,
         leadmagic_sandbox: Sandbox,
         wait_for: Callable[..., None],
@@ -226,7 +226,7 @@ def deferral_by(start: Callable[[TriggererWait], object], deadline: float) -> di
 @pytest.mark.usefixtures("clock")
 class TestInTheTriggerer:
     @pytest.mark.parametrize("waiting_for", DEFERRALS)
-    def test_trigger_and_task_have_what_they_need_to_continue(self, waiting_for: str) -> None:
+    def test_the_deferral_contains_the_arguments_of_trigger_and_task(self, waiting_for: str) -> None:
         start, method_name, trigger_arguments, task_arguments = DEFERRALS[waiting_for]
 
         deferral = deferral_by(start, NOW + 500)

@@ -83,9 +83,7 @@ def test_it_sleeps_an_interval_before_each_poll(leadmagic_sandbox: Sandbox, job_
     assert sleeps == [60, 60]
 
 
-def test_it_sleeps_as_long_as_retry_after_requests(
-    leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float]
-) -> None:
+def test_it_sleeps_for_the_requested_retry_after(leadmagic_sandbox: Sandbox, job_id: str, sleeps: list[float]) -> None:
     leadmagic_sandbox.fail_next("/bulk/jobs/*", retry_after=300)
 
     run_trigger(job_id)
