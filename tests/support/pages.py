@@ -6,11 +6,9 @@ import re
 
 from tests.support.airflow_home import REPOSITORY
 
-#: Folders of the repository that contain no pages of its own, such as .build and .git, start with a dot.
+#: Folders that contain no pages of this repository, such as .build and .git, start with a dot.
 PAGES = sorted(
-    str(path.relative_to(REPOSITORY))
-    for path in REPOSITORY.rglob("*.md")
-    if not any(part.startswith(".") for part in path.relative_to(REPOSITORY).parts)
+    str(path.relative_to(REPOSITORY)) for pattern in ("*.md", "[!.]*/**/*.md") for path in REPOSITORY.glob(pattern)
 )
 DOCS = [page for page in PAGES if page.startswith("docs/")]
 
