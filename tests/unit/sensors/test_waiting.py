@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from tests.support.airflow_names import TaskDeferred
-from tests.support.sensor_runner import MODES, TaskInstance, first_event, run_to_end
+from tests.support.sensor_runner import MODES, TaskInstance, first_event, run_to_end, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,8 +152,9 @@ def run_first_poll(sensor: SufficientCreditsSensor) -> float:
         raise StartsToWaitError(planned_wait(None, None, 1))
 
     planned_wait, sensor._get_next_poke_interval = sensor._get_next_poke_interval, stop  # type: ignore[method-assign]
+    running.first_reschedule = None
     try:
-        sensor.execute({"ti": TaskInstance()})
+        sensor.execute({"ti": running})
     except TaskDeferred:
         return 0.0
     except StartsToWaitError as error:
