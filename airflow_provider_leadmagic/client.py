@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow_provider_leadmagic.api.analytics import Analytics, checked_days
-from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, check_allow_http, normalize_base_url
 from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
 from airflow_provider_leadmagic.api.products import find_product
@@ -54,7 +54,7 @@ class LeadMagicClient:
 
     :param api_key: LeadMagic API key. It is sent to ``base_url`` only and appears in no message.
     :param base_url: URL of the API, ``https://api.leadmagic.io`` by default. Plain http is rejected except for a
-        loopback host.
+        loopback host; see ``allow_http``.
     :param timeout: Seconds from the end of a request to the end of its response, 30 by default. Connecting is limited
         to 10 s. For a download, the limit applies to each 64 KiB.
     :param max_attempts: Most requests per call, 4 by default. Whether a failed call is retried depends on whether that
@@ -62,6 +62,9 @@ class LeadMagicClient:
     :param owner: The connection, as error messages name it, for example ``connection 'leadmagic_default'``. Without
         one, the messages name the arguments of this client.
     :param observer: Receives the result of every request for the balance.
+    :param allow_http: Whether to accept plain http to a private host, which sends the API key unencrypted: a private IP
+        address, a name without a dot, or a name that ends in .internal, .local, .localhost or .test. For test servers
+        only; False by default.
     :raises LeadMagicConfigurationError: If an argument is invalid; the message names it.
     """
 
@@ -74,12 +77,14 @@ class LeadMagicClient:
         max_attempts: int = DEFAULT_MAX_ATTEMPTS,
         owner: str | None = None,
         observer: BalanceObserver | None = None,
+        allow_http: bool = False,
     ) -> None:
         if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
             raise LeadMagicConfigurationError(
                 f"max_attempts must be a whole number, 1 or more; got {describe_value(max_attempts)}"
             )
-        self._transport = Transport(api_key, normalize_base_url(base_url), parse_timeout("timeout", timeout), owner)
+        base_url = normalize_base_url(base_url, allow_http=check_allow_http("allow_http", allow_http))
+        self._transport = Transport(api_key, base_url, parse_timeout("timeout", timeout), owner)
         self._observer = observer
         self._calls = Calls(
             self._transport,

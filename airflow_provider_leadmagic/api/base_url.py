@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
 
 DEFAULT_BASE_URL = "https://api.leadmagic.io"
+#: Ends of host names that no public DNS server resolves.
+PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".test")
+UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
 
 
-def normalize_base_url(address: str, *, field: str = "base_url", scheme: str = "", port: int | None = None) -> str:
+def normalize_base_url(
+    address: str, *, field: str = "base_url", scheme: str = "", port: int | None = None, allow_http: bool = False
+) -> str:
     """
     Convert a host name or URL to the base URL that paths are appended to.
 
@@ -19,6 +25,7 @@ def normalize_base_url(address: str, *, field: str = "base_url", scheme: str = "
     :param field: Name of the setting in error messages.
     :param scheme: Default scheme; https if empty, or http for a loopback host.
     :param port: Default port.
+    :param allow_http: Whether to accept plain http to a private host. False by default.
     :raises LeadMagicConfigurationError: If the address is invalid, contains a user name, query or fragment, or would
         send the API key over a network in plain text.
     """
@@ -26,8 +33,8 @@ def normalize_base_url(address: str, *, field: str = "base_url", scheme: str = "
     scheme = parts.scheme or scheme.lower() or ("http" if _is_loopback_host(host) else "https")
     if scheme not in ("http", "https"):
         raise LeadMagicConfigurationError(f"{field} must start with https://; got {_describe(address)}")
-    if scheme == "http" and not _is_loopback_host(host):
-        problem = f"{field} must start with https:// (plain http exposes the API key)"
+    if scheme == "http" and not _is_loopback_host(host) and not (allow_http and _is_private_host(host)):
+        problem = f"{field} must start with https:// (plain http exposes the API key){_advice(host, allow_http)}"
         raise LeadMagicConfigurationError(f"{problem}; got {_describe(address)}")
     if port is not None and not 0 < port < 65536:
         raise LeadMagicConfigurationError(f"port must be from 1 to 65535; got {describe_value(port)}")
@@ -39,6 +46,22 @@ def normalize_base_url(address: str, *, field: str = "base_url", scheme: str = "
 def is_loopback(base_url: str) -> bool:
     """Return whether the host of a URL is this machine."""
     return _is_loopback_host(urlsplit(base_url).hostname or "")
+
+
+def sends_key_unencrypted(base_url: str) -> bool:
+    """Return whether requests to a normalized base URL send the API key over a network in plain text."""
+    return base_url.startswith("http://") and not is_loopback(base_url)
+
+
+def check_allow_http(field: str, value: object) -> bool:
+    """
+    Return the value of the setting ``allow_http``.
+
+    :raises LeadMagicConfigurationError: If it is not a boolean. The text "no" would count as true.
+    """
+    if not isinstance(value, bool):
+        raise LeadMagicConfigurationError(f"{field} must be true or false; got {describe_value(value)}")
+    return value
 
 
 def _split(address: object, field: str) -> tuple[SplitResult, str, int | None]:
@@ -69,3 +92,26 @@ def _is_loopback_host(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_private_host(host: str) -> bool:
+    """Return whether a host is one that only a private network knows, by its address or by its name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _is_private_name(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.is_link_local or address in UNIQUE_LOCAL
+    return address.is_private and not address.is_unspecified
+
+
+def _is_private_name(host: str) -> bool:
+    # "134744072" and "0x8080808" are spellings of 8.8.8.8. Non-ASCII names may have other characters than "." as dots.
+    is_number = re.fullmatch(r"\d+|0x[0-9a-f]*", host.rpartition(".")[2])
+    return host.isascii() and not is_number and ("." not in host or host.endswith(PRIVATE_SUFFIXES))
+
+
+def _advice(host: str, allow_http: bool) -> str:
+    if allow_http:
+        return "; allow_http is for private hosts only"
+    return "; for a test server, set allow_http to true" if _is_private_host(host) else ""

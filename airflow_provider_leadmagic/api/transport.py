@@ -82,8 +82,8 @@ class Transport:
         self._session = _Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, DeadlineAdapter())
-        # Plain http is for loopback hosts only: a proxy could read the API key and could not reach this machine.
-        self._session.trust_env = not is_loopback(base_url)
+        # No proxy for plain http, because it could read the API key, nor for this machine, which it could not reach.
+        self._session.trust_env = base_url.startswith("https://") and not is_loopback(base_url)
         self._session.auth = ApiKeyAuth(self._api_key)
         self._session.headers["User-Agent"] = f"airflow-provider-leadmagic/{__version__}"
         self._session.headers["Accept-Encoding"] = "gzip, deflate"

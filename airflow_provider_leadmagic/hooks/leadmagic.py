@@ -7,7 +7,12 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, normalize_base_url
+from airflow_provider_leadmagic.api.base_url import (
+    DEFAULT_BASE_URL,
+    check_allow_http,
+    normalize_base_url,
+    sends_key_unencrypted,
+)
 from airflow_provider_leadmagic.api.text import describe_value, format_credits
 from airflow_provider_leadmagic.client import (
     DEFAULT_MAX_ATTEMPTS,
@@ -38,8 +43,8 @@ class LeadMagicHook(BaseHook):
     Create a :class:`~airflow_provider_leadmagic.client.LeadMagicClient` from an Airflow connection.
 
     The connection's password is the API key. Its host is the base URL (``https://api.leadmagic.io`` if empty). Its
-    extra field ``timeout`` is the number of seconds a whole response may take (30 if absent). The connection is read
-    when a client is first needed, not when the hook is created.
+    extra field ``timeout`` is the number of seconds a whole response may take (30 if absent); ``allow_http`` accepts
+    plain http to a private host. The connection is read when a client is first needed, not when the hook is created.
 
     :param leadmagic_conn_id: Airflow connection ID, ``leadmagic_default`` by default.
     :param max_attempts: Maximum number of requests per call, including the first; 4 by default.
@@ -163,16 +168,21 @@ class LeadMagicHook(BaseHook):
     ) -> LeadMagicClient:
         """Build the client. No other method reads fields of the connection."""
         try:
-            return LeadMagicClient(
+            client = LeadMagicClient(
                 api_key=connection.password or "",
                 base_url=_base_url(connection),
                 timeout=min(_timeout(connection), longest_timeout),
                 max_attempts=max_attempts,
                 owner=owner,
                 observer=BalanceMetrics(self.leadmagic_conn_id),
+                allow_http=_allow_http(connection),
             )
         except LeadMagicConfigurationError as error:
             raise LeadMagicConfigurationError(f"{_capitalize(owner)} cannot be used: {error}.") from None
+        if sends_key_unencrypted(client.base_url):
+            advice = "allow_http is for test servers only"
+            self.log.warning("API key is sent unencrypted to %s: %s. [%s]", client.base_url, advice, owner)
+        return client
 
     @property
     def _owner(self) -> str:
@@ -240,16 +250,29 @@ def _base_url(connection: Connection) -> str:
         # The value is not shown: a misplaced API key ends up here if the connection is written as a URI.
         raise LeadMagicConfigurationError("schema must be https, http or empty; the API key belongs in the password")
     host = (connection.host or "").strip() or DEFAULT_BASE_URL
-    return normalize_base_url(host, field="host (API base URL)", scheme=scheme, port=connection.port)
+    allow_http = _allow_http(connection)
+    return normalize_base_url(
+        host, field="host (API base URL)", scheme=scheme, port=connection.port, allow_http=allow_http
+    )
 
 
 def _timeout(connection: Connection) -> float:
-    # Not `extra_dejson`, which returns an empty dictionary for invalid JSON: a timeout in it would be ignored.
+    value = _extra(connection, "timeout")
+    return DEFAULT_TIMEOUT if value in (None, "") else parse_timeout("timeout (extra)", value)
+
+
+def _allow_http(connection: Connection) -> bool:
+    value = _extra(connection, "allow_http")
+    return value is not None and check_allow_http("allow_http (extra)", value)
+
+
+def _extra(connection: Connection, field: str) -> object:
+    # Not `extra_dejson`, which returns an empty dictionary for invalid JSON: the fields in it would be ignored.
     try:
-        value = json.loads(connection.extra or "{}").get("timeout")
+        value: object = json.loads(connection.extra or "{}").get(field)
     except (ValueError, AttributeError):
         raise LeadMagicConfigurationError("extra must be a JSON object") from None
-    return DEFAULT_TIMEOUT if value in (None, "") else parse_timeout("timeout (extra)", value)
+    return value
 
 
 def _capitalize(owner: str) -> str:

@@ -51,6 +51,7 @@ def test_an_address_is_read_the_way_people_write_it(typed, address):
         pytest.param("file:///etc/passwd", id="file"),
         pytest.param("https://https://api.leadmagic.io", id="scheme twice"),
         pytest.param("https:/api.leadmagic.io", id="one slash"),
+        pytest.param("https://api.leadmagic.io//v1", id="two slashes in the path"),
     ],
 )
 def test_what_is_no_address_is_refused_and_shown(typed):
@@ -75,6 +76,64 @@ def test_what_is_no_address_is_refused_and_shown(typed):
 def test_plain_http_is_refused_off_loopback(typed):
     with pytest.raises(LeadMagicConfigurationError, match=r"\(plain http exposes the API key\)"):
         normalize_base_url(typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        pytest.param("http://sandbox:4010", id="container"),
+        pytest.param("http://host.docker.internal:4010", id="internal"),
+        pytest.param("http://box.local", id="local"),
+        pytest.param("http://leads.localhost", id="localhost"),
+        pytest.param("http://leadmagic.test", id="test"),
+        pytest.param("http://10.0.0.1", id="10.0.0.0/8"),
+        pytest.param("http://172.17.0.2:4010", id="172.16.0.0/12"),
+        pytest.param("http://192.168.1.5", id="192.168.0.0/16"),
+        pytest.param("http://169.254.1.1", id="link-local"),
+        pytest.param("http://[fd00::7]:4010", id="unique local IPv6"),
+        pytest.param("http://[fe80::7]", id="link-local IPv6"),
+    ],
+)
+def test_allow_http_accepts_plain_http_to_a_private_host(typed):
+    assert normalize_base_url(typed, allow_http=True) == typed
+    with pytest.raises(LeadMagicConfigurationError, match="; for a test server, set allow_http to true; got "):
+        normalize_base_url(typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        pytest.param("http://api.leadmagic.io", id="the API"),
+        pytest.param("http://api.leadmagic.io.", id="trailing dot"),
+        pytest.param("http://api\u3002leadmagic\u3002io", id="ideographic full stops"),
+        pytest.param("http://sandbox.example.com", id="public name"),
+        pytest.param("http://box.mylocal", id="ends like local, without the dot"),
+        pytest.param("http://8.8.8.8", id="public address"),
+        pytest.param("http://134744072", id="public address as one number"),
+        pytest.param("http://0x8080808", id="public address as a hexadecimal number"),
+        pytest.param("http://8.8.2056", id="public address in three parts"),
+        pytest.param("http://0.0.0.0:4010", id="all interfaces"),
+        pytest.param("http://172.32.0.1", id="beyond 172.16.0.0/12"),
+        pytest.param("http://[::]:4010", id="all interfaces of IPv6"),
+        pytest.param("http://[2606:4700::1]", id="public IPv6"),
+        pytest.param("http://[::ffff:8.8.8.8]", id="public IPv4 within IPv6"),
+        pytest.param("http://[2001:0:808:808::1]", id="public IPv4 within a Teredo address"),
+    ],
+)
+def test_allow_http_does_not_accept_plain_http_to_a_public_host(typed):
+    message = r"^base_url must start with https:// \(plain http .*\); allow_http is for private hosts only; got "
+    with pytest.raises(LeadMagicConfigurationError, match=message):
+        normalize_base_url(typed, allow_http=True)
+
+
+def test_allow_http_does_not_change_the_default_scheme():
+    assert normalize_base_url("sandbox:4010", allow_http=True) == "https://sandbox:4010"
+
+
+@pytest.mark.parametrize("value", ["true", "no", 1, None], ids=repr)
+def test_allow_http_must_be_a_boolean(value):
+    with pytest.raises(LeadMagicConfigurationError, match=f"^allow_http must be true or false; got {value!r}$"):
+        LeadMagicClient(API_KEY, "http://sandbox", allow_http=value)
 
 
 def test_a_default_scheme_does_not_open_plain_http_off_loopback():

@@ -194,6 +194,54 @@ class TestTimeout:
         assert re.fullmatch(INVALID_EXTRA, message)
 
 
+class TestAllowHttp:
+    @pytest.fixture
+    def container_url(self, leadmagic_sandbox, monkeypatch):
+        """Return a URL of the sandbox with the host name ``sandbox``, as in a network of containers."""
+        resolve = socket.getaddrinfo
+
+        def with_container(host, *arguments, **options):
+            return resolve("127.0.0.1" if host == "sandbox" else host, *arguments, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", with_container)
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+        return leadmagic_sandbox.url.replace("127.0.0.1", "sandbox")
+
+    def test_a_container_is_reached_without_a_proxy_and_each_client_logs_that_the_key_is_unencrypted(
+        self, connect, leadmagic_sandbox, container_url, logged
+    ):
+        hook = connect(host=container_url, password=leadmagic_sandbox.api_key, extra={"allow_http": True})
+        assert [client.get_credits().credits for client in clients_of(hook)] == [1000] * 2
+        warning = f"API key is sent unencrypted to {container_url}: allow_http is for test servers only. "
+        assert logged().count(f"{warning}[connection 'lead']") == 2
+
+    @pytest.mark.parametrize(
+        ("host", "address"),
+        [("https://sandbox", "https://sandbox"), ("127.0.0.1:4010", "http://127.0.0.1:4010")],
+    )
+    def test_nothing_is_logged_if_the_key_does_not_cross_a_network_in_plain_text(self, connect, logged, host, address):
+        hook = connect(host=host, extra={"allow_http": True})
+        assert [client.base_url for client in clients_of(hook)] == [address] * 2
+        assert "unencrypted" not in logged()
+
+    @pytest.mark.parametrize("extra", [{}, {"allow_http": None}, {"allow_http": False}], ids=str)
+    def test_plain_http_to_a_container_is_rejected_by_default(self, connect, extra):
+        message = error_of(connect(host="http://sandbox:4010", extra=extra))
+        assert message == (
+            "Connection 'lead' cannot be used: host (API base URL) must start with https:// (plain http exposes the "
+            "API key); for a test server, set allow_http to true; got 'http://sandbox:4010'."
+        )
+
+    def test_plain_http_to_a_public_host_is_rejected_despite_allow_http(self, connect):
+        message = error_of(connect(host="http://api.leadmagic.io", extra={"allow_http": True}))
+        assert "; allow_http is for private hosts only; got 'http://api.leadmagic.io'." in message
+
+    @pytest.mark.parametrize("value", ["true", "no", "", 1, [True]], ids=repr)
+    def test_a_value_that_is_not_a_boolean_is_rejected_with_field_and_value(self, connect, value):
+        message = error_of(connect(extra={"allow_http": value}))
+        assert message == f"Connection 'lead' cannot be used: allow_http (extra) must be true or false; got {value!r}."
+
+
 class TestConnectionId:
     def test_default_is_leadmagic_default(self):
         assert LeadMagicHook().leadmagic_conn_id == LeadMagicHook.default_conn_name == "leadmagic_default"
