@@ -1,4 +1,4 @@
-"""Where the API key may go, as a function of what somebody typed."""
+"""Tests of normalize_base_url, which decides which host receives the API key."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ API_KEY = "lm_a_key_that_is_not_real"
 
 
 @pytest.mark.parametrize(
-    ("typed", "address"),
+    ("given", "normalized"),
     [
         pytest.param("api.leadmagic.io", "https://api.leadmagic.io", id="host only"),
         pytest.param("https://api.leadmagic.io/", "https://api.leadmagic.io", id="trailing slash"),
-        pytest.param("  https://api.leadmagic.io\n", "https://api.leadmagic.io", id="blanks around it"),
+        pytest.param("  https://api.leadmagic.io\n", "https://api.leadmagic.io", id="surrounding blanks"),
         pytest.param("HTTPS://API.LeadMagic.io", "https://api.leadmagic.io", id="upper case"),
         pytest.param("proxy.example:8443", "https://proxy.example:8443", id="host and port"),
         pytest.param("https://proxy.example/lead/magic//", "https://proxy.example/lead/magic", id="path"),
@@ -27,12 +27,12 @@ API_KEY = "lm_a_key_that_is_not_real"
         pytest.param("[2001:db8::7]:443", "https://[2001:db8::7]:443", id="IPv6"),
     ],
 )
-def test_an_address_is_read_the_way_people_write_it(typed, address):
-    assert normalize_base_url(typed) == address
+def test_valid_address_is_normalized(given, normalized):
+    assert normalize_base_url(given) == normalized
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "given",
     [
         pytest.param("", id="empty"),
         pytest.param("https://", id="scheme only"),
@@ -41,7 +41,7 @@ def test_an_address_is_read_the_way_people_write_it(typed, address):
         pytest.param("api leadmagic io", id="spaces"),
         pytest.param("api.leadmagic.io\x00", id="control character"),
         pytest.param("api.leadmagic.io#top", id="fragment"),
-        pytest.param("api.leadmagic.io:http", id="port is a word"),
+        pytest.param("api.leadmagic.io:http", id="port not a number"),
         pytest.param("api.leadmagic.io:65536", id="port too high"),
         pytest.param("api.leadmagic.io:-1", id="port below zero"),
         pytest.param("api.leadmagic.io:0", id="port zero"),
@@ -54,32 +54,32 @@ def test_an_address_is_read_the_way_people_write_it(typed, address):
         pytest.param("https://api.leadmagic.io//v1", id="two slashes in the path"),
     ],
 )
-def test_what_is_no_address_is_refused_and_shown(typed):
+def test_invalid_address_is_rejected_with_its_value(given):
     with pytest.raises(LeadMagicConfigurationError) as caught:
-        normalize_base_url(typed, field="host")
+        normalize_base_url(given, field="host")
     assert str(caught.value).startswith("host must ")
-    assert repr(typed) in str(caught.value)
+    assert repr(given) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "given",
     [
         pytest.param("http://api.leadmagic.io", id="the API"),
-        pytest.param("http://127.0.0.1.example.com", id="looks like loopback"),
-        pytest.param("http://localhost.example.com", id="begins with localhost"),
+        pytest.param("http://127.0.0.1.example.com", id="loopback address as subdomain"),
+        pytest.param("http://localhost.example.com", id="localhost as subdomain"),
         pytest.param("http://0.0.0.0", id="all interfaces"),
         pytest.param("http://10.0.0.1", id="private network"),
         pytest.param("http://[2001:db8::7]", id="IPv6"),
-        pytest.param("http://2130706433", id="loopback as one number"),
+        pytest.param("http://2130706433", id="loopback address as integer"),
     ],
 )
-def test_plain_http_is_refused_off_loopback(typed):
+def test_plain_http_is_rejected_except_for_loopback(given):
     with pytest.raises(LeadMagicConfigurationError, match=r"\(plain http exposes the API key\)"):
-        normalize_base_url(typed)
+        normalize_base_url(given)
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "given",
     [
         pytest.param("http://sandbox:4010", id="container"),
         pytest.param("http://host.docker.internal:4010", id="internal"),
@@ -94,14 +94,14 @@ def test_plain_http_is_refused_off_loopback(typed):
         pytest.param("http://[fe80::7]", id="link-local IPv6"),
     ],
 )
-def test_allow_http_accepts_plain_http_to_a_private_host(typed):
-    assert normalize_base_url(typed, allow_http=True) == typed
+def test_allow_http_accepts_plain_http_to_a_private_host(given):
+    assert normalize_base_url(given, allow_http=True) == given
     with pytest.raises(LeadMagicConfigurationError, match="; for a test server, set allow_http to true; got "):
-        normalize_base_url(typed)
+        normalize_base_url(given)
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "given",
     [
         pytest.param("http://api.leadmagic.io", id="the API"),
         pytest.param("http://api.leadmagic.io.", id="trailing dot"),
@@ -120,10 +120,10 @@ def test_allow_http_accepts_plain_http_to_a_private_host(typed):
         pytest.param("http://[2001:0:808:808::1]", id="public IPv4 within a Teredo address"),
     ],
 )
-def test_allow_http_does_not_accept_plain_http_to_a_public_host(typed):
+def test_allow_http_does_not_accept_plain_http_to_a_public_host(given):
     message = r"^base_url must start with https:// \(plain http .*\); allow_http is for private hosts only; got "
     with pytest.raises(LeadMagicConfigurationError, match=message):
-        normalize_base_url(typed, allow_http=True)
+        normalize_base_url(given, allow_http=True)
 
 
 def test_allow_http_does_not_change_the_default_scheme():
@@ -136,54 +136,54 @@ def test_allow_http_must_be_a_boolean(value):
         LeadMagicClient(API_KEY, "http://sandbox", allow_http=value)
 
 
-def test_a_default_scheme_does_not_open_plain_http_off_loopback():
+def test_plain_http_as_default_scheme_is_rejected_except_for_loopback():
     with pytest.raises(LeadMagicConfigurationError, match=r"\(plain http exposes the API key\)"):
         normalize_base_url("api.leadmagic.io", scheme="http")
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "given",
     [
         pytest.param("https://user:hunter2secret@api.leadmagic.io", id="user and password"),
         pytest.param("user:hunter2secret@api.leadmagic.io", id="without scheme"),
         pytest.param("https://hunter2secret@api.leadmagic.io", id="user only"),
         pytest.param("http://user:hunter2secret@127.0.0.1", id="on loopback"),
-        pytest.param("http://127.0.0.1:hunter2secret@evil.example", id="loopback look-alike"),
+        pytest.param("http://127.0.0.1:hunter2secret@evil.example", id="loopback address as user"),
         pytest.param("https://user:hunter2secret@api.leadmagic.io:99999", id="with a bad port"),
         pytest.param("https://user:hunter2secret@[::1", id="with a broken host"),
         pytest.param("https://user:hunter2secret@", id="without host"),
     ],
 )
-def test_user_info_is_refused_and_never_shown(typed):
+def test_user_info_is_rejected_and_not_shown(given):
     with pytest.raises(LeadMagicConfigurationError) as caught:
-        normalize_base_url(typed)
+        normalize_base_url(given)
     assert "hunter2secret" not in str(caught.value)
 
 
-def test_a_port_given_apart_is_added():
+def test_separate_port_is_added():
     assert normalize_base_url("127.0.0.1", port=8000) == "http://127.0.0.1:8000"
 
 
-def test_a_port_in_the_address_wins_over_one_given_apart():
+def test_port_in_the_address_takes_precedence():
     assert normalize_base_url("127.0.0.1:9000", port=8000) == "http://127.0.0.1:9000"
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_given_apart_must_be_one(port):
+def test_separate_port_is_validated(port):
     with pytest.raises(LeadMagicConfigurationError):
         normalize_base_url("127.0.0.1", port=port)
 
 
-def test_the_client_calls_the_real_api_unless_told_otherwise():
+def test_default_base_url_is_the_production_api():
     assert LeadMagicClient(API_KEY).base_url == DEFAULT_BASE_URL == "https://api.leadmagic.io"
 
 
-def test_the_client_refuses_plain_http_before_anything_is_sent():
+def test_client_rejects_plain_http():
     with pytest.raises(LeadMagicConfigurationError, match=r"^base_url must start with https://"):
         LeadMagicClient(API_KEY, "http://api.leadmagic.io")
 
 
 @pytest.mark.parametrize("base_url", [None, 5], ids=repr)
-def test_a_base_url_that_is_no_text_is_refused_by_name(base_url):
+def test_base_url_that_is_not_text_is_rejected(base_url):
     with pytest.raises(LeadMagicConfigurationError, match="base_url"):
         LeadMagicClient(API_KEY, base_url)

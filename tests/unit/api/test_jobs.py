@@ -1,4 +1,4 @@
-"""A bulk job and a preview as LeadMagic describes them: what is read, what is refused, what is told onwards."""
+"""Tests of BulkJob and CostPreview: conversion from the API and to JSON."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ STATUS = {
     "file_name": "leads.csv",
 }
 COUNTS = ("total_rows", "processed_items", "succeeded_items", "failed_items", "skipped_items")
-NO_COUNTS = ["many", "", True, -1, 1.5, "NaN", float("inf"), [], "1e400", "9" * 400]
+INVALID_COUNTS = ["many", "", True, -1, 1.5, "NaN", float("inf"), [], "1e400", "9" * 400]
 
 
-def job(status="processing", total_rows=10, **fields):
+def make_job(status="processing", total_rows=10, **fields):
     return BulkJob("j1", status, total_rows, **fields)
 
 
 class TestFromTheApi:
-    def test_a_status_is_read_in_snake_case(self):
+    def test_job_status_is_converted_from_snake_case(self):
         assert BulkJob.from_api(STATUS) == BulkJob(
             job_id="a1b2c3d4-e5f6-7890-abcd-ef1234567890",
             status="processing",
@@ -43,66 +43,68 @@ class TestFromTheApi:
             file_name="leads.csv",
         )
 
-    def test_a_reply_to_a_submit_is_read_in_camel_case(self):
+    def test_submission_response_is_converted_from_camel_case(self):
         body = {"jobId": "j-1", "status": "uploaded", "totalRows": 3, "queue": {"position": 1}}
         assert BulkJob.from_api(body) == BulkJob("j-1", "uploaded", 3)
 
     @pytest.mark.parametrize("absent", [{}, dict.fromkeys([*COUNTS, "total_credits_consumed"])], ids=["absent", "null"])
-    def test_id_and_status_are_enough(self, absent):
+    def test_only_id_and_status_are_required(self, absent):
         assert BulkJob.from_api({"job_id": "j1", "status": "queued", **absent}) == BulkJob("j1", "queued", 0)
 
     @pytest.mark.parametrize("field", COUNTS)
     @pytest.mark.parametrize("value", [4, "4", Decimal(4), 4.0], ids=repr)
-    def test_a_count_may_be_a_number_or_text(self, field, value):
-        read = BulkJob.from_api({"job_id": "j1", "status": "queued", field: value}).to_json()
-        assert read[field.removesuffix("_items")] == 4
+    def test_count_can_be_a_number_or_text(self, field, value):
+        job = BulkJob.from_api({"job_id": "j1", "status": "queued", field: value}).to_json()
+        assert job[field.removesuffix("_items")] == 4
 
     @pytest.mark.parametrize("field", COUNTS)
-    @pytest.mark.parametrize("value", NO_COUNTS, ids=lambda value: repr(value)[:20])
-    def test_a_count_that_is_none_is_refused_by_name(self, field, value):
+    @pytest.mark.parametrize("value", INVALID_COUNTS, ids=lambda value: repr(value)[:20])
+    def test_invalid_count_is_rejected_by_name(self, field, value):
         with pytest.raises(LeadMagicResponseError, match=f"`{field}` is not a number, 0 or more") as caught:
             BulkJob.from_api({**STATUS, field: value})
         assert len(str(caught.value)) < 150
 
-    @pytest.mark.parametrize(("sent", "read"), [("0.30000000000000000001",) * 2, (Decimal("0.05"), "0.05"), (2, "2")])
-    def test_credits_are_exact(self, sent, read):
-        assert BulkJob.from_api({**STATUS, "total_credits_consumed": sent}).credits_consumed == Decimal(read)
+    @pytest.mark.parametrize(
+        ("given", "expected"), [("0.30000000000000000001",) * 2, (Decimal("0.05"), "0.05"), (2, "2")]
+    )
+    def test_credits_are_exact(self, given, expected):
+        assert BulkJob.from_api({**STATUS, "total_credits_consumed": given}).credits_consumed == Decimal(expected)
 
     @pytest.mark.parametrize("value", ["many", -1, True, "NaN", {}], ids=repr)
-    def test_credits_that_are_no_number_are_refused(self, value):
+    def test_invalid_credits_are_rejected(self, value):
         with pytest.raises(LeadMagicResponseError, match="`total_credits_consumed` is not a number, 0 or more"):
             BulkJob.from_api({**STATUS, "total_credits_consumed": value})
 
     @pytest.mark.parametrize("body", [None, [], "job", 5])
-    def test_a_body_that_is_no_object_is_refused(self, body):
+    def test_body_that_is_not_an_object_is_rejected(self, body):
         with pytest.raises(LeadMagicResponseError, match="not a JSON object"):
             BulkJob.from_api(body)
 
     @pytest.mark.parametrize("status", [None, "", 5, " "])
-    def test_a_job_without_a_status_is_refused(self, status):
+    def test_missing_status_is_rejected(self, status):
         with pytest.raises(LeadMagicResponseError, match="`status` is missing"):
             BulkJob.from_api({**STATUS, "status": status})
 
-    def test_a_status_is_made_fit_for_a_log(self):
-        status = f"odd\n\x1b[31m?token=hunter2 {'x' * 500}"
-        read = BulkJob.from_api({**STATUS, "status": status})
-        assert read.status.isprintable()
-        assert "hunter2" not in read.status
-        assert len(read.status) < 310
+    def test_status_is_redacted(self):
+        status = f"new\n\x1b[31m?token=hunter2 {'x' * 500}"
+        job = BulkJob.from_api({**STATUS, "status": status})
+        assert job.status.isprintable()
+        assert "hunter2" not in job.status
+        assert len(job.status) < 310
 
     @pytest.mark.parametrize(
         "job_id", [None, "", 5, "../credits", "a/b", "a?token=hunter2", "a b", "a\n", "ä", "x" * 101], ids=repr
     )
     @pytest.mark.parametrize("name", ["job_id", "jobId"])
-    def test_an_id_that_could_do_harm_is_refused_and_not_shown(self, name, job_id):
+    def test_unsafe_id_is_rejected_and_not_shown(self, name, job_id):
         with pytest.raises(LeadMagicResponseError, match=r"is not 1 to 100 letters, digits, - and _$") as caught:
             BulkJob.from_api({"status": "queued", name: job_id})
         assert "hunter2" not in str(caught.value)
 
-    def test_links_and_tokens_are_left_behind(self):
+    def test_links_and_tokens_are_dropped(self):
         link = "https://api.leadmagic.io/bulk/jobs/j1?token=hunter2"
-        read = BulkJob.from_api({**STATUS, "links": {"statusUrl": link}, "statusUrl": link, "token": "hunter2"})
-        assert "hunter2" not in f"{read!r} {read.to_json()} {read.progress()}"
+        job = BulkJob.from_api({**STATUS, "links": {"statusUrl": link}, "statusUrl": link, "token": "hunter2"})
+        assert "hunter2" not in f"{job!r} {job.to_json()} {job.progress()}"
 
 
 class TestState:
@@ -120,18 +122,18 @@ class TestState:
             ("failed", False, True, False),
             ("canceled", False, True, False),
             ("Cancelled", False, True, False),
-            ("completed_with_joy", False, False, False),
+            ("completed_partially", False, False, False),
         ],
     )
-    def test_only_the_known_ends_are_ends(self, status, completed, finished, paused):
-        seen = job(status)
-        assert (seen.is_completed, seen.is_finished, seen.is_paused) == (completed, finished, paused)
-        assert seen.is_canceled is status.lower().startswith("cancel")
+    def test_only_known_final_states_are_final(self, status, completed, finished, paused):
+        job = make_job(status)
+        assert (job.is_completed, job.is_finished, job.is_paused) == (completed, finished, paused)
+        assert job.is_canceled is status.lower().startswith("cancel")
 
 
 class TestProgress:
     @pytest.mark.parametrize(
-        ("total", "done", "credits", "words"),
+        ("total", "done", "credits", "text"),
         [
             (5000, 2125, "2080.00", "2,125 / 5,000 rows (43%), 2,080 credits used"),
             (3, 2, "0.5", "2 / 3 rows (67%), 0.5 credits used"),
@@ -141,53 +143,53 @@ class TestProgress:
             (0, 0, "0", "0 / 0 rows (0%), 0 credits used"),
         ],
     )
-    def test_it_is_said_in_one_line(self, total, done, credits, words):
-        assert job(total_rows=total, processed=done, credits_consumed=Decimal(credits)).progress() == words
+    def test_progress_has_rows_percentage_and_credits(self, total, done, credits, text):
+        assert make_job(total_rows=total, processed=done, credits_consumed=Decimal(credits)).progress() == text
 
 
 class TestJson:
-    @pytest.mark.parametrize("original", [BulkJob.from_api(STATUS), job()], ids=["every field", "few fields"])
-    def test_a_job_survives_the_way_through_json(self, original):
+    @pytest.mark.parametrize("original", [BulkJob.from_api(STATUS), make_job()], ids=["every field", "few fields"])
+    def test_job_is_equal_after_json(self, original):
         assert BulkJob.from_json(json.loads(json.dumps(original.to_json()))) == original
 
-    def test_fields_of_another_version_are_passed_over(self):
-        assert BulkJob.from_json({**job().to_json(), "mood": "good"}) == job()
-        assert BulkJob.from_json({"job_id": "j1", "status": "processing", "total_rows": 10}) == job()
+    def test_fields_of_other_versions_are_ignored_or_default(self):
+        assert BulkJob.from_json({**make_job().to_json(), "mood": "good"}) == make_job()
+        assert BulkJob.from_json({"job_id": "j1", "status": "processing", "total_rows": 10}) == make_job()
 
-    def test_credits_keep_every_digit(self):
-        assert job(credits_consumed=Decimal("1234567890123456789.05")).to_json()["credits_consumed"] == (
+    def test_json_has_exact_credits(self):
+        assert make_job(credits_consumed=Decimal("1234567890123456789.05")).to_json()["credits_consumed"] == (
             "1234567890123456789.05"
         )
 
 
 class TestJobIdArgument:
     @pytest.mark.parametrize("job_id", ["a", "A1_b-2", "x" * 100])
-    def test_one_that_is_harmless_is_taken(self, job_id):
+    def test_safe_id_is_accepted(self, job_id):
         assert check_job_id(job_id) == job_id
 
     @pytest.mark.parametrize("job_id", ["", "x" * 101, "a/b", "..", "a?b", "a\n", "ä", None, 5, b"a"], ids=repr)
-    def test_one_that_is_not_is_refused_by_name(self, job_id):
+    def test_unsafe_id_is_rejected_by_name(self, job_id):
         with pytest.raises(ValueError, match=r"^job_id must be 1 to 100 letters, digits, - and _; got "):
             check_job_id(job_id)
 
 
 class TestPreviewFromTheApi:
-    def test_it_is_read(self):
+    def test_preview_is_converted(self):
         body = {"totalItems": 3, "totalCredits": Decimal("0.75"), "willExceedBudget": True, "creditsPerItem": None}
         assert CostPreview.from_api(body) == CostPreview(3, Decimal("0.75"), will_exceed_budget=True)
 
-    def test_no_word_on_a_budget_is_no_objection(self):
+    def test_budget_is_not_exceeded_by_default(self):
         assert CostPreview.from_api({"totalItems": 3, "totalCredits": 1}).will_exceed_budget is False
 
     @pytest.mark.parametrize(
         "body", [None, [], {}, {"totalItems": 3}, {"totalCredits": 1, "totalItems": None}], ids=str
     )
-    def test_one_without_a_price_is_refused_rather_than_free(self, body):
+    def test_missing_price_is_rejected(self, body):
         with pytest.raises(LeadMagicResponseError, match="`totalItems` or `totalCredits` is missing"):
             CostPreview.from_api(body)
 
     @pytest.mark.parametrize("field", ["totalItems", "totalCredits"])
     @pytest.mark.parametrize("value", ["many", -1, True, float("nan")], ids=repr)
-    def test_one_with_a_price_that_is_no_number_is_refused(self, field, value):
+    def test_invalid_price_is_rejected(self, field, value):
         with pytest.raises(LeadMagicResponseError, match=f"`{field}` is not a number, 0 or more"):
             CostPreview.from_api({"totalItems": 3, "totalCredits": 1, field: value})

@@ -1,4 +1,4 @@
-"""The products: what each is called, where a single record is looked up, and what a record must hold for it."""
+"""Tests of the product table: names, lookup paths and required fields."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ SINGLE = {
 
 
 class TestNames:
-    def test_there_are_these_and_no_others(self):
+    def test_all_products_are_listed(self):
         assert {name: product.path for name, product in PRODUCTS.items()} == BULK | SINGLE
 
-    def test_bulk_jobs_know_these_and_no_others(self):
+    def test_all_bulk_products_are_listed(self):
         assert {name for name, product in PRODUCTS.items() if product.is_bulk} == set(BULK)
 
     @pytest.mark.parametrize(("name", "path"), (BULK | SINGLE).items())
-    def test_a_single_record_is_looked_up_at_its_path(self, client, leadmagic_sandbox, name, path):
+    def test_enrich_sends_a_post_to_the_path_of_the_product(self, client, leadmagic_sandbox, name, path):
         leadmagic_sandbox.fail_next(path, body='{"credits_consumed": 0}')
         assert client.enrich(name, some_field="x") == {"credits_consumed": 0}
         [request] = leadmagic_sandbox.requests
         assert (request.method, request.path) == ("POST", path)
 
     @pytest.mark.parametrize("name", BULK)
-    def test_one_is_found_by_its_name(self, name):
+    def test_bulk_product_is_found_by_name(self, name):
         assert find_product(name) is find_bulk_product(name) is PRODUCTS[name]
 
     @pytest.mark.parametrize("find", [find_product, find_bulk_product])
     @pytest.mark.parametrize("name", ["astrology", "Email_Finder", "", None, 5, ["email_finder"]], ids=repr)
-    def test_an_unknown_one_is_refused_with_its_name_and_the_names_there_are(self, find, name):
+    def test_unknown_product_is_rejected_with_the_valid_names(self, find, name):
         with pytest.raises(ValueError, match=r"^product must be one of email_finder, .*role_finder.*; got ") as caught:
             find(name)
         assert str(caught.value).endswith(repr(name))
 
     @pytest.mark.parametrize("name", SINGLE)
-    def test_one_that_is_sold_singly_is_refused_to_bulk_jobs_only(self, name):
+    def test_product_without_bulk_jobs_is_rejected_for_bulk_jobs_only(self, name):
         assert find_product(name).name == name
         with pytest.raises(ValueError, match=f"for a bulk job; got '{name}'$") as caught:
             find_bulk_product(name)
@@ -92,12 +92,12 @@ class TestMissingFields:
             ("jobs_finder", {}, None),
         ],
     )
-    def test_they_are_the_first_group_of_which_nothing_is_given(self, product, record, missing):
+    def test_first_group_without_a_value_is_returned(self, product, record, missing):
         assert PRODUCTS[product].missing_fields(record) == missing
 
     @pytest.mark.parametrize(
         ("value", "is_given"), [(None, False), ("", False), (" \t\n", False), ("x", True), (0, True), (False, True)]
     )
-    def test_nothing_and_blank_text_are_not_given(self, value, is_given):
+    def test_none_and_blank_text_count_as_missing(self, value, is_given):
         missing = Product("p", "/p", (("a", "b"),)).missing_fields({"a": None, "b": value})
         assert missing == (None if is_given else ("a", "b"))
