@@ -1,4 +1,4 @@
-"""Certificates that a client must not believe, and one that it may when it is told to."""
+"""Self-signed certificates for tests of TLS."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 def self_signed(folder: Path, *, names: tuple[str, ...] = ("127.0.0.1",), days: int = 1) -> Path:
     """
-    Make a key and a certificate that it signed itself, in one PEM file.
+    Create a key and a self-signed certificate in one PEM file.
 
-    :param folder: Where to put it.
-    :param names: Host names and addresses it is for.
-    :param days: How long it is valid from yesterday; below 1 it has expired.
+    :param folder: Folder of the file.
+    :param names: Host names and IP addresses of the certificate.
+    :param days: Days until it expires; with 0 it has already expired.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a hostile server")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hostile server")])
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
@@ -31,15 +31,15 @@ def self_signed(folder: Path, *, names: tuple[str, ...] = ("127.0.0.1",), days: 
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    plain = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    no_password = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_password)
     file = folder / "certificate.pem"
     file.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
     return file
 
 
 def speaking_tls(certificate: Path) -> ssl.SSLContext:
-    """Make the server's side of TLS."""
+    """Return a TLS context for a server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context

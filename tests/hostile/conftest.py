@@ -1,4 +1,4 @@
-"""What the tests against a hostile server share."""
+"""Fixtures and constants of the tests against a hostile server."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from hypothesis import settings
 
 from airflow_provider_leadmagic.client import LeadMagicClient
 
-# The same examples each time, as a build must not fail by chance; HYPOTHESIS_PROFILE=explore looks for new ones.
+# The default profile uses the same examples each time, so that a build does not fail by chance.
+# HYPOTHESIS_PROFILE=explore searches for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100, database=None)
 settings.register_profile("explore", deadline=None, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-API_KEY = "lm_a_key_nobody_issued"
-#: Seconds a client of these tests waits for an answer.
+API_KEY = "lm_unknown_key"
+#: Timeout of the clients, in seconds.
 TIMEOUT = 0.3
-#: Seconds that a busy machine may take to notice that the time is up.
+#: Allowed delay of a timeout on a busy machine, in seconds.
 SLACK = 1.2
 SOON = TIMEOUT + SLACK
 
 
 @pytest.fixture
 def client_of() -> Iterator[Callable[..., LeadMagicClient]]:
-    """Give a function that builds clients which are impatient, and try once."""
+    """Return a function that creates clients with a short timeout and one attempt."""
     clients: list[LeadMagicClient] = []
 
     def build(url: str, **options: Any) -> LeadMagicClient:

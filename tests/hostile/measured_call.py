@@ -1,7 +1,7 @@
 """
-Make one call in a process of its own, and tell how it ended and how much memory it took at most.
+Make one call in a separate process and measure its time and peak memory.
 
-Run as ``python -m tests.hostile.measured_call URL CALL``; writes JSON.
+Run as ``python -m tests.hostile.measured_call URL CALL``; prints JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from tests.support.memory import peak_memory
 
-#: Seconds: enough for what ends by its size, and a bound for what would never end.
+#: Timeout in seconds: long enough to reach the size limits, and an upper limit for endless responses.
 TIMEOUT = 5.0
 
 
@@ -24,8 +24,8 @@ def call(client: LeadMagicClient, name: str) -> str:
     try:
         if name == "balance":
             return str(client.get_credits().credits)
-        with Path("/dev/null").open("wb") as nowhere:
-            return str(client.bulk.download("j1", nowhere))
+        with Path("/dev/null").open("wb") as file:
+            return str(client.bulk.download("j1", file))
     except LeadMagicError as error:
         return f"{type(error).__name__}: {error}"
 

@@ -1,4 +1,4 @@
-"""However much is sent, little is held: measured in a process that does nothing else."""
+"""Tests of peak memory for large responses, each measured in a separate process."""
 
 from __future__ import annotations
 
@@ -14,68 +14,82 @@ from airflow_provider_leadmagic.api.response import Call, Response
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 from tests.hostile.measured_call import TIMEOUT
 from tests.support.airflow_home import REPOSITORY
-from tests.support.raw_server import endless, saying
-from tests.support.responses import CHUNKED, CSV, JSON, OK, bomb, sized
+from tests.support.raw_server import send, send_endlessly
+from tests.support.responses import CHUNKED, CSV, JSON, OK, compression_bomb, sized
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux' /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured with /proc of Linux")
 
 MEGABYTE = 1 << 20
 SPACES = b" " * 65536
 GZIP = b"Content-Encoding: gzip\r\n"
-LARGEST = 10 * MEGABYTE - 100
-LONG_TEXT = b'{"credits": 5, "credit_freeze_message": "%b"}' % ("\N{LATIN SMALL LETTER AE}" * (LARGEST // 2)).encode()
+MAX_BODY = 10 * MEGABYTE - 100
+LONG_TEXT = b'{"credits": 5, "credit_freeze_message": "%b"}' % ("\N{LATIN SMALL LETTER AE}" * (MAX_BODY // 2)).encode()
 
-REFUSED, BROKEN = "LeadMagicResponseError: ", "LeadMagicConnectionError: Response cut short: "
+REJECTED, BROKEN = "LeadMagicResponseError: ", "LeadMagicConnectionError: Response cut short: "
 
-#: At most 10 MiB are read of an answer; the most that Python makes of these, when they are JSON, is some 300 MB.
-#: Before its version 2.6 urllib3 unpacks a piece as a whole, hence the allowance for bombs.
+#: A response body is limited to 10 MiB, which take up to about 300 MB as parsed JSON. The limits for compression bombs
+#: are higher because urllib3 before 2.6 decompresses each chunk as a whole.
 CASES = [
-    pytest.param("balance", endless(OK, b"X-Header: 1\r\n" * 1000), 2, REFUSED, id="headers without end"),
-    pytest.param("balance", endless(OK + b"X-Endless: ", SPACES), 2, REFUSED, id="a header without end"),
-    pytest.param("balance", endless(JSON + CHUNKED, b"0" * 65536), 2, REFUSED, id="a chunk size without end"),
+    pytest.param("balance", send_endlessly(OK, b"X-Header: 1\r\n" * 1000), 2, REJECTED, id="headers without end"),
+    pytest.param("balance", send_endlessly(OK + b"X-Endless: ", SPACES), 2, REJECTED, id="a header without end"),
+    pytest.param("balance", send_endlessly(JSON + CHUNKED, b"0" * 65536), 2, REJECTED, id="a chunk size without end"),
     pytest.param(
-        "balance", endless(JSON + CHUNKED + b"0\r\nX-Endless: ", SPACES), 2, REFUSED, id="a trailer without end"
+        "balance", send_endlessly(JSON + CHUNKED + b"0\r\nX-Endless: ", SPACES), 2, REJECTED, id="a trailer without end"
     ),
-    pytest.param("balance", endless(JSON + CHUNKED + b"-1\r\n", SPACES), 2, BROKEN, id="a chunk of all there is"),
     pytest.param(
-        "balance", endless(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", SPACES), 2, REFUSED, id="an endless redirect"
+        "balance",
+        send_endlessly(JSON + CHUNKED + b"-1\r\n", SPACES),
+        2,
+        BROKEN,
+        id="a chunk size of -1 and endless data",
     ),
-    pytest.param("balance", endless(JSON + b"\r\n", SPACES), 20, REFUSED, id="a body without end"),
-    pytest.param("balance", lambda: [sized(bomb(128), JSON + GZIP)], 40, REFUSED, id="a bomb"),
+    pytest.param(
+        "balance",
+        send_endlessly(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", SPACES),
+        2,
+        REJECTED,
+        id="an endless redirect",
+    ),
+    pytest.param("balance", send_endlessly(JSON + b"\r\n", SPACES), 20, REJECTED, id="a body without end"),
+    pytest.param("balance", lambda: [sized(compression_bomb(128), JSON + GZIP)], 40, REJECTED, id="a compression bomb"),
     pytest.param(
         "download",
-        lambda: [sized(bomb(32, layers=2), CSV + b"Content-Encoding: gzip, gzip\r\n")],
+        lambda: [sized(compression_bomb(32, layers=2), CSV + b"Content-Encoding: gzip, gzip\r\n")],
         2,
-        REFUSED,
+        REJECTED,
         id="two layers",
     ),
     pytest.param(
-        "balance", saying(sized(b"[%b1]" % (b"1," * (LARGEST // 2)))), 200, REFUSED, id="five million numbers"
+        "balance", send(sized(b"[%b1]" % (b"1," * (MAX_BODY // 2)))), 200, REJECTED, id="five million numbers"
     ),
-    pytest.param("balance", saying(sized(LONG_TEXT)), 60, "5", id="a long text"),
+    pytest.param("balance", send(sized(LONG_TEXT)), 60, "5", id="a long text"),
     pytest.param(
-        "download", lambda: [sized(bomb(128), CSV + GZIP)], 100, f"{128 * MEGABYTE}", id="a bomb of a download"
+        "download",
+        lambda: [sized(compression_bomb(128), CSV + GZIP)],
+        100,
+        f"{128 * MEGABYTE}",
+        id="a compression bomb as download",
     ),
     pytest.param(
-        "download", endless(CSV + CHUNKED + b"-1\r\n", SPACES), 2, BROKEN, id="a download of one endless chunk"
+        "download", send_endlessly(CSV + CHUNKED + b"-1\r\n", SPACES), 2, BROKEN, id="a download of one endless chunk"
     ),
 ]
 
 
-def test_of_numbers_that_are_too_long_to_be_any_nothing_is_kept():
+def test_too_long_numbers_are_not_cached():
     tracemalloc.start()
     for digit in b"12345678":
-        answer = Response(Call("GET /"), 200, {}, "[" + chr(digit) * MEGABYTE, str)
+        response = Response(Call("GET /"), 200, {}, "[" + chr(digit) * MEGABYTE, str)
         with pytest.raises(LeadMagicResponseError):
-            answer.json(exact_numbers=True)
-    del answer
-    held, _ = tracemalloc.get_traced_memory()
+            response.json(exact_numbers=True)
+    del response
+    memory, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert held < MEGABYTE
+    assert memory < MEGABYTE
 
 
 @pytest.mark.parametrize(("call", "script", "megabytes", "outcome"), CASES)
-def test_a_call_ends_in_time_and_holds_no_more_than(serve, call, script, megabytes, outcome):
+def test_call_ends_in_time_within_the_memory_limit(serve, call, script, megabytes, outcome):
     command = [sys.executable, "-m", "tests.hostile.measured_call", serve(script).url, call]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr

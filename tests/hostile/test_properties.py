@@ -1,4 +1,4 @@
-"""What holds for every answer there could be, and for every number a user could give."""
+"""Property-based tests of responses and of numbers given by users."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
 )
 from tests.support.raw_server import RawServer
-from tests.support.responses import JSON, WHOLE, sized
+from tests.support.responses import BALANCE_RESPONSE, JSON, sized
 
 KEY = "lm_0123456789abcdef"
 JSON_VALUES = st.recursive(
@@ -35,13 +35,13 @@ JSON_VALUES = st.recursive(
     max_leaves=8,
 )
 CREDITS = st.decimals(min_value=0, max_value=10**12, allow_nan=False, allow_infinity=False, places=2)
-#: Text that resembles a number more often than chance would have it.
+#: Text that often looks like a number.
 NUMBER_TEXT = st.text(alphabet="0123456789.eE+-_ NaInfity\u0663", max_size=30)
 ANY_NUMBER = st.integers() | st.floats() | st.decimals() | NUMBER_TEXT
 
 
 def fields_of(*names: str) -> st.SearchStrategy[dict[str, object]]:
-    """Make objects that have some fields which matter, with any value, and some that do not."""
+    """Generate objects with some of these fields, with any value, and some other fields."""
     known = st.fixed_dictionaries({}, optional=dict.fromkeys(names, JSON_VALUES | NUMBER_TEXT))
     return st.builds(lambda one, other: one | other, st.dictionaries(st.text(), JSON_VALUES, max_size=2), known)
 
@@ -58,7 +58,7 @@ CONTEXTS = st.fixed_dictionaries(
     {"context": fields_of("credits_required", "credits_available", "retry_after_seconds")},
     optional={"trace": fields_of("request_id")},
 )
-ENVELOPES = (
+ERROR_BODIES = (
     JSON_VALUES
     | PROBLEMS
     | CONTEXTS
@@ -67,13 +67,13 @@ ENVELOPES = (
 )
 
 
-def answered(text: str, status: int = 200, **headers: str) -> Response:
+def make_response(text: str, status: int = 200, **headers: str) -> Response:
     call = Call("GET https://api.leadmagic.io/v1/credits")
     return Response(call, status, headers, text, lambda value: redact(value, KEY))
 
 
 def outcome_of(call: Callable[[], object]) -> object:
-    """Return what a call returns, or an exception of the kinds that our callers are told of."""
+    """Return the result of a call, or the exception if it is a documented one."""
     try:
         return call()
     except (LeadMagicError, ValueError) as error:
@@ -82,9 +82,9 @@ def outcome_of(call: Callable[[], object]) -> object:
 
 class TestBalance:
     @given(BALANCES)
-    def test_it_is_usable_or_refused(self, fields):
-        answer = answered(json.dumps(fields))
-        balance = outcome_of(lambda: CreditBalance.from_api(answer.json(exact_numbers=True), answer.redact))
+    def test_result_is_valid_or_an_error(self, fields):
+        response = make_response(json.dumps(fields))
+        balance = outcome_of(lambda: CreditBalance.from_api(response.json(exact_numbers=True), response.redact))
         assert KEY not in repr(balance)
         if isinstance(balance, CreditBalance):
             report = balance.report(Decimal(5))
@@ -94,23 +94,23 @@ class TestBalance:
             assert isinstance(balance, LeadMagicResponseError)
 
     @given(CREDITS)
-    def test_no_credit_is_lost_or_won(self, credits):
-        answer = answered(f'{{"credits": {credits}}}')
-        balance = CreditBalance.from_api(answer.json(exact_numbers=True))
+    def test_credits_are_exact(self, credits):
+        response = make_response(f'{{"credits": {credits}}}')
+        balance = CreditBalance.from_api(response.json(exact_numbers=True))
         assert balance.credits == balance.spendable == credits
 
     @given(CREDITS, CREDITS)
-    def test_a_threshold_is_met_from_its_very_number_on(self, credits, minimum):
+    def test_threshold_is_covered_from_its_exact_value(self, credits, minimum):
         balance = CreditBalance.from_json({"credits": str(credits), "observed_at": "2026-01-01T00:00:00+00:00"})
         assert balance.covers(parse_credits("minimum_credits", str(minimum))) == (credits >= minimum)
 
 
-class TestErrorAnswers:
-    @given(ENVELOPES, st.integers(400, 599), st.none() | st.text(), st.none() | st.text())
-    def test_each_becomes_an_error_of_one_line_without_the_key(self, body, status, retry_after, request_id):
+class TestErrorResponses:
+    @given(ERROR_BODIES, st.integers(400, 599), st.none() | st.text(), st.none() | st.text())
+    def test_message_is_one_line_without_the_key(self, body, status, retry_after, request_id):
         given_headers = {"Retry-After": retry_after, "X-Request-Id": request_id}
         headers = {name: value for name, value in given_headers.items() if value is not None}
-        error = error_for_response(answered(json.dumps(body), status, **headers))
+        error = error_for_response(make_response(json.dumps(body), status, **headers))
         assert (error.status, len(str(error).splitlines())) == (status, 1)
         assert str(error).isprintable()
         assert KEY not in f"{error!r} {vars(error)}"
@@ -118,18 +118,18 @@ class TestErrorAnswers:
         assert len(str(error)) < 2000
 
     @given(st.text(), st.integers(400, 599))
-    def test_so_does_what_is_no_json(self, text, status):
-        assert error_for_response(answered(text, status)).status == status
+    def test_body_that_is_not_json(self, text, status):
+        assert error_for_response(make_response(text, status)).status == status
 
-    @given(ENVELOPES, st.integers(400, 599))
-    def test_each_reaches_the_worker_as_it_left_the_triggerer(self, body, status):
-        error = error_for_response(answered(json.dumps(body), status))
+    @given(ERROR_BODIES, st.integers(400, 599))
+    def test_error_is_equal_after_an_event(self, body, status):
+        error = error_for_response(make_response(json.dumps(body), status))
         event = json.loads(json.dumps(error_event(error), allow_nan=False))
         again = error_from_event(event)
         assert (type(again), str(again), again.retry_after) == (type(error), str(error), error.retry_after)
 
     @given(st.text(), st.text(), st.sampled_from(["", " ", "token=", "%"]))
-    def test_the_key_is_hidden_wherever_it_stands(self, before, after, glue):
+    def test_key_is_hidden_at_any_position(self, before, after, glue):
         assert KEY not in (redact(f"{before}{glue}{KEY}{glue}{after}", KEY) or "")
 
 
@@ -138,18 +138,18 @@ class TestRetryAfter:
     @example("(")
     @example(",")
     @example("Wed, 21 Oct 2015 07:28:00 +99999999")
-    def test_it_is_seconds_or_nothing(self, header):
+    def test_result_is_seconds_or_none(self, header):
         seconds = parse_retry_after(header)
         assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
 
     @given(st.floats(allow_nan=False, allow_infinity=False))
-    def test_seconds_are_read_as_they_are_and_never_below_zero(self, seconds):
+    def test_number_is_returned_but_never_below_zero(self, seconds):
         assert parse_retry_after(str(seconds)) == max(seconds, 0.0)
 
 
 class TestThresholds:
     @given(ANY_NUMBER | JSON_VALUES)
-    def test_one_is_a_number_of_credits_or_refused_by_name(self, value):
+    def test_threshold_is_a_number_or_rejected_by_name(self, value):
         number = outcome_of(lambda: parse_amount("minimum_credits", value, "credits"))
         if isinstance(number, Decimal):
             assert number >= 0
@@ -159,24 +159,24 @@ class TestThresholds:
             assert str(number).startswith("minimum_credits must be a number of credits, 0 or more; got ")
 
     @given(CREDITS)
-    def test_every_way_to_write_one_is_the_same_number(self, number):
+    def test_all_notations_are_the_same_number(self, number):
         assert {parse_credits("m", each) for each in (number, str(number), f" {number} ")} == {number}
 
     @given(st.integers(0, 10**15) | st.floats(0, 1e15))
-    def test_what_python_counts_with_is_taken_as_it_is_written(self, number):
+    def test_python_number_keeps_its_digits(self, number):
         assert parse_credits("m", number) == Decimal(str(number))
         assert json_number(parse_credits("m", number)) == number
 
     @given(CREDITS)
-    def test_what_is_shown_is_the_number(self, number):
+    def test_formatted_credits_are_exact(self, number):
         assert Decimal(format_credits(number).replace(",", "")) == number
 
 
 class TestBulkJob:
     @given(JOBS)
-    def test_it_is_usable_or_refused(self, fields):
-        answer = answered(json.dumps(fields))
-        job = outcome_of(lambda: BulkJob.from_api(answer.json(exact_numbers=True), answer.redact))
+    def test_result_is_valid_or_an_error(self, fields):
+        response = make_response(json.dumps(fields))
+        job = outcome_of(lambda: BulkJob.from_api(response.json(exact_numbers=True), response.redact))
         assert KEY not in repr(job)
         if isinstance(job, BulkJob):
             assert BulkJob.from_json(json.loads(json.dumps(job.to_json(), allow_nan=False))) == job
@@ -196,7 +196,7 @@ class TestBaseUrl:
     )
 
     @given(ADDRESSES)
-    def test_it_is_encrypted_or_stays_on_this_machine_or_is_refused(self, address):
+    def test_url_is_https_or_loopback_or_rejected(self, address):
         url = outcome_of(lambda: normalize_base_url(address))
         if isinstance(url, str):
             assert url.startswith("https://") or (url.startswith("http://") and is_loopback(url))
@@ -207,22 +207,23 @@ class TestBaseUrl:
 
 
 @pytest.fixture(scope="module")
-def wire() -> Iterator[tuple[LeadMagicClient, list[bytes]]]:
-    """A client, and what it is told next."""
-    says: list[bytes] = []
-    server = RawServer(lambda: says)
+def client_and_steps() -> Iterator[tuple[LeadMagicClient, list[bytes]]]:
+    """Return a client, and a list with the bytes of its next response."""
+    steps: list[bytes] = []
+    server = RawServer(lambda: steps)
     with LeadMagicClient(KEY, server.url, timeout=5, max_attempts=1) as client:
-        yield client, says
+        yield client, steps
     server.stop()
 
 
-class TestWire:
-    """Over a real socket: bytes that resemble an answer, or do not."""
+class TestArbitraryBytes:
+    """Responses of arbitrary bytes over a real socket."""
 
     MUTATIONS = st.lists(
-        st.tuples(st.integers(0, len(WHOLE)), st.integers(0, 4), st.binary(max_size=4) | st.just(b"\r\n")), max_size=4
+        st.tuples(st.integers(0, len(BALANCE_RESPONSE)), st.integers(0, 4), st.binary(max_size=4) | st.just(b"\r\n")),
+        max_size=4,
     )
-    PIECES = st.lists(
+    PARTS = st.lists(
         st.sampled_from(
             [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 103 Hm\r\n\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n", b"5\r\n",
              b"-1\r\n", b"0\r\n\r\n", b"Content-Length: 5\r\n", b"Content-Encoding: gzip\r\n", b"Location: //[\r\n",
@@ -231,26 +232,26 @@ class TestWire:
         max_size=8,
     )  # fmt: skip
 
-    @given(MUTATIONS | PIECES)
-    def test_nothing_but_a_balance_or_an_error_of_ours_comes_of_it(self, wire, parts):
-        client, says = wire
-        client.close()  # the server hangs up without a word, which a kept connection may notice too late
-        says[:] = [mutated(WHOLE, parts) if parts and isinstance(parts[0], tuple) else b"".join(parts)]
+    @given(MUTATIONS | PARTS)
+    def test_arbitrary_response_is_a_balance_or_a_leadmagic_error(self, client_and_steps, parts):
+        client, steps = client_and_steps
+        client.close()  # the server has closed the connection, which the client may notice too late
+        steps[:] = [mutated(BALANCE_RESPONSE, parts) if parts and isinstance(parts[0], tuple) else b"".join(parts)]
         outcome = outcome_of(client.get_credits)
         assert isinstance(outcome, CreditBalance | LeadMagicError)
         assert str(outcome).isprintable()
         assert KEY not in str(outcome)
 
     @given(st.binary(max_size=60))
-    def test_nor_of_a_body_of_any_bytes(self, wire, body):
-        client, says = wire
+    def test_arbitrary_body_is_a_response_error(self, client_and_steps, body):
+        client, steps = client_and_steps
         client.close()
-        says[:] = [sized(body, JSON)]
+        steps[:] = [sized(body, JSON)]
         with pytest.raises(LeadMagicResponseError):
             client.get_credits()
 
 
-def mutated(answer: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
+def mutated(response: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
     for start, length, new in changes:
-        answer = answer[:start] + new + answer[start + length :]
-    return answer
+        response = response[:start] + new + response[start + length :]
+    return response

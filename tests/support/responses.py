@@ -1,4 +1,4 @@
-"""Parts of HTTP responses as bytes, for tests to send whole or broken."""
+"""Complete and partial HTTP responses as bytes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ BALANCE = b'{"credits": 5}'
 
 
 def sized(body: bytes, head: bytes = JSON) -> bytes:
-    """Put a body behind a head, with its right length."""
+    """Return a response with a body and its Content-Length."""
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 def chunk(data: bytes) -> bytes:
-    """Wrap data as one chunk."""
+    """Encode data as one chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def bomb(megabytes: int, layers: int = 1) -> bytes:
-    """Compress zeros: a thousandth of the size for each layer."""
+def compression_bomb(megabytes: int, layers: int = 1) -> bytes:
+    """Return compressed zeros; each layer reduces the size by a factor of about 1000."""
     data = bytes(megabytes << 20)
     for _ in range(layers):
         data = gzip.compress(data, compresslevel=1)
     return data
 
 
-WHOLE = sized(BALANCE)
-FOREVER = itertools.repeat(b" ")
+BALANCE_RESPONSE = sized(BALANCE)
+ENDLESS_SPACES = itertools.repeat(b" ")

@@ -1,4 +1,4 @@
-"""What the client reads from LeadMagic: balance, refresh, health, single lookups, and what it remembers of them."""
+"""Tests of LeadMagicClient: balance, refresh, health, lookups and arguments."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ LEAD = {"full_name": "Ada Lovelace", "domain": "example.com"}
 
 
 class TestBalance:
-    def test_it_is_read_with_one_get(self, client, leadmagic_sandbox):
+    def test_balance_is_read_with_one_get(self, client, leadmagic_sandbox):
         leadmagic_sandbox.set_credits("15432.50")
         assert client.get_credits().credits == Decimal("15432.50")
         assert calls(leadmagic_sandbox) == [("GET", CREDITS)]
 
-    def test_a_body_with_nothing_but_credits_is_enough(self, client, leadmagic_sandbox):
+    def test_only_credits_are_required(self, client, leadmagic_sandbox):
         leadmagic_sandbox.bare_body = True
-        seen = client.get_credits()
-        assert (seen.spendable, seen.is_frozen, seen.credits_liquid) == (1000, False, None)
+        balance = client.get_credits()
+        assert (balance.spendable, balance.is_frozen, balance.credits_liquid) == (1000, False, None)
 
-    def test_a_freeze_is_seen(self, client, leadmagic_sandbox):
+    def test_frozen_balance(self, client, leadmagic_sandbox):
         leadmagic_sandbox.freeze("Unpaid invoice", liquid=40)
-        seen = client.get_credits()
-        assert (seen.credits, seen.spendable, seen.is_frozen, seen.freeze_message) == (1000, 40, True, "Unpaid invoice")
+        balance = client.get_credits()
+        assert (balance.credits, balance.spendable) == (1000, 40)
+        assert (balance.is_frozen, balance.freeze_message) == (True, "Unpaid invoice")
 
-    def test_it_is_asked_for_again_each_time(self, client, leadmagic_sandbox):
+    def test_each_call_sends_a_request(self, client, leadmagic_sandbox):
         client.get_credits()
         leadmagic_sandbox.set_credits(3)
         assert client.get_credits().credits == 3
 
-    def test_steps_of_five_hundredths_are_exact(self, client, leadmagic_sandbox):
+    def test_credits_are_exact(self, client, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(body='{"credits": 0.30000000000000000001}')
         assert client.get_credits().credits == Decimal("0.30000000000000000001")
 
@@ -53,17 +54,17 @@ class TestBalance:
         ("body", "transient"),
         [
             pytest.param('{"credits": "5"}', False, id="credits in quotes"),
-            pytest.param('{"credits": 1e400}', False, id="credits beyond a float"),
-            pytest.param('{"credits": 1e99999999999999999999}', False, id="credits beyond a Decimal"),
-            pytest.param('{"credits": 1e-99999999999999999999}', False, id="credits below a Decimal"),
+            pytest.param('{"credits": 1e400}', False, id="credits above the range of floats"),
+            pytest.param('{"credits": 1e99999999999999999999}', False, id="credits above the range of Decimals"),
+            pytest.param('{"credits": 1e-99999999999999999999}', False, id="credits below the range of Decimals"),
             pytest.param("null", False, id="null"),
-            pytest.param("", True, id="nothing"),
+            pytest.param("", True, id="empty body"),
             pytest.param("<html>Sign in</html>", True, id="HTML"),
-            pytest.param('{"credits": 5', True, id="half of it"),
+            pytest.param('{"credits": 5', True, id="incomplete JSON"),
             pytest.param("[" * 100_000, True, id="a hundred thousand brackets"),
         ],
     )
-    def test_an_answer_that_is_no_balance_is_an_error_of_ours(self, client, leadmagic_sandbox, body, transient):
+    def test_response_without_a_valid_balance_is_rejected(self, client, leadmagic_sandbox, body, transient):
         leadmagic_sandbox.fail_next(body=body)
         with pytest.raises(LeadMagicResponseError) as caught:
             client.get_credits()
@@ -73,24 +74,24 @@ class TestBalance:
 
 
 class TestMaxAge:
-    def test_a_young_balance_is_given_again(self, client, leadmagic_sandbox):
+    def test_cached_balance_is_returned_within_max_age(self, client, leadmagic_sandbox):
         first = client.get_credits()
         assert client.get_credits(max_age=60) is first
         assert len(leadmagic_sandbox.requests) == 1
 
-    def test_the_first_read_asks_however_old_a_balance_may_be(self, client, leadmagic_sandbox):
+    def test_first_call_sends_a_request_for_any_max_age(self, client, leadmagic_sandbox):
         assert client.get_credits(max_age=1e9).credits == 1000
         assert len(leadmagic_sandbox.requests) == 1
 
-    @pytest.mark.parametrize(("age", "asks"), [(59, False), (60, False), (61, True)])
-    def test_the_age_is_counted_from_the_read(self, client, leadmagic_sandbox, mocker, age, asks):
+    @pytest.mark.parametrize(("age", "sends_request"), [(59, False), (60, False), (61, True)])
+    def test_age_is_counted_from_the_response(self, client, leadmagic_sandbox, mocker, age, sends_request):
         clock = mocker.patch("airflow_provider_leadmagic.client.time.monotonic", return_value=1000.0)
         client.get_credits()
         clock.return_value += age
         client.get_credits(max_age=60)
-        assert (len(leadmagic_sandbox.requests) == 2) is asks
+        assert (len(leadmagic_sandbox.requests) == 2) is sends_request
 
-    def test_setting_the_clock_back_does_not_keep_a_balance_young(self, client, leadmagic_sandbox, mocker):
+    def test_age_does_not_depend_on_the_system_clock(self, client, leadmagic_sandbox, mocker):
         client.get_credits()
         read_at = client._balance_read_at
         mocker.patch("airflow_provider_leadmagic.client.time.time", return_value=0)
@@ -98,13 +99,13 @@ class TestMaxAge:
         client.get_credits(max_age=60)
         assert len(leadmagic_sandbox.requests) == 2
 
-    def test_a_balance_does_not_outlive_what_was_spent_since(self, client, leadmagic_sandbox):
+    def test_cached_balance_is_discarded_after_spending(self, client, leadmagic_sandbox):
         client.get_credits()
         client.enrich("email_finder", **LEAD)
         assert client.get_credits(max_age=3600).credits == 999
 
     @pytest.mark.parametrize("fault", [{"drop": True}, {"status": 500}, {"body": "{}"}], ids=str)
-    def test_a_balance_does_not_outlive_a_lookup_whose_price_is_unknown(self, client, leadmagic_sandbox, fault):
+    def test_cached_balance_is_discarded_by_a_lookup_of_unknown_price(self, client, leadmagic_sandbox, fault):
         client.get_credits()
         leadmagic_sandbox.fail_next(EMAIL_FINDER, **fault)
         with suppress(LeadMagicError):
@@ -112,7 +113,7 @@ class TestMaxAge:
         leadmagic_sandbox.set_credits(7)
         assert client.get_credits(max_age=3600).credits == 7
 
-    def test_a_failed_read_does_not_make_the_old_balance_younger(self, client, leadmagic_sandbox):
+    def test_failed_request_keeps_the_cached_balance(self, client, leadmagic_sandbox):
         first = client.get_credits()
         leadmagic_sandbox.fail_next(status=403)
         with pytest.raises(LeadMagicError):
@@ -122,30 +123,30 @@ class TestMaxAge:
 
 
 class TestCreditsRemaining:
-    def test_nothing_is_known_before_the_first_answer(self, client):
+    def test_none_before_the_first_response(self, client):
         assert client.credits_remaining is None
 
-    def test_it_comes_with_a_lookup_so_that_no_extra_call_is_needed(self, client, leadmagic_sandbox):
+    def test_lookup_updates_credits_remaining_without_another_request(self, client, leadmagic_sandbox):
         client.enrich("email_finder", **LEAD)
         assert client.credits_remaining == 999
         assert calls(leadmagic_sandbox) == [("POST", EMAIL_FINDER)]
 
     @pytest.mark.parametrize("status", [402, 500])
-    def test_it_comes_with_an_error_answer_too(self, leadmagic_sandbox, status):
+    def test_error_response_updates_credits_remaining(self, leadmagic_sandbox, status):
         with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url, max_attempts=1) as client:
             leadmagic_sandbox.fail_next(status=status, headers={"X-Credits-Remaining": "2.5"})
             with pytest.raises(LeadMagicError):
                 client.get_credits()
             assert client.credits_remaining == Decimal("2.5")
 
-    def test_an_answer_without_the_header_leaves_it_as_it_was(self, client, leadmagic_sandbox):
+    def test_response_without_the_header_changes_nothing(self, client, leadmagic_sandbox):
         client.get_credits()
         leadmagic_sandbox.fail_next(body='{"credits": 7}')
         client.get_credits()
         assert client.credits_remaining == 1000
 
     @pytest.mark.parametrize("header", ["", "NaN", "Infinity", "1,000", "1e99999999999999999999"])
-    def test_a_header_that_is_no_number_is_passed_over(self, client, leadmagic_sandbox, header):
+    def test_invalid_header_is_ignored(self, client, leadmagic_sandbox, header):
         client.get_credits()
         leadmagic_sandbox.fail_next(headers={"X-Credits-Remaining": header})
         assert client.get_credits().credits == 1000
@@ -153,122 +154,122 @@ class TestCreditsRemaining:
 
 
 class TestRefresh:
-    def test_it_refreshes_and_then_reads(self, client, leadmagic_sandbox):
+    def test_refresh_and_balance_are_requested(self, client, leadmagic_sandbox):
         assert client.refresh_credits().credits == 1000
         assert calls(leadmagic_sandbox) == [("POST", REFRESH), ("GET", CREDITS)]
 
     @pytest.mark.parametrize("status", [404, 405])
-    def test_it_only_reads_where_there_is_no_such_endpoint(self, client, leadmagic_sandbox, status):
+    def test_only_the_balance_is_read_if_the_endpoint_is_missing(self, client, leadmagic_sandbox, status):
         leadmagic_sandbox.fail_next(REFRESH, status=status)
         assert client.refresh_credits().credits == 1000
         assert calls(leadmagic_sandbox) == [("POST", REFRESH), ("GET", CREDITS)]
 
     @pytest.mark.parametrize("status", [400, 401, 403])
-    def test_any_other_refusal_is_raised(self, client, leadmagic_sandbox, status):
+    def test_other_rejections_are_raised(self, client, leadmagic_sandbox, status):
         leadmagic_sandbox.fail_next(REFRESH, status=status)
         with pytest.raises(LeadMagicError) as caught:
             client.refresh_credits()
         assert caught.value.status == status
         assert calls(leadmagic_sandbox) == [("POST", REFRESH)]
 
-    def test_it_is_never_answered_from_memory(self, client, leadmagic_sandbox):
+    def test_refresh_does_not_use_the_cached_balance(self, client, leadmagic_sandbox):
         client.get_credits()
         leadmagic_sandbox.set_credits(3)
-        leadmagic_sandbox.fail_next(REFRESH, body="{}")  # an answer without X-Credits-Remaining
+        leadmagic_sandbox.fail_next(REFRESH, body="{}")  # a response without X-Credits-Remaining
         assert client.refresh_credits().credits == 3
 
 
 class TestHealth:
-    def test_a_good_key_is_healthy(self, client, leadmagic_sandbox):
+    def test_valid_key_passes(self, client, leadmagic_sandbox):
         assert client.check_health() is True
         assert calls(leadmagic_sandbox) == [("GET", HEALTH)]
 
-    def test_the_status_decides_whatever_the_body_says(self, client, leadmagic_sandbox):
+    def test_body_is_ignored(self, client, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(HEALTH, body="fine, thanks", content_type="text/plain")
         assert client.check_health() is True
 
-    def test_a_wrong_key_is_an_error(self, leadmagic_sandbox):
+    def test_invalid_key_is_rejected(self, leadmagic_sandbox):
         with (
-            LeadMagicClient("lm_a_key_nobody_issued", leadmagic_sandbox.url) as client,
+            LeadMagicClient("lm_unknown_key", leadmagic_sandbox.url) as client,
             pytest.raises(LeadMagicAuthenticationError),
         ):
             client.check_health()
 
     @pytest.mark.parametrize("status", [404, 405])
-    def test_the_balance_answers_where_there_is_no_such_endpoint(self, client, leadmagic_sandbox, status):
+    def test_balance_is_read_if_the_endpoint_is_missing(self, client, leadmagic_sandbox, status):
         leadmagic_sandbox.fail_next(HEALTH, status=status)
         assert client.check_health() is True
         assert calls(leadmagic_sandbox) == [("GET", HEALTH), ("GET", CREDITS)]
 
-    def test_a_wrong_key_is_an_error_there_too(self, leadmagic_sandbox):
+    def test_invalid_key_is_rejected_if_the_endpoint_is_missing(self, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(HEALTH, status=404)
         with (
-            LeadMagicClient("lm_a_key_nobody_issued", leadmagic_sandbox.url) as client,
+            LeadMagicClient("lm_unknown_key", leadmagic_sandbox.url) as client,
             pytest.raises(LeadMagicAuthenticationError),
         ):
             client.check_health()
 
 
 class TestLookup:
-    def test_it_returns_the_answer_and_its_price(self, client):
+    def test_lookup_returns_the_response_with_its_price(self, client):
         assert client.enrich("email_finder", **LEAD)["credits_consumed"] == 1
 
-    def test_too_few_credits_are_named(self, client, leadmagic_sandbox):
+    def test_insufficient_credits_are_reported_with_amounts(self, client, leadmagic_sandbox):
         leadmagic_sandbox.set_credits("0.5")
         with pytest.raises(InsufficientCreditsError) as caught:
             client.enrich("email_finder", **LEAD)
         assert (caught.value.required, caught.value.available) == (1, Decimal("0.5"))
 
-    def test_an_unknown_product_costs_no_request(self, client, leadmagic_sandbox):
+    def test_unknown_product_is_rejected_before_any_request(self, client, leadmagic_sandbox):
         with pytest.raises(ValueError, match=r"^product must be one of email_finder, .*; got 'astrology'$"):
             client.enrich("astrology")
         assert leadmagic_sandbox.requests == []
 
-    def test_fields_the_api_refuses_are_explained(self, client):
+    def test_rejected_fields_are_explained(self, client):
         with pytest.raises(LeadMagicRequestError, match="Missing required field"):
             client.enrich("email_finder", domain="example.com")
 
     @pytest.mark.parametrize("body", ["null", "[]"])
-    def test_an_answer_that_is_no_object_is_refused(self, client, leadmagic_sandbox, body):
+    def test_response_that_is_not_an_object_is_rejected(self, client, leadmagic_sandbox, body):
         leadmagic_sandbox.fail_next(EMAIL_FINDER, body=body)
         with pytest.raises(LeadMagicResponseError):
             client.enrich("email_finder", **LEAD)
 
     @pytest.mark.parametrize("value", [float("nan")])
-    def test_a_field_json_cannot_carry_is_the_callers_mistake_and_no_lost_connection(self, client, value):
+    def test_value_that_is_not_json_raises_value_error(self, client, value):
         with pytest.raises(ValueError, match=r"JSON|finite"):
             client.enrich("email_finder", full_name="Ada Lovelace", domain=value)
 
 
 class TestArguments:
     @pytest.mark.parametrize("max_attempts", [0, True, 2.0, "4"])
-    def test_max_attempts_must_be_a_whole_number_above_zero(self, max_attempts):
+    def test_invalid_max_attempts_is_rejected(self, max_attempts):
         with pytest.raises(LeadMagicConfigurationError, match="max_attempts must be a whole number") as caught:
-            LeadMagicClient("lm_a_key_nobody_issued", max_attempts=max_attempts)
+            LeadMagicClient("lm_unknown_key", max_attempts=max_attempts)
         assert repr(max_attempts) in str(caught.value)
 
     @pytest.mark.parametrize("timeout", [0, -1, True, None, "soon", float("nan"), "1e400"])
-    def test_a_timeout_must_be_a_number_of_seconds_above_zero(self, timeout):
+    def test_invalid_timeout_is_rejected(self, timeout):
         with pytest.raises(LeadMagicConfigurationError, match="timeout must be a number of seconds above 0") as caught:
-            LeadMagicClient("lm_a_key_nobody_issued", timeout=timeout)
+            LeadMagicClient("lm_unknown_key", timeout=timeout)
         assert repr(timeout) in str(caught.value)
 
     @pytest.mark.parametrize(
         "timeout", [pytest.param(10**400, id="401 digits"), pytest.param(1e300, id="1e300"), 99_999_999_999]
     )
-    def test_a_timeout_no_socket_can_take_is_refused(self, timeout):
+    def test_too_long_timeout_is_rejected(self, timeout):
         with pytest.raises(LeadMagicConfigurationError, match="timeout must be"):
-            LeadMagicClient("lm_a_key_nobody_issued", timeout=timeout)
+            LeadMagicClient("lm_unknown_key", timeout=timeout)
 
     @pytest.mark.parametrize(("given", "seconds"), [(5, 5.0), (0.25, 0.25), ("2.5", 2.5), (" 7 ", 7.0)])
-    def test_a_timeout_may_be_numeric_text(self, given, seconds):
+    def test_timeout_can_be_numeric_text(self, given, seconds):
         assert parse_timeout("timeout", given) == seconds
 
     @pytest.mark.parametrize("api_key", ["", " \n", None, b"lm_bytes"], ids=repr)
-    def test_an_empty_key_is_refused(self, api_key):
+    def test_empty_key_is_rejected(self, api_key):
         with pytest.raises(LeadMagicConfigurationError, match="the API key is empty"):
             LeadMagicClient(api_key)
 
-    def test_blanks_around_a_key_are_a_slip_of_the_clipboard(self, leadmagic_sandbox):
+    def test_blanks_around_a_key_are_removed(self, leadmagic_sandbox):
         with LeadMagicClient(f" {leadmagic_sandbox.api_key}\n", leadmagic_sandbox.url) as client:
             assert client.get_credits().credits == 1000

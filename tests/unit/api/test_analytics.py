@@ -51,7 +51,7 @@ def request_target(serve):
 
     def call(name, *args, **kwargs):
         server = serve(sized(b"{}"))
-        with LeadMagicClient("lm_a_key_nobody_issued", server.url) as client:
+        with LeadMagicClient("lm_unknown_key", server.url) as client:
             assert getattr(client.analytics, name)(*args, **kwargs) == {}
         [request] = server.requests
         method, target, _ = request.split(b"\r\n")[0].decode().split(" ")

@@ -201,7 +201,7 @@ class TestDownload:
 
     def test_download_accepts_csv(self, serve):
         server = serve(WHOLE)
-        with LeadMagicClient("lm_a_key_nobody_issued", server.url) as client:
+        with LeadMagicClient("lm_unknown_key", server.url) as client:
             assert client.bulk.download("j1", io.BytesIO()) == len(ROWS)
         assert b"\r\nAccept: text/csv\r\n" in server.requests[0]
 

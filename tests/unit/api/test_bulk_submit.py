@@ -35,7 +35,7 @@ def sent(serve) -> Callable[..., tuple[bytes, bytes]]:
 
     def submit(*args: object, **options: object) -> tuple[bytes, bytes]:
         server = serve(sized(json.dumps(JOB).encode(), b"HTTP/1.1 202 Accepted\r\n"))
-        with LeadMagicClient("lm_a_key_nobody_issued", server.url) as client:
+        with LeadMagicClient("lm_unknown_key", server.url) as client:
             client.bulk.submit(*args, **options)
         [request] = server.requests
         head, _, body = request.partition(b"\r\n\r\n")
@@ -156,8 +156,8 @@ class TestSubmit:
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
         assert int(headers["Content-Length"]) == len(body) > 1_000_000
         assert "Transfer-Encoding" not in headers
-        assert (headers["Content-Type"], headers["X-API-Key"]) == ("application/json", "lm_a_key_nobody_issued")
-        assert b"lm_a_key_nobody_issued" not in body
+        assert (headers["Content-Type"], headers["X-API-Key"]) == ("application/json", "lm_unknown_key")
+        assert b"lm_unknown_key" not in body
 
     @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"lose_response": True}], ids=str)
     def test_retry_returns_the_same_job(self, client, leadmagic_sandbox, sleeps, fault):

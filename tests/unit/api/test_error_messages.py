@@ -16,8 +16,8 @@ from airflow_provider_leadmagic.api import transport
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from tests.hostile.certificates import self_signed, speaking_tls
-from tests.support.raw_server import SILENCE, saying
-from tests.support.responses import BALANCE, CHUNKED, CSV, JSON, OK, WHOLE, sized
+from tests.support.raw_server import SILENCE, send
+from tests.support.responses import BALANCE, BALANCE_RESPONSE, CHUNKED, CSV, JSON, OK, sized
 
 VISIBLE = 110
 OWNER = "connection 'leadmagic_default'"
@@ -52,7 +52,7 @@ class Network:
         return str(self.sandbox.url)
 
     def script(self, *steps: bytes | float) -> str:
-        return str(self.serve(saying(*steps)).url)
+        return str(self.serve(send(*steps)).url)
 
     def limit(self, name: str, *steps: bytes) -> str:
         self.monkeypatch.setattr(transport, name, 1000)
@@ -64,7 +64,7 @@ class Network:
 
     def untrusted(self) -> str:
         certificate = speaking_tls(self_signed(self.folder))
-        return f"https://{self.serve(saying(WHOLE), tls=certificate).address}"
+        return f"https://{self.serve(send(BALANCE_RESPONSE), tls=certificate).address}"
 
     def unresolved(self) -> str:
         error = socket.gaierror(-2, "Name or service not known")
@@ -183,7 +183,7 @@ INVALID_CONTENT = [
 ]
 LOST_RESPONSES = [
     ("silence", CREDITS, script(*SILENCE), "No response within 0.3 s", TIMEOUT),
-    ("stops", CREDITS, script(WHOLE[:-3], *SILENCE), "Response not complete within 0.3 s", TIMEOUT),
+    ("stops", CREDITS, script(BALANCE_RESPONSE[:-3], *SILENCE), "Response not complete within 0.3 s", TIMEOUT),
     ("slow download", DOWNLOAD, script(CSV + b"\r\n", *SILENCE), "Download slower than 65,536 bytes in 0.3 s", TIMEOUT),
     ("closed", CREDITS, script(), "Connection closed by the server", LATER),
     ("cut short", CREDITS, script(sized(BALANCE)[:-3]), "Response cut short", LATER),
@@ -212,7 +212,7 @@ UNSENT_REQUESTS = [
     (
         "plain HTTP instead of TLS",
         CREDITS,
-        lambda network: network.script(WHOLE).replace("http:", "https:"),
+        lambda network: network.script(BALANCE_RESPONSE).replace("http:", "https:"),
         "TLS connection failed",
         LATER,
     ),

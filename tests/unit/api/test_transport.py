@@ -1,4 +1,4 @@
-"""Every exchange ends: in time, within a size, and at the address it was meant for."""
+"""Tests of the limits of a request: time, size and host."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from airflow_provider_leadmagic.api import transport
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
 
-API_KEY = "lm_a_key_nobody_issued"
+API_KEY = "lm_unknown_key"
 
 
 class TestTime:
-    def test_a_host_that_does_not_take_the_connection_is_left_and_nothing_was_sent(self, full_queue):
+    def test_connection_timeout_sends_nothing(self, full_queue):
         with (
             LeadMagicClient(API_KEY, full_queue, timeout=0.1, max_attempts=1) as client,
             pytest.raises(LeadMagicConnectionError, match=r"^No connection within 0\.1 s: ") as caught,
@@ -23,7 +23,7 @@ class TestTime:
     @pytest.mark.parametrize(
         ("timeout", "limits"), [(30, (10, 30)), (4, (4, 4)), (300, (10, 300))], ids=["default", "short", "long"]
     )
-    def test_connecting_gets_ten_seconds_at_most(self, mocker, timeout, limits):
+    def test_connecting_is_limited_to_ten_seconds(self, mocker, timeout, limits):
         request = mocker.patch("requests.Session.request", side_effect=OSError)
         with (
             LeadMagicClient(API_KEY, timeout=timeout, max_attempts=1) as client,
@@ -34,25 +34,25 @@ class TestTime:
 
 
 class TestSize:
-    def test_a_body_of_the_largest_size_is_read(self, client, leadmagic_sandbox, monkeypatch):
+    def test_body_of_the_largest_size_is_read(self, client, leadmagic_sandbox, monkeypatch):
         monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
         leadmagic_sandbox.fail_next(body='{"credits": 5}'.ljust(1000))
         assert client.get_credits().credits == 5
 
-    def test_one_byte_more_is_refused(self, client, leadmagic_sandbox, monkeypatch):
+    def test_larger_body_is_rejected(self, client, leadmagic_sandbox, monkeypatch):
         monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
         leadmagic_sandbox.fail_next(body='{"credits": 5}'.ljust(1001))
         with pytest.raises(LeadMagicResponseError, match=r"^Response over 1,000 bytes: ") as caught:
             client.get_credits()
         assert caught.value.transient
 
-    def test_an_error_body_is_limited_too(self, client, leadmagic_sandbox, monkeypatch):
+    def test_body_of_an_error_response_is_limited(self, client, leadmagic_sandbox, monkeypatch):
         monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
         leadmagic_sandbox.fail_next(status=400, body=" " * 1001)
         with pytest.raises(LeadMagicResponseError, match=r"^Response over 1,000 bytes: "):
             client.get_credits()
 
-    def test_the_connection_works_on_after_a_body_that_was_refused(self, client, leadmagic_sandbox, monkeypatch):
+    def test_client_works_after_a_body_was_rejected(self, client, leadmagic_sandbox, monkeypatch):
         monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
         leadmagic_sandbox.fail_next(body=" " * 100_000)
         with pytest.raises(LeadMagicResponseError):
@@ -61,21 +61,21 @@ class TestSize:
 
 
 @pytest.mark.parametrize("status", [301, 302, 304, 307, 308])
-def test_a_redirect_is_not_followed(client, leadmagic_sandbox, status):
+def test_redirect_is_not_followed(client, leadmagic_sandbox, status):
     leadmagic_sandbox.fail_next(status=status, redirect_to=f"{leadmagic_sandbox.url}/v1/credits/health")
     with pytest.raises(LeadMagicResponseError, match=rf"^Redirected \({status}\): .* Redirects are not followed"):
         client.get_credits()
     assert [request.path for request in leadmagic_sandbox.requests] == ["/v1/credits"]
 
 
-def test_a_lookup_is_not_redirected_either(client, leadmagic_sandbox):
+def test_redirect_of_a_lookup_is_not_followed(client, leadmagic_sandbox):
     leadmagic_sandbox.fail_next("/v1/people/email-finder", status=307, redirect_to="/v1/companies/company-search")
     with pytest.raises(LeadMagicResponseError, match=r"^Redirected \(307\): "):
         client.enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
     assert leadmagic_sandbox.credits == 1000
 
 
-def test_the_provider_and_its_version_are_named_to_the_server(client, leadmagic_sandbox):
+def test_user_agent_names_the_provider(client, leadmagic_sandbox):
     client.get_credits()
     assert leadmagic_sandbox.requests[0].user_agent.startswith("airflow-provider-leadmagic/")
 
@@ -89,11 +89,11 @@ def test_the_provider_and_its_version_are_named_to_the_server(client, leadmagic_
         pytest.param(f"{'x' * 64}.io", id="label too long"),
     ],
 )
-def test_a_host_name_that_cannot_exist_is_not_worth_waiting_for(host):
-    def ask():
+def test_invalid_host_name_is_not_transient(host):
+    def request():
         with LeadMagicClient(API_KEY, f"https://{host}", max_attempts=1) as client:
             client.get_credits()
 
     with pytest.raises(LeadMagicError) as caught:
-        ask()
+        request()
     assert not caught.value.transient

@@ -1,4 +1,4 @@
-"""What a server may say about when to come back, however it says it."""
+"""Tests of Retry-After headers, valid and invalid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_leadmagic.decisions.gate import MAX_REQUESTED_WAIT, requested_wait
 from airflow_provider_leadmagic.exceptions import LeadMagicRateLimitError, LeadMagicServerError
-from tests.support.raw_server import saying
+from tests.support.raw_server import send
 from tests.support.responses import sized
 
 YEAR = 31_536_000
@@ -30,18 +30,18 @@ STATUSES = [
         pytest.param(b"31536000", YEAR, id="a year"),
         pytest.param(formatdate(time.time() + YEAR, usegmt=True).encode(), YEAR, id="a date in a year"),
         pytest.param(b"Wed, 21 Oct 2015 07:28:00 GMT", 0, id="a date in the past"),
-        pytest.param(b"Wed, 99 Oct 2015 99:99:99 +9999", None, id="a date that is none"),
-        pytest.param(b"soon", None, id="nonsense"),
-        pytest.param(b"\xff\xfe", None, id="no text"),
-        pytest.param(b"1, 2", None, id="two"),
+        pytest.param(b"Wed, 99 Oct 2015 99:99:99 +9999", None, id="an invalid date"),
+        pytest.param(b"soon", None, id="a word"),
+        pytest.param(b"\xff\xfe", None, id="not text"),
+        pytest.param(b"1, 2", None, id="two numbers"),
         pytest.param(b" , " * 20_000, None, id="twenty thousand commas"),
-        pytest.param(b"", None, id="nothing"),
+        pytest.param(b"", None, id="empty"),
     ],
 )
-def test_retry_after_is_seconds_or_nothing(serve, client_of, status, error, header, seconds):
-    server = serve(saying(sized(b"{}", b"HTTP/1.1 %b\r\nRetry-After: %b\r\n" % (status, header))))
+def test_retry_after_is_seconds_or_none(serve, client_of, status, error, header, seconds):
+    server = serve(send(sized(b"{}", b"HTTP/1.1 %b\r\nRetry-After: %b\r\n" % (status, header))))
     with pytest.raises(error) as caught:
         client_of(server.url).get_credits()
-    # The date was written when the tests were collected.
+    # The tolerance covers the time since the date was computed, at collection.
     assert caught.value.retry_after == (pytest.approx(seconds, abs=3600) if seconds else seconds)
     assert 0 <= requested_wait(caught.value) <= MAX_REQUESTED_WAIT

@@ -1,0 +1,166 @@
+"""Tests of failures before a request is sent: TLS handshakes, certificates and proxies."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+
+import pytest
+import urllib3
+
+from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
+from tests.hostile.certificates import self_signed, speaking_tls
+from tests.hostile.conftest import API_KEY, SOON
+from tests.support.raw_server import SILENCE, send, send_endlessly, trickle
+from tests.support.responses import BALANCE_RESPONSE, ENDLESS_SPACES, JSON
+
+#: Header of a TLS record of 16 kB.
+RECORD = b"\x16\x03\x03\x40\x00"
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n"
+CHECKED_BY_OPENSSL = pytest.mark.skipif(
+    urllib3.__version__.startswith("1."), reason="urllib3 1 compares host names itself and raises its own exception"
+)
+
+
+def error_of(client) -> LeadMagicConnectionError:
+    started = time.monotonic()
+    with pytest.raises(LeadMagicConnectionError) as caught:
+        client.enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
+    assert time.monotonic() - started < SOON
+    assert API_KEY not in repr(caught.value)
+    return caught.value
+
+
+@pytest.fixture
+def client_that_trusts(client_of):
+    """Return a function that creates clients which trust one more certificate."""
+
+    def build(url, certificate):
+        client = client_of(url)
+        client._transport._session.verify = str(certificate)  # for loopback hosts environment variables are ignored
+        return client
+
+    return build
+
+
+class TestHandshake:
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param(send(*SILENCE), id="never begins"),
+            pytest.param(send(RECORD, *SILENCE), id="stops"),
+            pytest.param(trickle(RECORD, itertools.repeat(b"\x02")), id="trickles"),
+        ],
+    )
+    def test_endless_handshake_is_abandoned_and_nothing_is_sent(self, serve, client_of, script):
+        error = error_of(client_of(f"https://{serve(script).address}"))
+        assert str(error).startswith("No connection within 0.3 s: check the client's base_url. ")
+        assert not error.request_sent
+
+    @pytest.mark.parametrize(
+        "script",
+        [send(), send(BALANCE_RESPONSE), send_endlessly(b"", b"\x00" * 65536)],
+        ids=["closed", "plain HTTP", "noise"],
+    )
+    def test_invalid_handshake_is_a_connection_error(self, serve, client_of, script):
+        server = serve(script)
+        error_of(client_of(f"https://{server.address}"))
+        assert len(server.requests) == 1
+
+
+class TestCertificate:
+    @pytest.mark.parametrize(
+        ("options", "is_trusted", "reason"),
+        [
+            pytest.param({}, False, "self.signed certificate", id="self-signed"),
+            pytest.param(
+                {"names": ("example.com",)},
+                True,
+                "IP address mismatch",
+                id="for another host",
+                marks=CHECKED_BY_OPENSSL,
+            ),
+            pytest.param({"days": 0}, True, "certificate has expired", id="expired"),
+        ],
+    )
+    def test_untrusted_certificate_receives_no_request(
+        self, serve, client_of, client_that_trusts, tmp_path, options, is_trusted, reason
+    ):
+        certificate = self_signed(tmp_path, **options)
+        server = serve(send(BALANCE_RESPONSE), tls=speaking_tls(certificate))
+        url = f"https://{server.address}"
+        error = error_of(client_that_trusts(url, certificate) if is_trusted else client_of(url))
+        assert re.match(rf"TLS certificate not trusted: .* Reason: {reason}", str(error))
+        assert error.transient
+        assert not error.request_sent
+        assert server.requests == []
+
+    def test_trusted_certificate_receives_the_key(self, serve, client_that_trusts, tmp_path):
+        certificate = self_signed(tmp_path)
+        server = serve(send(BALANCE_RESPONSE), tls=speaking_tls(certificate))
+        assert client_that_trusts(f"https://{server.address}", certificate).get_credits().credits == 5
+        assert API_KEY.encode() in server.requests[0]
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param(trickle(JSON + b"X-Slow: ", ENDLESS_SPACES), id="headers"),
+            pytest.param(trickle(JSON + b"\r\n", ENDLESS_SPACES), id="body"),
+        ],
+    )
+    def test_trickling_response_over_tls_is_abandoned(self, serve, client_that_trusts, tmp_path, script):
+        certificate = self_signed(tmp_path)
+        server = serve(script, tls=speaking_tls(certificate))
+        assert error_of(client_that_trusts(f"https://{server.address}", certificate)).request_sent
+
+
+class TestProxy:
+    @pytest.fixture
+    def client_behind(self, serve, client_of, monkeypatch):
+        """Return a function that creates a client behind a proxy that runs a script."""
+
+        def build(script, **options):
+            monkeypatch.setenv("HTTPS_PROXY", serve(script).url)
+            return client_of("https://leadmagic.example", **options)
+
+        return build
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param(send(), id="closes"),
+            pytest.param(send(ESTABLISHED), id="closes within its headers"),
+            pytest.param(send(*SILENCE), id="sends nothing"),
+            pytest.param(trickle(ESTABLISHED + b"X-Slow: ", ENDLESS_SPACES), id="trickles"),
+            pytest.param(send_endlessly(ESTABLISHED, b"X-More: 1\r\n" * 100), id="sends headers without end"),
+            pytest.param(send(ESTABLISHED + b"\r\n", *SILENCE), id="opens a tunnel without data"),
+            pytest.param(send(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n<html>"), id="requires a password"),
+        ],
+    )
+    def test_proxy_that_opens_no_connection_is_abandoned(self, client_behind, script):
+        error_of(client_behind(script))
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param(send(), id="closes"),
+            pytest.param(send(ESTABLISHED), id="closes within its headers"),
+            pytest.param(send(b"invalid\r\n\r\n"), id="does not use HTTP"),
+            pytest.param(send(ESTABLISHED + b"X-Long: " + b"x" * 100_000), id="sends a header without end"),
+        ],
+    )
+    def test_invalid_response_of_a_proxy_means_nothing_was_sent(self, client_behind, script):
+        error = error_of(client_behind(script))
+        assert str(error).startswith("Proxy did not open a connection: check the proxy settings and ")
+        assert not error.request_sent
+
+    def test_handshake_through_a_proxy_has_its_own_timeout(self, client_behind):
+        started = time.monotonic()
+        error_of(client_behind(send(0.2, ESTABLISHED, 0.2, b"\r\n", *SILENCE), timeout=0.6))
+        assert time.monotonic() - started > 0.9
+
+    def test_proxy_that_rejects_the_connection_is_named(self, client_behind):
+        error = error_of(client_behind(send(b"HTTP/1.1 403 Forbidden\r\n\r\n")))
+        assert str(error).startswith("Proxy did not open a connection: check the proxy settings and ")
+        assert not error.request_sent
