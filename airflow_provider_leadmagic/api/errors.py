@@ -52,6 +52,12 @@ _SUMMARIES: dict[int, tuple[str, str]] = {
     404: ("Not found", "check {host}"),
     429: ("Rate limit exceeded", "retry {when}"),
 }
+#: Advice for a 404 by part of the path, where not only the host can be wrong.
+_NOT_FOUND = {
+    "/bulk/jobs/": "check the job ID and {host}",
+    "/v1/people/": "check the record and {host}",
+    "/v1/companies/": "check the record and {host}",
+}
 #: Longest error code in the first part of a message. LeadMagic's codes have up to 25 characters.
 _MAX_CODE = 40
 
@@ -125,8 +131,8 @@ def _summary(response: Response, code: str | None, retry_after: float | None) ->
     call, status = response.call, response.status
     default = ("Server error", "retry {when}") if status >= 500 else ("Request rejected", "")
     cause, advice = _SUMMARIES.get(status, default)
-    if status == 404 and "/bulk/jobs/" in call.request:
-        advice = "check the job ID and {host}"
+    if status == 404:
+        advice = next((advice for path, advice in _NOT_FOUND.items() if path in call.request), advice)
     settings = {field: call.setting(field) for field in ("password", "account", "plan and role", "host")}
     # Ten digits are enough for 300 years; more would push the rest of the message out of the log view.
     when = f"in {round(retry_after, 1):.10g} s" if retry_after else "later"
@@ -152,8 +158,8 @@ def _extras(error_class: type[LeadMagicError], response: Response, problem: dict
             "available": _amount(context.get("credits_available")),
         }
     if error_class in (LeadMagicRateLimitError, LeadMagicServerError):
-        asked = parse_retry_after(response.headers.get("Retry-After"))
-        return {"retry_after": parse_retry_after(str(context.get("retry_after_seconds"))) if asked is None else asked}
+        wait = parse_retry_after(response.headers.get("Retry-After"))
+        return {"retry_after": parse_retry_after(str(context.get("retry_after_seconds"))) if wait is None else wait}
     return {}
 
 
@@ -186,7 +192,7 @@ def error_for_failure(
         return LeadMagicResponseError(message, transient=True)
     if any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in chain):
         cause = slow or f"No response within {timeouts[1]:g} s"
-        message = call.message(f"{cause}: retry later or raise {call.setting('timeout')}")
+        message = call.message(f"{cause}: retry later or increase {call.setting('timeout')}")
         return LeadMagicConnectionError(message)
     return LeadMagicConnectionError(call.message(f"{_failure(chain)}: {retry_or_check}", _reason(chain)))
 
@@ -233,16 +239,17 @@ def _unreachable(chain: list[BaseException], host: str) -> tuple[str, str]:
         return "Proxy unreachable: check the proxy settings", _reason(chain)
     if any(isinstance(cause, socket.gaierror) for cause in chain):
         return f"Host name not resolved: check {host}", _reason(chain)
-    return f"{_last_words(chain)}: check {host}", ""
+    return f"{_os_error(chain) or 'Connection failed'}: check {host}", ""
 
 
 def _reason(chain: list[BaseException]) -> str:
-    return f"Reason: {_last_words(chain)}"
+    # Only the type of the root cause, because its message can contain arbitrary bytes from the server.
+    root = type(chain[-1])
+    return f"Reason: {_os_error(chain) or f'{root.__module__}.{root.__qualname__}'}"
 
 
-def _last_words(chain: list[BaseException]) -> str:
-    """Return the operating system's description of the failure, or else the type of its root cause."""
-    return next((e.strerror for e in chain if isinstance(e, OSError) and e.strerror), type(chain[-1]).__name__)
+def _os_error(chain: list[BaseException]) -> str | None:
+    return next((cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror), None)
 
 
 def _causes(error: BaseException | None, unrelated: BaseException | None) -> list[BaseException]:

@@ -35,7 +35,7 @@ CONNECT_TIMEOUT = 10.0
 MAX_BODY_BYTES = 10 * 1024 * 1024
 #: Chunk size of a download, in bytes. One chunk must arrive within each timeout: at the default of 30 s that is
 #: about 2 kB per second.
-DOWNLOAD_PIECE = 64 * 1024
+DOWNLOAD_CHUNK = 64 * 1024
 #: Largest download, in bytes. The longest job has half a million rows.
 MAX_DOWNLOAD_BYTES = 32 * 1024**3
 #: Accepted encodings. These expand by a factor of 1000 at most; newer encodings, and several encodings in a row, can
@@ -167,14 +167,14 @@ class Transport:
     def _copy(self, call: Call, response: requests.Response, file: BinaryIO) -> int:
         written = in_time = 0
         deadline = deadline_of(response)
-        slow = f"Download slower than {DOWNLOAD_PIECE:,} bytes in {self.timeout:g} s"
-        for chunk in self._chunks(call, response, DOWNLOAD_PIECE, slow):
+        slow = f"Download slower than {DOWNLOAD_CHUNK // 1024} KiB in {self.timeout:g} s"
+        for chunk in self._chunks(call, response, DOWNLOAD_CHUNK, slow):
             written += len(chunk)
             if written > MAX_DOWNLOAD_BYTES:
                 summary = f"Download over {MAX_DOWNLOAD_BYTES:,} bytes: check {call.setting('host')}"
                 raise LeadMagicResponseError(call.message(summary))
             file.write(chunk)  # an error here is a disk error and must not be reported as LeadMagic's
-            if written - in_time >= DOWNLOAD_PIECE:
+            if written - in_time >= DOWNLOAD_CHUNK:
                 in_time = written
                 deadline.renew()
         return written

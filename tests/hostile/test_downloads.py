@@ -14,7 +14,7 @@ from tests.support.raw_server import SILENCE, send, send_endlessly, trickle
 from tests.support.responses import CHUNKED, CSV, ENDLESS_SPACES, chunk, compression_bomb, sized
 
 ROWS = b"row_index,status\r\n" + b"0,success\r\n" * 10
-CHUNK = b"x" * transport.DOWNLOAD_PIECE
+CHUNK = b"x" * transport.DOWNLOAD_CHUNK
 
 INCOMPLETE = {
     "closed within the headers": send(CSV),
@@ -112,6 +112,4 @@ def test_error_response_must_be_complete_within_the_timeout(serve, client_of):
 )
 def test_message_names_the_rate(serve, client_of, script):
     error = error_of(client_of(serve(script).url))
-    assert str(error).startswith(
-        "Download slower than 65,536 bytes in 0.3 s: retry later or raise the client's timeout. "
-    )
+    assert str(error).startswith("Download slower than 64 KiB in 0.3 s: retry later or increase the client's timeout. ")

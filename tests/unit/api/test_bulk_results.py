@@ -215,7 +215,7 @@ class TestDownload:
         assert client.bulk.download(leadmagic_sandbox.make_up_job(100), target) > 10_000
 
     def test_download_is_written_in_chunks(self, client, leadmagic_sandbox, monkeypatch):
-        monkeypatch.setattr(transport, "DOWNLOAD_PIECE", 1000)
+        monkeypatch.setattr(transport, "DOWNLOAD_CHUNK", 1000)
 
         class RecordingFile(io.BytesIO):
             sizes: list[int] = []  # noqa: RUF012 - there is only one instance

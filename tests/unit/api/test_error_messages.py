@@ -22,16 +22,17 @@ from tests.support.responses import BALANCE, BALANCE_RESPONSE, CHUNKED, CSV, JSO
 VISIBLE = 110
 OWNER = "connection 'leadmagic_default'"
 PASSWORD, HOST = f"check the password of {OWNER}", f"check the host of {OWNER}"
-LATER, TIMEOUT = f"retry later or {HOST}", f"retry later or raise the timeout of {OWNER}"
+LATER, TIMEOUT = f"retry later or {HOST}", f"retry later or increase the timeout of {OWNER}"
 
 CREDITS, JOB, DOWNLOAD, PREVIEW = "/v1/credits", "/bulk/jobs/j1", "/bulk/jobs/j1/download", "/v1/batch/preview-cost"
-RESULTS, JOBS = "/bulk/jobs/j1/results", "/bulk/jobs"
+RESULTS, JOBS, LOOKUP = "/bulk/jobs/j1/results", "/bulk/jobs", "/v1/people/profile-search"
 CALLS: dict[str, Callable[[LeadMagicClient], object]] = {
     CREDITS: lambda client: client.get_credits(),
     JOB: lambda client: client.bulk.get("j1"),
     JOBS: lambda client: list(client.bulk.list()),
     RESULTS: lambda client: list(client.bulk.results("j1")),
     DOWNLOAD: lambda client: client.bulk.download("j1", io.BytesIO()),
+    LOOKUP: lambda client: client.enrich("profile_search", profile_url="ada"),
     PREVIEW: lambda client: client.bulk.preview("email_validation", [{"email": "ada@example.com"}]),
 }
 
@@ -118,6 +119,13 @@ ERROR_RESPONSES = [
         "Not found (404 resource_not_found)",
         f"check the job ID and the host of {OWNER}",
     ),
+    (
+        "404 for a lookup",
+        LOOKUP,
+        fault(LOOKUP, status=404),
+        "Not found (404 resource_not_found)",
+        f"check the record and the host of {OWNER}",
+    ),
     ("409", CREDITS, fault(status=409), "Request rejected (409 conflict)", "Resource conflict detected."),
     ("429", CREDITS, fault(status=429), "Rate limit exceeded (429 rate_limit_exceeded)", "retry later"),
     (
@@ -179,12 +187,13 @@ INVALID_CONTENT = [
         "`totalItems` or `totalCredits` is missing.",
     ),
     ("job", JOB, fault(JOB, body="{}"), "Invalid bulk job", "`status` is missing. C" + HOST[1:]),
+    ("list of jobs", JOBS, fault(JOBS, body="{}"), "Invalid page", "`jobs` is not a list of objects. C" + HOST[1:]),
     ("page", RESULTS, fault(RESULTS, body="{}"), "Invalid page", "`rows` is not a list of objects. C" + HOST[1:]),
 ]
 LOST_RESPONSES = [
     ("silence", CREDITS, script(*SILENCE), "No response within 0.3 s", TIMEOUT),
     ("stops", CREDITS, script(BALANCE_RESPONSE[:-3], *SILENCE), "Response not complete within 0.3 s", TIMEOUT),
-    ("slow download", DOWNLOAD, script(CSV + b"\r\n", *SILENCE), "Download slower than 65,536 bytes in 0.3 s", TIMEOUT),
+    ("slow download", DOWNLOAD, script(CSV + b"\r\n", *SILENCE), "Download slower than 64 KiB in 0.3 s", TIMEOUT),
     ("closed", CREDITS, script(), "Connection closed by the server", LATER),
     ("cut short", CREDITS, script(sized(BALANCE)[:-3]), "Response cut short", LATER),
     ("chunk cut short", CREDITS, script(JSON + CHUNKED + b"9\r\n{"), "Response cut short", LATER),
@@ -198,11 +207,11 @@ LOST_RESPONSES = [
     ),
 ]
 UNSENT_REQUESTS = [
-    ("refused", CREDITS, Network.closed, "Connection refused", HOST),
+    ("connection refused", CREDITS, Network.closed, "Connection refused", HOST),
     ("connection timeout", CREDITS, lambda network: network.queue, "No connection within 0.3 s", HOST),
-    ("name", CREDITS, Network.unresolved, "Host name not resolved", HOST),
+    ("unknown host name", CREDITS, Network.unresolved, "Host name not resolved", HOST),
     (
-        "impossible name",
+        "invalid host name",
         CREDITS,
         lambda _: "https://*.leadmagic.io",
         "Invalid host name",
@@ -217,7 +226,7 @@ UNSENT_REQUESTS = [
         LATER,
     ),
     (
-        "proxy refuses",
+        "proxy rejects the host",
         CREDITS,
         lambda network: network.proxy(b"HTTP/1.1 403 Forbidden\r\n\r\n"),
         "Proxy did not open a connection",
@@ -253,7 +262,7 @@ def test_every_message_states_cause_and_advice_within_110_characters(network, pa
     [
         pytest.param({"status": 401}, "check the client's api_key.", id="key"),
         pytest.param({"status": 404}, "check the client's base_url.", id="address"),
-        pytest.param({"delay": 0.6}, "retry later or raise the client's timeout.", id="timeout"),
+        pytest.param({"delay": 0.6}, "retry later or increase the client's timeout.", id="timeout"),
     ],
 )
 def test_without_a_connection_the_advice_names_the_argument(network, options, advice):
