@@ -3,14 +3,20 @@ The FastAPI application: all routes, and the middleware that logs, breaks and au
 
 For each request the middleware adds an entry to the request log, applies a queued fault if one matches, checks the API
 key or the job's token, and adds headers to the response. Requests to the controls bypass the middleware.
+
+Before that, requests of web pages in a user's browser are refused. A page whose host name is rebound to the address of
+the sandbox is of the same site, so names other than those of the sandbox are refused on every path. An IP address
+cannot be rebound. Pages of other sites are refused at the controls only, because they cannot send the API key.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
@@ -20,13 +26,16 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic import __version__
 from airflow_provider_leadmagic.sandbox.errors import (
+    CROSS_SITE_REQUEST,
     INTERNAL_ERROR,
     INVALID_API_KEY,
+    JSON_REQUIRED,
     MISSING_AUTHENTICATION,
     ApiError,
     Problem,
     ProblemResponse,
     problem_for_status,
+    unknown_host,
     validation_error,
 )
 from airflow_provider_leadmagic.sandbox.faults import response_for_fault
@@ -38,6 +47,8 @@ from airflow_provider_leadmagic.sandbox.routes.lookups import credits_router, lo
 from airflow_provider_leadmagic.sandbox.server import drop_connection, lose_response, truncating
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from airflow_provider_leadmagic.sandbox.bulk.store import BulkJobs
@@ -53,11 +64,12 @@ PROGRESS = "/bulk/progress"
 logger = logging.getLogger(__name__)
 
 
-def create_app(state: SandboxState) -> FastAPI:
+def create_app(state: SandboxState, hosts: Collection[str] = ()) -> FastAPI:
     """
     Build the application that serves one sandbox.
 
     :param state: The state that its routes read and change.
+    :param hosts: The names of this sandbox, in lower case, besides localhost and all IP addresses.
     """
     # The API has no schema endpoint and does not redirect a trailing slash.
     app = FastAPI(title="LeadMagic sandbox", version=__version__, openapi_url=None, redirect_slashes=False)
@@ -67,6 +79,7 @@ def create_app(state: SandboxState) -> FastAPI:
     app.exception_handler(HTTPException)(_respond_to_http_error)
     app.exception_handler(RequestValidationError)(_respond_to_invalid_control)
     app.add_middleware(ApiMiddleware, state=state)
+    app.add_middleware(WebPageMiddleware, hosts={"localhost", *hosts})
     return app
 
 
@@ -84,6 +97,62 @@ async def _respond_to_invalid_control(request: Request, error: RequestValidation
     return ProblemResponse(problem, request.state.request_id)
 
 
+class WebPageMiddleware:
+    """Refuse the requests of web pages in a user's browser, before they are logged or take a fault."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Give a request its ID, then pass it on or refuse it."""
+        request_id = scope.setdefault("state", {})["request_id"] = str(uuid4())
+        refusal = self._refusal(Headers(scope=scope), is_control=_is_control(scope))
+        app = ProblemResponse(refusal, request_id) if refusal else self._app
+        await app(scope, receive, send)
+
+    def _refusal(self, headers: Headers, *, is_control: bool) -> Problem | None:
+        host = _host_name(headers)
+        if not (host in self._hosts or _is_ip_address(host)):
+            return unknown_host(host)
+        if is_control and _is_cross_site(headers):
+            return CROSS_SITE_REQUEST
+        # Some versions of FastAPI parse a body without a Content-Type, which any web page can send.
+        return JSON_REQUIRED if is_control and _has_body(headers) and not _is_json(headers) else None
+
+
+def _is_control(scope: Scope) -> bool:
+    return str(scope["path"]).startswith(f"{CONTROL_PREFIX}/")
+
+
+def _host_name(headers: Headers) -> str:
+    try:
+        return urlsplit(f"//{headers.get('Host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_cross_site(headers: Headers) -> bool:
+    own = f"http://{headers['Host']}"
+    return headers.get("Origin", own) != own or headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+
+
+def _is_json(headers: Headers) -> bool:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
+
+
 class ApiMiddleware:
     """Log, break and authenticate the requests to the API. The controls bypass it."""
 
@@ -93,8 +162,7 @@ class ApiMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to its route, or respond in place of the route."""
-        scope.setdefault("state", {})["request_id"] = str(uuid4())
-        if scope["path"].startswith(f"{CONTROL_PREFIX}/"):
+        if _is_control(scope):
             await self._app(scope, receive, send)
             return
         entry = self._log(scope)

@@ -32,9 +32,21 @@ def _credits(text: str) -> Decimal:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _host_name(text: str) -> str:
+    if not text.isascii() or {*":/@ "} & {*text} or not text:
+        raise argparse.ArgumentTypeError(f"must be a host name, without scheme and port; got {text!r}")
+    return text
+
+
 #: The options of the command, for argparse and for Airflow's command line.
 OPTIONS: dict[str, dict[str, Any]] = {
     "--host": {"default": "127.0.0.1", "help": "address to listen on (default: %(default)s)"},
+    "--allow-host": {
+        "type": _host_name,
+        "action": "append",
+        "metavar": "NAME",
+        "help": "also serve requests to this host name, for example the name of a container; can be repeated",
+    },
     "--port": {
         "type": int,
         "default": DEFAULT_PORT,
@@ -73,7 +85,8 @@ def serve(options: argparse.Namespace) -> int:
     """
     stopped = _stop_event_on_signal()
     try:
-        server = load_sandbox()(options.credits, options.api_key, options.port, options.host)
+        allow_hosts = options.allow_host or ()
+        server = load_sandbox()(options.credits, options.api_key, options.port, options.host, allow_hosts)
         server.start()
     except (ImportError, OSError, OverflowError) as error:
         sys.stderr.write(f"leadmagic-sandbox: cannot start on {options.host}:{options.port}: {error}\n")

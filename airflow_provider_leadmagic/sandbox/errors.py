@@ -185,6 +185,20 @@ def rate_limit_exceeded(retry_after: float | None) -> Problem:
     )
 
 
+def unknown_host(name: str) -> Problem:
+    """Build the error of a ``Host`` header with a name that is not one of the sandbox. LeadMagic does not have it."""
+    advice = f"To accept it, start the sandbox with --allow-host {name}."
+    return Problem(421, "unknown_host", f"Unknown host name {name!r}. {advice}")
+
+
+# Errors of the controls, which LeadMagic does not have.
+CROSS_SITE_REQUEST = Problem(
+    403,
+    "cross_site_request",
+    "A web page of another site cannot use the controls of the sandbox. Use curl or the Python handle.",
+)
+JSON_REQUIRED = Problem(415, "json_required", "Controls take JSON: add Content-Type: application/json.")
+
 MISSING_AUTHENTICATION = Problem(
     401,
     "missing_authentication",

@@ -15,12 +15,20 @@ from airflow_provider_leadmagic.sandbox.account import (
 )
 from airflow_provider_leadmagic.sandbox.app import create_app
 from airflow_provider_leadmagic.sandbox.faults import Fault
-from airflow_provider_leadmagic.sandbox.server import LOOPBACK, SandboxServer
+from airflow_provider_leadmagic.sandbox.server import (
+    ALL_ADDRESSES,
+    LOOPBACK,
+    SandboxServer,
+    is_loopback,
+    netloc,
+    own_address,
+)
 from airflow_provider_leadmagic.sandbox.state import SandboxState
 from airflow_provider_leadmagic.sandbox.usage import Spending
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from airflow_provider_leadmagic.sandbox.bulk.responses import BulkJob
@@ -39,6 +47,8 @@ class Sandbox:
     :param api_key: The only API key that it accepts.
     :param port: The port to listen on; 0 picks a free port.
     :param host: The address to listen on; loopback only by default.
+    :param allow_hosts: Host names by which clients may address it, besides localhost, ``host`` and all IP addresses;
+        for example the name of its container. Requests to other names are refused.
     :raises ValueError: If ``credits`` is not a finite number, 0 or more.
     """
 
@@ -48,9 +58,12 @@ class Sandbox:
         api_key: str = DEFAULT_API_KEY,
         port: int = 0,
         host: str = LOOPBACK,
+        allow_hosts: Sequence[str] = (),
     ) -> None:
         self._state = SandboxState(Account(credits, api_key))
-        self._server = SandboxServer(create_app(self._state), host, port)
+        names = [name.lower() for name in allow_hosts]
+        self._server = SandboxServer(create_app(self._state, {host.lower(), *names} - {""}), host, port)
+        self._url_host = (names[0] if names else own_address()) if host in ALL_ADDRESSES else host
 
     def start(self) -> Self:
         """
@@ -80,8 +93,13 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The base URL. With ``port=0``, it is valid only after :meth:`start`."""
-        return f"http://{self._server.host}:{self._server.port}"
+        """
+        The base URL. With ``port=0``, it is valid only after :meth:`start`.
+
+        If the sandbox listens on all addresses, the URL contains the first of ``allow_hosts`` or, without any, the
+        address of this machine in its private network.
+        """
+        return f"http://{netloc(self._url_host, self._server.port)}"
 
     @property
     def api_key(self) -> str:
@@ -90,8 +108,13 @@ class Sandbox:
 
     @property
     def connection_json(self) -> str:
-        """An Airflow connection to this sandbox, as the JSON value of an ``AIRFLOW_CONN_<ID>`` environment variable."""
-        return json.dumps({"conn_type": "leadmagic", "password": self.api_key, "host": self.url})
+        """
+        An Airflow connection to this sandbox, as the JSON value of an ``AIRFLOW_CONN_<ID>`` environment variable.
+
+        If the URL is not one of this machine only, the connection has the extra field ``allow_http``.
+        """
+        extra = {} if is_loopback(self._url_host) else {"extra": {"allow_http": True}}
+        return json.dumps({"conn_type": "leadmagic", "password": self.api_key, "host": self.url, **extra})
 
     @property
     def credits(self) -> Decimal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = "127.0.0.1"
+ALL_ADDRESSES = ("", "0.0.0.0", "::")  # noqa: S104 - these are the values of a user
 # In seconds.
 START_TIMEOUT = 10.0
 STOP_TIMEOUT = 5.0
@@ -73,7 +75,9 @@ class SandboxServer:
         self._server = self._thread = None
 
     def _listen(self) -> socket.socket:
-        listener = socket.create_server((self.host, self.port))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        both = self.host == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server((self.host, self.port), family=family, dualstack_ipv6=both)
         # Inherited by accepted connections. Without it, each response after the first on a connection takes 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
@@ -84,8 +88,35 @@ class SandboxServer:
         while not server.started:
             if time.monotonic() > deadline:
                 self.stop()
-                raise TimeoutError(f"Sandbox did not start on {self.host}:{self.port} within {START_TIMEOUT:.0f} s")
+                raise TimeoutError(
+                    f"Sandbox did not start on {netloc(self.host, self.port)} within {START_TIMEOUT:.0f} s"
+                )
             time.sleep(0.005)
+
+
+def netloc(host: str, port: int) -> str:
+    """Join a host and a port as in a URL, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def own_address() -> str:
+    """Return the IPv4 address of this machine in its private network; loopback if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a UDP socket selects the network interface and sends nothing.
+            probe.connect(("198.51.100.1", 9))
+        except OSError:
+            return LOOPBACK
+        address: str = probe.getsockname()[0]
+    return address if ipaddress.ip_address(address).is_private else LOOPBACK
 
 
 class BreakableConnection(H11Protocol):

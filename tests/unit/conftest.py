@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,20 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def client(leadmagic_sandbox) -> Iterator[LeadMagicClient]:
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
         yield client
+
+
+@pytest.fixture
+def resolve_container(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that makes a host name lead to this machine, as in a network of containers."""
+
+    def resolve(name: str, original: Callable[..., Any] = socket.getaddrinfo) -> None:
+        monkeypatch.setattr(
+            socket,
+            "getaddrinfo",
+            lambda host, *rest, **options: original("127.0.0.1" if host == name else host, *rest, **options),
+        )
+
+    return resolve
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ The controls under ``/_sandbox``: the operations of the Python handle over HTTP.
 ``POST bulk/jobs/{id}/fail``    End a job as failed, and return it
 ==============================  ==============================================================================
 
-Controls that change something other than jobs return the new state. An invalid body returns 422, an unknown job 404.
+Controls that change something other than jobs return the new state. An invalid body returns 422, a body without
+``Content-Type: application/json`` 415, a request of a web page of another site 403, and an unknown job 404.
 """
 
 from __future__ import annotations

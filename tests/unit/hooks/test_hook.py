@@ -12,6 +12,7 @@ from airflow.utils.strings import get_random_string
 
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from dev.local_airflow import AIRFLOW_SERIES
 from tests.unit.conftest import CANARY
 
@@ -196,24 +197,21 @@ class TestTimeout:
 
 class TestAllowHttp:
     @pytest.fixture
-    def container_url(self, leadmagic_sandbox, monkeypatch):
-        """Return a URL of the sandbox with the host name ``sandbox``, as in a network of containers."""
-        resolve = socket.getaddrinfo
-
-        def with_container(host, *arguments, **options):
-            return resolve("127.0.0.1" if host == "sandbox" else host, *arguments, **options)
-
-        monkeypatch.setattr(socket, "getaddrinfo", with_container)
+    def container(self, resolve_container, monkeypatch):
+        """Return a sandbox with the host name ``sandbox``, which a proxy cannot resolve."""
+        resolve_container("sandbox")
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-        return leadmagic_sandbox.url.replace("127.0.0.1", "sandbox")
+        with Sandbox(allow_hosts=["sandbox"]) as sandbox:
+            yield sandbox
 
     def test_a_container_is_reached_without_a_proxy_and_each_client_logs_that_the_key_is_unencrypted(
-        self, connect, leadmagic_sandbox, container_url, logged
+        self, connect, container, logged
     ):
-        hook = connect(host=container_url, password=leadmagic_sandbox.api_key, extra={"allow_http": True})
+        url = container.url.replace("127.0.0.1", "sandbox")
+        hook = connect(host=url, password=container.api_key, extra={"allow_http": True})
         assert [client.get_credits().credits for client in clients_of(hook)] == [1000] * 2
-        warning = f"API key is sent unencrypted to {container_url}: allow_http is for test servers only. "
-        assert logged().count(f"{warning}[connection 'lead']") == 2
+        warning = f"API key is sent unencrypted to {url}: allow_http is for test servers only. [connection 'lead']"
+        assert logged().count(warning) == 2
 
     @pytest.mark.parametrize(
         ("host", "address"),
