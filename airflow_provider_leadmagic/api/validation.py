@@ -38,9 +38,9 @@ def check_text(argument: str, value: object) -> None:
 
 def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
     """
-    Check that an argument is one of a few words.
+    Check that an argument is one of the valid words.
 
-    :param choices: The valid words, two or more.
+    :param choices: Two or more words.
     :raises ValueError: If the value is not one of them.
     """
     if value not in choices:
