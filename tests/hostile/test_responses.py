@@ -170,20 +170,26 @@ def test_endless_response_is_abandoned_in_time(serve, client_of, script):
     assert assert_error(serve, client_of, script, NO_RESPONSE, timeout=0.15).request_sent
 
 
-@pytest.mark.parametrize(
-    ("script", "message"),
-    [
-        pytest.param(send(*SILENCE), r"No response within 0\.3 s", id="silence"),
-        pytest.param(
-            send(BALANCE_RESPONSE[:-3], *SILENCE), r"Response not complete within 0\.3 s", id="incomplete body"
-        ),
-        pytest.param(trickle(JSON + b"\r\n", ENDLESS_SPACES), r"Response not complete within 0\.3 s", id="trickles"),
-        pytest.param(NOT_HTTP["another protocol"], r"Invalid HTTP response", id="another protocol"),
-        pytest.param(send_endlessly(OK, b"X-Header: 1\r\n"), r"Response headers too long or too many", id="headers"),
-        pytest.param(TOO_LARGE["a compression bomb"], r"Response over 10,485,760 bytes", id="a compression bomb"),
-        pytest.param(TOO_LARGE["chunks without end"], r"Response over 10,485,760 bytes", id="without end"),
-    ],
-)
-def test_message_names_the_cause(serve, client_of, script, message):
-    with pytest.raises(LeadMagicError, match=rf"^{message}: retry later or "):
+TIMEOUT_MESSAGES = [
+    pytest.param(send(*SILENCE), "No response", id="silence"),
+    pytest.param(send(BALANCE_RESPONSE[:-3], *SILENCE), "Response not complete", id="incomplete body"),
+    pytest.param(trickle(JSON + b"\r\n", ENDLESS_SPACES), "Response not complete", id="trickles"),
+]
+LIMIT_MESSAGES = [
+    pytest.param(NOT_HTTP["another protocol"], "Invalid HTTP response", id="another protocol"),
+    pytest.param(send_endlessly(OK, b"X-Header: 1\r\n"), "Response headers too long or too many", id="headers"),
+    pytest.param(TOO_LARGE["a compression bomb"], "Response over 10,485,760 bytes", id="a compression bomb"),
+    pytest.param(TOO_LARGE["chunks without end"], "Response over 10,485,760 bytes", id="without end"),
+]
+
+
+@pytest.mark.parametrize(("script", "cause"), TIMEOUT_MESSAGES)
+def test_message_of_a_timeout_names_what_is_missing(serve, client_of, script, cause):
+    with pytest.raises(LeadMagicError, match=rf"^{cause} within 0\.3 s: retry later or "):
         client_of(serve(script).url).get_credits()
+
+
+@pytest.mark.parametrize(("script", "cause"), LIMIT_MESSAGES)
+def test_message_names_the_cause(serve, client_of, script, cause):
+    with pytest.raises(LeadMagicError, match=rf"^{cause}: retry later or "):
+        client_of(serve(script).url, timeout=5).get_credits()
