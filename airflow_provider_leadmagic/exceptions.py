@@ -144,3 +144,7 @@ class LeadMagicConnectionError(LeadMagicError):
 
 class LeadMagicResponseError(LeadMagicError):
     """The response is invalid: a redirect, an HTML page, a balance that is not a number."""
+
+
+class ResponseTooLargeError(LeadMagicResponseError):
+    """The response exceeds the limit for a body in memory; a smaller page may not."""

@@ -16,7 +16,11 @@ from airflow_provider_leadmagic.api.jobs import BulkJob, CostPreview, check_job_
 from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.api.validation import check_choice, check_text
-from airflow_provider_leadmagic.exceptions import LeadMagicRequestError, LeadMagicResponseError
+from airflow_provider_leadmagic.exceptions import (
+    LeadMagicRequestError,
+    LeadMagicResponseError,
+    ResponseTooLargeError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -103,10 +107,10 @@ class Bulk:
         """
         Return the status of a job. Free of charge; LeadMagic asks clients to wait 45 seconds between polls.
 
-        :param job_id: 1 to 100 letters, digits, - and _.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
         """
         response = self._calls.free("GET", _job_path(job_id))
-        job = _job_in(response)
+        job = _job_in(response, job_id)
         with response.content_errors():
             if job.job_id.lower() != job_id.lower():
                 raise LeadMagicResponseError(f"Response describes another bulk job, {job.job_id}")
@@ -131,9 +135,9 @@ class Bulk:
 
         The field ``row_index`` is the position of the row in the job, starting at 0.
 
-        :param job_id: 1 to 100 letters, digits, - and _.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
         :param status: Return only rows with this status, ``success`` or ``failed``; by default all rows.
-        :param page_size: Rows per request, 1 to 1000; 200 by default.
+        :param page_size: Rows per request, 1 to 1000; 200 by default. It is halved while a page exceeds 10 MiB.
         """
         path = _job_path(job_id, "/results")
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE_SIZE:
@@ -152,7 +156,7 @@ class Bulk:
         to the whole download. An interrupted download is retried from the initial position in the file; after an error
         the file can contain a part of the results.
 
-        :param job_id: 1 to 100 letters, digits, - and _.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
         :param file: A seekable file, open for writing in binary mode.
         :return: The number of bytes written.
         """
@@ -162,7 +166,7 @@ class Bulk:
         """
         Cancel a job. Finished rows are kept. Free of charge; no effect on a job that has already ended.
 
-        :param job_id: 1 to 100 letters, digits, - and _.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
         """
         try:
             self._calls.free("POST", _job_path(job_id, "/review"), {"action": "reject"})
@@ -177,7 +181,7 @@ class Bulk:
         """
         Resume a paused job. **Costs credits** for the remaining rows; resuming twice costs nothing more.
 
-        :param job_id: 1 to 100 letters, digits, - and _.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
         """
         self._calls.free("POST", _job_path(job_id, "/resume"), spends=True)
 
@@ -187,7 +191,7 @@ class Bulk:
 
         Retried only if LeadMagic certainly did not execute the request: it was not sent, or LeadMagic returned 429.
 
-        :param job_id: 1 to 100 letters, digits, - and _.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
         :param mode: ``failed_only``, ``full`` or ``from_row``.
         :param start_row: First row to process, starting at 0. Required for ``from_row`` and invalid for other modes.
         :return: ID of the job that processes the rows, either the same or a new one.
@@ -217,7 +221,13 @@ class Bulk:
         is_last = False
         while not is_last:
             query = urlencode({"limit": page_size, "offset": offset, **parameters})
-            response = self._calls.free("GET", f"{path}?{query}")
+            try:
+                response = self._calls.free("GET", f"{path}?{query}")
+            except ResponseTooLargeError:
+                if page_size == 1:
+                    raise
+                page_size //= 2
+                continue
             page = response.json_object()
             rows = _objects(response, page, "rows")
             yield from rows
@@ -242,10 +252,10 @@ def _restart_body(mode: str, start_row: int | None) -> dict[str, object]:
     return {"mode": mode, "startRowIndex": start_row}
 
 
-def _job_in(response: Response) -> BulkJob:
+def _job_in(response: Response, requested_id: str | None = None) -> BulkJob:
     body = response.json(exact_numbers=True)
     with response.content_errors():
-        return BulkJob.from_api(body, response.redact)
+        return BulkJob.from_api(body, response.redact, requested_id=requested_id)
 
 
 def _readable_jobs(jobs: list[dict[str, Any]], response: Response) -> Iterator[BulkJob]:

@@ -15,7 +15,7 @@ from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_SAFE_ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:-]{1,100}")
 #: Final states only. LeadMagic publishes no list of states, and a new state must not be mistaken for a final one.
 _CANCELED = frozenset({"canceled", "cancelled"})
 _FINISHED = frozenset({"completed", "failed"}) | _CANCELED
@@ -65,11 +65,12 @@ class BulkJob:
     """
     A bulk job at one moment.
 
-    The links in LeadMagic's response are not kept, because each contains a token that gives access to the job.
+    The links in LeadMagic's response are not kept, because each contains a token that gives access to the job. A count
+    that is not a number, 0 or more, is None: results that were paid for must not be lost because of it.
 
     :param job_id: LeadMagic's ID of the job.
     :param status: LeadMagic's name of the state, from an unpublished list.
-    :param total_rows: Number of rows submitted.
+    :param total_rows: Number of rows submitted; None if LeadMagic's count is invalid, as for the other counts.
     :param processed: Number of rows finished.
     :param succeeded: Number of finished rows without an error; misses are included.
     :param failed: Number of failed rows.
@@ -80,12 +81,12 @@ class BulkJob:
 
     job_id: str
     status: str
-    total_rows: int
-    processed: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    skipped: int = 0
-    credits_consumed: Decimal = Decimal(0)
+    total_rows: int | None
+    processed: int | None = 0
+    succeeded: int | None = 0
+    failed: int | None = 0
+    skipped: int | None = 0
+    credits_consumed: Decimal | None = Decimal(0)
     file_name: str | None = None
 
     @property
@@ -110,45 +111,64 @@ class BulkJob:
 
     def progress(self) -> str:
         """Return the progress for messages: ``2,125 / 5,000 rows (43%), 2,080 credits used``."""
-        rows = f"{self.processed:,} / {self.total_rows:,} rows"
-        return f"{rows} ({self._percent()}%), {format_credits(self.credits_consumed)} credits used"
+        credits = "unknown" if self.credits_consumed is None else format_credits(self.credits_consumed)
+        rows = f"{format_count(self.processed)} / {format_count(self.total_rows)} rows{self._percent()}"
+        return f"{rows}, {credits} credits used"
 
-    def _percent(self) -> int:
+    def price_of_rest(self, price: Decimal) -> Decimal:
+        """
+        Return the price of the rows that are not processed yet; the whole price if a count is unknown.
+
+        :param price: Price of all rows, in credits.
+        """
+        if self.processed is None or not self.total_rows:
+            return price
+        return price * max(self.total_rows - self.processed, 0) / self.total_rows
+
+    def _percent(self) -> str:
+        if self.processed is None or self.total_rows is None:
+            return ""
         if self.processed >= self.total_rows:
-            return 100 if self.total_rows else 0
+            return " (100%)" if self.total_rows else " (0%)"
         rounded = (200 * self.processed + self.total_rows) // (2 * self.total_rows)
-        return min(rounded, 99)  # 100% only if all rows are processed
+        return f" ({min(rounded, 99)}%)"  # 100% only if all rows are processed
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as plain JSON, with credits as text to keep them exact."""
-        return {**asdict(self), "credits_consumed": str(self.credits_consumed)}
+        credits = self.credits_consumed
+        return {**asdict(self), "credits_consumed": None if credits is None else str(credits)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> BulkJob:
         """Convert the output of :meth:`to_json` back. Unknown fields of other versions are ignored."""
         known = {field.name: fields[field.name] for field in dataclass_fields(cls) if field.name in fields}
-        return cls(**{**known, "credits_consumed": Decimal(known.get("credits_consumed", 0))})
+        credits = known.get("credits_consumed", 0)
+        return cls(**{**known, "credits_consumed": None if credits is None else Decimal(credits)})
 
     @classmethod
-    def from_api(cls, body: object, redact: Callable[[object], str | None] = redact) -> BulkJob:
+    def from_api(
+        cls, body: object, redact: Callable[[object], str | None] = redact, *, requested_id: str | None = None
+    ) -> BulkJob:
         """
         Convert the response to a submission, in camelCase, or a job status, in snake_case.
 
         :param body: Parsed JSON. Only the ID and the status are required.
         :param redact: Prepares text from the response for messages and hides the API key in it.
-        :raises LeadMagicResponseError: If the ID or the status is missing, or a field is invalid.
+        :param requested_id: The ID that was requested; used if the response has no valid one.
+        :raises LeadMagicResponseError: If the ID or the status is missing.
         """
         if not isinstance(body, dict):
             raise LeadMagicResponseError("Invalid bulk job: not a JSON object")
         status = redact(body.get("status"))
         if status is None:
             raise LeadMagicResponseError("Invalid bulk job: `status` is missing")
+        names = ("jobId", "job_id")
         return cls(
-            job_id=job_id_from_api(body, "jobId", "job_id"),
+            job_id=_id_text(_first(body, names)) or requested_id or job_id_from_api(body, *names),
             status=status,
-            credits_consumed=_amount(body, "total_credits_consumed"),
+            credits_consumed=_valid_or_none(_amount, body, "total_credits_consumed"),
             file_name=redact(body.get("file_name")),
-            **{count: _count(body, names) for count, names in _COUNTS.items()},
+            **{count: _valid_or_none(_count, body, names) for count, names in _COUNTS.items()},
         )
 
 
@@ -157,10 +177,10 @@ def check_job_id(value: object) -> str:
     Check that a job ID is safe in a URL and in a log.
 
     :param value: The argument ``job_id``.
-    :raises ValueError: If it is not 1 to 100 letters, digits, - and _.
+    :raises ValueError: If it is not 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
     """
     if not is_job_id(value):
-        raise ValueError(f"job_id must be 1 to 100 letters, digits, - and _; got {describe_value(value)}")
+        raise ValueError(f"job_id must be 1 to 100 letters, digits, `.`, `:`, `_` or `-`; got {describe_value(value)}")
     return str(value)
 
 
@@ -172,10 +192,11 @@ def job_id_from_api(body: dict[str, Any], *names: str) -> str:
     :param names: Possible field names; the first one with a value is used.
     :raises LeadMagicResponseError: If the ID is missing or unsafe. The message does not contain it.
     """
-    value = _first(body, names)
-    if not is_job_id(value):
-        raise LeadMagicResponseError(f"Invalid bulk job: `{names[0]}` is not 1 to 100 letters, digits, - and _")
-    return str(value)
+    job_id = _id_text(_first(body, names))
+    if job_id is None:
+        rule = "1 to 100 letters, digits, `.`, `:`, `_` or `-`"
+        raise LeadMagicResponseError(f"Invalid bulk job: `{names[0]}` is not {rule}")
+    return job_id
 
 
 def is_job_id(value: object) -> bool:
@@ -183,8 +204,26 @@ def is_job_id(value: object) -> bool:
     return isinstance(value, str) and _SAFE_ID.fullmatch(value) is not None
 
 
+def format_count(count: int | None) -> str:
+    """Format a count for a message, for example ``5,000``, or ``unknown``."""
+    return "unknown" if count is None else f"{count:,}"
+
+
+def _id_text(value: object) -> str | None:
+    # LeadMagic documents UUIDs. A number is accepted, because the job it identifies is paid for.
+    text = str(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else value
+    return text if isinstance(text, str) and is_job_id(text) else None
+
+
 def _first(body: dict[str, Any], names: tuple[str, ...]) -> object:
     return next((body[name] for name in names if body.get(name) is not None), None)
+
+
+def _valid_or_none(read: Callable[..., Any], *arguments: object) -> Any:
+    try:
+        return read(*arguments)
+    except LeadMagicResponseError:
+        return None
 
 
 def _count(body: dict[str, Any], names: tuple[str, ...]) -> int:

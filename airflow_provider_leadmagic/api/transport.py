@@ -22,6 +22,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicConnectionError,
     LeadMagicResponseError,
+    ResponseTooLargeError,
 )
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class Transport:
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 summary = f"Response over {MAX_BODY_BYTES:,} bytes: retry later or check {call.setting('host')}"
-                raise LeadMagicResponseError(call.message(summary), transient=True)
+                raise ResponseTooLargeError(call.message(summary), transient=True)
         return body.decode("utf-8", errors="replace")
 
     def _copy(self, call: Call, response: requests.Response, file: BinaryIO) -> int:

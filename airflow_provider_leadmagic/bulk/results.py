@@ -198,7 +198,7 @@ def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:
 
 
 def _missing(job: BulkJob, sorter: ResultSorter) -> str | None:
-    processed = job.succeeded + job.failed
+    processed = (job.succeeded or 0) + (job.failed or 0)
     return f"has {len(sorter):,} of {processed:,} processed rows" if len(sorter) < processed else None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.api.jobs import format_count
 from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.api.text import json_number
 from airflow_provider_leadmagic.api.validation import parse_credits
@@ -155,7 +156,7 @@ class BulkAttempt:
                 self._log.info("Bulk job not submitted yet. %s", error)
                 self._wait.to_submit(max(submission.credits_needed(estimate), error.required or Decimal(0)))
             else:
-                self._log.info("Submitted bulk job %s (%s rows).", job.job_id, f"{job.total_rows:,}")
+                self._log.info("Submitted bulk job %s (%s rows).", job.job_id, format_count(job.total_rows))
                 return SubmittedJob(job.job_id, key, estimate)
 
     def _wait_for_job(self, submitted_job: SubmittedJob, requested_wait: float = 0.0) -> BulkJob:
@@ -163,8 +164,7 @@ class BulkAttempt:
         return self._wait.for_job(submitted_job, report_pause=report_pause, requested_wait=requested_wait)
 
     def _resume_when_covered(self, job: BulkJob, submitted_job: SubmittedJob) -> None:
-        rest = submitted_job.estimate * max(job.total_rows - job.processed, 0) / max(job.total_rows, 1)
-        needed = rest + self._minimum_balance_after()
+        needed = job.price_of_rest(submitted_job.estimate) + self._minimum_balance_after()
         balance = self._hook().get_credits()
         if not is_sufficient(self._log, balance, needed, self._conn_id, self._wait.next_poll_in()):
             self._wait.to_resume(needed, submitted_job)
@@ -194,7 +194,7 @@ class BulkAttempt:
             "failed": written.failed,
             "skipped": written.skipped,
             "credits_estimated": json_number(submitted_job.estimate),
-            "credits_consumed": json_number(job.credits_consumed),
+            "credits_consumed": None if job.credits_consumed is None else json_number(job.credits_consumed),
             "output_path": files.output_path,
             "errors_path": files.errors_path,
         }

@@ -21,6 +21,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicNotFoundError,
     LeadMagicResponseError,
     LeadMagicServerError,
+    ResponseTooLargeError,
 )
 from tests.support.responses import CHUNKED, CSV, chunk, sized
 
@@ -69,6 +70,17 @@ class TestJob:
         assert (job.status, job.processed, job.succeeded, job.failed) == ("processing", 3, 2, 1)
         assert job.progress() == "3 / 4 rows (75%), 1 credits used"
 
+    @pytest.mark.parametrize("other", ["j2", 5, "j1x"])
+    def test_the_status_of_another_job_is_an_error(self, client, leadmagic_sandbox, other):
+        leadmagic_sandbox.fail_next("/bulk/jobs/*", body=json.dumps({"job_id": other, "status": "completed"}))
+        with pytest.raises(LeadMagicResponseError, match=rf"^Response describes another bulk job, {other}\. Check "):
+            client.bulk.get("j1")
+
+    @pytest.mark.parametrize("sent", [{}, {"job_id": None}, {"job_id": "a/b"}, {"job_id": "J1"}], ids=str)
+    def test_a_status_without_a_valid_id_is_that_of_the_requested_job(self, client, leadmagic_sandbox, sent):
+        leadmagic_sandbox.fail_next("/bulk/jobs/*", body=json.dumps({**sent, "status": "completed"}))
+        assert client.bulk.get("j1").job_id.lower() == "j1"
+
     def test_link_token_is_neither_kept_nor_logged(self, client, leadmagic_sandbox, caplog):
         caplog.set_level("DEBUG")
         job = client.bulk.submit("email_validation", [{"email": "a@x.org"}], idempotency_key="k1")
@@ -107,6 +119,12 @@ class TestJobs:
         leadmagic_sandbox.fail_next("/bulk/jobs", body=body)
         assert [job.job_id for job in client.bulk.list()] == ["one", "two"]
         assert "Skipped a job in LeadMagic's list. Invalid bulk job: " in caplog.text
+
+    def test_one_with_invalid_counts_is_found_by_its_name(self, client, leadmagic_sandbox):
+        body = '{"jobs": [{"job_id": 7, "status": "completed", "file_name": "mine", "total_credits_consumed": "-1,0"}]}'
+        leadmagic_sandbox.fail_next("/bulk/jobs", body=body)
+        [job] = client.bulk.list()
+        assert (job.job_id, job.file_name, job.credits_consumed) == ("7", "mine", None)
 
     def test_list_follows_the_page_size_of_the_server(self, client, leadmagic_sandbox):
         for jobs in ('{"job_id": "one", "status": "completed"}', '{"job_id": "two", "status": "completed"}', ""):
@@ -159,6 +177,18 @@ class TestPages:
             assert indexes(client.bulk.results("j1", page_size=200)) == [0, 1, 2]
         targets = [request.split(b" ")[1] for request in server.requests]
         assert targets == [b"/bulk/jobs/j1/results?limit=200&offset=%d" % offset for offset in (0, 2)]
+
+    def test_a_page_over_the_limit_of_a_body_is_requested_in_halves(self, client, leadmagic_sandbox, monkeypatch):
+        job_id = leadmagic_sandbox.make_up_job(100)
+        monkeypatch.setattr(transport, "MAX_BODY_BYTES", 5_000)  # ten rows, but not twenty
+        assert indexes(client.bulk.results(job_id, page_size=80)) == list(range(100))
+        assert len(leadmagic_sandbox.requests) == len([80, 40, 20]) + len(range(0, 101, 10))
+
+    def test_a_row_over_the_limit_of_a_body_is_an_error(self, client, leadmagic_sandbox, job_id, monkeypatch):
+        monkeypatch.setattr(transport, "MAX_BODY_BYTES", 10)
+        with pytest.raises(ResponseTooLargeError, match=r"^Response over 10 bytes: "):
+            list(client.bulk.results(job_id, page_size=5))
+        assert len(leadmagic_sandbox.requests) == len([5, 2, 1])
 
     @pytest.mark.parametrize("limit", [{}, {"limit": None}, {"limit": 0}, {"limit": "2"}, {"limit": 1000}], ids=str)
     def test_invalid_page_size_of_the_server_is_ignored(self, client, leadmagic_sandbox, limit):
@@ -338,6 +368,6 @@ class TestRejectedDownload:
 @pytest.mark.parametrize("read", ["results", "download"])
 def test_unsafe_job_id_is_rejected_before_any_request(client, leadmagic_sandbox, read, job_id):
     arguments = [io.BytesIO()] if read.startswith("download") else []
-    with pytest.raises(ValueError, match=r"^job_id must be 1 to 100 letters, digits, - and _; got "):
+    with pytest.raises(ValueError, match=r"^job_id must be 1 to 100 letters, digits, `.`, `:`, `_` or `-`; got "):
         getattr(client.bulk, read)(job_id, *arguments)
     assert leadmagic_sandbox.requests == []

@@ -301,6 +301,45 @@ def test_nothing_is_submitted_if_a_response_does_not_accept_all_rows(
     assert leadmagic_sandbox.requests_to(SUBMIT) == []
 
 
+@pytest.mark.parametrize("odd", [-1, "1,000", 4.5, True, [], "NaN"], ids=repr)
+@pytest.mark.parametrize("field", ["total_rows", "processed_items", "succeeded_items", "failed_items", "skipped_items"])
+def test_paid_results_are_delivered_although_a_count_is_invalid(
+    task: MakeTask, leadmagic_sandbox: Sandbox, field: str, odd: object, deferrable: bool
+) -> None:
+    counts = {"total_rows": 5, "processed_items": 5, "succeeded_items": 5, "failed_items": 0, "skipped_items": 0}
+    status = {"status": "completed", **counts, "total_credits_consumed": "5.00", field: odd}
+    leadmagic_sandbox.fail_next("/bulk/jobs/*", body=json.dumps(status))
+
+    xcom = task(deferrable=deferrable).run()
+
+    assert (xcom["succeeded"], xcom["failed"], xcom["skipped"], xcom["credits_consumed"]) == (5, 0, 0, 5)
+    assert xcom["total_rows"] == (None if field == "total_rows" else 5)
+
+
+@pytest.mark.parametrize("odd", [-5, "5,00", "NaN", "many", {}], ids=repr)
+def test_invalid_credits_of_a_job_are_unknown(
+    task: MakeTask, leadmagic_sandbox: Sandbox, odd: object, deferrable: bool, logged: Callable[[], str]
+) -> None:
+    status = {"status": "completed", "total_rows": 5, "processed_items": 5, "total_credits_consumed": odd}
+    leadmagic_sandbox.fail_next("/bulk/jobs/*", body=json.dumps(status))
+
+    xcom = task(deferrable=deferrable).run()
+
+    assert (xcom["succeeded"], xcom["credits_consumed"]) == (5, None)
+    assert "5 / 5 rows (100%), unknown credits used" in logged()
+
+
+@pytest.mark.parametrize("price", ["-1", "-0.01", "1,0", "null"])
+def test_nothing_is_submitted_at_an_invalid_price(task: MakeTask, leadmagic_sandbox: Sandbox, price: str) -> None:
+    body = json.dumps({"totalItems": 5, "totalCredits": None if price == "null" else price})
+    leadmagic_sandbox.fail_next("/v1/batch/preview-cost", body=body)
+
+    with pytest.raises(LeadMagicError, match=r"^Invalid .* Check the host of connection 'leadmagic_default'"):
+        task().run()
+
+    assert leadmagic_sandbox.requests_to(SUBMIT) == []
+
+
 def test_incomplete_results_are_retried_and_accepted_by_the_last_attempt(
     task: MakeTask, leadmagic_sandbox: Sandbox
 ) -> None:
