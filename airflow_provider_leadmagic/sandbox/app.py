@@ -234,7 +234,7 @@ class ApiMiddleware:
 
 def _has_job_token(scope: Scope, jobs: BulkJobs) -> bool:
     # A token replaces the API key only in requests that read its job.
-    if scope["method"] != "GET" or not scope["path"].startswith("/bulk/"):
+    if scope["method"] != "GET":
         return False
     query = QueryParams(scope["query_string"])
     job_id = _job_id(scope["path"], query)

@@ -221,10 +221,11 @@ def test_the_error_page_of_a_proxy_has_no_headers_of_the_api(leadmagic_sandbox, 
 
 
 @pytest.mark.parametrize(("others", "status"), [({}, 302), ({"status": 308}, 308)])
-def test_a_redirect_has_its_location(leadmagic_sandbox, call, others, status):
+def test_a_redirect_has_its_location_and_no_headers_of_the_api(leadmagic_sandbox, call, others, status):
     leadmagic_sandbox.fail_next(redirect_to="http://127.0.0.2/v1/credits", **others)
     response = call("GET", CREDITS)
     assert (response.status_code, response.headers["Location"]) == (status, "http://127.0.0.2/v1/credits")
+    assert not [name for name in response.headers if name.lower().startswith("x-")]
 
 
 @pytest.mark.parametrize("others", [{}, {"status": 500}, {"body": "{}"}])

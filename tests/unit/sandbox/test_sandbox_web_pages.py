@@ -82,6 +82,13 @@ def test_localhost_and_ip_addresses_are_accepted_as_host(ask, path, host):
     assert ask("GET", path, {"Host": host}).status_code == 200
 
 
+def test_the_api_behaves_as_the_contract_says_whatever_site_and_content_type_a_request_has(ask):
+    headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
+    lookup = b'{"full_name": "Jane Doe", "domain": "example.com"}'
+    assert ask("GET", "/v1/credits", headers).status_code == 200
+    assert ask("POST", "/v1/people/email-finder", headers, data=lookup).status_code == 200
+
+
 @pytest.mark.parametrize("host", ["[::1", "", "user@", "a]b"])
 def test_an_invalid_host_header_is_refused(ask, host):
     assert ask("GET", "/v1/credits", {"Host": host}).status_code in (400, 421)
@@ -102,8 +109,14 @@ def test_the_name_that_a_sandbox_listens_on_is_accepted(session, monkeypatch):
     resolve = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **options: resolve("127.0.0.1", *rest, **options))
     monkeypatch.setattr("socket.create_server", lambda _, create=socket.create_server, **o: create(("127.0.0.1", 0)))
-    with Sandbox(host="my-machine") as sandbox:
+    with Sandbox(host="My-Machine") as sandbox:
         assert session.get(f"{sandbox.url}/_sandbox/state", timeout=5).status_code == 200
+
+
+def test_an_empty_host_is_refused_even_if_the_sandbox_listens_on_an_empty_host(session):
+    with Sandbox(host="") as sandbox:
+        response = session.get(f"{sandbox.url}/_sandbox/state", headers={"Host": ""}, timeout=5)
+    assert response.status_code == 421
 
 
 @pytest.mark.parametrize(
