@@ -31,6 +31,18 @@ def pytest_configure() -> None:
     NodeManager.EXIT_TIMEOUT = 30
 
 
+#: Seconds that a test and its fixtures may take, by marker: what they need on a slow machine and the longest of their
+#: waits. A wait that fails must end the test first, because its message says what was missing.
+LIMITS = {"browser": 600, "e2e": 1800, "bench": 1800, "install": 3600, "distributed": 3600}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow kinds of tests more time than the default in pyproject.toml."""
+    for item in items:
+        if limit := max((LIMITS.get(mark.name, 0) for mark in item.iter_markers()), default=0):
+            item.add_marker(pytest.mark.timeout(limit))
+
+
 class SharedAirflowScheduling(LoadFileScheduling):
     """Run the tests of a file in one worker, and so all files that share one Airflow."""
 
