@@ -13,6 +13,7 @@
 #   make check                   ruff, mypy --strict, deptry, and the content of the wheel
 #   make bench                   measure the cost of waiting sensors, compared with the alternatives (QUICK=1)
 #   make test-bench              check that the benchmark runs, and that the notes below its tables are true
+#   make mutants                 break the modules that decide about money, and list the breaks that no test notices
 #   make clean                   remove .build/
 
 AIRFLOW ?= 3.3.2
@@ -31,7 +32,7 @@ unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
 .PHONY: demo ui test test-fast test-hostile test-e2e test-matrix test-distributed test-install test-browser bench
-.PHONY: test-bench check lint wheel format clean in-another-venv
+.PHONY: test-bench mutants check lint wheel format clean in-another-venv
 
 demo: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo
@@ -75,6 +76,10 @@ bench:
 
 test-bench:
 	$(call IN,benchmarks,-m pytest -m bench)
+
+# ONLY: modules; EVERY: try one of this many mutants; AT_ONCE: number of mutants to try in parallel.
+mutants: $(READY)
+	@$(VENV)/bin/python -m dev.mutants $(or $(AT_ONCE),2) $(or $(EVERY),1) $(ONLY)
 
 in-another-venv: $(READY)
 	@exec $(VENV)/bin/python $(COMMAND)
