@@ -134,10 +134,13 @@ def test_a_check_and_a_sensor_run(migrated: CleanEnvironment, sandbox: Sandbox) 
         wait_until(lambda: polls(sandbox) >= 2 or process.poll() is not None, 120, "a poll by each task")
         sandbox.set_credits(1000)
 
-    assert stored(migrated, "SELECT task_id, state FROM task_instance") == {"check": "success", "gate": "success"}
+    assert stored(migrated, "SELECT task_id, state FROM task_instance") == {
+        "check": "success",
+        "wait_for_credits": "success",
+    }
     reports = stored(migrated, "SELECT task_id, value FROM xcom WHERE key = 'return_value'")
     verdicts = {task: (report["spendable"], report["sufficient"]) for task, report in map(read_xcom, reports.items())}
-    assert verdicts == {"check": (100, False), "gate": (1000, True)}
+    assert verdicts == {"check": (100, False), "wait_for_credits": (1000, True)}
 
 
 def test_the_connection_can_be_tested(migrated: CleanEnvironment, sandbox: Sandbox) -> None:

@@ -47,8 +47,8 @@ class TaskInstance:
     """The attributes of a task instance that sensors use."""
 
     first_reschedule: datetime | None = None
-    dag_id: str = "gate"
-    task_id: str = "gate"
+    dag_id: str = "waiting"
+    task_id: str = "wait_for_credits"
     run_id: str = "run"
     map_index: int = -1
     max_tries: int = 0

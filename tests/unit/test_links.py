@@ -29,7 +29,7 @@ URLS = {
     "LeadMagic billing": "https://app.leadmagic.io/settings/billing",
 }
 WITH_LINKS = [CheckCreditsOperator, SufficientCreditsSensor, BulkEnrichmentOperator]
-TASKS = ["check", "gate", "enrich", "mapped_check", "mapped_gate", "mapped_enrich"]
+TASKS = ["check", "wait_for_credits", "enrich", "mapped_check", "mapped_wait", "mapped_enrich"]
 ENRICH = {"product": "email_finder", "output_path": "enriched.csv"}
 REGISTERED = get_provider_info()["extra-links"]
 
@@ -38,10 +38,10 @@ def serialized_dag() -> Any:
     """Return a DAG as the scheduler and the web server load it: serialized to JSON and back."""
     with DAG("links", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
         CheckCreditsOperator(task_id="check")
-        SufficientCreditsSensor(task_id="gate", minimum_credits=1)
+        SufficientCreditsSensor(task_id="wait_for_credits", minimum_credits=1)
         BulkEnrichmentOperator(task_id="enrich", rows=[], **ENRICH)
         CheckCreditsOperator.partial(task_id="mapped_check").expand(minimum_credits=[1, 2])
-        SufficientCreditsSensor.partial(task_id="mapped_gate").expand(minimum_credits=[1, 2])
+        SufficientCreditsSensor.partial(task_id="mapped_wait").expand(minimum_credits=[1, 2])
         BulkEnrichmentOperator.partial(task_id="mapped_enrich", **ENRICH).expand(rows=[[], []])
     try:
         from airflow.serialization.serialized_objects import DagSerialization as Serialized  # Airflow 3.2+

@@ -232,14 +232,14 @@ def test_a_warning_about_ignored_settings_fits_the_line(
     lines = Lines()
     mocker.patch.object(SufficientCreditsSensor, "log", lines)
 
-    SufficientCreditsSensor(task_id="gate", minimum_credits=500, **arguments)._warn_about_ignored_settings()
+    SufficientCreditsSensor(task_id="wait_for_credits", minimum_credits=500, **arguments)._warn_about_ignored_settings()
 
     assert lines == [first_words]
     assert len(first_words) <= LINE_LENGTH
 
 
 def test_a_timeout_starts_with_its_cause() -> None:
-    sensor = SufficientCreditsSensor(task_id="gate", minimum_credits=500, timeout=3600)
+    sensor = SufficientCreditsSensor(task_id="wait_for_credits", minimum_credits=500, timeout=3600)
     message = "Timed out after 3600 s: no poll found 500 spendable credits on connection 'leadmagic_default'."
 
     assert str(sensor._timed_out()) == message

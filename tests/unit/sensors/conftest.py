@@ -31,7 +31,7 @@ def make_sensor(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, moc
         mocker.patch("airflow.sensors.base._orig_start_date", side_effect=lambda **_: running.first_reschedule)
 
     def make(**arguments: Any) -> SufficientCreditsSensor:
-        defaults = {"task_id": "gate", "minimum_credits": 100, "poke_interval": 0.02, "timeout": 20}
+        defaults = {"task_id": "wait_for_credits", "minimum_credits": 100, "poke_interval": 0.02, "timeout": 20}
         return SufficientCreditsSensor(**{**defaults, **arguments})
 
     return make

@@ -24,27 +24,27 @@ def test_an_invalid_poke_interval_is_rejected_when_the_dag_is_parsed(value: Any)
     with pytest.raises(
         ValueError, match=r"^poke_interval must be a timedelta or a number of seconds, above 0; got "
     ) as e:
-        SufficientCreditsSensor(task_id="gate", minimum_credits=1, poke_interval=value)
+        SufficientCreditsSensor(task_id="wait_for_credits", minimum_credits=1, poke_interval=value)
     assert repr(value)[:40] in str(e.value)
 
 
 @pytest.mark.parametrize("value", [-1, True, "5", float("nan"), 1e12, 10**400, timedelta(seconds=-1), timedelta.max])
 def test_an_invalid_timeout_is_rejected_when_the_dag_is_parsed(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^timeout must be a timedelta or a number of seconds, 0 or more; got "):
-        SufficientCreditsSensor(task_id="gate", minimum_credits=1, timeout=value)
+        SufficientCreditsSensor(task_id="wait_for_credits", minimum_credits=1, timeout=value)
 
 
 @pytest.mark.parametrize("argument", ["refresh", "deferrable"])
 @pytest.mark.parametrize("value", ["no", 1, None])
 def test_an_invalid_flag_is_rejected_when_the_dag_is_parsed(argument: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{argument} must be True or False; got "):
-        SufficientCreditsSensor(task_id="gate", minimum_credits=1, **{argument: value})
+        SufficientCreditsSensor(task_id="wait_for_credits", minimum_credits=1, **{argument: value})
 
 
 @pytest.mark.parametrize("value", ["defer", "", None, True])
 def test_an_unknown_mode_is_rejected_when_the_dag_is_parsed(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^mode must be poke or reschedule; got "):
-        SufficientCreditsSensor(task_id="gate", minimum_credits=1, mode=value)
+        SufficientCreditsSensor(task_id="wait_for_credits", minimum_credits=1, mode=value)
 
 
 @pytest.mark.parametrize("value", [True, float("nan"), float("inf"), "-1", -0.05, "many", "", None, [1], "1,000"])
@@ -77,7 +77,7 @@ def test_a_missing_connection_is_named(make_sensor: MakeSensor, airflow_database
 
 
 def test_the_defaults_match_the_documentation() -> None:
-    sensor = SufficientCreditsSensor(task_id="gate", minimum_credits=1)
+    sensor = SufficientCreditsSensor(task_id="wait_for_credits", minimum_credits=1)
 
     assert (sensor.mode, sensor.poke_interval, sensor.leadmagic_conn_id) == ("reschedule", 300, "leadmagic_default")
     assert (sensor.deferrable, sensor.refresh) == (False, False)

@@ -44,7 +44,7 @@ def by_operator() -> None:
 
 
 def by_poke() -> None:
-    SufficientCreditsSensor(task_id="gate", minimum_credits=1).poke({"ti": TaskInstance()})
+    SufficientCreditsSensor(task_id="wait_for_credits", minimum_credits=1).poke({"ti": TaskInstance()})
 
 
 def by_trigger() -> None:
