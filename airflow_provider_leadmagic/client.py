@@ -114,7 +114,7 @@ class LeadMagicClient:
     @property
     def credits_remaining(self) -> Decimal | None:
         """
-        Credits after the last response of any kind, from its ``X-Credits-Remaining`` header.
+        Credits remaining, from the ``X-Credits-Remaining`` header of the latest response that has one.
 
         None until a response has this header. After an enrichment, this saves a request for the balance.
         """
@@ -146,7 +146,9 @@ class LeadMagicClient:
 
     def credits_runway(self, days: int = 7, *, refresh: bool = False) -> CreditsRunway:
         """
-        Return how long the spendable credits last at the average pace of the last days. Free of charge; two requests.
+        Return how long the spendable credits last at the average pace of the last ``days`` days.
+
+        Makes two requests, both free of charge.
 
         :param days: Length of the window that ends today, 1 to 90; 7 by default.
         :param refresh: Let LeadMagic update its cached balance first. Off by default.
@@ -154,9 +156,8 @@ class LeadMagicClient:
         :raises ValueError: If the window is out of range.
         """
         checked_days(days)
-        balance = (
-            self.refresh_credits() if refresh else self.get_credits()
-        )  # first: the observer receives it even if usage fails
+        # The balance first, so that the observer receives it even if the request for the usage fails.
+        balance = self.refresh_credits() if refresh else self.get_credits()
         return CreditsRunway.from_usage(balance, self.analytics.credits(days), days)
 
     def check_health(self) -> bool:
@@ -175,7 +176,7 @@ class LeadMagicClient:
 
     def enrich(self, product: str, **fields: Any) -> dict[str, Any]:
         """
-        Look up one record. **Costs credits** for a hit.
+        Look up one record. **Costs credits** if LeadMagic finds it.
 
         Retried only if LeadMagic certainly did not execute the request: it was not sent, or LeadMagic returned 429.
 

@@ -1,8 +1,8 @@
 """
 Exceptions of this provider, one class per kind of failure that a caller may handle differently.
 
-The base class derives from plain ``Exception``: with ``soft_fail``, Airflow turns some of its own exceptions into a
-skipped task, and an invalid API key must never end in a successful DAG run.
+The base class derives from plain ``Exception`` and not from ``AirflowException``: with ``soft_fail``, Airflow skips the
+task after some of its own exceptions, but an invalid API key must never end in a successful DAG run.
 """
 
 from __future__ import annotations

@@ -55,9 +55,9 @@ def sends_key_unencrypted(base_url: str) -> bool:
 
 def check_allow_http(field: str, value: object) -> bool:
     """
-    Return the value of the setting ``allow_http``.
+    Check that the setting ``allow_http`` is a real boolean, because the text "no" would count as true, and return it.
 
-    :raises LeadMagicConfigurationError: If it is not a boolean. The text "no" would count as true.
+    :raises LeadMagicConfigurationError: If the value is neither true nor false.
     """
     if not isinstance(value, bool):
         raise LeadMagicConfigurationError(f"{field} must be true or false; got {describe_value(value)}")
@@ -75,9 +75,9 @@ def _split(address: object, field: str) -> tuple[SplitResult, str, int | None]:
         host.encode("idna")
     except ValueError:
         raise LeadMagicConfigurationError(problem) from None
-    has_more = "@" in parts.netloc or parts.query or parts.fragment or "//" in parts.path.rstrip("/")
-    is_cut = not host or parts.netloc.endswith(":") or port == 0
-    if is_cut or has_more or not address.isprintable() or " " in address:
+    has_extra_parts = "@" in parts.netloc or parts.query or parts.fragment or "//" in parts.path.rstrip("/")
+    is_incomplete = not host or parts.netloc.endswith(":") or port == 0
+    if is_incomplete or has_extra_parts or not address.isprintable() or " " in address:
         raise LeadMagicConfigurationError(problem)
     return parts, host, port
 
@@ -95,7 +95,7 @@ def _is_loopback_host(host: str) -> bool:
 
 
 def _is_private_host(host: str) -> bool:
-    """Return whether a host is one that only a private network knows, by its address or by its name."""
+    """Return whether a host, given by address or name, can only be in a private network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -106,7 +106,7 @@ def _is_private_host(host: str) -> bool:
 
 
 def _is_private_name(host: str) -> bool:
-    # "134744072" and "0x8080808" are spellings of 8.8.8.8. Non-ASCII names may have other characters than "." as dots.
+    # "134744072" and "0x8080808" are spellings of 8.8.8.8. Non-ASCII names can have dots other than ".".
     is_number = re.fullmatch(r"\d+|0x[0-9a-f]*", host.rpartition(".")[2])
     return host.isascii() and not is_number and ("." not in host or host.endswith(PRIVATE_SUFFIXES))
 

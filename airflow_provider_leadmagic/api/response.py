@@ -1,4 +1,4 @@
-"""A request as messages name it, and the complete response to it."""
+"""A request, described for error messages, and the complete response to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ARGUMENTS = {"password": "api_key", "host": "base_url"}
 
 @dataclass(frozen=True)
 class Call:
-    """One request, as error messages name it."""
+    """Describes one request in error messages."""
 
     request: str
     """HTTP method and URL."""
@@ -44,7 +44,7 @@ class Call:
         Compose an error message, the least important part last: Airflow's log view cuts long lines.
 
         :param summary: Cause and advice.
-        :param detail: Explanation of the server or the operating system.
+        :param detail: Explanation given by the server or the operating system.
         """
         where = f"{self.request}, request id {request_id}" if request_id else self.request
         return f"{sentences(summary, detail)} [{where}]"
@@ -65,7 +65,7 @@ class Response:
         """
         Parse the body.
 
-        :param exact_numbers: Parse every number as Decimal, and reject an object that has a name twice, because an
+        :param exact_numbers: Parse every number as Decimal, and reject an object with a duplicate name, because an
             amount must not depend on which of the two values is read.
         :raises LeadMagicResponseError: If the body is not JSON. Transient, because it is usually a proxy's error page.
         """
@@ -116,7 +116,7 @@ class Response:
 
 
 def _exact_number(digits: str) -> Decimal:
-    # Longer than any amount; such a number must not be kept in the cache either.
+    # A longer number is not an amount, and must not occupy the cache of _decimal().
     return _decimal(digits) if len(digits) <= MOST_DIGITS else Decimal("NaN")
 
 

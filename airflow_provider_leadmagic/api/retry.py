@@ -155,7 +155,7 @@ def _wait(state: RetryCallState) -> float:
 
 def _log_retry(state: RetryCallState) -> None:
     wait = state.next_action.sleep if state.next_action else 0
-    log.warning("Attempt %d in %.1f s: %s", state.attempt_number + 1, wait, _failure(state))
+    log.warning("Retrying in %.1f s (attempt %d): %s", wait, state.attempt_number + 1, _failure(state))
 
 
 def _failure(state: RetryCallState) -> BaseException | None:

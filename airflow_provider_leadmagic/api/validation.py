@@ -94,12 +94,12 @@ def parse_amount(argument: str, value: object, unit: str) -> Decimal:
     return number
 
 
-#: Longest number accepted, in characters: the largest float has 309 digits, and credits are copied into databases.
+#: Longest number accepted, in characters: the largest float has 309 digits, and users store credits in databases.
 _MAX_DIGITS = 400
 
 
 def is_finite(number: Decimal) -> bool:
-    """Return whether a number is finite, also after conversion to a float."""
+    """Return whether a number is finite, both as a Decimal and as a float."""
     # A Decimal such as 1e400 is finite, but JSON readers that use floats would turn it into infinity.
     return number.is_finite() and len(str(number)) <= _MAX_DIGITS and math.isfinite(float(number))
 

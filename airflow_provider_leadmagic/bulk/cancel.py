@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Seconds that ``on_kill`` waits for the cancellation. Airflow 3 kills the process 5 s after the signal to stop.
 ON_KILL_PATIENCE = 2.0
-#: Number of jobs, newest first, that are searched for one that was submitted a moment ago.
+#: Number of the newest jobs among which ``on_kill`` looks for the one that was just submitted.
 NEWEST_JOBS = 200
 
 
@@ -28,7 +28,7 @@ class RunningTask(NamedTuple):
 
     :param log: The task's logger.
     :param conn_id: The connection that the job was submitted with.
-    :param task_instance: The task instance, whose state decides.
+    :param task_instance: The task instance. Its state decides whether to cancel the job.
     """
 
     log: Log
@@ -51,7 +51,7 @@ class JobCanceller:
 
         :param task: The task that is about to submit.
         :param idempotency_key: The key of the submission.
-        :raises LeadMagicError: If ``on_kill`` was called before. Airflow 3 gives the task five seconds to end itself.
+        :raises LeadMagicError: If ``on_kill`` was called before: on Airflow 3 the task may run for 5 s after.
         """
         self._task, self._idempotency_key = task, idempotency_key
         if self._is_stopped:
@@ -65,7 +65,7 @@ class JobCanceller:
         :param job_id: The job.
         """
         self._task, self._job_id = task, job_id
-        if self._is_stopped:  # during the submission
+        if self._is_stopped:  # on_kill was called during the submission
             self.on_kill()
 
     def on_kill(self) -> None:

@@ -32,7 +32,7 @@ class ResultFiles:
     The error file has ``.errors`` before its suffix: ``leads.csv`` and ``leads.errors.csv``.
 
     :param output_path: A local path or a URL, as text or a path object. The suffix determines the format.
-    :raises ValueError: If it is not a path, or its suffix is not a supported one.
+    :raises ValueError: If it is not a path, or its suffix is not supported.
     """
 
     def __init__(self, output_path: object) -> None:
@@ -91,7 +91,7 @@ class ResultFiles:
 
 @contextmanager
 def _draft(file: StoredFile) -> Iterator[StoredFile]:
-    """Provide a temporary name beside a file, and remove what was written under it if the ``with`` block fails."""
+    """Provide a temporary file beside a file, and remove it if the ``with`` block fails."""
     with storage_errors_as(_CANNOT_WRITE, file.location):
         file.remove_siblings(re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{32}}\.part"))
     draft = _draft_of(file)
@@ -119,7 +119,7 @@ def _draft_of(file: StoredFile) -> StoredFile:
 def _text(draft: StoredFile, file: StoredFile) -> io.TextIOWrapper:
     with storage_errors_as(_CANNOT_WRITE, file.location):
         binary = draft.create()
-    # Half of a surrogate pair, which only LeadMagic can have sent, is written as an escape sequence, as JSON would.
+    # A lone surrogate, which can only come from LeadMagic, is written as an escape sequence, as in JSON.
     return io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline="")
 
 

@@ -22,12 +22,12 @@ POLLS_FOR_A_NEW_JOB = 3
 
 class JobProgress:
     """
-    Polls a job, logs its progress, and reports when the task has to continue.
+    Polls a job, logs its progress, and reports when there is something for the task to do.
 
     :param log: Logger of the task or its trigger.
     :param job_id: The job.
     :param next_poll_in: Returns the seconds until the next poll, given the seconds that LeadMagic requested.
-    :param report_pause: Whether the task continues when the job is paused; otherwise polling continues.
+    :param report_pause: Whether a pause of the job is reported to the task; otherwise polling continues.
     :param requested_wait: Minimum seconds until the first poll, if LeadMagic sent a ``Retry-After``.
     """
 
@@ -53,7 +53,7 @@ class JobProgress:
         Request the job's state once.
 
         :param client: A client with ``max_attempts=1``: the next poll is the retry.
-        :return: An event if the task has to continue, else None.
+        :return: An event if polling is over: the job has ended or paused, or the error is permanent. Else None.
         """
         try:
             job = client.bulk.get(self._job_id)
@@ -119,5 +119,6 @@ def job_from(event: Any) -> BulkJob:
 def timed_out() -> LeadMagicTimeoutError:
     """Build the error for an attempt that reached its timeout."""
     return LeadMagicTimeoutError(
-        "Timeout reached. A bulk job that was submitted keeps running at LeadMagic, and the next attempt joins it."
+        "Timeout reached: increase timeout or set retries. "
+        "A submitted bulk job keeps running, and the next attempt joins it."
     )

@@ -30,7 +30,7 @@ class StoredFile(Protocol):
 
     @property
     def identity(self) -> str:
-        """A text that is equal for two paths that lead to the same file."""
+        """Text that is equal for any two paths to the same file."""
 
     def sibling(self, name: str) -> StoredFile:
         """Return another file in the same directory."""
@@ -54,8 +54,8 @@ class StoredFile(Protocol):
         """Remove leftover drafts of killed processes from the same directory."""
 
 
-#: Seconds after which a draft is considered a leftover of a killed process. A younger one may still be being written.
-OLDEST_DRAFT = 86_400.0
+#: Age in seconds from which a draft is the leftover of a killed process. A newer one may still be written to.
+LEFTOVER_AGE = 86_400.0
 
 
 class LocalFile:
@@ -97,7 +97,7 @@ class LocalFile:
 
     def remove_siblings(self, name: re.Pattern[str]) -> None:
         """Remove leftover drafts of killed processes from the same directory."""
-        long_ago = time.time() - OLDEST_DRAFT
+        long_ago = time.time() - LEFTOVER_AGE
         for leftover in self._path.parent.iterdir():
             if name.fullmatch(leftover.name) and leftover.lstat().st_mtime < long_ago:
                 leftover.unlink(missing_ok=True)
@@ -219,7 +219,7 @@ def format_of(argument: str, file: StoredFile) -> Format:
     Return the format of a file by its suffix.
 
     :param argument: Name of the argument, for the error message.
-    :raises ValueError: If the suffix is not a supported one.
+    :raises ValueError: If the suffix is not supported.
     """
     suffix = PurePath(file.name).suffix.lower()
     if suffix not in FORMATS:

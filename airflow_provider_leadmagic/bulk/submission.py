@@ -59,7 +59,7 @@ class BulkSubmission:
         price = format_credits(preview.credits)
         log.info("Cost preview: up to %s credits for %s rows of %s.", price, f"{preview.items:,}", self.product)
         if preview.will_exceed_budget:
-            log.warning("Cost preview: the job exceeds a budget that is set at LeadMagic.")
+            log.warning("Cost preview: the job exceeds a budget set at LeadMagic, which may reject it.")
         return preview.credits
 
     def estimate(self, client: LeadMagicClient) -> Decimal:
@@ -117,7 +117,7 @@ def idempotency_key(task_instance: Any, max_tries: int | None = None) -> str:
     """
     Return the key of the one bulk job of a task: the same for all its attempts, another one after it was cleared.
 
-    Airflow raises ``max_tries`` when a user clears a task. Retries and lost workers or triggerers do not change it.
+    Airflow increases ``max_tries`` when a user clears a task. Retries and lost workers or triggerers do not change it.
     Clearing a task while it runs may not change it either: see :func:`successor`.
 
     :param max_tries: The value before a clear; by default the current one.

@@ -1,7 +1,7 @@
 """
 Definitions of the commands, for ``airflow leadmagic`` and for ``python -m airflow_provider_leadmagic``.
 
-Airflow imports this module at every call of ``airflow``, so the code of a command is imported only when it runs.
+Airflow imports this module whenever ``airflow`` runs, so the code of a command is imported only when it is called.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COMMANDS = (
         description="Show the credit balance of a connection. Free of charge.",
         func=lazy_load_command(f"{_CODE}.credits.credits"),
         args=(ARG_CONNECTION, ARG_MINIMUM, ARG_REFRESH, ARG_OUTPUT),
-        epilog="Exit code: 0, 1 if --minimum is not reached, or 2 if the balance could not be read.",
+        epilog="Exit code: 0 on success, 1 if --minimum is not reached, 2 if the balance could not be read.",
     ),
     ActionCommand(
         name="usage",
@@ -45,7 +45,7 @@ COMMANDS = (
         description="Show requests and spending by day, and how long the credits last. Free of charge.",
         func=lazy_load_command(f"{_CODE}.usage.usage"),
         args=(ARG_CONNECTION, ARG_DAYS, ARG_OUTPUT),
-        epilog="Exit code: 0, or 2 if the usage could not be read.",
+        epilog="Exit code: 0 on success, 2 if the usage could not be read.",
     ),
     ActionCommand(
         name="sandbox",

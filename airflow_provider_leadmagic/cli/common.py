@@ -26,7 +26,7 @@ MAX_ATTEMPTS = 1
 
 def command(function: Callable[[Namespace], int]) -> Callable[[Namespace], None]:
     """
-    Turn a function into a command, which exits, reports failures in one line, and suppresses Airflow's log.
+    Turn a function into a command that suppresses Airflow's log, reports a failure in one line, and exits.
 
     :param function: Function that takes the parsed arguments and returns the exit code.
     """

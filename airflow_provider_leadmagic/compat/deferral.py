@@ -34,7 +34,7 @@ def trigger_error(log: Log, failure: dict[str, Any]) -> LeadMagicError:
     """
     Log the traceback of a failed trigger, and return an error for the task to raise.
 
-    Airflow's own error would become a skip with ``soft_fail``, and a crash must not end as a green run.
+    With ``soft_fail``, Airflow's own error would skip the task, and a crash must not end in a successful DAG run.
 
     :param log: Logger of the task.
     :param failure: ``next_kwargs`` of the task.
@@ -47,7 +47,7 @@ def airflow_calls_on_kill() -> bool:
     """
     Return whether Airflow calls a trigger's ``on_kill`` when a user ends the task (Airflow 3.3+).
 
-    Older versions only cancel the trigger, for whatever reason.
+    Older versions only cancel the trigger, and do not report why.
     """
     from airflow.triggers.base import BaseTrigger
 
@@ -56,10 +56,10 @@ def airflow_calls_on_kill() -> bool:
 
 async def finish_even_if_cancelled(work: Coroutine[Any, Any, T]) -> T:
     """
-    Finish a coroutine even if the caller is cancelled meanwhile, also repeatedly.
+    Finish a coroutine even if the caller is cancelled meanwhile, once or several times.
 
-    On Airflow 3.0 and 3.1 a trigger that is cancelled while it waits for a response of the supervisor leaves that
-    response to the next request, which ends the whole triggerer.
+    On Airflow 3.0 and 3.1, if a trigger is cancelled while it waits for a response from the supervisor, the next
+    request reads that response instead of its own, and the whole triggerer crashes.
 
     :param work: Coroutine to finish.
     :return: Result of the coroutine.

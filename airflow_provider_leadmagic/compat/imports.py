@@ -54,8 +54,8 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "context_merge": ("airflow.sdk.definitions.context", "airflow.utils.context"),
 }
 
-#: Airflow's constant. Since 3.0 it can be imported only through ``airflow.models``, which takes longer to import than
-#: this whole package, in every DAG parse.
+#: Copy of Airflow's constant. Since 3.0 it can be imported only from ``airflow.models``, which takes longer to import
+#: than this whole package, each time a DAG file is parsed.
 XCOM_RETURN_KEY = "return_value"
 
 
@@ -87,8 +87,8 @@ async def get_async_connection(hook: type[BaseHook], conn_id: str) -> Connection
     Read a connection without blocking the event loop.
 
     Since Airflow 3.3.2 ``aget_connection`` can be used. Before, it is missing (2.11, 3.0), or it masks the secrets of
-    the connection with a blocking call, which on 3.1 hangs the triggerer. There the synchronous call runs in a thread.
-    It must be a thread of asgiref: only from there Airflow finds the event loop that talks to its supervisor.
+    the connection with a blocking call, which on 3.1 hangs the triggerer. There, the synchronous call runs in a thread,
+    which must be one of asgiref: from any other, Airflow does not find the event loop that talks to its supervisor.
 
     :param hook: Hook class that reads the connection.
     :param conn_id: Connection to read.

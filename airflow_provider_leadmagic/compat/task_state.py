@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from airflow.sdk.execution_time.comms import GetTaskStates
 
-#: States of a task that ran and must not continue. In any other state it continues, here or in another process.
+#: States in which a task that was running must not continue. In any other, it continues, here or in another process.
 OVER = frozenset({"failed", "success", "skipped", "removed", "upstream_failed", "restarting"})
 
 
 def state_of(task_instance: Any) -> str | None:
     """
-    Return the state of a task instance that Airflow has stored.
+    Return the state that Airflow has stored for a task instance.
 
     :param task_instance: Task instance that runs in this worker.
     :return: The state; None for a cleared task instance.
@@ -32,7 +32,7 @@ def state_of(task_instance: Any) -> str | None:
     response = supervisor.send(_state_request(task_instance))
     if not isinstance(response, TaskStatesResult):
         # Airflow 3.0 and 3.1 mix up responses if the signal interrupted another request: this is the response to that
-        # request, and the next one is ours. The other request gets no response, but its process ends within seconds.
+        # request, and the next one is ours. The interrupted one gets no response, but this process ends within seconds.
         response = supervisor._get_response()
     return _first_state(response.task_states)
 
@@ -89,7 +89,7 @@ def first_reschedule(task_instance: Any, retries: int, context: Any) -> datetime
 
 
 class TaskStateStore(Protocol):
-    """Task state store of Airflow 3.3+. Its values survive a retry and also a clear."""
+    """Task state store of Airflow 3.3+. Its values survive a retry and even a clear."""
 
     def get(self, key: str) -> Any: ...
     def set(self, key: str, value: Any) -> None: ...

@@ -25,8 +25,8 @@ class CrossingVerdict(NamedTuple):
     """
     The result of comparing a balance with a threshold.
 
-    :param is_armed: Whether the next crossing counts.
-    :param crosses: Whether this balance is a crossing that counts.
+    :param is_armed: Whether the next crossing fires an event.
+    :param crosses: Whether this balance fires an event: it crosses the threshold, and the watcher was armed.
     """
 
     is_armed: bool
@@ -40,7 +40,7 @@ class Crossing:
 
     :param direction: ``rises_to`` or ``falls_below``.
     :param minimum_credits: The threshold.
-    :param hysteresis: Credits by which the balance must move back across the threshold before the next crossing counts.
+    :param hysteresis: Credits by which the balance must move back across the threshold before another event.
     """
 
     direction: Direction
@@ -72,7 +72,7 @@ class Crossing:
         """
         Compare a balance with the threshold.
 
-        :param was_armed: Whether a crossing counted before this balance; None if unknown, as at the first reading.
+        :param was_armed: Whether the watcher was armed before this balance; None if unknown, as at the first reading.
         :param balance: The balance that was read.
         """
         is_across = balance.covers(self.minimum_credits) == (self.direction == "rises_to")

@@ -63,7 +63,9 @@ def error_from_event(event: Any) -> LeadMagicError:
         error = _error_from(event) if event["status"] == "error" else None
     except (KeyError, TypeError):
         error = None
-    return error or LeadMagicError(f"Unexpected trigger event: {describe_value(event)}")
+    return error or LeadMagicError(
+        f"Unexpected trigger event: run the same version on worker and triggerer; got {describe_value(event)}"
+    )
 
 
 def _error_from(event: dict[str, Any]) -> LeadMagicError:

@@ -23,7 +23,7 @@ POLITE_INTERVAL = 10.0
 
 def warn_about_short_interval(log: Log, poke_interval: float) -> None:
     """
-    Log a warning if the interval is shorter than LeadMagic asks for, as it is in demos and tests.
+    Log a warning if the interval is shorter than LeadMagic asks for, as in demos and tests.
 
     :param log: Logger of the sensor or its trigger.
     :param poke_interval: Seconds between two polls.

@@ -120,7 +120,7 @@ class LeadMagicHook(BaseHook):
 
     def credits_runway(self, days: int = 7, *, refresh: bool = False) -> CreditsRunway:
         """
-        Return how long the spendable credits last at the average spending of the last days.
+        Return how long the spendable credits last at the average spending of the last ``days`` days.
 
         Makes two requests, both free of charge, and closes the HTTP connections afterwards.
 
@@ -146,8 +146,8 @@ class LeadMagicHook(BaseHook):
         """
         Read the balance, which is free of charge, and return whether that worked, with a message for the user.
 
-        The message never names the connection: Airflow's Test button gives the connection a random ID, also if it is
-        saved under another one.
+        The message never names the connection: Airflow's Test button gives the connection a random ID, even if it is
+        already saved under its own.
         """
         owner = "this connection"
         try:

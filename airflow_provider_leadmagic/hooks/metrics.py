@@ -20,7 +20,7 @@ class BalanceMetrics:
     """
 
     def __init__(self, conn_id: str) -> None:
-        # With any other character in a tag, Airflow logs an error and drops the metric or the tag.
+        # For a tag with any character but these, Airflow logs an error and drops the metric or the tag.
         self._tags = {"conn_id": re.sub(r"[^\w./-]", "_", str(conn_id), flags=re.ASCII)}
 
     def seen(self, balance: CreditBalance) -> None:

@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 
-#: Statuses of a failed resume that only need another poll: the credits were spent or the job was resumed elsewhere.
+#: Statuses of a failed resume after which to poll again: the credits were spent (402), or the job was resumed (409),
+#: by someone else in the meantime.
 RESUME_LATER = (402, 409)
 
 
 @dataclass(frozen=True)
 class BulkRequest:
-    """The operator's arguments of these names, with templates rendered but not yet validated."""
+    """The operator's arguments of the same names. Their templates are rendered, but their values are not validated."""
 
     product: str
     rows: object
@@ -79,7 +80,7 @@ class BulkAttempt:
 
     def wait_and_finish(self, submitted_job: SubmittedJob) -> dict[str, Any]:
         """
-        Wait for the job and write its results. The first poll is immediate: small or joined jobs may be finished.
+        Wait for the job and write its results. The first poll is immediate: a small or joined job may have ended.
 
         :param submitted_job: The job.
         """

@@ -35,7 +35,7 @@ class BulkEnrichmentOperator(BaseOperator):
     Enrich records by one bulk job: validate and price them, wait for credits, submit once, write the results.
 
     Before any credits are spent, the operator checks the rows, the files and the balance, and requests the price, which
-    is free. The idempotency key of the job is derived from DAG, run, task, map index and ``max_tries``: a retry, also
+    is free. The idempotency key of the job is derived from DAG, run, task, map index and ``max_tries``: a retry, even
     after a lost worker or triggerer, joins the existing job. Only clearing the task submits a new one.
 
     Returns ``{"job_id", "status", "total_rows", "succeeded", "failed", "skipped", "credits_estimated",

@@ -25,7 +25,7 @@ class CheckCreditsOperator(BaseOperator):
     Read the LeadMagic balance once, and fail, skip or continue if there are too few credits.
 
     The XCom is ``{"credits", "spendable", "is_frozen", "freeze_message", "observed_at", "minimum_credits",
-    "sufficient"}``, also if the task then fails or is skipped. With ``minimum_runway_days`` it also contains
+    "sufficient"}``, even if the task then fails or is skipped. With ``minimum_runway_days`` it also contains
     ``{"minimum_runway_days", "runway_days", "runs_out_at", "daily_credits"}``, and ``sufficient`` covers both minimums.
 
     :param minimum_credits: Number of credits that must be spendable. Without it, the number is not checked. Templated;

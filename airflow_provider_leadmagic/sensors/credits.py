@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.imports import Context
 
-#: Shortest time to the next reschedule, in seconds, also if the deadline is sooner.
+#: Shortest time to the next reschedule, in seconds, even if the deadline is sooner.
 SHORTEST_RESCHEDULE = 5.0
 
 
@@ -45,14 +45,14 @@ class SufficientCreditsSensor(BaseSensorOperator):
     """
     Wait until the spendable LeadMagic balance reaches a threshold.
 
-    The modes poke, reschedule and deferrable differ in what waiting costs, never in how it ends: the outcome is the
-    same, and so is the return value, the report of the sufficient balance (see
+    The modes poke, reschedule and deferrable differ only in the cost of waiting. The outcome is the same, and so is the
+    return value: the report of the sufficient balance (see
     :meth:`~airflow_provider_leadmagic.api.models.CreditBalance.report`). If the first balance is sufficient, the
     sensor succeeds with one request and without deferring.
 
     After a transient error (429, 5xx, no connection, an unreadable body) the sensor keeps waiting, however often it
     occurs. After a permanent error (an invalid key, a missing permission, a redirect, a balance that is not a number)
-    it fails at once, also with ``soft_fail``.
+    it fails at once, even with ``soft_fail``.
 
     :param minimum_credits: Credits that must be spendable (``>=``): a number or a numeric string. Templated; can be
         the output of another task.
@@ -217,7 +217,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         """Return the wait that :meth:`poke` planned, shortened to end at the deadline: there is no poll after it."""
         left = self._time_left
         if self.reschedule:
-            # A scheduler that has not yet noticed the end of this process considers a task that is due again as lost.
+            # If the task is due again before the scheduler notices that this process ended, it counts as lost.
             left = max(left, min(self.poke_interval, SHORTEST_RESCHEDULE))
         return float(min(self._next_wait, left))
 

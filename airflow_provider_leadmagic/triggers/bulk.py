@@ -89,7 +89,7 @@ class BulkJobTrigger(BaseTrigger):
     :param poll_interval: Seconds between polls.
     :param deadline: Unix time at which Airflow times out the deferral.
     :param report_pause: Whether to fire when the job is paused; otherwise polling continues.
-    :param not_before: Unix time of the first poll at the earliest, if LeadMagic sent a ``Retry-After``.
+    :param not_before: Unix time before which not to poll, if LeadMagic sent a ``Retry-After``; 0 for none.
     """
 
     def __init__(

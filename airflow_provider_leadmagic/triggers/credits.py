@@ -49,7 +49,7 @@ class BalanceTrigger(BaseEventTrigger):
     :param leadmagic_conn_id: Connection to poll.
     :param poke_interval: Seconds between two polls.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
-    :param not_before: Unix time of the earliest poll, because of ``Retry-After``; 0 for none.
+    :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
     """
 
     def __init__(self, leadmagic_conn_id: str, poke_interval: float, refresh: bool, not_before: float = 0.0) -> None:
@@ -68,7 +68,7 @@ class BalanceTrigger(BaseEventTrigger):
         """
         Poll the balance and yield the readings.
 
-        :param kwargs: Serialized arguments of one of the triggers that share the poll, of either class.
+        :param kwargs: Serialized arguments of one of the triggers that share the poll, which may be of any subclass.
         """
         # Imported here because it imports the HTTP client, which parsing a DAG with this trigger does not need.
         from airflow_provider_leadmagic.triggers.shared_poll import poll_balance
@@ -106,7 +106,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
     :param minimum_credits: The threshold, as a numeric string.
     :param poke_interval: Seconds between two polls.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
-    :param not_before: Unix time of the earliest poll, because of ``Retry-After``; 0 for none.
+    :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
     :param waiting_since: Unix time of the worker's poll before it deferred; 0 if there was none.
     """
 
@@ -181,11 +181,11 @@ class CreditsCrossingTrigger(BalanceTrigger):
     """
     Fires each time the spendable balance crosses a threshold; for an ``AssetWatcher`` (Airflow 3.0+).
 
-    Only a crossing fires, not the level. The first poll only determines on which side of the threshold the balance is.
-    After an event the balance must move back by the hysteresis before the next one. On Airflow 3.3+ this state is
-    stored with the asset: after a restart of the triggerer no event is repeated, and a crossing that happened
-    meanwhile is detected. On older Airflow it is kept in memory: a restart repeats no event, but watching starts again
-    from the current balance.
+    A balance that stays beyond the threshold fires no further event. The first poll only determines on which side of
+    the threshold the balance is. After an event the balance must move back by the hysteresis before the next one. On
+    Airflow 3.3+ this state is stored with the asset: after a restart of the triggerer no event is repeated, and a
+    crossing that happened meanwhile is detected. On older Airflow it is kept in memory: a restart repeats no event, but
+    watching starts again from the current balance.
 
     A failed poll fires no event and does not stop the watcher: it is logged by the triggerer, and the next poll is the
     retry.
@@ -252,8 +252,8 @@ class CreditsCrossingTrigger(BalanceTrigger):
     async def _readings(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[Reading, None]:
         from airflow_provider_leadmagic.triggers.shared_poll import MAX_AGE_TO_SUCCEED, latest_reading
 
-        # A sensor polls before it defers. A watcher has not polled yet, and would take a top-up within its first
-        # interval for the level it starts from.
+        # A sensor polls before it defers. A watcher has not polled yet, and would mistake a top-up within its first
+        # interval for the initial balance.
         max_age = min(self.poke_interval, MAX_AGE_TO_SUCCEED)
         yield await latest_reading(self.leadmagic_conn_id, max_age, refresh=self.refresh)
         async for reading in shared_stream:
@@ -269,7 +269,7 @@ class CreditsCrossingTrigger(BalanceTrigger):
         try:
             was_armed = await state.read()
             is_armed, crosses = self.crossing.judge(was_armed, balance)
-            # Before the event: if the triggerer dies in between, a DAG run is missed, rather than paid for twice.
+            # Write before the event fires: if the triggerer dies in between, a DAG run is missed, not started twice.
             await state.write(is_armed)
         except Exception as error:
             log_lost_state(self.log, error, self.leadmagic_conn_id)
@@ -318,7 +318,10 @@ class CrossingState:
             if type(error) is not ValueError:  # a subclass, such as a JSON error, is a failure of the store
                 raise
             # Airflow runs equal triggers as one, and the store of a trigger with several assets raises ValueError.
-            log.warning("Two assets have equal LeadMagic watchers: their state is lost when the triggerer restarts.")
+            log.warning(
+                "Two assets have equal LeadMagic watchers: "
+                "use different thresholds, or a triggerer restart loses their state."
+            )
             self._store = None
             return None
         return saved == _ARMED if saved in (_ARMED, _DISARMED) else None

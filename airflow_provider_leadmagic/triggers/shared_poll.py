@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 SHORTEST_WAIT = 0.01
 #: Longest jitter of a wait, in seconds: enough to keep many processes from polling at the same moment.
 LONGEST_JITTER = 2.0
-#: Oldest reading, in seconds, with which a sensor may succeed: the credits of an older one may be spent.
+#: Maximum age, in seconds, of a reading with which a sensor may succeed: later the credits may be spent.
 MAX_AGE_TO_SUCCEED = 5.0
 #: Fraction of the interval for which a reading is reused. Below 1, so that a trigger that sleeps one full interval
 #: always finds it expired.
@@ -75,7 +75,7 @@ async def poll_balance(
     :param conn_id: Connection to poll.
     :param interval: Seconds between two polls. Jitter is added.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
-    :param not_before: Unix time of the earliest poll; 0 for none.
+    :param not_before: Unix time before which not to poll; 0 for none.
     :param waiting_since: Unix time of the previous poll; 0 if there was none, so that the first poll is due at once.
     """
     requested = min(not_before - time.time(), MAX_REQUESTED_WAIT)
@@ -166,7 +166,7 @@ class SharedReading:
             client.close()
 
 
-#: Readings by event loop and connection ID. They are shared within one event loop because a lock cannot cross loops.
+#: Readings by event loop and connection ID. They are shared only within a loop, because a lock cannot be used in two.
 _shared_readings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedReading]] = WeakKeyDictionary()
 
 _reported: WeakSet[Reading] = WeakSet()

@@ -122,14 +122,16 @@ class TestFreeCalls:
         with client, pytest.raises(LeadMagicConnectionError):
             client.get_credits()
         [line] = [r.getMessage() for r in caplog.records if r.name.startswith("airflow_provider_leadmagic")]
-        assert re.match(r"Attempt 2 in \d+\.\d s: Connection refused: check the client's base_url\. \[GET ", line)
+        assert re.match(
+            r"Retrying in \d+\.\d s \(attempt 2\): Connection refused: check the client's base_url\. \[GET ", line
+        )
 
     def test_each_retry_is_logged_with_its_reason(self, client, leadmagic_sandbox, sleeps, caplog):
         leadmagic_sandbox.fail_next(status=503, retry_after=7)
         with caplog.at_level(logging.WARNING, "airflow_provider_leadmagic"):
             client.get_credits()
         [line] = [r.getMessage() for r in caplog.records if r.name.startswith("airflow_provider_leadmagic")]
-        assert line.startswith("Attempt 2 in 7.0 s: Server error (503 service_unavailable): retry in 7 s. ")
+        assert line.startswith("Retrying in 7.0 s (attempt 2): Server error (503 service_unavailable): retry in 7 s. ")
 
 
 class TestPaidCalls:

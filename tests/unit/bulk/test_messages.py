@@ -76,7 +76,7 @@ MESSAGES = [
         "covers 4,999,999 rows instead of 5,000,000",
     ),
     ("Cost preview: up to 5,000,000 credits for 5,000,000 rows of email_finder.", "up to 5,000,000 credits"),
-    ("Cost preview: the job exceeds a budget that is set at LeadMagic.", "exceeds a budget"),
+    ("Cost preview: the job exceeds a budget set at LeadMagic, which may reject it.", "exceeds a budget"),
     ("Not submitted: the job can cost 5,000,000 credits, max_credits is 1,000,000.", "max_credits is 1,000,000"),
     (
         (
@@ -103,8 +103,11 @@ MESSAGES = [
         "poll failed (12 in a row), retrying in 300 s",
     ),
     (
-        "Timeout reached. A bulk job that was submitted keeps running at LeadMagic, and the next attempt joins it.",
-        "keeps running at LeadMagic, and the next attempt joins it",
+        (
+            "Timeout reached: increase timeout or set retries. A submitted bulk job keeps running, and the next "
+            "attempt joins it."
+        ),
+        "increase timeout or set retries. A submitted bulk job keeps running",
     ),
     # Resuming
     (

@@ -256,5 +256,7 @@ def test_a_store_of_several_assets_is_reported_with_its_effect(caplog: pytest.Lo
     asyncio.run(CrossingState(SharedStore(), "key").read())
 
     [line] = caplog.messages
-    assert line == "Two assets have equal LeadMagic watchers: their state is lost when the triggerer restarts."
+    assert line == (
+        "Two assets have equal LeadMagic watchers: use different thresholds, or a triggerer restart loses their state."
+    )
     assert len(line) <= LINE_LENGTH

@@ -201,7 +201,7 @@ def test_it_fails_at_its_timeout_and_the_next_attempt_continues(
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task(deferrable=deferrable, timeout=0.3)
 
-    with pytest.raises(LeadMagicTimeoutError, match=r"^Timeout reached\. .* the next attempt joins it\.$"):
+    with pytest.raises(LeadMagicTimeoutError, match=r"^Timeout reached: .* the next attempt joins it\.$"):
         enrich.run()
 
     leadmagic_sandbox.set_credits(5)
