@@ -1,4 +1,4 @@
-"""Measure CPU and memory of standalone triggerers, also with more triggers than a real Airflow can run here."""
+"""Measure CPU and memory of standalone triggerers, including with more triggers than a real Airflow can run here."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Account:
             self._liquid: Decimal | None = None
             self._freeze_message: str | None = None
             self._charges: list[Charge] = []
-            self.bare_body = False
+            self.bare_body = False  # if true, the body of the balance has no field but ``credits``
 
     def accepts(self, api_key: str) -> bool:
         """Return whether a key is the key of this account, compared in constant time."""

@@ -203,7 +203,7 @@ class Job:
 
     def cancel(self, at: float) -> None:
         """
-        Cancel the job, also a paused one: LeadMagic documents no other way to end a paused job.
+        Cancel the job, even if it is paused: LeadMagic documents no other way to end a paused job.
 
         :raises WrongStateError: If the job has ended.
         """

@@ -56,7 +56,7 @@ ROWS_PER_CHUNK = 2000
 
 def report_submission(job: Job, position: int, base_url: str) -> Report:
     """
-    Build the body of the response to a submit, also for a job that already existed under its idempotency key.
+    Build the body of the response to a submit, whether the job is new or already existed under its idempotency key.
 
     :param job: The new or existing job.
     :param position: Its position among the active jobs, counted from 1; 0 if it is not active.

@@ -74,7 +74,7 @@ class BulkJobs:
             self._by_key: dict[str, Job] = {}
             self._submits: Counter[str] = Counter()
             self._caught_up_at = self.clock()
-            self._begun_row = 0.0
+            self._partial_row = 0.0  # fraction of the next row that is already processed
 
     def submit(self, submission: Submission) -> Job:
         """
@@ -226,11 +226,11 @@ class BulkJobs:
         if speed is None:
             self._work(math.inf, lambda _: then + seconds)
             return
-        begun = self._begun_row
-        due = begun + seconds * speed
-        done = self._work(math.floor(due + ROUNDING), lambda rows: then + max(0.0, rows - begun) / speed)
+        partial = self._partial_row
+        due = partial + seconds * speed
+        done = self._work(math.floor(due + ROUNDING), lambda rows: then + max(0.0, rows - partial) / speed)
         # Idle time is not carried over to later jobs.
-        self._begun_row = max(0.0, due - done) if any(job.is_active for job in self._jobs.values()) else 0.0
+        self._partial_row = max(0.0, due - done) if any(job.is_active for job in self._jobs.values()) else 0.0
 
     def _work(self, rows: float, moment: Callable[[int], float]) -> int:
         done = 0

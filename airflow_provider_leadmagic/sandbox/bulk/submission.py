@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SOURCES = ("rows", "csv", "fileUrl", "scrape")
 # company_search in LeadMagic's OpenAPI file is company_finder in its skill file; both are accepted.
 BULK_PRODUCTS = {product.name: product for product in PRODUCTS} | {"company_finder": COMPANY_SEARCH}
-# Rejected, because they change the result: ignoring them would return wrong results.
+# Rejected, because a client that sends one of them relies on its effect.
 UNSUPPORTED = {
     "fileUrl": "send the rows as rows or csv",
     "scrape": "send the rows as rows or csv",

@@ -207,7 +207,7 @@ def _averages(usage: Usage) -> Report:
 
 
 def _product(usage: Usage) -> Report:
-    # Only in this report LeadMagic counts a miss as failed: a product's success rate "means data was found".
+    # In this report only, LeadMagic counts a miss as failed: a product's success rate "means data was found".
     return {
         "total_requests": usage.requests,
         "total_credits": usage.credits,

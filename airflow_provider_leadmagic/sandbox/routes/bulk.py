@@ -65,7 +65,7 @@ def _add_preview(router: APIRouter) -> None:
 
 def _count_products(products: list[str]) -> Counter[str]:
     named = {product for product in products if product}
-    # LeadMagic: "Needed when products are mixed". Otherwise items without a product get the only one that is named.
+    # LeadMagic requires a product on each item "when products are mixed". If only one is named, it applies to all.
     if not named or (len(named) > 1 and "" in products):
         raise ApiError(missing_required_field(("product",)))
     return Counter(product or min(named) for product in products)

@@ -23,7 +23,7 @@ The controls under ``/_sandbox``: the operations of the Python handle over HTTP.
 ==============================  ==============================================================================
 
 Controls that change something other than jobs return the new state. An invalid body returns 422, a body without
-``Content-Type: application/json`` 415, a request of a web page of another site 403, and an unknown job 404.
+``Content-Type: application/json`` 415, a request from a web page of another site 403, and an unknown job 404.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _add_state_controls(router: APIRouter, state: SandboxState) -> None:
 
 
 def _state_response(state: SandboxState) -> AsciiJsonResponse:
-    # Without the API key, and with the length of the request log only.
+    # Omits the API key, and reports only the length of the request log.
     return AsciiJsonResponse(
         {
             "balance": state.account.balance(),

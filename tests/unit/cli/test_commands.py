@@ -74,7 +74,7 @@ def test_provider_info_refers_to_the_commands():
 
 @pytest.mark.e2e
 def test_definition_does_not_import_the_code_of_the_commands():
-    """Airflow imports the definition at every call of ``airflow``."""
+    """Airflow imports the definition whenever ``airflow`` runs."""
     code = (
         "import sys; from airflow.cli import cli_config; before = set(sys.modules); "
         "import airflow_provider_leadmagic.cli.commands; "

@@ -411,7 +411,7 @@ def press_test_button(monkeypatch):
     """
     Return a function that tests a connection as the Test button of Airflow's connection form does.
 
-    Airflow gives the fields of the form a random connection ID, also when the connection is saved under another one.
+    Airflow gives the fields of the form a random connection ID, even when the connection is saved under its own.
     """
 
     def press(**fields):

@@ -40,7 +40,7 @@ def test_jobs_are_queued_in_order_of_submission(submit):
     assert [submit().json()["queue"]["position"] for _ in range(3)] == [1, 2, 3]
 
 
-def test_the_file_name_is_in_the_snapshot(submit, read_job):
+def test_the_file_name_is_in_the_job_status(submit, read_job):
     assert read_job(submit(2, fileName="leads.csv").json()["jobId"])["file_name"] == "leads.csv"
 
 

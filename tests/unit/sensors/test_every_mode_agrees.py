@@ -28,7 +28,7 @@ TIMES_OUT = {
 
 
 def fails_with(error: str) -> dict[str, tuple[str, str | None]]:
-    """Expect a permanent error to fail also with soft_fail: an invalid key must not end as a green run."""
+    """Expect a permanent error to fail even with soft_fail: an invalid key must not end in a successful run."""
     return {"plain": ("failed", error), "soft_fail": ("failed", error), "never_fail": ("skipped", None)}
 
 
