@@ -38,8 +38,8 @@ _ATTEMPTS = "operators/test_bulk_attempts.py"
 _SUBMISSION = "operators/test_bulk_submission.py"
 #: Tests of each module, in tests/unit/. Those that notice most come first, because the first failure ends a run.
 TESTS: dict[str, tuple[str, ...]] = {
-    "decisions/gate.py": ("decisions/test_first_words_of_waiting_lines.py", "sensors/test_waiting.py", "triggers"),
-    "decisions/crossing.py": ("decisions/test_crossing.py", "triggers"),
+    "decisions/gate.py": ("decisions", "sensors/test_waiting.py", "triggers"),
+    "decisions/crossing.py": ("decisions", "triggers"),
     "triggers/credits.py": ("triggers", "sensors/test_waiting.py"),
     "triggers/shared_poll.py": ("triggers", "sensors/test_waiting.py"),
     "triggers/bulk.py": ("triggers/test_bulk_triggers.py", "operators/test_bulk_waiting.py", "operators"),
