@@ -57,8 +57,8 @@ class LeadMagicClient:
         loopback host; see ``allow_http``.
     :param timeout: Seconds from the end of a request to the end of its response, 30 by default. Connecting is limited
         to 10 s. For a download, the limit applies to each 64 KiB.
-    :param max_attempts: Most requests per call, 4 by default. Whether a failed call is retried depends on whether that
-        can cost credits.
+    :param max_attempts: Maximum number of requests per call, 4 by default. Whether a failed call is retried depends on
+        whether that can cost credits.
     :param owner: The connection, as error messages name it, for example ``connection 'leadmagic_default'``. Without
         one, the messages name the arguments of this client.
     :param observer: Receives the result of every request for the balance.

@@ -26,7 +26,7 @@ LONGEST_LINE = 65536
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """HTTP adapter whose read timeout applies to a whole response, also through a proxy."""
+    """HTTP adapter whose read timeout applies to a whole response, even through a proxy."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Create the manager of direct connections."""
@@ -98,7 +98,7 @@ class _BoundedConnection:
         return _BoundedResponse(sock, self.deadline, *args, **kwargs)
 
     def _tunnel(self) -> None:
-        """Open a tunnel through a proxy. Report an invalid response like a rejection: the request was not sent."""
+        """Open a tunnel through a proxy. An invalid response counts as a refusal, because the request was not sent."""
         try:
             super()._tunnel()  # type: ignore[misc]
         except http.client.HTTPException as error:

@@ -147,7 +147,7 @@ class CreditsRunway:
             return Decimal(0)  # an account without credits spends none either
         if self.spent <= 0:
             return None
-        # The daily average is rounded: with it, ten credits at ten per week would last less than a week.
+        # Not divided by the daily average, which is rounded: then ten credits at ten a week would not last a week.
         return self.balance.spendable * self.days / self.spent
 
     @property

@@ -39,7 +39,7 @@ class Calls:
     Calls LeadMagic's API with retries, and raises error responses as exceptions.
 
     :param transport: Sends single requests.
-    :param max_attempts: Most requests per call, 1 or more.
+    :param max_attempts: Maximum number of requests per call, 1 or more.
     :param on_response: Called with each response, including error responses.
     :param before_spending: Called before each call that can cost credits.
     """

@@ -83,7 +83,8 @@ class Transport:
         self._session = _Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, DeadlineAdapter())
-        # No proxy for plain http, because it could read the API key, nor for this machine, which it could not reach.
+        # No proxy for plain http, because a proxy could read the API key, and none for this machine, because a proxy
+        # could not reach it.
         self._session.trust_env = base_url.startswith("https://") and not is_loopback(base_url)
         self._session.auth = ApiKeyAuth(self._api_key)
         self._session.headers["User-Agent"] = f"airflow-provider-leadmagic/{__version__}"
@@ -166,7 +167,7 @@ class Transport:
         return body.decode("utf-8", errors="replace")
 
     def _copy(self, call: Call, response: requests.Response, file: BinaryIO) -> int:
-        written = in_time = 0
+        written = written_at_renewal = 0
         deadline = deadline_of(response)
         slow = f"Download slower than {DOWNLOAD_CHUNK // 1024} KiB in {self.timeout:g} s"
         for chunk in self._chunks(call, response, DOWNLOAD_CHUNK, slow):
@@ -175,8 +176,8 @@ class Transport:
                 summary = f"Download over {MAX_DOWNLOAD_BYTES:,} bytes: check {call.setting('host')}"
                 raise LeadMagicResponseError(call.message(summary))
             file.write(chunk)  # an error here is a disk error and must not be reported as LeadMagic's
-            if written - in_time >= DOWNLOAD_CHUNK:
-                in_time = written
+            if written - written_at_renewal >= DOWNLOAD_CHUNK:
+                written_at_renewal = written
                 deadline.renew()
         return written
 

@@ -104,7 +104,8 @@ def _outcome(status: object, found: dict[str, Any] | None) -> str:
         return str(status)
     if not isinstance(status, str) or not status:
         raise ValueError("status")
-    # LeadMagic publishes no list of statuses. A row with an unknown one succeeded if it has fields: they were paid for.
+    # LeadMagic publishes no list of statuses. A row with an unknown one that has fields counts as succeeded, because
+    # the fields were paid for.
     return FAILED if found is None else SUCCESS
 
 

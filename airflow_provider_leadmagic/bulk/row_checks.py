@@ -54,7 +54,7 @@ class RowSummary:
 
 def check_rows(source: RowSource, product: Product) -> RowSummary:
     """
-    Read all rows once and reject those that cannot be enriched or written to the output afterwards.
+    Read all rows once, and reject the first that cannot be enriched or could not be written to the output.
 
     :param source: The rows.
     :param product: The product they are submitted for.
@@ -104,7 +104,7 @@ def _difference(row: dict[str, Any], columns: tuple[str, ...]) -> str:
 
 def _is_plain_json(value: object) -> bool:
     try:
-        # Encode as well: Python text may contain half of a surrogate pair, which cannot be written to a UTF-8 file.
+        # Encode as well: Python text may contain a lone surrogate, which cannot be written to a UTF-8 file.
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError):
         return False

@@ -86,7 +86,7 @@ def _parsed(text: str) -> object:
 
 
 def _sequence(rows: object) -> Sequence[object]:
-    # Accept other sequences than lists, too: Airflow passes the results of mapped tasks as a lazy sequence.
+    # Accept any sequence, not only a list: Airflow passes the results of mapped tasks as a lazy sequence.
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes | bytearray):
         return rows
     raise ValueError(f"rows must be a list of dicts, or the JSON text of one; got {_kind(rows)}")
@@ -101,7 +101,7 @@ class RowFile:
     Rows of a CSV or JSONL file in UTF-8. Empty lines are skipped.
 
     :param input_path: A local path or a URL, as text or a path object.
-    :raises ValueError: If it is not a path, or its suffix is not a supported one.
+    :raises ValueError: If it is not a path, or its suffix is not supported.
     """
 
     def __init__(self, input_path: object) -> None:
@@ -158,7 +158,7 @@ def _csv_rows(lines: Iterator[str], name: str) -> Iterator[dict[str, Any]]:
     _check_header(columns, name)
     for number, cells in records:
         if len(cells) != len(columns):
-            problem = f"Row {number} must have as many cells as the header, {len(columns)}; got {len(cells)}"
+            problem = f"Row {number} must have {len(columns)} cells, like the header; got {len(cells)}"
             raise ValueError(f"{problem}. [{name}]")
         yield dict(zip(columns, cells, strict=True))
 

@@ -4,9 +4,9 @@ The FastAPI application: all routes, and the middleware that logs, breaks and au
 For each request the middleware adds an entry to the request log, applies a queued fault if one matches, checks the API
 key or the job's token, and adds headers to the response. Requests to the controls bypass the middleware.
 
-Before that, requests of web pages in a user's browser are refused. A page whose host name is rebound to the address of
-the sandbox is of the same site, so names other than those of the sandbox are refused on every path. An IP address
-cannot be rebound. Pages of other sites are refused at the controls only, because they cannot send the API key.
+Before that, requests from web pages in a user's browser are refused. By DNS rebinding, a page can point its own host
+name to the sandbox and so count as same-site: every path refuses a ``Host`` that is neither an IP address, which cannot
+be rebound, nor a name of the sandbox. Other pages are refused at the controls only: they cannot send the API key.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def _respond_to_invalid_control(request: Request, error: RequestValidation
 
 
 class WebPageMiddleware:
-    """Refuse the requests of web pages in a user's browser, before they are logged or take a fault."""
+    """Refuse requests from web pages in a user's browser, before they are logged or use up a fault."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
         self._app = app

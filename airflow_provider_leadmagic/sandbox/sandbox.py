@@ -111,7 +111,7 @@ class Sandbox:
         """
         An Airflow connection to this sandbox, as the JSON value of an ``AIRFLOW_CONN_<ID>`` environment variable.
 
-        If the URL is not one of this machine only, the connection has the extra field ``allow_http``.
+        If the host of the URL is not a loopback host, the connection has the extra field ``allow_http``.
         """
         extra = {} if is_loopback(self._url_host) else {"extra": {"allow_http": True}}
         return json.dumps({"conn_type": "leadmagic", "password": self.api_key, "host": self.url, **extra})

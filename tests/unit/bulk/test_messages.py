@@ -51,7 +51,7 @@ MESSAGES = [
     (f"The file is empty: it must have a line of column names, and rows. [{FILE}]", "The file is empty"),
     (f"Column 12 has no name in the header. [{FILE}]", "has no name in the header"),
     (f"Column 'email' appears twice in the header. [{FILE}]", "appears twice in the header"),
-    (f"Row 1000000 must have as many cells as the header, 12; got 11. [{FILE}]", "as the header, 12; got 11"),
+    (f"Row 1000000 must have 12 cells, like the header; got 11. [{FILE}]", "12 cells, like the header; got 11"),
     (f"Row 1000000 is not valid CSV: unexpected end of data (line 1000002). [{FILE}]", "unexpected end of data"),
     (f"Row 1000000 (line 1000002) is not valid JSON. [{FILE}]", "is not valid JSON"),
     (f"Row 1000000 (line 1000002) is not a JSON object. [{FILE}]", "is not a JSON object"),

@@ -93,7 +93,7 @@ def test_a_job_whose_response_is_lost_is_joined_within_the_attempt(task: MakeTas
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_a_job_without_any_response_is_joined_by_the_next_attempt(
+def test_a_job_whose_submission_never_got_a_response_is_joined_by_the_next_attempt(
     task: MakeTask, leadmagic_sandbox: Sandbox, store: bool
 ) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)

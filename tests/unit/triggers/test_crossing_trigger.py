@@ -46,7 +46,7 @@ class Watch:
                 self.events.append(event.payload)
 
 
-async def polls(sandbox: Sandbox, number: int) -> None:
+async def wait_for_polls(sandbox: Sandbox, number: int) -> None:
     """Wait until this number of further polls is complete."""
     expected = len(sandbox.requests) + number + 1
     await until(lambda: len(sandbox.requests) >= expected)
@@ -120,7 +120,7 @@ def test_it_fires_for_each_crossing_only(leadmagic_sandbox: Sandbox) -> None:
         watch = Watch(make())
         for balance in (1, 600, 700, 1, 501):
             leadmagic_sandbox.set_credits(balance)
-            await polls(leadmagic_sandbox, 2)
+            await wait_for_polls(leadmagic_sandbox, 2)
         return [event["spendable"] for event in watch.events]
 
     assert asyncio.run(run()) == [600, 501]
@@ -131,7 +131,7 @@ def test_its_event_contains_balance_threshold_direction_and_time_as_json(leadmag
 
     async def run() -> dict[str, Any]:
         watch = Watch(make("falls_below", 500))
-        await polls(leadmagic_sandbox, 1)
+        await wait_for_polls(leadmagic_sandbox, 1)
         leadmagic_sandbox.set_credits("99.95")
         await until(lambda: bool(watch.events))
         return watch.events[0]
@@ -215,10 +215,10 @@ def test_a_crossing_whose_state_cannot_be_saved_fires_at_a_later_poll(
         await until(lambda: list(store.saved.values()) == ["armed"])
         store.failure = RuntimeError("the API server is unavailable")
         leadmagic_sandbox.set_credits(600)
-        await polls(leadmagic_sandbox, 2)
+        await wait_for_polls(leadmagic_sandbox, 2)
         events_during_outage = len(watch.events)
         store.failure = None
-        await polls(leadmagic_sandbox, 2)
+        await wait_for_polls(leadmagic_sandbox, 2)
         return [events_during_outage, len(watch.events)]
 
     assert asyncio.run(run()) == [0, 1]
@@ -232,7 +232,7 @@ def test_airflow_can_send_the_event_of_a_huge_balance(leadmagic_sandbox: Sandbox
 
     async def run() -> dict[str, Any]:
         watch = Watch(make())
-        await polls(leadmagic_sandbox, 1)
+        await wait_for_polls(leadmagic_sandbox, 1)
         leadmagic_sandbox.set_credits(10**20)
         await until(lambda: bool(watch.events))
         return watch.events[0]
@@ -257,10 +257,10 @@ def test_a_failed_poll_is_logged_once_for_many_watchers_and_they_recover(
 
     async def run() -> tuple[int, list[int]]:
         watches = [Watch(make(minimum_credits=threshold, poke_interval=0.1)) for threshold in range(500, 510)]
-        await polls(leadmagic_sandbox, 1)
+        await wait_for_polls(leadmagic_sandbox, 1)
         leadmagic_sandbox.fail_next("/v1/credits", **fault, times=3)
         before = len(leadmagic_sandbox.requests)
-        await polls(leadmagic_sandbox, 4)
+        await wait_for_polls(leadmagic_sandbox, 4)
         failed = sum(1 for request in leadmagic_sandbox.requests[before:] if request.status != 200)
         leadmagic_sandbox.set_credits(600)
         await until(lambda: all(watch.events for watch in watches))
@@ -293,7 +293,7 @@ def test_only_polls_that_change_the_state_are_logged(
 
     async def run() -> None:
         watch = Watch(make())
-        await polls(leadmagic_sandbox, 3)
+        await wait_for_polls(leadmagic_sandbox, 3)
         leadmagic_sandbox.set_credits(600)
         await until(lambda: bool(watch.events))
 
@@ -309,7 +309,7 @@ def test_only_polls_that_change_the_state_are_logged(
 def test_a_short_interval_logs_a_warning(leadmagic_sandbox: Sandbox, logged_at: Callable[[str], list[str]]) -> None:
     async def run() -> None:
         Watch(make())
-        await polls(leadmagic_sandbox, 0)
+        await wait_for_polls(leadmagic_sandbox, 0)
 
     asyncio.run(run())
 
@@ -320,7 +320,7 @@ def test_a_short_interval_logs_a_warning(leadmagic_sandbox: Sandbox, logged_at: 
 def test_cancelling_it_leaves_no_poll_running(leadmagic_sandbox: Sandbox) -> None:
     async def run() -> int:
         watch = Watch(make())
-        await polls(leadmagic_sandbox, 1)
+        await wait_for_polls(leadmagic_sandbox, 1)
         watch.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await watch.task
