@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Most rows per price request.
+#: Maximum number of rows per price request.
 PREVIEW_ROWS = 10_000
 #: Largest page of jobs, and the largest offset LeadMagic accepts.
 MAX_JOBS = 200

@@ -52,7 +52,7 @@ _SUMMARIES: dict[int, tuple[str, str]] = {
     404: ("Not found", "check {host}"),
     429: ("Rate limit exceeded", "retry {when}"),
 }
-#: Advice for a 404 by part of the path, where not only the host can be wrong.
+#: Advice for a 404 on paths for which more than the host can be wrong, by part of the path.
 _NOT_FOUND = {
     "/bulk/jobs/": "check the job ID and {host}",
     "/v1/people/": "check the record and {host}",
@@ -127,7 +127,7 @@ def _problem(response: Response) -> dict[str, Any]:
 
 
 def _summary(response: Response, code: str | None, retry_after: float | None) -> str:
-    """Return cause and advice, or the cause only where LeadMagic's explanation is the advice."""
+    """Return cause and advice, or only the cause if LeadMagic's explanation has to serve as the advice."""
     call, status = response.call, response.status
     default = ("Server error", "retry {when}") if status >= 500 else ("Request rejected", "")
     cause, advice = _SUMMARIES.get(status, default)
@@ -181,7 +181,7 @@ def error_for_failure(
     :param unrelated: The exception that the caller is already handling, if any. Python chains it to ``error`` although
         it did not cause it: an earlier connection failure says nothing about this request.
     :param timeouts: Limits for connecting and for the response, in seconds.
-    :param slow: What a timeout means once the body is being read; empty before.
+    :param slow: Cause to report for a timeout while the body is read; empty before that.
     """
     chain = _causes(error, unrelated)
     if unsent := _connect_failure(chain, call, timeouts[0]):
@@ -197,7 +197,7 @@ def error_for_failure(
     return LeadMagicConnectionError(call.message(f"{_failure(chain)}: {retry_or_check}", _reason(chain)))
 
 
-#: What happened after the request was sent, from the first type that occurs in the chain of causes.
+#: Causes to report for failures after the request was sent. The first type that is in the chain of causes applies.
 _FAILURES: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "TLS connection failed"),
     (RemoteDisconnected, "Connection closed by the server"),
@@ -214,7 +214,7 @@ def _failure(chain: list[BaseException]) -> str:
 
 
 def _is_oversized(cause: BaseException) -> bool:
-    # http.client raises the plain base class for more than a hundred headers.
+    # http.client raises the plain base class if there are more than a hundred headers.
     return isinstance(cause, LineTooLong) or type(cause) is HTTPException
 
 

@@ -42,7 +42,7 @@ def redact(value: object, secret: str | None = None) -> str | None:
 
 
 def sentences(*texts: str | None) -> str:
-    """Join texts with spaces and end each with a full stop unless it has punctuation. Skip None and empty texts."""
+    """Join texts with spaces, and end each with a period unless it ends with punctuation. Skip None and empty texts."""
     return " ".join(text if text.endswith((".", "!", "?", ":")) else f"{text}." for text in texts if text)
 
 

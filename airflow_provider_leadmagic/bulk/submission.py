@@ -123,8 +123,8 @@ def idempotency_key(task_instance: Any, max_tries: int | None = None) -> str:
     :param max_tries: The value before a clear; by default the current one.
     """
     names = ("dag_id", "run_id", "task_id", "map_index")
-    max_attempts = task_instance.max_tries if max_tries is None else max_tries
-    return _digest([*(getattr(task_instance, name) for name in names), max_attempts])
+    limit = task_instance.max_tries if max_tries is None else max_tries
+    return _digest([*(getattr(task_instance, name) for name in names), limit])
 
 
 def successor(key: str, canceled_job_id: str) -> str:

@@ -124,7 +124,7 @@ class UnknownJobError(ApiError):
 
 
 class WrongStateError(ApiError):
-    """The job's state does not allow the action. LeadMagic documents no status for this case; 409 is its conflict."""
+    """The job's state does not allow the action. LeadMagic documents no status for this; 409 is its conflict status."""
 
     def __init__(self, action: str, status: str) -> None:
         super().__init__(replace(problem_for_status(409), detail=f"Cannot {action} a job that is {status}."))
@@ -186,7 +186,7 @@ def rate_limit_exceeded(retry_after: float | None) -> Problem:
 
 
 def unknown_host(name: str) -> Problem:
-    """Build the error of a ``Host`` header with a name that is not one of the sandbox. LeadMagic does not have it."""
+    """Build the error of a ``Host`` header that does not name the sandbox. LeadMagic has no such error."""
     advice = f"To accept it, start the sandbox with --allow-host {name}."
     return Problem(421, "unknown_host", f"Unknown host name {name!r}. {advice}")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = "127.0.0.1"
-ALL_ADDRESSES = ("", "0.0.0.0", "::")  # noqa: S104 - these are the values of a user
+ALL_ADDRESSES = ("", "0.0.0.0", "::")  # noqa: S104 - users may pass these
 # In seconds.
 START_TIMEOUT = 10.0
 STOP_TIMEOUT = 5.0

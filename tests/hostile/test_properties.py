@@ -100,7 +100,7 @@ class TestBalance:
         assert balance.credits == balance.spendable == credits
 
     @given(CREDITS, CREDITS)
-    def test_threshold_is_covered_from_its_exact_value(self, credits, minimum):
+    def test_comparison_with_a_threshold_is_exact(self, credits, minimum):
         balance = CreditBalance.from_json({"credits": str(credits), "observed_at": "2026-01-01T00:00:00+00:00"})
         assert balance.covers(parse_credits("minimum_credits", str(minimum))) == (credits >= minimum)
 

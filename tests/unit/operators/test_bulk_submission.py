@@ -301,13 +301,13 @@ def test_nothing_is_submitted_if_a_response_does_not_accept_all_rows(
     assert leadmagic_sandbox.requests_to(SUBMIT) == []
 
 
-@pytest.mark.parametrize("odd", [-1, "1,000", 4.5, True, [], "NaN"], ids=repr)
+@pytest.mark.parametrize("invalid", [-1, "1,000", 4.5, True, [], "NaN"], ids=repr)
 @pytest.mark.parametrize("field", ["total_rows", "processed_items", "succeeded_items", "failed_items", "skipped_items"])
 def test_paid_results_are_delivered_although_a_count_is_invalid(
-    task: MakeTask, leadmagic_sandbox: Sandbox, field: str, odd: object, deferrable: bool
+    task: MakeTask, leadmagic_sandbox: Sandbox, field: str, invalid: object, deferrable: bool
 ) -> None:
     counts = {"total_rows": 5, "processed_items": 5, "succeeded_items": 5, "failed_items": 0, "skipped_items": 0}
-    status = {"status": "completed", **counts, "total_credits_consumed": "5.00", field: odd}
+    status = {"status": "completed", **counts, "total_credits_consumed": "5.00", field: invalid}
     leadmagic_sandbox.fail_next("/bulk/jobs/*", body=json.dumps(status))
 
     xcom = task(deferrable=deferrable).run()
@@ -316,11 +316,11 @@ def test_paid_results_are_delivered_although_a_count_is_invalid(
     assert xcom["total_rows"] == (None if field == "total_rows" else 5)
 
 
-@pytest.mark.parametrize("odd", [-5, "5,00", "NaN", "many", {}], ids=repr)
-def test_invalid_credits_of_a_job_are_unknown(
-    task: MakeTask, leadmagic_sandbox: Sandbox, odd: object, deferrable: bool, logged: Callable[[], str]
+@pytest.mark.parametrize("invalid", [-5, "5,00", "NaN", "many", {}], ids=repr)
+def test_invalid_credits_of_a_job_are_reported_as_unknown(
+    task: MakeTask, leadmagic_sandbox: Sandbox, invalid: object, deferrable: bool, logged: Callable[[], str]
 ) -> None:
-    status = {"status": "completed", "total_rows": 5, "processed_items": 5, "total_credits_consumed": odd}
+    status = {"status": "completed", "total_rows": 5, "processed_items": 5, "total_credits_consumed": invalid}
     leadmagic_sandbox.fail_next("/bulk/jobs/*", body=json.dumps(status))
 
     xcom = task(deferrable=deferrable).run()
