@@ -147,4 +147,4 @@ class LeadMagicResponseError(LeadMagicError):
 
 
 class ResponseTooLargeError(LeadMagicResponseError):
-    """The response exceeds the limit for a body in memory; a smaller page may not."""
+    """The body of the response exceeds the size limit. Requesting a smaller page can help."""

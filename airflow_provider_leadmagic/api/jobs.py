@@ -65,12 +65,12 @@ class BulkJob:
     """
     A bulk job at one moment.
 
-    The links in LeadMagic's response are not kept, because each contains a token that gives access to the job. A count
-    that is not a number, 0 or more, is None: results that were paid for must not be lost because of it.
+    The links in LeadMagic's response are not kept, because each contains a token that gives access to the job. An
+    invalid count is None and not an error: it must not block results that were paid for.
 
     :param job_id: LeadMagic's ID of the job.
     :param status: LeadMagic's name of the state, from an unpublished list.
-    :param total_rows: Number of rows submitted; None if LeadMagic's count is invalid, as for the other counts.
+    :param total_rows: Number of rows submitted. Like the other counts, None if LeadMagic's count is invalid.
     :param processed: Number of rows finished.
     :param succeeded: Number of finished rows without an error; misses are included.
     :param failed: Number of failed rows.
@@ -115,7 +115,7 @@ class BulkJob:
         rows = f"{format_count(self.processed)} / {format_count(self.total_rows)} rows{self._percent()}"
         return f"{rows}, {credits} credits used"
 
-    def price_of_rest(self, price: Decimal) -> Decimal:
+    def price_of_remaining_rows(self, price: Decimal) -> Decimal:
         """
         Return the price of the rows that are not processed yet; the whole price if a count is unknown.
 

@@ -165,7 +165,7 @@ class BulkAttempt:
         return self._wait.for_job(submitted_job, report_pause=report_pause, requested_wait=requested_wait)
 
     def _resume_when_covered(self, job: BulkJob, submitted_job: SubmittedJob) -> None:
-        needed = job.price_of_rest(submitted_job.estimate) + self._minimum_balance_after()
+        needed = job.price_of_remaining_rows(submitted_job.estimate) + self._minimum_balance_after()
         balance = self._hook().get_credits()
         if not is_sufficient(self._log, balance, needed, self._conn_id, self._wait.next_poll_in()):
             self._wait.to_resume(needed, submitted_job)

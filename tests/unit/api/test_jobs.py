@@ -162,13 +162,13 @@ class TestProgress:
         assert make_job(processed=10, credits_consumed=None).progress() == "10 / 10 rows (100%), unknown credits used"
 
 
-class TestPriceOfTheRest:
+class TestPriceOfRemainingRows:
     @pytest.mark.parametrize(
         ("total", "done", "price"),
         [(9, 0, 3), (9, 6, 1), (9, 9, 0), (9, 10, 0), (9, None, 3), (None, 6, 3), (0, 0, 3)],
     )
     def test_it_is_the_whole_price_if_a_count_is_unknown(self, total, done, price):
-        assert make_job(total_rows=total, processed=done).price_of_rest(Decimal(3)) == price
+        assert make_job(total_rows=total, processed=done).price_of_remaining_rows(Decimal(3)) == price
 
 
 UNKNOWN = BulkJob("j1", "completed", None, None, None, None, None, None)
