@@ -120,7 +120,7 @@ class TestJobs:
         assert [job.job_id for job in client.bulk.list()] == ["one", "two"]
         assert "Skipped a job in LeadMagic's list. Invalid bulk job: " in caplog.text
 
-    def test_one_with_invalid_counts_is_found_by_its_name(self, client, leadmagic_sandbox):
+    def test_listed_job_with_invalid_counts_keeps_its_id_and_file_name(self, client, leadmagic_sandbox):
         body = '{"jobs": [{"job_id": 7, "status": "completed", "file_name": "mine", "total_credits_consumed": "-1,0"}]}'
         leadmagic_sandbox.fail_next("/bulk/jobs", body=body)
         [job] = client.bulk.list()

@@ -349,7 +349,7 @@ def test_before_airflow_33_a_deferral_that_timed_out_cancels_nothing(
 
 
 @pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="Airflow before 3.3 does not call on_kill")
-def test_from_airflow_33_on_a_cancelled_trigger_leaves_it_to_on_kill(
+def test_since_airflow_33_a_cancelled_trigger_leaves_the_cancellation_to_on_kill(
     trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
 ) -> None:
     task_state("failed")
