@@ -33,7 +33,7 @@ def client(leadmagic_sandbox) -> Iterator[LeadMagicClient]:
 
 @pytest.fixture
 def resolve_container(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that makes a host name lead to this machine, as in a network of containers."""
+    """Return a function that makes a host name resolve to this machine, as in a network of containers."""
 
     def resolve(name: str, original: Callable[..., Any] = socket.getaddrinfo) -> None:
         monkeypatch.setattr(

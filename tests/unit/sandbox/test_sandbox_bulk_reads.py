@@ -23,7 +23,7 @@ def read_csv(call):
     return lambda job_id: list(csv.DictReader(call("GET", f"/bulk/jobs/{job_id}/download").text.splitlines()))
 
 
-def test_the_snapshot_has_the_fields_of_the_contract(read_job, job_id):
+def test_the_job_status_has_the_fields_of_the_contract(read_job, job_id):
     snapshot = read_job(job_id)
     moments = [datetime.fromisoformat(snapshot.pop(f"{name}_at")) for name in ("created", "started", "last_progress")]
     assert moments == sorted(moments)

@@ -32,7 +32,7 @@ def test_mixed_products_are_priced_separately(call):
     ]
 
 
-def test_items_without_a_product_get_the_only_one_that_is_named(call):
+def test_items_without_a_product_get_the_single_named_product(call):
     assert call("POST", PATH, json=items(None, "mobile_finder", None)).json()["totalCredits"] == 15
 
 

@@ -43,7 +43,7 @@ def error_of(response):
     ],
     ids=str,
 )
-def test_a_control_refuses_requests_of_pages_of_other_sites(leadmagic_sandbox, ask, method, name, headers):
+def test_a_control_refuses_requests_from_pages_of_other_sites(leadmagic_sandbox, ask, method, name, headers):
     leadmagic_sandbox.set_credits(7)
     leadmagic_sandbox.fail_next(status=503)
     status, code, title = error_of(ask(method, f"/_sandbox/{name}", headers))

@@ -245,7 +245,7 @@ def test_silent_fail_does_not_keep_polling_with_an_invalid_key(
 
 
 @pytest.mark.parametrize("flag", [{}, {"soft_fail": True}], ids=["plain", "soft_fail"])
-def test_a_crashed_trigger_fails_the_sensor_also_with_soft_fail(make_sensor: MakeSensor, flag: dict[str, bool]) -> None:
+def test_a_crashed_trigger_fails_the_sensor_even_with_soft_fail(make_sensor: MakeSensor, flag: dict[str, bool]) -> None:
     with pytest.raises(
         LeadMagicError, match=r"^Trigger failed \(Trigger failure\): see the traceback above in the task log\.$"
     ):
