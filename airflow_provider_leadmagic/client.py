@@ -101,6 +101,14 @@ class LeadMagicClient:
         """Normalized URL of the API."""
         return self._transport.base_url
 
+    def account_digest(self, salt: str) -> str:
+        """
+        Return a digest of URL and API key, which recognizes the account later and does not reveal the key.
+
+        :param salt: Random text, to store with the digest.
+        """
+        return self._transport.account_digest(salt)
+
     @property
     def analytics(self) -> Analytics:
         """Requests and credits spent: LeadMagic's ``/v1/analytics``. Free of charge."""

@@ -28,6 +28,28 @@ CONNECTION_TYPE: dict[str, Any] = {
     },
 }
 
+#: Airflow's configuration: the section ``[leadmagic]``.
+_CONFIG: dict[str, Any] = {
+    "leadmagic": {
+        "description": "Settings of the LeadMagic provider.",
+        "options": {
+            "instance_name": {
+                "description": (
+                    "Name of this Airflow, if several use the same LeadMagic account.\n"
+                    "It is a part of the keys of bulk jobs: with the same name, DAG IDs and run IDs,\n"
+                    "one Airflow joins or cancels the jobs of the other. It must be the same on all workers. Do not\n"
+                    "change it while bulk jobs are running. If it is empty, the URL of the web interface is used:\n"
+                    "``[api] base_url``, or ``[webserver] base_url`` on Airflow 2.\n"
+                ),
+                "version_added": "0.1.0",
+                "type": "string",
+                "example": "staging",
+                "default": "",
+            },
+        },
+    },
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider metadata. This is the entry point ``apache_airflow_provider``."""
@@ -47,6 +69,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors.credits")],
         "triggers": [_modules("triggers.bulk", "triggers.credits")],
         "connection-types": [CONNECTION_TYPE],
+        "config": _CONFIG,
         "cli": ["airflow_provider_leadmagic.cli.commands.get_leadmagic_cli_commands"],
         "extra-links": [
             f"airflow_provider_leadmagic.links.{name}" for name in ("LeadMagicBillingLink", "LeadMagicUsageLink")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
 import time
@@ -90,6 +91,15 @@ class Transport:
         self._session.headers["User-Agent"] = f"airflow-provider-leadmagic/{__version__}"
         self._session.headers["Accept-Encoding"] = "gzip, deflate"
         self._session.headers["Accept"] = "application/json"
+
+    def account_digest(self, salt: str) -> str:
+        """
+        Return a digest of URL and API key, which recognizes the account and does not reveal the key.
+
+        :param salt: Random text.
+        """
+        account = f"{self.base_url} {self._api_key}".encode()
+        return hashlib.pbkdf2_hmac("sha256", account, salt.encode(), 10_000).hex()
 
     def send(
         self,

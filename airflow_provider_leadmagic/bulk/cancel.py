@@ -7,7 +7,7 @@ DAG files import this module together with the operator, so the HTTP client is i
 from __future__ import annotations
 
 import threading
-from itertools import islice
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_leadmagic.exceptions import LeadMagicError
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Log
 
-#: Seconds that ``on_kill`` waits for the cancellation. Airflow 3 kills the process 5 s after the signal to stop.
-ON_KILL_PATIENCE = 2.0
-#: Number of the newest jobs among which ``on_kill`` looks for the one that was just submitted.
-NEWEST_JOBS = 200
+#: Seconds that ``on_kill`` tries to cancel the job. Airflow 3 kills the process 5 s after the signal to stop.
+ON_KILL_PATIENCE = 4.0
+#: Longest time of one request in that time, and the pause after a failure, in seconds.
+REQUEST_TIMEOUT = 1.5
+PAUSE = 0.3
 
 
 class RunningTask(NamedTuple):
@@ -43,19 +44,23 @@ class JobCanceller:
         self._task: RunningTask | None = None
         self._idempotency_key: str | None = None
         self._job_id: str | None = None
-        self._is_stopped = False
+        self._give_up_at: float | None = None
 
-    def before_submit(self, task: RunningTask, idempotency_key: str) -> None:
+    def remember_key(self, task: RunningTask, idempotency_key: str) -> None:
         """
-        Remember the idempotency key so that :meth:`on_kill` can find the job.
+        Remember a key of the task so that :meth:`on_kill` can find a job whose ID is not known yet.
 
-        :param task: The task that is about to submit.
-        :param idempotency_key: The key of the submission.
-        :raises LeadMagicError: If ``on_kill`` was called before: on Airflow 3 the task may run for 5 s after.
+        :param task: The task that is about to submit, or to search for the job of a previous attempt.
+        :param idempotency_key: The key.
+        :raises LeadMagicError: If ``on_kill`` was called before. Airflow 3 gives the task five seconds to end itself.
         """
-        self._task, self._idempotency_key = task, idempotency_key
-        if self._is_stopped:
+        if self._give_up_at is not None:
             raise LeadMagicError("Bulk job not submitted, because the task was stopped.")
+        self._task, self._idempotency_key = task, idempotency_key
+
+    def forget_key(self) -> None:
+        """Forget the key: the task has no job at LeadMagic."""
+        self._idempotency_key = None
 
     def remember_job(self, task: RunningTask, job_id: str) -> None:
         """
@@ -65,58 +70,129 @@ class JobCanceller:
         :param job_id: The job.
         """
         self._task, self._job_id = task, job_id
-        if self._is_stopped:  # on_kill was called during the submission
+        if self._give_up_at is not None:  # during the submission
             self.on_kill()
 
     def on_kill(self) -> None:
         """Cancel the job if a user ended the task. If only the worker is stopped, the next attempt joins the job."""
-        self._is_stopped = True
-        if self._task is None:
+        self._give_up_at = self._give_up_at or time.monotonic() + ON_KILL_PATIENCE
+        if self._task is None or not (self._job_id or self._idempotency_key):
             return
+        canceling = Cancellation(self._task, self._job_id, self._idempotency_key, self._give_up_at)
         # This runs in a signal handler. The interrupted code may hold a lock that the request to Airflow needs, so send
         # the request from a thread.
-        canceling = threading.Thread(target=self._cancel_if_task_is_over, args=[self._task], name="leadmagic-on-kill")
-        canceling.start()
-        canceling.join(timeout=ON_KILL_PATIENCE)
+        thread = threading.Thread(target=canceling.run, name="leadmagic-on-kill")
+        thread.start()
+        thread.join(timeout=max(self._give_up_at - time.monotonic(), PAUSE))
+        if thread.is_alive():
+            canceling.log_failure("no response in time")
 
-    def _cancel_if_task_is_over(self, task: RunningTask) -> None:
+
+class Cancellation:
+    """
+    Cancels a job if a user ended its task, retrying until a time limit, and logs how to cancel it if that fails.
+
+    :param task: The task.
+    :param job_id: The job; None if its ID has not been received.
+    :param idempotency_key: A key of the task, to find the job; None if the ID is known.
+    :param give_up_at: Time of the monotonic clock after which nothing is retried.
+    """
+
+    def __init__(self, task: RunningTask, job_id: str | None, idempotency_key: str | None, give_up_at: float) -> None:
+        self._task = task
+        self._job_id = job_id
+        self._idempotency_key = idempotency_key
+        self._give_up_at = give_up_at
+        self._is_over: bool | None = None
+        self._is_reported = False
+
+    def run(self) -> None:
+        """Cancel the job, and retry what fails. Only one line in the log reports a failure."""
+        while True:
+            try:
+                self._cancel_if_task_is_over()
+            except Exception as error:
+                if not may_retry(error) or time.monotonic() + PAUSE >= self._give_up_at:
+                    self.log_failure(reason_of(error))
+                    return
+                time.sleep(PAUSE)
+            else:
+                return
+
+    def log_failure(self, reason: str) -> None:
+        """
+        Log the command that cancels the job, once.
+
+        :param reason: Why the job was not canceled.
+        """
+        if not self._is_reported and self._is_over is not False:
+            self._is_reported = True
+            is_over = bool(self._is_over)
+            self._task.log.error("%s", advice(self._task.conn_id, self._job_id, self._idempotency_key, reason, is_over))
+
+    def _cancel_if_task_is_over(self) -> None:
         from airflow_provider_leadmagic.compat.task_state import OVER, state_of
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-        try:
-            state = state_of(task.task_instance)
-        except Exception:
-            task.log.exception("Could not determine why the task was stopped; leaving any bulk job running.")
-            return
-        if state not in OVER:
+        task = self._task
+        if self._is_over is None:
+            self._is_over = state_of(task.task_instance) in OVER
+        if not self._is_over:
             task.log.info("Worker is stopping; leaving any bulk job running. The next attempt joins it.")
             return
-        with LeadMagicHook(task.conn_id, max_attempts=1).get_conn() as client:
-            job_id = self._job_id or self._find_job(client)
-            if job_id is not None:
-                cancel(task.log, client, job_id)
+        with LeadMagicHook(task.conn_id, max_attempts=1, max_timeout=REQUEST_TIMEOUT).get_conn() as client:
+            self._job_id = self._job_id or self._find_job(client)
+            if self._job_id is None:
+                self.log_failure("LeadMagic does not list it yet")
+            else:
+                cancel(task.log, client, self._job_id)
 
     def _find_job(self, client: LeadMagicClient) -> str | None:
-        """Find a job that LeadMagic has accepted, but whose ID has not been received."""
-        from airflow_provider_leadmagic.bulk.submission import was_submitted_with
+        """Find a job that LeadMagic has accepted, but whose ID has not been received, or that of another attempt."""
+        from airflow_provider_leadmagic.bulk.submission import is_of_same_task
 
-        jobs = islice(client.bulk.list(), NEWEST_JOBS)
-        return next((job.job_id for job in jobs if was_submitted_with(job.file_name, str(self._idempotency_key))), None)
+        key = str(self._idempotency_key)
+        jobs = (job for job in client.bulk.list() if is_of_same_task(job.file_name, key))
+        return next((job.job_id for job in jobs if not job.is_finished), None)
 
 
 def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:
     """
-    Cancel a job whose task was ended by a user, and log the outcome.
+    Cancel a job whose task was ended by a user, and log it.
 
     :param log: Logger of the task or its trigger.
     :param client: A client for the job's account.
     :param job_id: The job.
+    :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
     """
-    try:
-        client.bulk.cancel(job_id)
-    except LeadMagicError as error:
-        log.error(  # noqa: TRY400 - users need the message, not the traceback
-            "Could not cancel bulk job %s: cancel it at LeadMagic, or it may keep spending credits. %s", job_id, error
-        )
-    else:
-        log.warning("Canceled bulk job %s because its task was ended. Processed rows are charged.", job_id)
+    client.bulk.cancel(job_id)
+    log.warning("Canceled bulk job %s because its task was ended. Processed rows are charged.", job_id)
+
+
+def may_retry(error: Exception) -> bool:
+    """Return whether the next attempt to cancel may succeed where this one failed."""
+    return getattr(error, "transient", True) or not isinstance(error, LeadMagicError)
+
+
+def reason_of(error: Exception) -> str:
+    """Return the cause of a failure for a log. The text of an error of a secrets backend may contain secrets."""
+    return str(error) if isinstance(error, LeadMagicError) else type(error).__name__
+
+
+def advice(conn_id: str, job_id: str | None, idempotency_key: str | None, reason: str, is_over: bool) -> str:
+    """
+    Return the log line about a job that could not be canceled, with the command that cancels it.
+
+    :param conn_id: The connection that the job was submitted with.
+    :param job_id: The job, if its ID is known.
+    :param idempotency_key: A key of the task, if the ID is not known.
+    :param is_over: Whether it is certain that a user ended the task.
+    """
+    bulk = f'LeadMagicHook("{conn_id}").bulk'
+    condition = "run" if is_over else "if a user ended the task, run"
+    if job_id:
+        return f'Bulk job may keep running: {condition} {bulk}.cancel("{job_id}") to stop it. Reason: {reason}'
+    return (
+        f"Bulk job may still start: {condition} {bulk}.cancel(job.job_id) for the job in {bulk}.list() whose file_name "
+        f"starts with {str(idempotency_key).rpartition('-')[0]}. Reason: {reason}"
+    )

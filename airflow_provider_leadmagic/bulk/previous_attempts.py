@@ -1,25 +1,32 @@
-"""Find the bulk job that a previous attempt of a task submitted."""
+"""Find the bulk job that a previous attempt of a task submitted, and cancel the jobs that it replaces."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
-from airflow_provider_leadmagic.api.jobs import BulkJob
-from airflow_provider_leadmagic.bulk.submission import idempotency_key, successor, was_submitted_with
+from airflow_provider_leadmagic.bulk.submission import (
+    check_same_rows,
+    is_of_same_task,
+    is_same_generation,
+    was_submitted_with,
+)
+from airflow_provider_leadmagic.exceptions import (
+    LeadMagicConfigurationError,
+    LeadMagicNotFoundError,
+    LeadMagicPermissionError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.submission import BulkSubmission
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.task_state import TaskStateStore
-
-JobList = Callable[[], list[BulkJob]]
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +42,42 @@ class SubmittedJob:
     :param job_id: The ID that LeadMagic assigned.
     :param idempotency_key: The key it was submitted with.
     :param estimate: Credits that it costs if every row is a hit.
+    :param account: Salt and digest of the account it belongs to; empty if an older version saved the job.
     """
 
     job_id: str
     idempotency_key: str
     estimate: Decimal
+    account: str = ""
+
+    def in_account_of(self, client: LeadMagicClient) -> Self:
+        """Return this job with the account of a client."""
+        salt = secrets.token_hex(8)
+        return replace(self, account=f"{salt}:{client.account_digest(salt)}")
+
+    def is_in_account_of(self, client: LeadMagicClient) -> bool:
+        """Return whether a client has the URL and the API key that the job was submitted with."""
+        salt, _, digest = self.account.partition(":")
+        return not salt or client.account_digest(salt) == digest
+
+    def read(self, client: LeadMagicClient, conn_id: str) -> BulkJob:
+        """
+        Request the state of the job.
+
+        :param conn_id: The connection, for the error message.
+        :raises LeadMagicConfigurationError: If the job belongs to another account. A new API key of the same account
+            can read it.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
+        """
+        try:
+            return client.bulk.get(self.job_id)
+        except (LeadMagicNotFoundError, LeadMagicPermissionError):
+            if self.is_in_account_of(client):
+                raise
+        raise LeadMagicConfigurationError(
+            f"Connection {conn_id!r} was changed to another LeadMagic account: change it back to continue bulk job "
+            f"{self.job_id}. Nothing was submitted. To submit the rows in the other account, clear the task."
+        )
 
     def save(self, store: TaskStateStore | None) -> None:
         """
@@ -51,48 +89,30 @@ class SubmittedJob:
             store.set(_STORE_KEY, self.to_json())
 
     @classmethod
-    def load(cls, store: TaskStateStore | None, idempotency_key: str) -> Self | None:
+    def load(cls, store: TaskStateStore | None) -> Self | None:
         """
-        Return the job that a previous attempt saved, or None.
+        Return the job that a previous attempt saved, also before a clear, or None.
 
         :param store: The task's state store; None before Airflow 3.3.
-        :param idempotency_key: The key of the submission. A job with another key was saved before a clear.
         """
         stored = store.get(_STORE_KEY) if store is not None else None
-        job = cls.from_json(stored) if stored else None
-        return job if job and job.idempotency_key == idempotency_key else None
+        return cls.from_json(stored) if stored else None
 
     def to_json(self) -> dict[str, str]:
         """Convert the job to a JSON object."""
-        return {"job_id": self.job_id, "idempotency_key": self.idempotency_key, "estimate": str(self.estimate)}
+        return {
+            "job_id": self.job_id,
+            "idempotency_key": self.idempotency_key,
+            "estimate": str(self.estimate),
+            "account": self.account,
+        }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, str]) -> Self:
         """Build the job from the output of :meth:`to_json`, of this version or another."""
-        return cls(fields["job_id"], fields["idempotency_key"], Decimal(fields["estimate"]))
-
-
-class JobSearchResult(NamedTuple):
-    """
-    The result of a search for the job of a previous attempt.
-
-    :param job: The job to join; None if one has to be submitted.
-    :param idempotency_key: The key of that job, or the key to submit with.
-    """
-
-    job: SubmittedJob | None
-    idempotency_key: str
-
-
-def list_once(client: LeadMagicClient) -> JobList:
-    """
-    Return a function that requests LeadMagic's list of jobs on the first call and caches it.
-
-    Use one such function for each search: a later search has to see jobs that were submitted since.
-
-    :param client: A client for the account.
-    """
-    return cache(lambda: list(client.bulk.list()))
+        return cls(
+            fields["job_id"], fields["idempotency_key"], Decimal(fields["estimate"]), fields.get("account") or ""
+        )
 
 
 class PreviousAttempts:
@@ -103,50 +123,64 @@ class PreviousAttempts:
 
     :param client: A client for the account.
     :param store: The task's state store; None before Airflow 3.3.
-    :param task_instance: The task instance of the current attempt.
+    :param idempotency_key: The key of the current attempt.
+    :param conn_id: The connection, for messages.
     """
 
-    def __init__(self, client: LeadMagicClient, store: TaskStateStore | None, task_instance: Any) -> None:
+    def __init__(
+        self, client: LeadMagicClient, store: TaskStateStore | None, idempotency_key: str, conn_id: str
+    ) -> None:
         self._client = client
         self._store = store
-        self._task_instance = task_instance
+        self._key = idempotency_key
+        self._conn_id = conn_id
 
-    def find(self, submission: BulkSubmission, jobs: JobList) -> JobSearchResult:
+    def find(self, submission: BulkSubmission) -> SubmittedJob | None:
         """
-        Find the job to join.
+        Find the job to join, and cancel every other job of the task that is still running: it was cleared since.
 
-        A canceled job is not joined. An attempt whose job is canceled fails without a retry, so an attempt that finds a
-        canceled job can only run because a user cleared the task while it was running.
-
-        :param submission: The submission, to price a job that is not in the state store.
-        :param jobs: Returns LeadMagic's list of jobs; called only if needed.
+        :param submission: The submission, to compare its rows, and to price a job that is not in the state store.
+        :raises LeadMagicConfigurationError: If the job to join belongs to another account than the connection.
+        :raises LeadMagicResponseError: If the job to join has other rows.
         """
-        key = idempotency_key(self._task_instance)
-        job = self._find(key, jobs)
-        while job is not None and job.is_canceled:
-            log.info("Bulk job %s of a previous attempt was canceled; submitting a new one.", job.job_id)
-            key = successor(key, job.job_id)
-            job = self._find(key, jobs)
+        stored = SubmittedJob.load(self._store)
+        if stored is not None and is_same_generation(stored.idempotency_key, self._key):
+            check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
+            found: SubmittedJob | None = stored.in_account_of(self._client)
+        else:
+            self._warn_of_other_account(stored)
+            found = self.find_in_list(submission, lambda: submission.price(self._client))
+        if found is not None:
+            log.info("Joined bulk job %s, submitted by a previous attempt.", found.job_id)
+        return found
+
+    def find_in_list(self, submission: BulkSubmission, estimate: Callable[[], Decimal]) -> SubmittedJob | None:
+        """
+        Find the job to join in LeadMagic's list, and cancel every other job of the task that is still running.
+
+        :param submission: The submission, to compare its rows.
+        :param estimate: Returns the credits that the job costs if every row is a hit; called only if there is a job.
+        """
+        jobs = [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self._key)]
+        same_key = [job for job in jobs if was_submitted_with(job.file_name, self._key)]
+        # One key has one job, as far as LeadMagic remembers the key.
+        job = min(same_key, key=lambda job: job.is_canceled, default=None)
+        self._cancel(other for other in jobs if other is not job and not other.is_finished)
         if job is None:
-            return JobSearchResult(None, key)
-        log.info("Joined bulk job %s, submitted by a previous attempt.", job.job_id)
-        stored = SubmittedJob.load(self._store, key)
-        return JobSearchResult(stored or SubmittedJob(job.job_id, key, submission.price(self._client)), key)
+            return None
+        check_same_rows(job, submission.digest, submission.source.name)
+        return SubmittedJob(job.job_id, self._key, estimate()).in_account_of(self._client)
 
-    def cancel_replaced(self, jobs: JobList) -> None:
-        """
-        Cancel running jobs that were submitted before the task was cleared: a new job replaces them.
+    def _cancel(self, replaced: Iterable[BulkJob]) -> None:
+        for job in replaced:
+            self._client.bulk.cancel(job.job_id)
+            log.warning("Canceled bulk job %s because the task was cleared: %s.", job.job_id, job.progress())
 
-        :param jobs: Returns LeadMagic's list of jobs.
-        """
-        replaced = [idempotency_key(self._task_instance, before) for before in range(self._task_instance.max_tries)]
-        for job in jobs():
-            if not job.is_finished and any(was_submitted_with(job.file_name, key) for key in replaced):
-                self._client.bulk.cancel(job.job_id)
-                log.warning("Canceled bulk job %s because the task was cleared: %s.", job.job_id, job.progress())
-
-    def _find(self, key: str, jobs: JobList) -> BulkJob | None:
-        stored = SubmittedJob.load(self._store, key)
-        if stored is not None:
-            return self._client.bulk.get(stored.job_id)
-        return next((job for job in jobs() if was_submitted_with(job.file_name, key)), None)
+    def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
+        if stored is not None and not stored.is_in_account_of(self._client):
+            log.warning(
+                "Bulk job %s was submitted before connection %r was changed; cancel it in its account if it is "
+                "running.",
+                stored.job_id,
+                self._conn_id,
+            )

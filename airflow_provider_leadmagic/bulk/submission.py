@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.text import format_credits
+from airflow_provider_leadmagic.compat.imports import conf
+from airflow_provider_leadmagic.compat.task_state import tested_date, web_url
 from airflow_provider_leadmagic.exceptions import (
     CreditsLimitError,
     InsufficientCreditsError,
@@ -17,6 +19,7 @@ from airflow_provider_leadmagic.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from airflow_provider_leadmagic.api.jobs import BulkJob
@@ -87,16 +90,13 @@ class BulkSubmission:
         """
         return estimate + self.minimum_balance_after
 
-    def submit(self, client: LeadMagicClient, idempotency_key: str, estimate: Decimal, conn_id: str) -> BulkJob:
+    def check_balance(self, client: LeadMagicClient, estimate: Decimal, conn_id: str) -> None:
         """
-        Submit the job if the current balance covers it.
+        Check that the current balance covers the job.
 
-        **Costs credits**, for each row that is a hit.
-
-        :param idempotency_key: Identifies the submission: submitting it again returns the same job.
         :param estimate: Credits that the job costs if every row is a hit.
         :param conn_id: The connection, for the error message.
-        :raises InsufficientCreditsError: If the balance does not cover the job, by our check or by LeadMagic's.
+        :raises InsufficientCreditsError: If it does not.
         :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
         """
         needed, balance = self.credits_needed(estimate), client.get_credits()
@@ -109,36 +109,48 @@ class BulkSubmission:
                 required=needed,
                 available=balance.spendable,
             )
+
+    def submit(self, client: LeadMagicClient, idempotency_key: str) -> BulkJob:
+        """
+        Submit the job. **Costs credits**, for each row that is a hit.
+
+        :param idempotency_key: Identifies the submission: submitting it again returns the same job.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond. It may have accepted the job: the
+            response to an earlier repetition may have been lost.
+        """
         name = job_name(idempotency_key, self.digest)
         return client.bulk.submit(self.product, self.source, idempotency_key=idempotency_key, file_name=name)
 
 
-def idempotency_key(task_instance: Any, max_tries: int | None = None) -> str:
+def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:
     """
     Return the key of the one bulk job of a task: the same for all its attempts, another one after it was cleared.
 
-    Airflow increases ``max_tries`` when a user clears a task. Retries and lost workers or triggerers do not change it.
-    Clearing a task while it runs may not change it either: see :func:`successor`.
+    The first part identifies the task: its keys before and after a clear share it. Airflow raises ``max_tries`` when a
+    user clears a task. Retries and lost workers or triggerers do not change it.
 
-    :param max_tries: The value before a clear; by default the current one.
+    :param context: The task's context.
+    :param rows_digest: The digest of the rows. It replaces ``max_tries`` in ``airflow tasks test``, which has no clear.
     """
-    names = ("dag_id", "run_id", "task_id", "map_index")
-    limit = task_instance.max_tries if max_tries is None else max_tries
-    return _digest([*(getattr(task_instance, name) for name in names), limit])
+    ti, date = context["ti"], tested_date(context)
+    run, generation = (ti.run_id, ti.max_tries) if date is None else (f"tasks test {date}", rows_digest)
+    task = _digest([instance_name(), ti.dag_id, run, ti.task_id, ti.map_index], 24)
+    return f"airflow-{task}-{_digest([generation], 15)}"
 
 
-def successor(key: str, canceled_job_id: str) -> str:
+def instance_name() -> str:
     """
-    Return the key of the job to submit in place of a canceled one.
+    Return the name that distinguishes this Airflow from others that use the same LeadMagic account.
 
-    :param key: The idempotency key of the canceled job.
+    The default is the URL of Airflow's web interface. The Fernet key would differ between more deployments, but it is
+    rotated, and a worker that has none generates one at each start: a retry would then pay again.
     """
-    return _digest([key, canceled_job_id])
+    return str(conf.get("leadmagic", "instance_name", fallback=None) or web_url())
 
 
-def _digest(parts: list[object]) -> str:
+def _digest(parts: list[object], length: int) -> str:
     # A digest keeps the names of DAGs from LeadMagic. JSON distinguishes ("a", "bc") from ("ab", "c").
-    return f"airflow-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]}"
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:length]
 
 
 def job_name(idempotency_key: str, digest: str) -> str:
@@ -148,6 +160,25 @@ def job_name(idempotency_key: str, digest: str) -> str:
     :param digest: The digest of the rows.
     """
     return f"{idempotency_key}.{digest}"
+
+
+def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
+    """
+    Return whether a job was submitted by any attempt of a task, also before a clear.
+
+    :param name: The job's name.
+    :param idempotency_key: A key of the task.
+    """
+    return name is not None and name.startswith(f"{idempotency_key.rpartition('-')[0]}-")
+
+
+def is_same_generation(stored_key: str, idempotency_key: str) -> bool:
+    """
+    Return whether a task was not cleared since a job was submitted, also if the instance name was changed since.
+
+    :param stored_key: The key in the state store of the task.
+    """
+    return stored_key.rpartition("-")[2] == idempotency_key.rpartition("-")[2]
 
 
 def was_submitted_with(name: str | None, idempotency_key: str) -> bool:
@@ -168,3 +199,19 @@ def digest_in(name: str | None) -> str | None:
     """
     prefix, _, digest = (name or "").partition(".")
     return digest if digest and prefix.startswith("airflow-") else None
+
+
+def check_same_rows(job: BulkJob, digest: str, source: str) -> None:
+    """
+    Check that an unfinished job has the rows of the current input, before anything is paid or waited for.
+
+    :param digest: The digest of the current rows.
+    :param source: The name of the input, for the error message.
+    :raises LeadMagicResponseError: If the rows or the product are other ones.
+    """
+    if not job.is_finished and digest_in(job.file_name) not in (None, digest):
+        problem = f"rows or product do not match bulk job {job.job_id}, which is left as it is"
+        raise LeadMagicResponseError(
+            f"Input changed since it was submitted: {problem}. Restore the input, or clear the task to submit the new "
+            f"rows. [{source}]"
+        )

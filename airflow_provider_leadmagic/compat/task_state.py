@@ -1,8 +1,9 @@
-"""Read what a task context does not contain: task state, first reschedule date, and state stores."""
+"""Read what a task context does not contain: task state, first reschedule date, state stores, and the deployment."""
 
 from __future__ import annotations
 
 import asyncio
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
@@ -11,8 +12,11 @@ if TYPE_CHECKING:
 
     from airflow.sdk.execution_time.comms import GetTaskStates
 
-#: States in which a task that was running must not continue. In any other, it continues, here or in another process.
-OVER = frozenset({"failed", "success", "skipped", "removed", "upstream_failed", "restarting"})
+#: States of a task that ran and must not continue. In any other state it continues, here or in another process. A task
+#: that is cleared while it runs is ``restarting``.
+OVER = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
+
+_TEMPORARY_RUN = "__airflow_temporary_run_"
 
 
 def state_of(task_instance: Any) -> str | None:
@@ -118,3 +122,33 @@ def asset_state_store(trigger: object) -> AssetStateStore | None:
     :param trigger: Trigger of the watcher.
     """
     return cast("AssetStateStore | None", getattr(trigger, "asset_state_store", None))
+
+
+def tested_date(context: Mapping[str, Any]) -> str | None:
+    """
+    Return the logical date that ``airflow tasks test`` runs a task for, if Airflow made up a run for it.
+
+    Each of these runs has an ID of its own, also for the same date.
+
+    :param context: Context of the task.
+    :return: The date; None for any other run, and without a date.
+    """
+    date = context.get("logical_date") if is_test(context) else None
+    return None if date is None else str(date.isoformat())
+
+
+def is_test(context: Mapping[str, Any]) -> bool:
+    """
+    Return whether the run was made up by ``airflow tasks test``.
+
+    :param context: Context of the task.
+    """
+    return str(context["ti"].run_id).startswith(_TEMPORARY_RUN)
+
+
+def web_url() -> str:
+    """Return the configured URL of Airflow's web interface; Airflow's default if there is none."""
+    from airflow_provider_leadmagic.compat.imports import conf
+
+    section = "api" if find_spec("airflow.sdk") else "webserver"
+    return str(conf.get(section, "base_url", fallback=None) or "").rstrip("/").lower()

@@ -48,6 +48,7 @@ class LeadMagicHook(BaseHook):
 
     :param leadmagic_conn_id: Airflow connection ID, ``leadmagic_default`` by default.
     :param max_attempts: Maximum number of requests per call, including the first; 4 by default.
+    :param max_timeout: Upper limit of the connection's timeout, in seconds; none by default.
     """
 
     conn_name_attr = "leadmagic_conn_id"
@@ -55,10 +56,17 @@ class LeadMagicHook(BaseHook):
     conn_type = CONNECTION_TYPE["connection-type"]
     hook_name = CONNECTION_TYPE["hook-name"]
 
-    def __init__(self, leadmagic_conn_id: str = default_conn_name, *, max_attempts: int = DEFAULT_MAX_ATTEMPTS) -> None:
+    def __init__(
+        self,
+        leadmagic_conn_id: str = default_conn_name,
+        *,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        max_timeout: float = math.inf,
+    ) -> None:
         super().__init__()
         self.leadmagic_conn_id = leadmagic_conn_id
         self.max_attempts = max_attempts
+        self.max_timeout = max_timeout
         self._client: LeadMagicClient | None = None
 
     def get_conn(self) -> LeadMagicClient:
@@ -70,7 +78,9 @@ class LeadMagicHook(BaseHook):
         if self._client is None:
             with self._count_failures():
                 connection = self._read_connection(_capitalize(self._owner))
-                self._client = self._build_client(connection, self._owner, max_attempts=self.max_attempts)
+                self._client = self._build_client(
+                    connection, self._owner, max_attempts=self.max_attempts, longest_timeout=self.max_timeout
+                )
         return self._client
 
     async def aget_conn(self) -> LeadMagicClient:
@@ -86,7 +96,9 @@ class LeadMagicHook(BaseHook):
                 with self._explain_missing_connection(_capitalize(self._owner)):
                     request = get_async_connection(type(self), self._checked_conn_id())
                     connection = await finish_even_if_cancelled(request)
-                self._client = self._build_client(connection, self._owner, max_attempts=self.max_attempts)
+                self._client = self._build_client(
+                    connection, self._owner, max_attempts=self.max_attempts, longest_timeout=self.max_timeout
+                )
         return self._client
 
     @property

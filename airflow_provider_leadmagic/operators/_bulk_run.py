@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +13,31 @@ from airflow_provider_leadmagic.api.text import json_number
 from airflow_provider_leadmagic.api.validation import parse_credits
 from airflow_provider_leadmagic.bulk.cancel import RunningTask
 from airflow_provider_leadmagic.bulk.output import ResultFiles
-from airflow_provider_leadmagic.bulk.previous_attempts import PreviousAttempts, SubmittedJob, list_once
+from airflow_provider_leadmagic.bulk.previous_attempts import PreviousAttempts, SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from
 from airflow_provider_leadmagic.bulk.results import write_results
 from airflow_provider_leadmagic.bulk.row_checks import check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
-from airflow_provider_leadmagic.bulk.submission import BulkSubmission, idempotency_key
+from airflow_provider_leadmagic.bulk.submission import BulkSubmission, check_same_rows, idempotency_key
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
-from airflow_provider_leadmagic.compat.task_state import task_state_store
+from airflow_provider_leadmagic.compat.task_state import is_test, task_state_store
 from airflow_provider_leadmagic.decisions.gate import is_sufficient
-from airflow_provider_leadmagic.exceptions import InsufficientCreditsError, LeadMagicError
+from airflow_provider_leadmagic.exceptions import (
+    InsufficientCreditsError,
+    LeadMagicConfigurationError,
+    LeadMagicError,
+    LeadMagicNotFoundError,
+    LeadMagicPermissionError,
+)
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.cancel import JobCanceller
+    from airflow_provider_leadmagic.bulk.row_checks import RowSummary
+    from airflow_provider_leadmagic.bulk.rows import RowSource
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Context, Log
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
@@ -35,6 +46,10 @@ if TYPE_CHECKING:
 #: Statuses of a failed resume after which to poll again: the credits were spent (402), or the job was resumed (409),
 #: by someone else in the meantime.
 RESUME_LATER = (402, 409)
+_TEST_SPENDS = (
+    "airflow tasks test spends credits like a run. A second test of the same rows for the same logical date joins the "
+    "job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,10 @@ class BulkAttempt:
 
     def start(self) -> dict[str, Any]:
         """Join the job of a previous attempt or submit one, wait for it, and write the results."""
+        if is_test(self._context):
+            self._log.warning(_TEST_SPENDS)
+        if self._may_have_job:  # already while the rows are read, so that on_kill finds it
+            self._canceller.remember_key(self._running_task, idempotency_key(self._context, ""))
         submission = self._checked_submission()
         with self._hook().get_conn() as client:
             submitted_job = self._submit_once(client, submission)
@@ -87,9 +106,10 @@ class BulkAttempt:
         self._canceller.remember_job(self._running_task, submitted_job.job_id)
         report_pause = self._request.resume_when_paused
         progress = JobProgress(self._log, submitted_job.job_id, self._wait.next_poll_in, report_pause=report_pause)
-        with self._hook(max_attempts=1).get_conn() as client:
-            event = progress.poll(client)
-        job = job_from(event) if event else self._wait_for_job(submitted_job, progress.requested_wait)
+        with self.other_account_refused(submitted_job):
+            with self._hook(max_attempts=1).get_conn() as client:
+                event = progress.poll(client)
+            job = job_from(event) if event else self._wait_for_job(submitted_job, progress.requested_wait)
         return self.continue_with(job, submitted_job)
 
     def continue_with(self, job: BulkJob, submitted_job: SubmittedJob) -> dict[str, Any]:
@@ -100,15 +120,39 @@ class BulkAttempt:
         :param submitted_job: The same job, as submitted.
         """
         self._canceller.remember_job(self._running_task, submitted_job.job_id)
-        while not job.is_finished:
+        with self.other_account_refused(submitted_job):
+            if not job.is_finished:
+                source, rows = self._read_rows()
+                check_same_rows(job, rows.digest, source.name)
+            while not job.is_finished:
+                self._try_to_resume(job, submitted_job)
+                job = self._wait_for_job(submitted_job)
+            return self._finish(job, submitted_job)
+
+    @contextmanager
+    def other_account_refused(self, submitted_job: SubmittedJob) -> Iterator[None]:
+        """
+        Refuse to continue if the connection was changed to another account, which does not have the job.
+
+        :param submitted_job: The job.
+        :raises LeadMagicConfigurationError: If the job belongs to another account. Before Airflow 3.3, raises
+            AirflowFailException: nothing would tell a retry about the job, and it would submit the rows again.
+        """
+        try:
+            yield
+        except (LeadMagicNotFoundError, LeadMagicPermissionError):
             try:
-                self._resume_when_covered(job, submitted_job)
-            except LeadMagicError as error:
-                if not error.transient and error.status not in RESUME_LATER:
-                    raise
-                self._log.warning("Bulk job %s: resume failed, retrying after the next poll: %s", job.job_id, error)
-            job = self._wait_for_job(submitted_job)
-        return self._finish(job, submitted_job)
+                with self._hook().get_conn() as client:
+                    submitted_job.read(client, self._conn_id)
+            except LeadMagicConfigurationError as error:
+                if task_state_store(self._context) is None:
+                    raise AirflowFailException(str(error)) from None
+                raise
+            raise
+
+    @property
+    def _may_have_job(self) -> bool:
+        return self._context["ti"].try_number > 1 or is_test(self._context)
 
     @property
     def _running_task(self) -> RunningTask:
@@ -118,22 +162,22 @@ class BulkAttempt:
         request = self._request
         product = find_bulk_product(request.product)
         limit = None if request.max_credits is None else parse_credits("max_credits", request.max_credits)
-        source = row_source(rows=request.rows, input_path=request.input_path)
-        rows = check_rows(source, product)
+        source, rows = self._read_rows()
         ResultFiles(request.output_path).check_writable(source)
         return BulkSubmission(product.name, source, rows.count, rows.digest, self._minimum_balance_after(), limit)
 
+    def _read_rows(self) -> tuple[RowSource, RowSummary]:
+        source = row_source(rows=self._request.rows, input_path=self._request.input_path)
+        return source, check_rows(source, find_bulk_product(self._request.product))
+
     def _submit_once(self, client: LeadMagicClient, submission: BulkSubmission) -> SubmittedJob:
-        ti, store = self._context["ti"], task_state_store(self._context)
-        attempts = PreviousAttempts(client, store, ti)
-        key = idempotency_key(ti)
-        job = None
-        if ti.try_number > 1:
-            jobs = list_once(client)
-            job, key = attempts.find(submission, jobs)
-            if job is None:
-                attempts.cancel_replaced(jobs)
-        job = job or self._submit(client, submission, attempts, key)
+        store = task_state_store(self._context)
+        key = idempotency_key(self._context, submission.digest)
+        attempts = PreviousAttempts(client, store, key, self._conn_id)
+        job = attempts.find(submission) if self._may_have_job else None
+        if job is None:
+            self._canceller.forget_key()
+            job = self._submit(client, submission, attempts, key)
         self._canceller.remember_job(self._running_task, job.job_id)
         job.save(store)
         return job
@@ -143,26 +187,54 @@ class BulkAttempt:
     ) -> SubmittedJob:
         while True:
             estimate = submission.estimate(client)
-            self._canceller.before_submit(self._running_task, key)
             try:
-                job = submission.submit(client, key, estimate, self._conn_id)
+                submission.check_balance(client, estimate, self._conn_id)
+                return self._submit_or_join(client, submission, attempts, SubmittedJob("", key, estimate))
             except InsufficientCreditsError as error:
-                # LeadMagic may return 402 to the retry of an accepted submission whose first response was lost.
-                if error.status is not None:
-                    accepted, key = attempts.find(submission, list_once(client))
-                    if accepted is not None:
-                        return accepted
                 if self._request.on_insufficient == "fail":
                     raise
                 self._log.info("Bulk job not submitted yet. %s", error)
                 self._wait.to_submit(max(submission.credits_needed(estimate), error.required or Decimal(0)))
-            else:
-                self._log.info("Submitted bulk job %s (%s rows).", job.job_id, format_count(job.total_rows))
-                return SubmittedJob(job.job_id, key, estimate)
+
+    def _submit_or_join(
+        self, client: LeadMagicClient, submission: BulkSubmission, attempts: PreviousAttempts, wanted: SubmittedJob
+    ) -> SubmittedJob:
+        """Submit the job. After an error, check whether LeadMagic has accepted it: a response may have been lost."""
+        self._canceller.remember_key(self._running_task, wanted.idempotency_key)
+        try:
+            job = submission.submit(client, wanted.idempotency_key)
+        except LeadMagicError as error:
+            accepted = self._find_accepted(submission, attempts, wanted.estimate)
+            if accepted is None:
+                raise
+            self._log.warning("Bulk job %s was accepted although the submission failed: %s", accepted.job_id, error)
+            return accepted
+        self._log.info("Submitted bulk job %s (%s rows).", job.job_id, format_count(job.total_rows))
+        return replace(wanted, job_id=job.job_id).in_account_of(client)
+
+    def _find_accepted(
+        self, submission: BulkSubmission, attempts: PreviousAttempts, estimate: Decimal
+    ) -> SubmittedJob | None:
+        try:
+            accepted = attempts.find_in_list(submission, lambda: estimate)
+        except LeadMagicError as error:
+            self._log.warning("Could not check whether LeadMagic has accepted the bulk job: %s", error)
+            return None
+        if accepted is None:
+            self._canceller.forget_key()
+        return accepted
 
     def _wait_for_job(self, submitted_job: SubmittedJob, requested_wait: float = 0.0) -> BulkJob:
         report_pause = self._request.resume_when_paused
         return self._wait.for_job(submitted_job, report_pause=report_pause, requested_wait=requested_wait)
+
+    def _try_to_resume(self, job: BulkJob, submitted_job: SubmittedJob) -> None:
+        try:
+            self._resume_when_covered(job, submitted_job)
+        except LeadMagicError as error:
+            if not error.transient and error.status not in RESUME_LATER:
+                raise
+            self._log.warning("Bulk job %s: resume failed, retrying after the next poll: %s", job.job_id, error)
 
     def _resume_when_covered(self, job: BulkJob, submitted_job: SubmittedJob) -> None:
         needed = job.price_of_remaining_rows(submitted_job.estimate) + self._minimum_balance_after()

@@ -35,8 +35,9 @@ class BulkEnrichmentOperator(BaseOperator):
     Enrich records by one bulk job: validate and price them, wait for credits, submit once, write the results.
 
     Before any credits are spent, the operator checks the rows, the files and the balance, and requests the price, which
-    is free. The idempotency key of the job is derived from DAG, run, task, map index and ``max_tries``: a retry, even
-    after a lost worker or triggerer, joins the existing job. Only clearing the task submits a new one.
+    is free. The idempotency key of the job is derived from Airflow's instance name, DAG, run, task, map index and
+    ``max_tries``: a retry, also after a lost worker or triggerer, joins the existing job. Only clearing the task
+    submits a new one.
 
     Returns ``{"job_id", "status", "total_rows", "succeeded", "failed", "skipped", "credits_estimated",
     "credits_consumed", "output_path", "errors_path"}`` as XCom.
@@ -167,10 +168,12 @@ class BulkEnrichmentOperator(BaseOperator):
         """
         from airflow_provider_leadmagic.bulk.progress import job_from, log_progress
 
-        job = job_from(event)
+        attempt, submitted_job = self._attempt(context, deadline), _submitted_job(record)
+        with attempt.other_account_refused(submitted_job):
+            job = job_from(event)
         # The trigger has logged this, too, but Airflow keeps only the log of the last trigger of each attempt.
         log_progress(self.log, job)
-        return self._attempt(context, deadline).continue_with(job, _submitted_job(record))
+        return attempt.continue_with(job, submitted_job)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral. A timeout of the deferral is raised as LeadMagicTimeoutError on every Airflow."""

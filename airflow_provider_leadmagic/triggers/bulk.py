@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from airflow_provider_leadmagic.bulk.progress import JobProgress
+
+
+#: Seconds that a trigger tries to cancel the job. Airflow 3.3+ ends ``on_kill`` after 30 s.
+CANCEL_PATIENCE = 20.0
+#: Longest time of one request in that time, and the pause after a failure, in seconds.
+CANCEL_TIMEOUT = 5.0
+CANCEL_PAUSE = 1.0
 
 
 class JobTrigger(Protocol):
@@ -42,13 +50,69 @@ async def cancel_if_task_is_over(trigger: JobTrigger) -> None:
 
     :param trigger: The trigger that is being stopped.
     """
-    if not await _is_task_over(trigger):
-        return
+    if trigger.task_instance is None or time.time() >= trigger.deadline:
+        return  # in dag.test(), or because the deferral timed out: the next attempt joins the job
+    failure = CancelFailure()
+    # Not a timeout of the coroutine: reading the connection cannot be interrupted.
+    canceling = asyncio.create_task(_cancel_with_retries(trigger, failure))
+    try:
+        done, _ = await asyncio.wait({canceling}, timeout=CANCEL_PATIENCE)
+    except asyncio.CancelledError:  # the triggerer is stopping, and no other one will cancel the job
+        _log_advice(trigger, failure)
+        raise
+    if not done or not canceling.result():
+        _log_advice(trigger, failure)
+
+
+@dataclass
+class CancelFailure:
+    """
+    Why a job has not been canceled yet.
+
+    :param reason: The last failure.
+    :param is_over: Whether a user ended the task; None if that is not known yet.
+    """
+
+    reason: str = "no response in time"
+    is_over: bool | None = None
+
+
+async def _cancel_with_retries(trigger: JobTrigger, failure: CancelFailure) -> bool:
+    """Cancel the job if a user ended the task. Return False if that failed."""
+    from airflow_provider_leadmagic.bulk.cancel import may_retry, reason_of
+
+    give_up_at = time.monotonic() + CANCEL_PATIENCE - CANCEL_PAUSE
+    while True:
+        try:
+            await _cancel_once(trigger, failure)
+        except Exception as error:
+            failure.reason = reason_of(error)
+            if not may_retry(error) or time.monotonic() >= give_up_at:
+                return False
+            await asyncio.sleep(CANCEL_PAUSE)
+        else:
+            return True
+
+
+async def _cancel_once(trigger: JobTrigger, failure: CancelFailure) -> None:
     from airflow_provider_leadmagic.bulk.cancel import cancel
+    from airflow_provider_leadmagic.compat.task_state import OVER, astate_of
     from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-    with await LeadMagicHook(trigger.leadmagic_conn_id).aget_conn() as client:
-        await asyncio.to_thread(cancel, trigger.log, client, trigger.job_id)
+    if failure.is_over is None:
+        failure.is_over = await astate_of(trigger.task_instance) in {*OVER, None}
+    if failure.is_over:
+        hook = LeadMagicHook(trigger.leadmagic_conn_id, max_attempts=1, max_timeout=CANCEL_TIMEOUT)
+        with await hook.aget_conn() as client:
+            await asyncio.to_thread(cancel, trigger.log, client, trigger.job_id)
+
+
+def _log_advice(trigger: JobTrigger, failure: CancelFailure) -> None:
+    from airflow_provider_leadmagic.bulk.cancel import advice
+
+    if failure.is_over is not False:
+        is_over = bool(failure.is_over)
+        trigger.log.error("%s", advice(trigger.leadmagic_conn_id, trigger.job_id, None, failure.reason, is_over))
 
 
 @asynccontextmanager
@@ -64,20 +128,6 @@ async def job_cancelled_with_task(trigger: JobTrigger) -> AsyncIterator[None]:
         if not airflow_calls_on_kill():
             await finish_even_if_cancelled(cancel_if_task_is_over(trigger))
         raise
-
-
-async def _is_task_over(trigger: JobTrigger) -> bool:
-    if trigger.task_instance is None or time.time() >= trigger.deadline:
-        return False  # in dag.test(), or because the deferral timed out: the next attempt joins the job
-    from airflow_provider_leadmagic.compat.task_state import OVER, astate_of
-
-    try:
-        return await astate_of(trigger.task_instance) in {*OVER, None}
-    except Exception:
-        trigger.log.exception(
-            "Could not determine why the trigger was stopped; leaving bulk job %s running.", trigger.job_id
-        )
-        return False
 
 
 class BulkJobTrigger(BaseTrigger):

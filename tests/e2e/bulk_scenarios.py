@@ -20,3 +20,9 @@ IN_TRIGGERER = (
     "bulk_marked_failed_while_deferred",
 )
 SCENARIOS = ON_WORKER + IN_TRIGGERER
+#: Further scenarios whose task waits on a worker. Each test starts its own.
+STARTED_BY_THEIR_TEST = (
+    "bulk_repeated_submission_refused",
+    "bulk_cleared_while_running",
+    "bulk_ended_while_leadmagic_is_down",
+)

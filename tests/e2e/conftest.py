@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from dev.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
-from tests.e2e.bulk_scenarios import IN_TRIGGERER, ON_WORKER, ROWS, SCENARIOS
+from tests.e2e.bulk_scenarios import IN_TRIGGERER, ON_WORKER, ROWS, SCENARIOS, STARTED_BY_THEIR_TEST
 from tests.support.airflow_home import HOME, IGNORED, REPOSITORY
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def accounts() -> Iterator[dict[str, Sandbox]]:
     """Start the LeadMagic accounts, by the ID of the connection that points to them."""
     with ExitStack() as stack:
         balances = {"rich": 1000, "poor": 1, "waiting": 1, "sixty": 1, "echo": 1, "leadmagic_default": 2}
-        balances |= dict.fromkeys(SCENARIOS, 1000)
+        balances |= dict.fromkeys(SCENARIOS + STARTED_BY_THEIR_TEST, 1000)
         sandboxes = {
             conn_id: stack.enter_context(Sandbox(credits=credits_, api_key=CANARY))
             for conn_id, credits_ in balances.items()
@@ -75,7 +75,7 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         "LEADMAGIC_TEST_BULK_FOLDER": str(HOME / "bulk"),
         "LEADMAGIC_TEST_BULK_ROWS": str(ROWS),
-        "LEADMAGIC_TEST_BULK_ON_WORKER": " ".join(ON_WORKER),
+        "LEADMAGIC_TEST_BULK_ON_WORKER": " ".join(ON_WORKER + STARTED_BY_THEIR_TEST),
         "LEADMAGIC_TEST_BULK_IN_TRIGGERER": " ".join(IN_TRIGGERER),
     }
     with LocalAirflow(HOME / "e2e-airflow", dags, settings) as running:

@@ -27,6 +27,29 @@ dag = DagBag(read_dags_from_db=True).get_dag(dag_id)
 dag.set_task_instance_state(task_id=task_id, run_id=run_id, state=TaskInstanceState.FAILED, commit=True)
 """
 
+#: What the web interface of Airflow 2 calls when a user clears a task.
+CLEAR = """
+import sys
+from airflow.models.dagbag import DagBag
+from airflow.models.taskinstance import TaskInstance, clear_task_instances
+from airflow.utils.session import create_session
+dag_id, run_id, task_id = sys.argv[1:]
+dag = DagBag(read_dags_from_db=True).get_dag(dag_id)
+with create_session() as session:
+    tasks = session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id, task_id=task_id).all()
+    clear_task_instances(tasks, session, dag=dag)
+"""
+
+
+def clear(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> None:
+    """Clear a task, as a user does in the web interface."""
+    if IS_AIRFLOW_3:
+        body = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": [task_id]}
+        airflow.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+        return
+    command = [sys.executable, "-c", CLEAR, dag_id, run_id, task_id]
+    subprocess.run(command, env=airflow.environment, check=True, capture_output=True)
+
 
 def mark_failed(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> None:
     """Mark a task as failed, as a user does in the web interface."""

@@ -11,7 +11,7 @@ import pytest
 from dev.local_airflow import IS_AIRFLOW_3, wait_until
 from tests.e2e.bulk_scenarios import ROWS, SCENARIOS
 from tests.e2e.conftest import CANARY, wait_for_run_to_end
-from tests.e2e.interventions import kill_worker_connected_to, mark_failed
+from tests.e2e.interventions import clear, kill_worker_connected_to, mark_failed
 from tests.support.airflow_home import HOME
 
 if TYPE_CHECKING:
@@ -171,6 +171,66 @@ def test_marking_the_task_as_failed_cancels_the_job(
 
     wait_until(lambda: [job.status for job in account.bulk_jobs] == ["canceled"], 60, "the job to be canceled")
     assert airflow.task_states(scenario, run_id)["enrich"] == ["failed"]
+
+
+def test_a_refused_repetition_of_an_accepted_submission_joins_the_job(
+    airflow: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    scenario = "bulk_repeated_submission_refused"
+    account = accounts[scenario]
+    account.fail_next("/bulk/submit", lose_response=True)
+    account.fail_next("/bulk/submit", status=409)
+    airflow.wait_for_dag(scenario)
+
+    run_id = airflow.trigger(scenario)
+
+    assert wait_for_run_to_end(airflow, scenario, run_id, 240) == "success"
+    assert attempts(airflow, scenario, run_id) == 1
+    assert_each_row_charged_once(account, scenario)
+
+
+def test_clearing_a_running_task_never_leaves_two_running_jobs(
+    airflow: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    scenario = "bulk_cleared_while_running"
+    account = accounts[scenario]
+    account.bulk_speed(paused_clock=True)
+    airflow.wait_for_dag(scenario)
+    run_id = airflow.trigger(scenario)
+    wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == ["running"], 240, "the task to run")
+    wait_for_another_request(account, BULK)
+
+    clear(airflow, scenario, run_id, "enrich")
+
+    wait_until(lambda: attempts(airflow, scenario, run_id) == 2, 120, "the next attempt")
+    wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == ["running"], 120, "the task to run")
+    seen = len(account.requests_to(BULK))
+    wait_until(lambda: len(account.requests_to(BULK)) > seen, 90, "another poll")
+    account.bulk_speed()
+    assert wait_for_run_to_end(airflow, scenario, run_id, 120) == "success"
+    # Airflow 3 raises max_tries, as for any other clear; Airflow 2 leaves it as it is here.
+    assert [job.status for job in account.bulk_jobs] == ["canceled"] * IS_AIRFLOW_3 + ["completed"]
+    assert account.charges_per_row(account.bulk_jobs[-1].job_id) == Counter(range(ROWS))
+
+
+def test_a_job_that_cannot_be_canceled_is_named_in_the_log_of_the_ended_task(
+    airflow: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    scenario = "bulk_ended_while_leadmagic_is_down"
+    account = accounts[scenario]
+    account.bulk_speed(paused_clock=True)
+    airflow.wait_for_dag(scenario)
+    run_id = airflow.trigger(scenario)
+    wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == ["running"], 240, "the task to run")
+    wait_for_another_request(account, BULK)
+    account.fail_next(f"{BULK}/review", delay=DELAY, times=None)
+
+    mark_failed(airflow, scenario, run_id, "enrich")
+
+    [job] = account.bulk_jobs
+    advice = f'run LeadMagicHook("{scenario}").bulk.cancel("{job.job_id}") to stop it.'
+    wait_until(lambda: advice in log_of(airflow, scenario).replace('\\"', '"'), 60, "the advice in the log")
+    account.clear_faults()
 
 
 def test_no_rows_or_tokens_appear_in_logs_xcoms_or_triggers(

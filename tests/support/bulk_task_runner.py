@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from operator import methodcaller
 from typing import Any
 
@@ -19,6 +20,11 @@ from tests.support.sensor_runner import wait_for_event
 
 class Killed(BaseException):
     """A killed worker: a BaseException, so that no code of the package handles it."""
+
+
+def in_new_process(operator: BulkEnrichmentOperator) -> BulkEnrichmentOperator:
+    """Return a copy of the operator: Airflow runs each step in a new process, which has its own."""
+    return copy.copy(operator)
 
 
 class StateStore:
@@ -58,18 +64,22 @@ class Task:
     operator: BulkEnrichmentOperator
     store: StateStore | None = None
     ti: TaskInstance = field(default_factory=TaskInstance)
+    logical_date: datetime = datetime(2026, 11, 26)
     deferrals: list[str] = field(default_factory=list)
+
+    @property
+    def context(self) -> Any:
+        """The entries of the task's context that the operator uses."""
+        context = {"ti": self.ti, "task_instance": self.ti, "logical_date": self.logical_date}
+        return {**context, "task_state_store": self.store} if self.store else context
 
     def run(self) -> dict[str, Any]:
         """Run one attempt with all its deferrals, and return its XCom."""
-        context: Any = {"ti": self.ti, "task_instance": self.ti}
-        if self.store:
-            context["task_state_store"] = self.store
+        context = self.context
         step = methodcaller("execute", context)
         while True:
             try:
-                # Airflow runs each step in a new process, with a new copy of the operator.
-                return json.loads(json.dumps(step(copy.copy(self.operator))))
+                return json.loads(json.dumps(step(in_new_process(self.operator))))
             except TaskDeferred as deferral:
                 self.deferrals.append(type(deferral.trigger).__name__)
                 step = methodcaller("resume_execution", *wait_for_event(deferral), context)

@@ -72,6 +72,14 @@ def test_every_referenced_integration_is_described():
     assert {part["integration-name"] for key in SECTIONS for part in info[key]} == described
 
 
+def test_airflow_lists_the_configuration_option():
+    command = [sys.executable, "-m", "airflow", "config", "list", "--section", "leadmagic", "--include-descriptions"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "instance_name = " in listed
+    assert "Name of this Airflow, if several use the same LeadMagic account." in listed
+
+
 def test_hook_of_the_connection_type_exists():
     [connection_type] = get_provider_info()["connection-types"]
     module, _, name = connection_type["hook-class-name"].rpartition(".")

@@ -88,7 +88,43 @@ MESSAGES = [
     (f"Submitted bulk job {JOB} (5,000,000 rows).", "(5,000,000 rows)"),
     # Previous attempts
     (f"Joined bulk job {JOB}, submitted by a previous attempt.", "submitted by a previous attempt"),
-    (f"Bulk job {JOB} of a previous attempt was canceled; submitting a new one.", "was canceled; submitting a new one"),
+    (
+        (
+            f"Bulk job {JOB} was submitted before connection {CONN} was changed; cancel it in its account if it is "
+            "running."
+        ),
+        f"was submitted before connection {CONN}",
+    ),
+    (
+        (
+            f"Connection {CONN} was changed to another LeadMagic account: change it back to continue bulk job {JOB}. "
+            "Nothing was submitted. To submit the rows in the other account, clear the task."
+        ),
+        "was changed to another LeadMagic account: change it back",
+    ),
+    (
+        (
+            f"Input changed since it was submitted: rows or product do not match bulk job {JOB}, which is left as it "
+            f"is. Restore the input, or clear the task to submit the new rows. [{FILE}]"
+        ),
+        "Input changed since it was submitted: rows or product do not match",
+    ),
+    (
+        f"Bulk job {JOB} was accepted although the submission failed: {ERROR}",
+        "was accepted although the submission failed",
+    ),
+    (
+        f"Could not check whether LeadMagic has accepted the bulk job: {ERROR}",
+        "Could not check whether LeadMagic has accepted the bulk job",
+    ),
+    (
+        (
+            "airflow tasks test spends credits like a run. A second test of the same rows for the same logical date "
+            "joins the job of the first; without a date, each test pays. For free tests, point the connection to the "
+            "sandbox."
+        ),
+        "airflow tasks test spends credits like a run",
+    ),
     (f"Canceled bulk job {JOB} because the task was cleared: {PROGRESS}.", "because the task was cleared"),
     # Progress
     (f"Bulk job {JOB}: {PROGRESS}.", PROGRESS),
@@ -117,15 +153,21 @@ MESSAGES = [
     (f"Resumed bulk job {JOB}.", "Resumed"),
     # Canceling
     ("Bulk job not submitted, because the task was stopped.", "because the task was stopped"),
-    ("Could not determine why the task was stopped; leaving any bulk job running.", "leaving any bulk job running"),
     ("Worker is stopping; leaving any bulk job running. The next attempt joins it.", "The next attempt joins it"),
     (
-        f"Could not determine why the trigger was stopped; leaving bulk job {JOB} running.",
-        f"leaving bulk job {JOB} running",
+        (
+            f'Bulk job may keep running: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel("{JOB}") to stop it. '
+            f"Reason: {ERROR}"
+        ),
+        f'Bulk job may keep running: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(',
     ),
     (
-        f"Could not cancel bulk job {JOB}: cancel it at LeadMagic, or it may keep spending credits. {ERROR}",
-        "cancel it at LeadMagic",
+        (
+            f'Bulk job may still start: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id) for the job in '
+            f'LeadMagicHook("{CONN[1:-1]}").bulk.list() whose file_name starts with airflow-0123456789abcdef01234567. '
+            f"Reason: {ERROR}"
+        ),
+        f'Bulk job may still start: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id)',
     ),
     (f"Canceled bulk job {JOB} because its task was ended. Processed rows are charged.", "because its task was ended"),
     # Results

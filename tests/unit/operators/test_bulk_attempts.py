@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from datetime import datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,23 +13,31 @@ import pytest
 from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress
-from airflow_provider_leadmagic.bulk.submission import BulkSubmission, idempotency_key
+from airflow_provider_leadmagic.bulk.submission import BulkSubmission, idempotency_key, is_of_same_task, job_name
 from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.exceptions import (
+    LeadMagicConfigurationError,
     LeadMagicConnectionError,
+    LeadMagicPermissionError,
     LeadMagicRequestError,
+    LeadMagicResponseError,
 )
+from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from tests.support.bulk_task_runner import Killed, TaskInstance
+from tests.unit.operators.conftest import leads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pytest_mock import MockerFixture
 
-    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
     from tests.support.bulk_task_runner import Task
-    from tests.unit.operators.conftest import MakeTask
+    from tests.unit.operators.conftest import MakeTask, When
 
+#: The environment variable of the URL of Airflow's web interface, after AIRFLOW__: since Airflow 3, on Airflow 2.
+BASE_URL = "API__BASE_URL" if find_spec("airflow.sdk") else "WEBSERVER__BASE_URL"
 MOMENTS: dict[str, tuple[type, str]] = {
     "before the submission": (BulkSubmission, "submit"),
     "after the submission": (SubmittedJob, "save"),
@@ -97,6 +108,7 @@ def test_a_job_whose_submission_never_got_a_response_is_joined_by_the_next_attem
     task: MakeTask, leadmagic_sandbox: Sandbox, store: bool
 ) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)
+    leadmagic_sandbox.fail_next("/bulk/jobs", status=503, times=4)
     enrich = task(store=store)
     with pytest.raises(LeadMagicConnectionError):
         enrich.run()
@@ -201,57 +213,156 @@ def test_a_running_job_is_canceled_when_a_clear_replaces_it(
     assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded", "canceled"]
 
 
-@pytest.mark.parametrize("attempt", [1, 2])
-def test_an_accepted_job_is_joined_although_leadmagic_returns_402_to_the_retry(
-    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, attempt: int
+@pytest.mark.parametrize("all_retries", [(3, 1, 2, 5, 1), (3, 0, 1, 0), (0, 0, 0)])
+def test_one_job_at_most_is_running_after_any_sequence_of_clears(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, all_retries: tuple[int, ...]
 ) -> None:
-    enrich = task(on_insufficient="fail")
-    if attempt == 2:
-        kill_attempt(enrich, mocker, "before the submission")
-    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
-    leadmagic_sandbox.fail_next("/bulk/submit", status=402)
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store)
+    for retries in all_retries:  # the user clears the task, each time with other `retries` in the DAG
+        kill_attempt(enrich, mocker, "while waiting")
+        assert [job.status for job in leadmagic_sandbox.bulk_jobs].count("uploaded") <= 1
+        enrich.clear(retries)
+        enrich.ti.try_number += 1
+    kill_attempt(enrich, mocker, "while waiting")
 
-    xcom = enrich.run() if attempt == 1 else enrich.retry()
-
-    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs].count("uploaded") <= 1
 
 
-def test_a_task_that_was_cleared_while_running_replaces_its_canceled_job(
+def test_only_the_last_job_is_charged_after_several_clears(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store)
+    for retries in (3, 1, 2, 5, 1):
+        kill_attempt(enrich, mocker, "while waiting")
+        enrich.clear(retries)
+        enrich.ti.try_number += 1
+    kill_attempt(enrich, mocker, "while waiting")
+    leadmagic_sandbox.bulk_speed()
+
+    xcom = enrich.retry()
+
+    *replaced, last = leadmagic_sandbox.bulk_jobs
+    assert xcom["job_id"] == last.job_id
+    assert [job.status for job in replaced] == ["canceled"] * 5
+    assert sum(leadmagic_sandbox.charges_per_row(job.job_id).total() for job in replaced) == 0
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_the_job_of_an_attempt_without_retries_is_canceled_when_a_clear_replaces_it(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, retries: int
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store)
+    enrich.ti.max_tries = 0  # Airflow's default for `retries`
+    kill_attempt(enrich, mocker, "while waiting")
+    enrich.clear(retries)
+    enrich.ti.try_number += 1
+    kill_attempt(enrich, mocker, "while waiting")
+
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "uploaded"]
+
+
+def test_a_finished_job_that_a_clear_replaces_is_not_canceled(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+    enrich = task()
+    enrich.run()
+    enrich.clear()
+
+    enrich.retry()
+
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["completed", "completed"]
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
+
+
+def test_nothing_is_submitted_while_the_replaced_job_cannot_be_canceled(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task(store=store)
     kill_attempt(enrich, mocker, "while waiting")
-    cancel(leadmagic_sandbox)  # as on_kill does; Airflow may leave max_tries alone here
-    leadmagic_sandbox.bulk_speed()
+    enrich.clear()
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/review", status=403)
 
-    second = task(store=store)
-    second.store, second.ti = enrich.store, enrich.ti
-    second.ti.try_number += 1
-    kill_attempt(second, mocker, "while downloading")
-    xcom = enrich.retry()
+    with pytest.raises(LeadMagicPermissionError):
+        enrich.retry()
 
-    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "completed"]
-    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[1].job_id
+    assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
 
 
-@pytest.mark.parametrize("canceled", [1, 2])
-def test_the_job_that_replaced_canceled_ones_is_joined(
-    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, canceled: int, store: bool
+@pytest.mark.usefixtures("sleeps")
+@pytest.mark.parametrize("refusal", [{"status": status} for status in (400, 402, 409, 422, 500)] + [{"body": "odd"}])
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_an_accepted_job_is_joined_although_its_repeated_submission_is_refused(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, refusal: dict[str, Any], attempt: int
+) -> None:
+    enrich = task(on_insufficient="fail")
+    if attempt == 2:
+        kill_attempt(enrich, mocker, "before the submission")
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
+    leadmagic_sandbox.fail_next("/bulk/submit", times=None, **refusal)
+
+    xcom = enrich.run() if attempt == 1 else enrich.retry()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert xcom["job_id"] == job.job_id
+    assert leadmagic_sandbox.charges_per_row(job.job_id) == Counter(range(5))
+
+
+@pytest.mark.usefixtures("sleeps")
+def test_a_job_whose_responses_are_all_lost_is_joined_within_the_attempt(
+    task: MakeTask, leadmagic_sandbox: Sandbox, logged: Callable[[], str]
+) -> None:
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)
+
+    xcom = task().run()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert xcom["job_id"] == job.job_id
+    assert f"Bulk job {job.job_id} was accepted although the submission failed: " in logged()
+
+
+@pytest.mark.parametrize("list_fails", [False, True])
+def test_a_refused_submission_fails_with_its_own_error(
+    task: MakeTask, leadmagic_sandbox: Sandbox, list_fails: bool
+) -> None:
+    leadmagic_sandbox.fail_next("/bulk/submit", status=422)
+    if list_fails:
+        leadmagic_sandbox.fail_next("/bulk/jobs", status=403)
+
+    with pytest.raises(LeadMagicRequestError, match="422"):
+        task().run()
+
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
+
+
+def test_a_job_that_a_user_canceled_between_two_attempts_fails_the_task(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task(store=store)
     kill_attempt(enrich, mocker, "while waiting")
-    for _ in range(canceled):
-        cancel(leadmagic_sandbox)
-        enrich.ti.try_number += 1
-        kill_attempt(enrich, mocker, "while waiting")
+    cancel(leadmagic_sandbox)
+
+    with pytest.raises(AirflowFailException, match=r"canceled at LeadMagic.* Clearing the task submits a new job"):
+        enrich.retry()
+
+    assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
+
+
+def test_a_clear_after_a_user_canceled_the_job_submits_a_new_one(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store)
+    kill_attempt(enrich, mocker, "while waiting")
+    cancel(leadmagic_sandbox)
     leadmagic_sandbox.bulk_speed()
+    enrich.clear()
 
-    xcom = enrich.retry()
+    enrich.retry()
 
-    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[canceled].job_id
-    assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == canceled + 1
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "completed"]
 
 
 def cancel(sandbox: Sandbox) -> None:
@@ -259,29 +370,251 @@ def cancel(sandbox: Sandbox) -> None:
         client.bulk.cancel(sandbox.bulk_jobs[-1].job_id)
 
 
-SAME = {"a retry": {"try_number": 2}}
-OTHER: dict[str, dict[str, Any]] = {
+@pytest.mark.parametrize("is_paused", [True, False], ids=["paused", "running"])
+def test_a_job_of_other_rows_is_neither_joined_nor_resumed(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, is_paused: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store)
+    kill_attempt(enrich, mocker, "while waiting")
+    if is_paused:
+        leadmagic_sandbox.set_credits(2)
+        leadmagic_sandbox.advance_bulk(5)
+        leadmagic_sandbox.set_credits(100)
+    enrich.operator.rows = leads(4)
+
+    with pytest.raises(LeadMagicResponseError, match=r"^Input changed since it was submitted: .* \[rows\]$"):
+        enrich.retry()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert job.status == ("paused" if is_paused else "uploaded")
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/resume") == []
+
+
+def test_rows_that_change_while_the_job_is_paused_are_noticed_before_it_is_resumed(
+    task: MakeTask, leadmagic_sandbox: Sandbox, tmp_path: Path, when: When, deferrable: bool
+) -> None:
+    leads_file = tmp_path / "leads.csv"
+    leads_file.write_text("email\n" + "ada@example.com\n" * 5)
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(product="email_validation", input_path=str(leads_file), deferrable=deferrable)
+
+    def pause() -> None:
+        with leads_file.open("a") as file:
+            file.write("grace@example.com\n")
+        leadmagic_sandbox.set_credits("0.5")
+        leadmagic_sandbox.advance_bulk(5)
+        leadmagic_sandbox.set_credits(100)
+
+    when(lambda: len(leadmagic_sandbox.requests_to("/bulk/jobs/*")) >= 2, pause)
+
+    with pytest.raises(LeadMagicResponseError, match=r"^Input changed since it was submitted: "):
+        enrich.run()
+
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/resume") == []
+    assert leadmagic_sandbox.bulk_jobs[0].processed == 2
+
+
+@pytest.fixture
+def other_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Sandbox]]:
+    """Return a function that points the connection to another account."""
+    with Sandbox(api_key="another-key") as sandbox:
+
+        def change() -> Sandbox:
+            monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", sandbox.connection_json)
+            return sandbox
+
+        yield change
+
+
+def test_a_retry_with_another_account_submits_nothing(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, other_account: Callable[[], Sandbox]
+) -> None:
+    enrich = task(store=True)
+    kill_attempt(enrich, mocker, "while waiting")
+    other = other_account()
+
+    message = r"^Connection 'leadmagic_default' was changed to another LeadMagic account: .* Nothing was submitted\."
+    with pytest.raises(LeadMagicConfigurationError, match=message) as raised:
+        enrich.retry()
+
+    assert leadmagic_sandbox.bulk_jobs[0].job_id in str(raised.value)
+    assert other.requests_to("/bulk/submit") == []
+
+
+def test_a_retry_continues_when_the_connection_is_changed_back(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    other_account: Callable[[], Sandbox],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    enrich = task(store=True)
+    kill_attempt(enrich, mocker, "while waiting")
+    other_account()
+    with pytest.raises(LeadMagicConfigurationError):
+        enrich.retry()
+    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", leadmagic_sandbox.connection_json)
+
+    assert enrich.retry()["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
+
+
+def test_a_new_key_of_the_same_account_joins_the_job(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrich = task(store=store)
+    kill_attempt(enrich, mocker, "while waiting")
+    rotate_key(leadmagic_sandbox, monkeypatch)
+
+    xcom = enrich.retry()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert xcom["job_id"] == job.job_id
+
+
+def rotate_key(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sandbox.api_key
+    sandbox._state.account.api_key = "new-key"  # as at LeadMagic: a new key, and the same jobs
+    rotated = sandbox.connection_json.replace(before, "new-key")
+    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", rotated)
+
+
+def test_a_clear_after_the_account_was_changed_names_the_job_that_may_still_run(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, other_account: Callable[[], Sandbox], logged: Any
+) -> None:
+    enrich = task(store=True)
+    kill_attempt(enrich, mocker, "while waiting")
+    other = other_account()
+    enrich.clear()
+
+    enrich.retry()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert len(other.bulk_jobs) == 1
+    assert f"Bulk job {job.job_id} was submitted before connection 'leadmagic_default' was changed" in logged()
+
+
+def test_a_deferred_task_refuses_another_account_and_is_not_retried_without_a_state_store(
+    task: MakeTask, leadmagic_sandbox: Sandbox, other_account: Callable[[], Sandbox], when: When, store: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store, deferrable=True)
+    when(lambda: len(leadmagic_sandbox.requests_to("/bulk/jobs/*")) >= 2, other_account)
+
+    error = LeadMagicConfigurationError if store else AirflowFailException
+    with pytest.raises(error, match="was changed to another LeadMagic account"):
+        enrich.run()
+
+
+def test_the_stored_job_reveals_no_key(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+    (one := task()).run()
+    (other := task()).run()
+
+    stored = [SubmittedJob.load(enrich.store) for enrich in (one, other)]
+    assert all(job and leadmagic_sandbox.api_key not in str(job) for job in stored)
+    assert len({job.account for job in stored if job}) == 2  # each has a salt of its own
+
+
+def test_a_job_saved_by_an_older_version_is_joined(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    enrich = task(store=True)
+    kill_attempt(enrich, mocker, "while waiting")
+    assert enrich.store
+    fields = enrich.store.get("leadmagic_bulk_job")
+    enrich.store.set("leadmagic_bulk_job", {name: fields[name] for name in ("job_id", "idempotency_key", "estimate")})
+
+    assert enrich.retry()["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
+
+
+TEMPORARY_RUNS = [
+    "__airflow_temporary_run_2026-11-26T04:00:00+00:00__",
+    "__airflow_temporary_run_2026-11-26T05:00:00__",
+]
+
+
+def test_a_second_airflow_tasks_test_of_one_date_joins_the_job_of_the_first(
+    task: MakeTask, leadmagic_sandbox: Sandbox, logged: Callable[[], str]
+) -> None:
+    for run_id in TEMPORARY_RUNS:
+        tested = task(store=False)
+        tested.ti.run_id = run_id
+        tested.run()
+
+    assert len(leadmagic_sandbox.bulk_jobs) == 1
+    assert "airflow tasks test spends credits like a run." in logged()
+
+
+@pytest.mark.parametrize("change", ["the date", "the rows"])
+def test_airflow_tasks_test_of_another_date_or_of_other_rows_submits_a_new_job(
+    task: MakeTask, leadmagic_sandbox: Sandbox, change: str
+) -> None:
+    for run_id, rows, day in zip(TEMPORARY_RUNS, (leads(5), leads(4)), (1, 2), strict=True):
+        tested = task(store=False, rows=rows if change == "the rows" else leads(5))
+        tested.ti.run_id = run_id
+        tested.logical_date = datetime(2026, 1, day if change == "the date" else 1)
+        tested.run()
+
+    assert len(leadmagic_sandbox.bulk_jobs) == 2
+
+
+def key_of(digest: str = "digest", **changes: Any) -> str:
+    return idempotency_key({"ti": TaskInstance(**changes)}, digest)
+
+
+OTHER_TASK: dict[str, dict[str, Any]] = {
     "another DAG": {"dag_id": "day"},
     "another task": {"task_id": "enrich_more"},
     "another run": {"run_id": "run2"},
     "another mapped task": {"map_index": 0},
-    "a clear": {"max_tries": 3},
     "names with the same concatenation": {"dag_id": "nig", "run_id": "htrun"},
 }
 
 
-@pytest.mark.parametrize("change", SAME)
-def test_attempts_of_one_task_have_the_same_key(change: str) -> None:
-    assert idempotency_key(TaskInstance(**SAME[change])) == idempotency_key(TaskInstance())
+def test_attempts_of_one_task_have_the_same_key() -> None:
+    assert key_of(try_number=2) == key_of(digest="other rows") == key_of()
 
 
-@pytest.mark.parametrize("change", OTHER)
+@pytest.mark.parametrize("change", OTHER_TASK)
 def test_other_tasks_have_another_key(change: str) -> None:
-    assert idempotency_key(TaskInstance(**OTHER[change])) != idempotency_key(TaskInstance())
+    assert key_of(**OTHER_TASK[change]) != key_of()
+    assert not is_of_same_task(job_name(key_of(**OTHER_TASK[change]), "digest"), key_of())
+
+
+def test_after_a_clear_the_key_is_another_one_of_the_same_task() -> None:
+    assert key_of(max_tries=3) != key_of()
+    assert is_of_same_task(job_name(key_of(max_tries=3), "digest"), key_of())
+
+
+@pytest.mark.parametrize("setting", ["LEADMAGIC__INSTANCE_NAME", BASE_URL])
+def test_two_airflows_on_one_account_have_different_keys(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    keys = set()
+    for value in ("https://staging.example.com", "https://production.example.com"):
+        monkeypatch.setenv(f"AIRFLOW__{setting}", value)
+        keys.add(key_of().rpartition("-")[0])
+
+    assert len(keys) == 2
+
+
+def test_the_instance_name_replaces_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__LEADMAGIC__INSTANCE_NAME", "production")
+    before = key_of()
+    monkeypatch.setenv(f"AIRFLOW__{BASE_URL}", "https://moved.example.com")
+
+    assert key_of() == before
+
+
+def test_with_a_state_store_the_job_is_joined_although_the_instance_name_was_changed(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrich = task(store=True)
+    kill_attempt(enrich, mocker, "while waiting")
+    monkeypatch.setenv("AIRFLOW__LEADMAGIC__INSTANCE_NAME", "production")
+
+    enrich.retry()
+
+    assert len(leadmagic_sandbox.bulk_jobs) == 1
 
 
 def test_the_key_does_not_reveal_dag_names() -> None:
-    key = idempotency_key(TaskInstance(dag_id="secret_project"))
-
-    assert key.startswith("airflow-")
-    assert "secret" not in key
+    assert re.fullmatch(r"airflow-[0-9a-f]{24}-[0-9a-f]{15}", key_of(dag_id="secret_project"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from decimal import Decimal
@@ -14,19 +15,21 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.api.jobs import BulkJob
+from airflow_provider_leadmagic.bulk import cancel
 from airflow_provider_leadmagic.bulk.cancel import ON_KILL_PATIENCE, RunningTask
 from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.triggers import bulk as bulk_triggers
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from dev.local_airflow import wait_until
 from tests.support.bulk_task_runner import Killed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pytest_mock import MockerFixture
 
@@ -34,9 +37,10 @@ if TYPE_CHECKING:
     from tests.support.bulk_task_runner import Task
     from tests.unit.operators.conftest import MakeTask
 
-ENDED_BY_A_USER = ["failed", "success", "skipped", "removed", "upstream_failed", "restarting"]
-#: States of a task whose worker is stopped, or that Airflow considers lost although it is running.
-NOT_ENDED = ["running", "up_for_retry", "scheduled", "queued", "deferred", None]
+ENDED_BY_A_USER = ["failed", "success", "skipped", "removed", "upstream_failed"]
+#: States of a task whose worker is stopped, that Airflow considers lost although it is running, or that was cleared
+#: while it is running: the next attempt joins the job.
+NOT_ENDED = ["running", "restarting", "up_for_retry", "scheduled", "queued", "deferred", None]
 NEVER = 3600.0
 TASK_INSTANCE: Any = SimpleNamespace(task_id="enrich")
 
@@ -66,8 +70,7 @@ def stop_while_waiting(task: MakeTask, mocker: MockerFixture) -> None:
         raise Killed
 
     mocker.patch.object(JobProgress, "poll", side_effect=stopped)
-    copied: list[Any] = []
-    mocker.patch("tests.support.bulk_task_runner.copy.copy", side_effect=lambda it: copied.append(it) or it)
+    mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
     on_kill = operator.on_kill
     with pytest.raises(Killed):
         waiting.run()
@@ -85,7 +88,7 @@ def test_ending_a_running_task_cancels_its_job(
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
-@pytest.mark.parametrize("state", [*NOT_ENDED, RuntimeError("the database is down")])
+@pytest.mark.parametrize("state", NOT_ENDED)
 def test_stopping_a_worker_leaves_the_job_running(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
@@ -139,14 +142,11 @@ def kill_while(
 ) -> None:
     """Call ``on_kill`` during a request, ``before`` or ``after`` LeadMagic receives it, and then maybe raise."""
     call = getattr(Bulk, calling)
-    operators: list[Any] = []
-    mocker.patch("tests.support.bulk_task_runner.copy.copy", side_effect=lambda it: operators.append(it) or it)
+    mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
 
     def killed(*arguments: Any, **keywords: Any) -> Any:
         result = call(*arguments, **keywords) if happens == "after" else None
-        # Libraries call copy.copy, too.
-        [operator] = [each for each in operators if isinstance(each, BulkEnrichmentOperator)]
-        operator.on_kill()
+        enrich.operator.on_kill()
         if then:
             raise then
         return result if happens == "after" else call(*arguments, **keywords)
@@ -185,19 +185,17 @@ def test_a_task_that_is_ended_while_submitting_cancels_the_job(
     assert statuses(leadmagic_sandbox) == [job_status]
 
 
-def test_only_the_job_with_the_idempotency_key_of_the_task_is_canceled(
+def test_only_a_job_of_the_task_is_canceled(
     task: MakeTask, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     task_state("failed")
     with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
-        for key in ("airflow-this", "airflow-other"):
+        for key in ("airflow-this-one", "airflow-other-one"):
             rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
             client.bulk.submit("email_finder", rows, idempotency_key=key, file_name=f"{key}.digest")
-    operator = task().operator
-    operator._canceller.before_submit(running(operator), "airflow-this")
 
-    operator.on_kill()
+    stop_job(task, key="airflow-this-two")  # the key after a clear
 
     assert statuses(leadmagic_sandbox) == ["canceled", "uploaded"]
 
@@ -213,23 +211,282 @@ def test_a_task_that_is_ended_before_the_request_is_sent_cancels_the_resulting_j
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
-def test_a_failed_cancellation_is_logged_with_advice(
+@pytest.fixture
+def short_patience(mocker: MockerFixture) -> None:
+    """Shorten the time in which canceling is retried: only the order of events matters."""
+    mocker.patch.object(cancel, "ON_KILL_PATIENCE", 0.4)
+    mocker.patch.object(cancel, "REQUEST_TIMEOUT", 0.1)
+    mocker.patch.object(cancel, "PAUSE", 0.05)
+    mocker.patch.object(bulk_triggers, "CANCEL_PATIENCE", 0.4)
+    mocker.patch.object(bulk_triggers, "CANCEL_TIMEOUT", 0.1)
+    mocker.patch.object(bulk_triggers, "CANCEL_PAUSE", 0.05)
+
+
+def test_on_kill_ends_before_airflow_3_kills_the_process() -> None:
+    assert ON_KILL_PATIENCE + cancel.PAUSE < 5
+
+
+def command(job_id: str) -> str:
+    return f'LeadMagicHook("leadmagic_default").bulk.cancel("{job_id}")'
+
+
+def away(*_: Any) -> Any:
+    raise RuntimeError("the vault is sealed, token=secret")
+
+
+def hanging(release: threading.Event) -> Callable[..., Any]:
+    def hang(*_: Any) -> Any:
+        release.wait(20)
+        raise RuntimeError
+
+    return hang
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """Return an event that ends what hangs; it is set at the end of the test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+FAILURES = [
+    "LeadMagic is down",
+    "LeadMagic hangs",
+    "LeadMagic rejects the key",
+    "the secrets backend is away",
+    "the secrets backend hangs",
+]
+
+
+@pytest.fixture(params=FAILURES)
+def failure(
+    request: pytest.FixtureRequest, leadmagic_sandbox: Sandbox, mocker: MockerFixture, release: threading.Event
+) -> Callable[[], None]:
+    """Return a function that makes canceling fail."""
+
+    def fail() -> None:
+        match request.param:
+            case "LeadMagic is down":
+                leadmagic_sandbox.fail_next("*", status=503, times=None)
+            case "LeadMagic hangs":
+                leadmagic_sandbox.fail_next("*", delay=1, times=None)
+            case "LeadMagic rejects the key":
+                leadmagic_sandbox.fail_next("*", status=401, times=None)
+            case "the secrets backend is away":
+                mocker.patch.object(LeadMagicHook, "get_connection", side_effect=away)
+                mocker.patch("airflow_provider_leadmagic.hooks.leadmagic.get_async_connection", side_effect=away)
+            case "the secrets backend hangs":
+                hang = hanging(release)
+                mocker.patch.object(LeadMagicHook, "get_connection", side_effect=hang)
+
+                async def ahang(*_: Any) -> None:
+                    while not release.is_set():
+                        await asyncio.sleep(0.01)
+
+                mocker.patch("airflow_provider_leadmagic.hooks.leadmagic.get_async_connection", side_effect=ahang)
+
+    return fail
+
+
+def stop_job(task: MakeTask, job_id: str | None = None, key: str = "airflow-task-one") -> None:
+    """Call ``on_kill`` of an operator that has a job, or is submitting one."""
+    operator = task().operator
+    operator._canceller.remember_key(running(operator), key)
+    if job_id:
+        operator._canceller.remember_job(running(operator), job_id)
+    operator.on_kill()
+
+
+@pytest.mark.usefixtures("short_patience")
+def test_a_worker_that_cannot_cancel_the_job_logs_one_line_with_the_command(
+    task: MakeTask,
+    failure: Callable[[], None],
+    task_state: Callable[[Any], None],
+    job_id: str,
+    logged: Callable[[], str],
+) -> None:
+    task_state("failed")
+    failure()
+
+    stop_job(task, job_id)
+
+    log = logged()
+    lines = [line for line in log.splitlines() if command(job_id) in line]
+    assert len(lines) == 1
+    assert "Bulk job may keep running: run " in lines[0]
+    assert "secret" not in log
+
+
+@pytest.mark.usefixtures("short_patience")
+def test_a_trigger_that_cannot_cancel_the_job_logs_one_line_with_the_command(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    failure: Callable[[], None],
+    task_state: Callable[[Any], None],
+    logged: Callable[[], str],
+    release: threading.Event,
+) -> None:
+    task_state("failed")
+    failure()
+    trigger.task_instance = TASK_INSTANCE
+
+    async def kill() -> None:
+        await trigger.on_kill()
+        release.set()
+
+    asyncio.run(kill())
+
+    log = logged()
+    lines = [line for line in log.splitlines() if command(trigger.job_id) in line]
+    assert len(lines) == 1
+    assert "Bulk job may keep running: run " in lines[0]
+    assert "secret" not in log
+
+
+@pytest.mark.usefixtures("short_patience")
+def test_a_triggerer_that_stops_while_it_cancels_the_job_logs_the_command(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    logged: Callable[[], str],
+) -> None:
+    task_state("failed")
+    leadmagic_sandbox.fail_next("*", status=503, times=None)
+    trigger.task_instance = TASK_INSTANCE
+
+    async def stop_triggerer() -> None:
+        killing = asyncio.create_task(trigger.on_kill())
+        while not leadmagic_sandbox.requests_to("/bulk/jobs/*/review"):
+            await asyncio.sleep(0.01)
+        killing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await killing
+
+    asyncio.run(stop_triggerer())
+
+    assert command(trigger.job_id) in logged()
+
+
+@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("end", ["worker", "triggerer"])
+def test_an_unknown_task_state_is_logged_with_the_command(
+    task: MakeTask,
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    task_state: Callable[[Any], None],
+    logged: Callable[[], str],
+    leadmagic_sandbox: Sandbox,
+    end: str,
+) -> None:
+    task_state(RuntimeError("the database is down"))
+    trigger.task_instance = TASK_INSTANCE
+
+    if end == "worker":
+        stop_job(task, trigger.job_id)
+    else:
+        asyncio.run(trigger.on_kill())
+
+    assert f"if a user ended the task, run {command(trigger.job_id)} to stop it." in logged()
+    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
+
+
+@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("listed", ["unreadable", "not yet"])
+def test_a_job_whose_id_is_not_known_is_named_by_its_key(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    logged: Callable[[], str],
+    listed: str,
+) -> None:
+    task_state("failed")
+    if listed == "unreadable":
+        leadmagic_sandbox.fail_next("/bulk/jobs", status=503, times=None)
+
+    stop_job(task)
+
+    assert re.search(r"for the job in .* whose file_name starts with airflow-task\. Reason: ", logged())
+
+
+@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("end", ["worker", "triggerer"])
+@pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"delay": 0.3}], ids=str)
+def test_canceling_is_retried(
+    task: MakeTask,
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    fault: dict[str, Any],
+    end: str,
+    logged: Callable[[], str],
+) -> None:
+    task_state("failed")
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/review", **fault)
+    trigger.task_instance = TASK_INSTANCE
+
+    if end == "worker":
+        stop_job(task, trigger.job_id)
+    else:
+        asyncio.run(trigger.on_kill())
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+    assert command(trigger.job_id) not in logged()
+
+
+def test_ending_a_task_while_it_searches_for_its_job_cancels_the_job(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
     mocker: MockerFixture,
     task_state: Callable[[Any], None],
-    logged: Callable[[], str],
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
-    leadmagic_sandbox.fail_next("/bulk/jobs/*/review", status=503, times=None)
     task_state("failed")
+    enrich = task(store=False)
+    killed = mocker.patch.object(JobProgress, "poll", side_effect=Killed)
+    with pytest.raises(Killed):
+        enrich.run()
+    mocker.stop(killed)
+    mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
 
-    stop_while_waiting(task, mocker)
+    def ended(*_: Any) -> None:
+        enrich.operator.on_kill()
+        raise Killed
 
-    [job] = leadmagic_sandbox.bulk_jobs
-    assert (
-        f"Could not cancel bulk job {job.job_id}: cancel it at LeadMagic, or it may keep spending credits." in logged()
-    )
+    mocker.patch("airflow_provider_leadmagic.operators._bulk_run.check_rows", side_effect=ended)
+    with pytest.raises(Killed):
+        enrich.retry()
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
+@pytest.mark.parametrize("attempt", ["that submitted it", "that joined it"])
+def test_ending_a_task_cancels_its_job_by_id_from_the_moment_it_is_known(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    task_state: Callable[[Any], None],
+    attempt: str,
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    task_state("failed")
+    enrich = task()
+    if attempt == "that joined it":
+        killed = mocker.patch.object(JobProgress, "poll", side_effect=Killed)
+        with pytest.raises(Killed):
+            enrich.run()
+        mocker.stop(killed)
+        enrich.ti.try_number += 1
+    mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
+    leadmagic_sandbox.fail_next("/bulk/jobs", status=403, times=None)
+
+    def ended(*_: Any) -> None:
+        enrich.operator.on_kill()
+        raise Killed
+
+    mocker.patch.object(SubmittedJob, "save", side_effect=ended)
+    with pytest.raises(Killed):
+        enrich.run()
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
 @pytest.fixture
@@ -265,6 +522,7 @@ def test_on_kill_of_a_trigger_cancels_the_job_of_an_ended_task(
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
+@pytest.mark.usefixtures("short_patience")
 @pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "up_for_retry", RuntimeError("down")])
 def test_on_kill_of_a_trigger_cancels_nothing_when_another_triggerer_took_over(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
@@ -319,7 +577,7 @@ def test_before_airflow_33_a_cancelled_trigger_of_an_ended_task_cancels_the_job(
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
-@pytest.mark.usefixtures("before_airflow_33")
+@pytest.mark.usefixtures("before_airflow_33", "short_patience")
 @pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", RuntimeError("the database is down")])
 def test_before_airflow_33_a_trigger_that_moves_to_another_triggerer_cancels_nothing(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
@@ -360,17 +618,6 @@ def test_since_airflow_33_a_cancelled_trigger_leaves_the_cancellation_to_on_kill
 
 
 @pytest.mark.usefixtures("before_airflow_33")
-def test_before_airflow_33_a_trigger_that_cannot_read_the_task_state_leaves_the_job_running(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger, task_state: Callable[[Any], None], logged: Callable[[], str]
-) -> None:
-    task_state(RuntimeError("the database is down"))
-
-    asyncio.run(stop(trigger, TASK_INSTANCE))
-
-    assert f"Could not determine why the trigger was stopped; leaving bulk job {trigger.job_id} running." in logged()
-
-
-@pytest.mark.usefixtures("before_airflow_33")
 def test_before_airflow_33_a_trigger_in_dag_test_cancels_nothing(
     trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
 ) -> None:
@@ -404,19 +651,6 @@ def test_ending_a_task_that_was_deferred_before_cancels_its_job(
         operator.job_seen({"ti": TASK_INSTANCE}, seen, SubmittedJob(job_id, "key", Decimal(1)).to_json(), NEVER)
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
-
-
-def test_canceling_is_not_retried_because_airflow_kills_the_process_soon(
-    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None]
-) -> None:
-    leadmagic_sandbox.bulk_speed(paused_clock=True)
-    leadmagic_sandbox.fail_next("/bulk/jobs/*/review", status=503, times=None)
-    task_state("failed")
-
-    stop_while_waiting(task, mocker)
-
-    assert len(leadmagic_sandbox.requests_to("/bulk/jobs/*/review")) == 1
-    assert ON_KILL_PATIENCE < 5
 
 
 def running(operator: Any) -> RunningTask:

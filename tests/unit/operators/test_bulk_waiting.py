@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.api.models import CreditBalance
+from airflow_provider_leadmagic.api.transport import Transport
 from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.client import LeadMagicClient
@@ -23,6 +24,8 @@ from tests.support.bulk_task_runner import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
     from tests.unit.operators.conftest import MakeTask, When
@@ -186,13 +189,19 @@ DEFERRALS: dict[str, tuple[Callable[[TriggererWait], object], str, dict[str, Any
     "credits to submit": (
         lambda wait: wait.to_submit(Decimal("12.5")),
         "credits_to_order",
-        {"minimum_credits": "12.5", "poke_interval": 60},
+        {"minimum_credits": "12.5", "poke_interval": 60, "waiting_since": NOW},
         {},
     ),
     "credits to resume": (
         lambda wait: wait.to_resume(Decimal("12.5"), SUBMITTED_JOB),
         "credits_to_resume",
-        {"minimum_credits": "12.5", "poke_interval": 60, "job_id": "job-1", "deadline": NOW + 500},
+        {
+            "minimum_credits": "12.5",
+            "poke_interval": 60,
+            "waiting_since": NOW,
+            "job_id": "job-1",
+            "deadline": NOW + 500,
+        },
         {"record": SUBMITTED_JOB.to_json()},
     ),
     "the job": (
@@ -280,6 +289,25 @@ def test_every_request_uses_the_connection_of_the_task(
     when(lambda: is_paused(leadmagic_sandbox), lambda: leadmagic_sandbox.set_credits(3))
 
     assert task(leadmagic_conn_id="other", deferrable=deferrable).run()["succeeded"] == 5
+
+
+def test_every_client_is_closed(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool, mocker: MockerFixture
+) -> None:
+    opened = mocker.spy(Transport, "__init__")
+    closed = mocker.spy(Transport, "close")
+    leadmagic_sandbox.set_credits(4)
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    when(lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 2, lambda: leadmagic_sandbox.set_credits(5))
+    when(lambda: bool(leadmagic_sandbox.requests_to(JOB)), lambda: run_out_of_credits(leadmagic_sandbox))
+    when(lambda: is_paused(leadmagic_sandbox), lambda: leadmagic_sandbox.set_credits(3))
+
+    task(deferrable=deferrable).run()
+
+    left_open = {id(call.args[0]) for call in opened.call_args_list} - {
+        id(call.args[0]) for call in closed.call_args_list
+    }
+    assert left_open == set()
 
 
 def run_out_of_credits(sandbox: Sandbox) -> None:
