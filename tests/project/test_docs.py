@@ -188,6 +188,19 @@ def test_every_product_has_its_price() -> None:
     assert set(_products_of(single)) == {name for name, product in PRODUCTS.items() if not product.is_bulk}
 
 
+def test_every_bulk_product_has_the_columns_it_needs() -> None:
+    section = section_of("docs/bulk-enrichment.md", "Columns that the input needs")
+    rows = [row.split(" | ") for row in section.splitlines() if row.startswith("| `")]
+
+    listed = {
+        product: {frozenset(re.findall(r"`(\w+)`", group)) for group in columns.split("; and ")}
+        for products, columns in rows
+        for product in re.findall(r"`(\w+)`", products)
+    }
+
+    assert listed == {name: set(map(frozenset, product.needs)) for name, product in PRODUCTS.items() if product.is_bulk}
+
+
 @pytest.mark.parametrize("product", SOLD_BY_THE_SANDBOX, ids=lambda product: str(product.name))
 def test_the_prices_are_those_of_the_sandbox(product: Any) -> None:
     assert re.search(rf"^\| `{product.name}`[^|]*\| {product.price} \|", SPENDING, re.MULTILINE)
