@@ -77,7 +77,7 @@ bench:
 test-bench:
 	$(call IN,benchmarks,-m pytest -m bench)
 
-# ONLY: modules; EVERY: try one of this many mutants; AT_ONCE: number of mutants to try in parallel.
+# ONLY: modules; EVERY: 7 for every seventh mutant; AT_ONCE: number of mutants to test in parallel.
 mutants: $(READY)
 	@$(VENV)/bin/python -m dev.mutants $(or $(AT_ONCE),2) $(or $(EVERY),1) $(ONLY)
 

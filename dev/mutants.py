@@ -31,12 +31,12 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = "airflow_provider_leadmagic"
 #: Percentage of surviving mutants that fails the run.
 TOO_MANY = 3.0
-#: Seconds for one test. A mutant may take four times as long as the tests without one, and this in addition.
+#: Seconds for one test. All tests of a mutant may take this long plus four times their duration without a change.
 PATIENCE = 60
 
 _ATTEMPTS = "operators/test_bulk_attempts.py"
 _SUBMISSION = "operators/test_bulk_submission.py"
-#: Tests of each module, in tests/unit/. Those that notice most come first, because the first failure ends a run.
+#: Tests of each module, in tests/unit/. Those that find most mutants come first, because the first failure ends a run.
 TESTS: dict[str, tuple[str, ...]] = {
     "decisions/gate.py": ("decisions", "sensors/test_waiting.py", "triggers"),
     "decisions/crossing.py": ("decisions", "triggers"),
@@ -99,13 +99,13 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def report(base: Path, name: str, tests: tuple[str, ...], at_once: int, every: int = 1) -> tuple[int, int]:
     """
-    Try the mutants of a file, and print what became of each.
+    Test the mutants of a file, and print the outcome of each.
 
     :param base: Tree to copy. Its own tests run first, and must pass.
     :param name: The file, relative to the tree.
     :param tests: Files and folders with the tests that should notice.
-    :param at_once: Number of mutants to try in parallel.
-    :param every: Try only each one of this many mutants.
+    :param at_once: Number of mutants to test in parallel.
+    :param every: Test only every n-th mutant; 1 for all.
     :return: The number of mutants, and of those that survived.
     """
     started = time.monotonic()

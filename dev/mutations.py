@@ -33,9 +33,9 @@ class Mutant:
     """
     A source with one place changed.
 
-    :param start: First byte of the place.
-    :param end: Byte after the place.
-    :param text: What stands there instead.
+    :param start: Offset of the first byte that is replaced.
+    :param end: Offset of the byte after the last one that is replaced.
+    :param text: The replacement.
     """
 
     start: int
@@ -57,7 +57,7 @@ class Mutant:
 
 
 def find_mutants(source: bytes) -> list[Mutant]:
-    """Return all mutants of a source, in the order of their places."""
+    """Return all mutants of a source, ordered by position."""
     starts = [0, *(at + 1 for at, byte in enumerate(source) if byte == ord("\n"))]
 
     def changed(node: ast.stmt | ast.expr, text: str) -> Mutant:
@@ -104,7 +104,7 @@ def _changes(node: ast.stmt | ast.expr) -> Iterator[str]:
         case ast.Constant(value=bool(value)):
             yield str(not value)
         case ast.Constant(value=int() | float() as value):
-            # A limit of a day is a day, whatever a second more or less.
+            # A limit of a day has the same effect with one second more, so large numbers change by half.
             step = 1 if abs(value) <= 100 else value // 2
             yield from (f"({value + step!r})", f"({value - step!r})")
         case ast.Call(func=ast.Name(id=name)) if name in _SWAPPED_CALLS:

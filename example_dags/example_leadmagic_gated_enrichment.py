@@ -10,8 +10,8 @@
 5. `report` logs how many credits were spent.
 
 `BulkEnrichmentOperator` also checks the balance itself, because another DAG can spend the same credits after the sensor
-has succeeded. Use the sensor if the wait is to be a task of its own, or if other tasks have to wait for it, too. If the
-enrichment is the only task that needs credits, leave the sensor out: see `example_leadmagic_bulk_enrichment`.
+has succeeded. Use the sensor if you want to see the wait as a separate task, or if other tasks have to wait as well. If
+the enrichment is the only task that needs credits, omit the sensor: see `example_leadmagic_bulk_enrichment`.
 
 `LEADMAGIC_EXAMPLE_FOLDER` sets the folder of the results file. The default is the system's temporary folder.
 """

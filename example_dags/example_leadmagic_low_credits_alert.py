@@ -4,7 +4,7 @@
 Airflow's triggerer polls the balance of the connection `leadmagic_default` and starts this DAG when the balance falls
 below 1,000 credits (a warning) and when it falls below 100 credits (critical). Each level causes one notification when
 the balance crosses it, and none while the balance stays below it. The next notification for a level is possible after
-the balance has risen at least a tenth above it.
+the balance has risen at least a tenth above it, which is the default `hysteresis`.
 
 Requires Airflow 3.0 or newer, because Airflow 2 has no asset watchers. On Airflow 2.11, schedule a
 `CheckCreditsOperator` with `warn_below` and `on_low_credits` instead: see `example_leadmagic_check_credits`.

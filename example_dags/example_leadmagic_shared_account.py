@@ -59,7 +59,7 @@ def define_enrichment(team: str, product: str, leads: list[dict[str, str]]) -> N
             product=product,
             rows=load_leads(),
             output_path=os.path.join(FOLDER, team + "_{{ run_id }}.csv"),
-            minimum_balance_after=10,
+            minimum_balance_after=10,  # credits that this job must leave in the account
             pool="leadmagic_account",
             poll_interval=POLL_INTERVAL,
             timeout=timedelta(hours=12),

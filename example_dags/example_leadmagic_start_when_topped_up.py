@@ -3,7 +3,8 @@
 
 Airflow's triggerer polls the balance of the connection `leadmagic_default` and starts this DAG each time the balance
 rises to 500 credits, whether by a top-up, the monthly renewal or an automatic refill. Until then no task runs or waits.
-The event that starts the DAG contains the balance.
+The event that starts the DAG contains the balance. The next start requires that the balance first falls to 400 credits
+(`hysteresis=100`), so that small changes around 500 do not start the DAG again.
 
 Requires Airflow 3.0 or newer, because Airflow 2 has no asset watchers.
 """

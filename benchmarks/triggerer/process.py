@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Follow the instructions in the file that the command line names."""
     if HAS_SUPERVISOR:
-        _log_as_to_a_supervisor()
+        _log_json()
     asyncio.run(_run(Instructions.read(Path(sys.argv[1]))))
 
 
@@ -81,8 +81,8 @@ def _report(instructions: Instructions, **phase: Any) -> None:
         file.write(json.dumps(phase, default=str) + "\n")
 
 
-def _log_as_to_a_supervisor() -> None:
-    """Log JSON, as a real triggerer does to its supervisor: it costs less than the human-readable format."""
+def _log_json() -> None:
+    """Log JSON, as a triggerer with a supervisor does. This costs less than the human-readable format."""
     from airflow.sdk.log import configure_logging
 
     as_json = {"json_output": True} if AIRFLOW_SERIES >= (3, 1) else {"enable_pretty_log": False}

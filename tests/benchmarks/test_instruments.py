@@ -13,7 +13,7 @@ from benchmarks.triggerer.loop_lag import LoopLag, measure_loop_lag
 
 
 def test_a_stall_counts_for_every_probe_that_was_due_during_it() -> None:
-    # As if there had been probes due 0, 10, ... and 100 ms into the stall: of 901, the nine latest are the top percent.
+    # A stall of 100 ms counts as 11 probes with lags of 100, 90, ... 0 ms. Of 901 probes, nine are the top percent.
     lag = LoopLag([0.0] * 890 + [0.1])
 
     assert lag.report() == {"p99_ms": pytest.approx(20, abs=2), "longest_ms": pytest.approx(100)}

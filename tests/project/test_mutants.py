@@ -149,7 +149,7 @@ def test_a_sample_of_the_mutants_can_be_tried(sample: Path, capsys: pytest.Captu
     assert "of 2 mutants survived" in capsys.readouterr().out
 
 
-def test_tests_that_take_too_long_are_killed_and_are_no_survivor(sample: Path) -> None:
+def test_tests_that_take_too_long_are_killed_and_do_not_count_as_survived(sample: Path) -> None:
     mutant = Mutant(0, 0, "import time\ntime.sleep(60)\n")
 
     assert mutants.try_mutant(sample, "package/sample.py", mutant, ("tests/unit",), limit=0.1) == "timed out"
