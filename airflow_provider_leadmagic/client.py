@@ -103,7 +103,7 @@ class LeadMagicClient:
 
     def account_digest(self, salt: str) -> str:
         """
-        Return a digest of URL and API key, which recognizes the account later and does not reveal the key.
+        Return a digest of URL and API key, which identifies the account without revealing the key.
 
         :param salt: Random text, to store with the digest.
         """

@@ -94,7 +94,7 @@ class Transport:
 
     def account_digest(self, salt: str) -> str:
         """
-        Return a digest of URL and API key, which recognizes the account and does not reveal the key.
+        Return a digest of URL and API key, which identifies the account without revealing the key.
 
         :param salt: Random text.
         """

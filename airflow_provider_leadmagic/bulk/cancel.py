@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Log
 
-#: Seconds that ``on_kill`` tries to cancel the job. Airflow 3 kills the process 5 s after the signal to stop.
+#: Seconds for which ``on_kill`` tries to cancel the job. Airflow 3 kills the process 5 s after the signal to stop.
 ON_KILL_PATIENCE = 4.0
-#: Longest time of one request in that time, and the pause after a failure, in seconds.
+#: Timeout of each request within that time, and the pause after a failed one, in seconds.
 REQUEST_TIMEOUT = 1.5
 PAUSE = 0.3
 
@@ -52,7 +52,7 @@ class JobCanceller:
 
         :param task: The task that is about to submit, or to search for the job of a previous attempt.
         :param idempotency_key: The key.
-        :raises LeadMagicError: If ``on_kill`` was called before. Airflow 3 gives the task five seconds to end itself.
+        :raises LeadMagicError: If ``on_kill`` was called before: on Airflow 3 the task may run for 5 s after.
         """
         if self._give_up_at is not None:
             raise LeadMagicError("Bulk job not submitted, because the task was stopped.")
@@ -70,7 +70,7 @@ class JobCanceller:
         :param job_id: The job.
         """
         self._task, self._job_id = task, job_id
-        if self._give_up_at is not None:  # during the submission
+        if self._give_up_at is not None:  # on_kill was called during the submission
             self.on_kill()
 
     def on_kill(self) -> None:
@@ -148,7 +148,7 @@ class Cancellation:
                 cancel(task.log, client, self._job_id)
 
     def _find_job(self, client: LeadMagicClient) -> str | None:
-        """Find a job that LeadMagic has accepted, but whose ID has not been received, or that of another attempt."""
+        """Find the job of the task: its ID may not have been received, or another attempt may have submitted it."""
         from airflow_provider_leadmagic.bulk.submission import is_of_same_task
 
         key = str(self._idempotency_key)

@@ -51,7 +51,7 @@ class SubmittedJob:
     account: str = ""
 
     def in_account_of(self, client: LeadMagicClient) -> Self:
-        """Return this job with the account of a client."""
+        """Return a copy of this job that records the account of a client."""
         salt = secrets.token_hex(8)
         return replace(self, account=f"{salt}:{client.account_digest(salt)}")
 
@@ -91,7 +91,7 @@ class SubmittedJob:
     @classmethod
     def load(cls, store: TaskStateStore | None) -> Self | None:
         """
-        Return the job that a previous attempt saved, also before a clear, or None.
+        Return the job that a previous attempt saved, even before a clear, or None.
 
         :param store: The task's state store; None before Airflow 3.3.
         """
@@ -137,7 +137,7 @@ class PreviousAttempts:
 
     def find(self, submission: BulkSubmission) -> SubmittedJob | None:
         """
-        Find the job to join, and cancel every other job of the task that is still running: it was cleared since.
+        Find the job to join, and cancel all other running jobs of the task, which were submitted before a clear.
 
         :param submission: The submission, to compare its rows, and to price a job that is not in the state store.
         :raises LeadMagicConfigurationError: If the job to join belongs to another account than the connection.
@@ -156,14 +156,14 @@ class PreviousAttempts:
 
     def find_in_list(self, submission: BulkSubmission, estimate: Callable[[], Decimal]) -> SubmittedJob | None:
         """
-        Find the job to join in LeadMagic's list, and cancel every other job of the task that is still running.
+        Find the job to join in LeadMagic's list, and cancel all other running jobs of the task.
 
         :param submission: The submission, to compare its rows.
         :param estimate: Returns the credits that the job costs if every row is a hit; called only if there is a job.
         """
         jobs = [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self._key)]
         same_key = [job for job in jobs if was_submitted_with(job.file_name, self._key)]
-        # One key has one job, as far as LeadMagic remembers the key.
+        # LeadMagic creates one job per key, as long as it remembers the key.
         job = min(same_key, key=lambda job: job.is_canceled, default=None)
         self._cancel(other for other in jobs if other is not job and not other.is_finished)
         if job is None:
@@ -179,8 +179,7 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "Bulk job %s was submitted before connection %r was changed; cancel it in its account if it is "
-                "running.",
+                "Cancel bulk job %s in its account if it is running: connection %r was changed after the submission.",
                 stored.job_id,
                 self._conn_id,
             )

@@ -115,8 +115,8 @@ class BulkSubmission:
         Submit the job. **Costs credits**, for each row that is a hit.
 
         :param idempotency_key: Identifies the submission: submitting it again returns the same job.
-        :raises LeadMagicError: If LeadMagic rejects the request or does not respond. It may have accepted the job: the
-            response to an earlier repetition may have been lost.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond. Even then, it
+            may have accepted the job, if the response to an earlier attempt was lost.
         """
         name = job_name(idempotency_key, self.digest)
         return client.bulk.submit(self.product, self.source, idempotency_key=idempotency_key, file_name=name)
@@ -126,11 +126,11 @@ def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:
     """
     Return the key of the one bulk job of a task: the same for all its attempts, another one after it was cleared.
 
-    The first part identifies the task: its keys before and after a clear share it. Airflow raises ``max_tries`` when a
-    user clears a task. Retries and lost workers or triggerers do not change it.
+    The first part identifies the task: its keys before and after a clear share it. Airflow increases ``max_tries``
+    when a user clears a task. Retries and lost workers or triggerers do not change it.
 
     :param context: The task's context.
-    :param rows_digest: The digest of the rows. It replaces ``max_tries`` in ``airflow tasks test``, which has no clear.
+    :param rows_digest: The digest of the rows. Used instead of ``max_tries`` in ``airflow tasks test``.
     """
     ti, date = context["ti"], tested_date(context)
     run, generation = (ti.run_id, ti.max_tries) if date is None else (f"tasks test {date}", rows_digest)
@@ -142,8 +142,8 @@ def instance_name() -> str:
     """
     Return the name that distinguishes this Airflow from others that use the same LeadMagic account.
 
-    The default is the URL of Airflow's web interface. The Fernet key would differ between more deployments, but it is
-    rotated, and a worker that has none generates one at each start: a retry would then pay again.
+    The default is the URL of Airflow's web interface. The Fernet key would distinguish more deployments, but it can be
+    rotated, and a worker without one generates one at each start: a retry would then pay again.
     """
     return str(conf.get("leadmagic", "instance_name", fallback=None) or web_url())
 
@@ -164,7 +164,7 @@ def job_name(idempotency_key: str, digest: str) -> str:
 
 def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
     """
-    Return whether a job was submitted by any attempt of a task, also before a clear.
+    Return whether a job was submitted by any attempt of a task, even before a clear.
 
     :param name: The job's name.
     :param idempotency_key: A key of the task.
@@ -174,7 +174,7 @@ def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
 
 def is_same_generation(stored_key: str, idempotency_key: str) -> bool:
     """
-    Return whether a task was not cleared since a job was submitted, also if the instance name was changed since.
+    Return whether a task was not cleared after a job was submitted, even if the instance name was changed.
 
     :param stored_key: The key in the state store of the task.
     """
@@ -207,11 +207,10 @@ def check_same_rows(job: BulkJob, digest: str, source: str) -> None:
 
     :param digest: The digest of the current rows.
     :param source: The name of the input, for the error message.
-    :raises LeadMagicResponseError: If the rows or the product are other ones.
+    :raises LeadMagicResponseError: If the rows or the product differ.
     """
     if not job.is_finished and digest_in(job.file_name) not in (None, digest):
-        problem = f"rows or product do not match bulk job {job.job_id}, which is left as it is"
         raise LeadMagicResponseError(
-            f"Input changed since it was submitted: {problem}. Restore the input, or clear the task to submit the new "
-            f"rows. [{source}]"
+            "Input changed since it was submitted: restore it, or clear the task to submit the new rows. "
+            f"Bulk job {job.job_id} is unchanged. [{source}]"
         )

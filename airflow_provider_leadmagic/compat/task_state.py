@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk.execution_time.comms import GetTaskStates
 
-#: States of a task that ran and must not continue. In any other state it continues, here or in another process. A task
-#: that is cleared while it runs is ``restarting``.
+#: States in which a task that was running must not continue. In any other, it continues, here or in another process: a
+#: task that is cleared while it runs is ``restarting``, for example.
 OVER = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 
 _TEMPORARY_RUN = "__airflow_temporary_run_"
@@ -126,12 +126,12 @@ def asset_state_store(trigger: object) -> AssetStateStore | None:
 
 def tested_date(context: Mapping[str, Any]) -> str | None:
     """
-    Return the logical date that ``airflow tasks test`` runs a task for, if Airflow made up a run for it.
+    Return the logical date of a run that ``airflow tasks test`` created.
 
-    Each of these runs has an ID of its own, also for the same date.
+    Each of these runs has its own ID, even for the same date.
 
     :param context: Context of the task.
-    :return: The date; None for any other run, and without a date.
+    :return: The date; None for any other run, or if the test has no date.
     """
     date = context.get("logical_date") if is_test(context) else None
     return None if date is None else str(date.isoformat())
@@ -139,7 +139,7 @@ def tested_date(context: Mapping[str, Any]) -> str | None:
 
 def is_test(context: Mapping[str, Any]) -> bool:
     """
-    Return whether the run was made up by ``airflow tasks test``.
+    Return whether the run was created by ``airflow tasks test``.
 
     :param context: Context of the task.
     """

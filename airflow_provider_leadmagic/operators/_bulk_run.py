@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 #: by someone else in the meantime.
 RESUME_LATER = (402, 409)
 _TEST_SPENDS = (
-    "airflow tasks test spends credits like a run. A second test of the same rows for the same logical date joins the "
-    "job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
+    "airflow tasks test spends credits like a DAG run. A second test of the same rows for the same logical date joins "
+    "the job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
 )
 
 
@@ -90,7 +90,7 @@ class BulkAttempt:
         """Join the job of a previous attempt or submit one, wait for it, and write the results."""
         if is_test(self._context):
             self._log.warning(_TEST_SPENDS)
-        if self._may_have_job:  # already while the rows are read, so that on_kill finds it
+        if self._may_have_job:  # before the rows are read, so that on_kill can already find the job
             self._canceller.remember_key(self._running_task, idempotency_key(self._context, ""))
         submission = self._checked_submission()
         with self._hook().get_conn() as client:
@@ -136,7 +136,7 @@ class BulkAttempt:
 
         :param submitted_job: The job.
         :raises LeadMagicConfigurationError: If the job belongs to another account. Before Airflow 3.3, raises
-            AirflowFailException: nothing would tell a retry about the job, and it would submit the rows again.
+            AirflowFailException, because a retry would not know about the job and would submit the rows again.
         """
         try:
             yield

@@ -36,7 +36,7 @@ class BulkEnrichmentOperator(BaseOperator):
 
     Before any credits are spent, the operator checks the rows, the files and the balance, and requests the price, which
     is free. The idempotency key of the job is derived from Airflow's instance name, DAG, run, task, map index and
-    ``max_tries``: a retry, also after a lost worker or triggerer, joins the existing job. Only clearing the task
+    ``max_tries``: a retry, even after a lost worker or triggerer, joins the existing job. Only clearing the task
     submits a new one.
 
     Returns ``{"job_id", "status", "total_rows", "succeeded", "failed", "skipped", "credits_estimated",

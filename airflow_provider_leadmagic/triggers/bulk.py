@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.bulk.progress import JobProgress
 
 
-#: Seconds that a trigger tries to cancel the job. Airflow 3.3+ ends ``on_kill`` after 30 s.
+#: Seconds for which a trigger tries to cancel the job. Airflow 3.3+ ends ``on_kill`` after 30 s.
 CANCEL_PATIENCE = 20.0
-#: Longest time of one request in that time, and the pause after a failure, in seconds.
+#: Timeout of each request within that time, and the pause after a failed one, in seconds.
 CANCEL_TIMEOUT = 5.0
 CANCEL_PAUSE = 1.0
 

@@ -89,11 +89,8 @@ MESSAGES = [
     # Previous attempts
     (f"Joined bulk job {JOB}, submitted by a previous attempt.", "submitted by a previous attempt"),
     (
-        (
-            f"Bulk job {JOB} was submitted before connection {CONN} was changed; cancel it in its account if it is "
-            "running."
-        ),
-        f"was submitted before connection {CONN}",
+        f"Cancel bulk job {JOB} in its account if it is running: connection {CONN} was changed after the submission.",
+        f"Cancel bulk job {JOB} in its account if it is running",
     ),
     (
         (
@@ -104,10 +101,10 @@ MESSAGES = [
     ),
     (
         (
-            f"Input changed since it was submitted: rows or product do not match bulk job {JOB}, which is left as it "
-            f"is. Restore the input, or clear the task to submit the new rows. [{FILE}]"
+            "Input changed since it was submitted: restore it, or clear the task to submit the new rows. "
+            f"Bulk job {JOB} is unchanged. [{FILE}]"
         ),
-        "Input changed since it was submitted: rows or product do not match",
+        "Input changed since it was submitted: restore it, or clear the task",
     ),
     (
         f"Bulk job {JOB} was accepted although the submission failed: {ERROR}",
@@ -119,11 +116,11 @@ MESSAGES = [
     ),
     (
         (
-            "airflow tasks test spends credits like a run. A second test of the same rows for the same logical date "
-            "joins the job of the first; without a date, each test pays. For free tests, point the connection to the "
-            "sandbox."
+            "airflow tasks test spends credits like a DAG run. A second test of the same rows for the same logical "
+            "date joins the job of the first; without a date, each test pays. For free tests, point the connection to "
+            "the sandbox."
         ),
-        "airflow tasks test spends credits like a run",
+        "airflow tasks test spends credits like a DAG run",
     ),
     (f"Canceled bulk job {JOB} because the task was cleared: {PROGRESS}.", "because the task was cleared"),
     # Progress

@@ -491,7 +491,7 @@ def test_a_clear_after_the_account_was_changed_names_the_job_that_may_still_run(
 
     [job] = leadmagic_sandbox.bulk_jobs
     assert len(other.bulk_jobs) == 1
-    assert f"Bulk job {job.job_id} was submitted before connection 'leadmagic_default' was changed" in logged()
+    assert f"Cancel bulk job {job.job_id} in its account if it is running: connection 'leadmagic_default' " in logged()
 
 
 def test_a_deferred_task_refuses_another_account_and_is_not_retried_without_a_state_store(
@@ -542,7 +542,7 @@ def test_a_second_airflow_tasks_test_of_one_date_joins_the_job_of_the_first(
         tested.run()
 
     assert len(leadmagic_sandbox.bulk_jobs) == 1
-    assert "airflow tasks test spends credits like a run." in logged()
+    assert "airflow tasks test spends credits like a DAG run." in logged()
 
 
 @pytest.mark.parametrize("change", ["the date", "the rows"])
