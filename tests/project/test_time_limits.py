@@ -50,6 +50,7 @@ def run(test: Path, *options: str) -> str:
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100).stdout
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["in one process", "in a worker of xdist"])
 @pytest.mark.parametrize(
     "hangs",
