@@ -31,8 +31,8 @@ def pytest_configure() -> None:
     NodeManager.EXIT_TIMEOUT = 30
 
 
-#: Seconds that a test and its fixtures may take, by marker: what they need on a slow machine and the longest of their
-#: waits. A wait that fails must end the test first, because its message says what was missing.
+#: Seconds that a test and its fixtures may take, by marker: their duration on a slow machine plus the longest of their
+#: waits. A wait has to time out before the test does, because its message says what was missing.
 LIMITS = {"browser": 600, "e2e": 1800, "bench": 1800, "install": 3600, "distributed": 3600}
 
 
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class SharedAirflowScheduling(LoadFileScheduling):
-    """Run the tests of a file in one worker, and so all files that share one Airflow."""
+    """Run the tests of a file in one worker, and all files that share one Airflow in the same worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))

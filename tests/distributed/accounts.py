@@ -1,7 +1,7 @@
 """
 The LeadMagic accounts of the cluster.
 
-Each mode has its own connection, so that its requests can be told apart. Requests of deferrable sensors come from a
+Each mode has its own connection, which identifies its requests. Requests of deferrable sensors come from a
 worker (one poll each, before they defer) and from the triggerers (one poll for all); their connection therefore has a
 different address in each component. To the sensors this is one account, because all addresses have the same balance.
 """

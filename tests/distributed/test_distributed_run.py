@@ -42,7 +42,7 @@ def test_every_sensor_ends_in_its_expected_state(run: DistributedRun, mode: str)
     assert unexpected == {}
 
 
-def test_before_the_top_up_only_sensors_succeeded_whose_minimum_the_balance_covered(run: DistributedRun) -> None:
+def test_before_the_top_up_only_sensors_with_a_covered_minimum_succeeded(run: DistributedRun) -> None:
     states = {key: state for key, state in run.states_before_top_up.items() if key[0].startswith("gates_")}
 
     succeeded = {key for key, state in states.items() if state == "success"}

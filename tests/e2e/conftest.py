@@ -60,7 +60,7 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "LEADMAGIC_EXAMPLE_FOLDER": str(HOME),
         "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "2",
-        # A task that waits for a locked SQLite database must not be started again for it (Airflow 3.1+).
+        # A task must not be started again only because it waits for a locked SQLite database (Airflow 3.1+).
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         # SQLite allows one writer. Before Airflow 3.3, tasks that start together wait for it; on 3.0.6 it once stayed
         # locked.

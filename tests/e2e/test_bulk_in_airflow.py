@@ -173,7 +173,7 @@ def test_marking_the_task_as_failed_cancels_the_job(
     assert airflow.task_states(scenario, run_id)["enrich"] == ["failed"]
 
 
-def test_a_refused_repetition_of_an_accepted_submission_joins_the_job(
+def test_a_rejected_repetition_of_an_accepted_submission_joins_the_job(
     airflow: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
     scenario = "bulk_repeated_submission_refused"
