@@ -473,10 +473,8 @@ def test_a_new_key_of_the_same_account_joins_the_job(
 
 
 def rotate_key(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = sandbox.api_key
-    sandbox._state.account.api_key = "new-key"  # as at LeadMagic: a new key, and the same jobs
-    rotated = sandbox.connection_json.replace(before, "new-key")
-    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", rotated)
+    monkeypatch.setattr(sandbox._state.account, "api_key", "new-key")  # as at LeadMagic: a new key, and the same jobs
+    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", sandbox.connection_json)
 
 
 def test_a_clear_after_the_account_was_changed_names_the_job_that_may_still_run(
