@@ -57,7 +57,7 @@ class LeadMagicError(Exception):
 
 
 class LeadMagicConfigurationError(LeadMagicError, ValueError):
-    """The connection or an argument of the client is invalid; no request was sent."""
+    """The connection, an argument of the client, or a TLS or proxy setting is invalid; no request was sent."""
 
 
 class LeadMagicAuthenticationError(LeadMagicError):

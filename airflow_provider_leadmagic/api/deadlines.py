@@ -4,6 +4,8 @@ Adapter for ``requests`` that bounds the time of a whole response, and the size 
 A socket timeout applies to a single read, and the server decides how many reads a response takes; neither http.client
 nor urllib3 nor requests limits their sum. This adapter therefore checks a deadline between the socket and the buffer
 of http.client, where all bytes pass, including headers, chunk sizes and a proxy's response to CONNECT.
+
+The adapter also distinguishes CA certificates that cannot be loaded from a failed connection.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from requests.adapters import HTTPAdapter
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
+from urllib3.exceptions import SSLError
 
 if TYPE_CHECKING:
     import socket
@@ -25,8 +28,34 @@ if TYPE_CHECKING:
 LONGEST_LINE = 65536
 
 
+class CACertificatesError(Exception):
+    """
+    The CA certificates cannot be loaded, so that no server can be trusted. Nothing was sent.
+
+    :param path: File or folder of the certificates.
+    :param reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+
 class DeadlineAdapter(HTTPAdapter):
     """HTTP adapter whose read timeout applies to a whole response, even through a proxy."""
+
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
+        """
+        Set the CA certificates of a connection; requests calls this before each request.
+
+        :raises CACertificatesError: If the file or folder does not exist.
+        """
+        try:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        except OSError:
+            path = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
+            raise CACertificatesError(path, "No such file or directory") from None
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Create the manager of direct connections."""
@@ -91,6 +120,20 @@ class _BoundedConnection:
     """Mixin for the connection classes of urllib3."""
 
     deadline: Deadline
+    #: Set by urllib3 for connections with TLS.
+    ca_certs: str | None = None
+    ca_cert_dir: str | None = None
+
+    def connect(self) -> None:
+        """
+        Connect, before anything is sent.
+
+        :raises CACertificatesError: If the CA certificates cannot be loaded.
+        """
+        try:
+            super().connect()  # type: ignore[misc]
+        except SSLError as error:  # failed handshakes are errors of the ssl module
+            raise CACertificatesError(self.ca_certs or self.ca_cert_dir or "", _ca_problem(error)) from None
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> _BoundedResponse:
         """Start the deadline of a response; http.client calls this after it sent the request."""
@@ -103,6 +146,12 @@ class _BoundedConnection:
             super()._tunnel()  # type: ignore[misc]
         except http.client.HTTPException as error:
             raise OSError(f"Tunnel connection failed: {error}") from error
+
+
+def _ca_problem(error: SSLError) -> str:
+    cause = error.args[0]
+    # OpenSSL says "no certificate or crl found" or "PEM lib" of an invalid file.
+    return "Permission denied" if isinstance(cause, PermissionError) else "Not a file of PEM certificates"
 
 
 class _BoundedResponse(http.client.HTTPResponse):

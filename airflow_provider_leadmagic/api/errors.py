@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import email.utils
 import math
+import os
 import socket
 import ssl
 import time
 from datetime import UTC
 from decimal import Decimal
+from functools import partial
 from http.client import HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 import requests
-from urllib3.exceptions import NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import NewConnectionError, ProxySchemeUnknown, ReadTimeoutError
+from urllib3.util.ssl_match_hostname import CertificateError
 
-from airflow_provider_leadmagic.api.text import sentences
+from airflow_provider_leadmagic.api.deadlines import CACertificatesError
+from airflow_provider_leadmagic.api.text import quoted_values, redact, sentences
 from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import (
     InsufficientCreditsError,
     LeadMagicAuthenticationError,
+    LeadMagicConfigurationError,
     LeadMagicConnectionError,
     LeadMagicError,
     LeadMagicNotFoundError,
@@ -35,6 +40,8 @@ from airflow_provider_leadmagic.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_leadmagic.api.response import Call, Response
 
 _CLASSES: dict[int, type[LeadMagicError]] = {
@@ -58,6 +65,8 @@ _NOT_FOUND = {
     "/v1/people/": "check the record and {host}",
     "/v1/companies/": "check the record and {host}",
 }
+#: Texts that can quote a record.
+_PROSE = ("title", "message", "detail", "action", "docs")
 #: Longest error code in the first part of a message. LeadMagic's codes have up to 25 characters.
 _MAX_CODE = 40
 
@@ -72,12 +81,17 @@ def error_for_response(response: Response) -> LeadMagicError:
     error_class = _CLASSES.get(response.status) or (
         LeadMagicServerError if response.status >= 500 else LeadMagicRequestError
     )
-    fields: dict[str, Any] = {name: response.redact(problem.get(name)) for name in ("code", "detail", "action", "docs")}
+    # Records are personal data. Without them the explanation still says what is wrong: "Email is required".
+    hide = partial(response.redact, private=quoted_values(response.sent(), map(problem.get, _PROSE)))
+    fields: dict[str, Any] = {name: hide(problem.get(name)) for name in ("detail", "action", "docs")}
+    fields["code"] = response.redact(problem.get("code"))
     request_id = response.redact(problem.get("request_id")) or response.redact(response.headers.get("X-Request-Id"))
     extras = _extras(error_class, response, problem)
     return error_class(
         response.call.message(
-            _summary(response, fields["code"], extras.get("retry_after")), _explanation(response, problem), request_id
+            _summary(response, fields["code"], extras.get("retry_after")),
+            _explanation(response, problem, hide),
+            request_id,
         ),
         status=response.status,
         request_id=request_id,
@@ -140,11 +154,11 @@ def _summary(response: Response, code: str | None, retry_after: float | None) ->
     return f"{cause} ({label}): {advice.format(**settings, when=when)}".rstrip()
 
 
-def _explanation(response: Response, problem: dict[str, Any]) -> str | None:
+def _explanation(response: Response, problem: dict[str, Any], hide: Callable[..., str | None]) -> str | None:
     """Return LeadMagic's explanation, with its advice where this module has no better one."""
     has_advice = response.status in _SUMMARIES
     names = ("title", "message", "detail", *(() if has_advice else ("action",)))
-    texts = filter(None, (response.redact(problem.get(name)) for name in names))
+    texts = filter(None, (hide(problem.get(name)) for name in names))
     explanation = response.redact(sentences(*dict.fromkeys(texts)))
     return explanation or (None if has_advice or response.status >= 500 else "no explanation given")
 
@@ -184,6 +198,8 @@ def error_for_failure(
     :param slow: Cause to report for a timeout while the body is read; empty before that.
     """
     chain = _causes(error, unrelated)
+    if misconfigured := _misconfiguration(chain, call):
+        return LeadMagicConfigurationError(call.message(*misconfigured))
     if unsent := _connect_failure(chain, call, timeouts[0]):
         return LeadMagicConnectionError(call.message(*unsent), request_sent=False)
     retry_or_check = f"retry later or check {call.setting('host')}"
@@ -218,13 +234,41 @@ def _is_oversized(cause: BaseException) -> bool:
     return isinstance(cause, LineTooLong) or type(cause) is HTTPException
 
 
+#: Environment variables with the path of CA certificates. requests reads the first one that is set, not SSL_CERT_FILE.
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+#: Errors of proxy settings that cannot be used, whatever the network.
+_PROXY_SETTINGS = (requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidSchema, ProxySchemeUnknown)
+
+
+def _misconfiguration(chain: list[BaseException], call: Call) -> tuple[str, str] | None:
+    """Return summary and detail if no request can be sent until a setting is corrected. Nothing was sent."""
+    if any(isinstance(cause, _PROXY_SETTINGS) for cause in chain):
+        return "Invalid proxy settings: correct HTTPS_PROXY", ""
+    for cause in chain:
+        if isinstance(cause, requests.exceptions.InvalidURL):
+            return f"Invalid host name: correct {call.setting('host')}", ""
+        if isinstance(cause, CACertificatesError):
+            return _ca_message(cause)
+        if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):
+            is_proxy = any(isinstance(each, requests.exceptions.ProxyError) for each in chain)
+            checked = "the proxy settings" if is_proxy else call.setting("host")
+            reason = redact(getattr(cause, "verify_message", str(cause)))
+            return f"TLS certificate not trusted: check {checked} and the CA certificates", f"Reason: {reason}"
+    return None
+
+
+def _ca_message(error: CACertificatesError) -> tuple[str, str]:
+    variable = next((name for name in _CA_VARIABLES if os.environ.get(name) == error.path), None)
+    advice = f"correct {variable}" if variable else "reinstall the Python package certifi"
+    return f"CA certificates cannot be loaded: {advice}", f"{error.reason}: {redact(error.path)}"
+
+
 def _connect_failure(chain: list[BaseException], call: Call, timeout: float) -> tuple[str, str] | None:
     """Return summary and detail if there was no connection to send the request on, None if there was one."""
     host = call.setting("host")
     for cause in chain:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            summary = f"TLS certificate not trusted: check {host} and the CA certificates"
-            return summary, f"Reason: {cause.verify_message}"
         # A timeout of the TLS handshake has no class of its own; without this it would count as a slow response.
         is_handshake = isinstance(cause, TimeoutError) and "handshake" in str(cause)
         if is_handshake or isinstance(cause, requests.ConnectTimeout):

@@ -13,7 +13,7 @@ from airflow_provider_leadmagic.api.text import sentences
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 #: Longest number accepted, in characters: the largest float has 309 digits and can have decimals.
 MOST_DIGITS = 1000
@@ -56,10 +56,12 @@ class Response:
 
     call: Call
     status: int
-    headers: Mapping[str, str]
-    text: str
-    redact: Callable[[object], str | None] = field(repr=False)
-    """Prepares text from the response for a message and hides the API key in it."""
+    headers: Mapping[str, str] = field(repr=False)
+    text: str = field(repr=False)
+    redact: Callable[..., str | None] = field(repr=False)
+    """Prepares text from the response for a message and hides the API key in it; see ``text.redact``."""
+    sent: Callable[[], Iterable[str]] = field(default=tuple, repr=False)
+    """Returns the values of the records in the request, which an error response may quote."""
 
     def json(self, *, exact_numbers: bool = False) -> Any:
         """

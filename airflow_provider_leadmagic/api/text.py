@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from decimal import Decimal
 
 #: Longest text from a server in a message, in characters.
@@ -13,7 +16,39 @@ MAX_TEXT = 300
 _MAX_VALUE = 80
 #: Longest part of a text that is processed: a body can have megabytes of text, and each character becomes an object.
 _MAX_READ = 100 * MAX_TEXT
-_LINK_TOKEN = re.compile(r"(token[\"']?\s*[=:]\s*[\"']?)[^&\s\"']+", re.IGNORECASE)
+#: Characters at the end of a cut text that can be the beginning of a secret.
+_MARGIN = 2000
+#: Shortest API key that is also hidden in encoded forms; the forms of a shorter one occur in ordinary words.
+_SHORTEST_ENCODED_KEY = 8
+
+_QUOTE = r"(?:\\*[\"']|&quot;|&\#0*3[49];|%(?:25)*2[27]|\\u002[27])"
+_EQUALS = r"(?:[=:]|%(?:25)*3[ad]|&\#(?:0*(?:58|61)|x0*3[ad]);|&(?:equals|colon);|\\(?:u00|x)3[ad]|\b(?:is|was)\b)"
+#: Words that describe a token and are not one: "token is invalid".
+_STATES = (
+    "a|already|an|blank|empty|expired|in|incorrect|invalid|malformed|missing|needed|no|not|null|of|required|revoked|"
+    "the|too|undefined|unknown|unsupported|used|valid|wrong"
+)
+_TOKEN = re.compile(
+    rf"((?:token|api[-_ ]?key|authorization|password) ?{_QUOTE}? ?{_EQUALS} ?{_QUOTE}?(?:(?:bearer|basic) )?)"
+    rf"(?!(?:{_STATES})\b(?![-%]))[^\s&\"'<>\\]+",
+    re.IGNORECASE,
+)
+_JSON_WEB_TOKEN = re.compile(r"\beyJ[\w-]{10,}(?:\.[\w-]+){0,2}")
+
+_AT = r"(?:@|%(?:25)*40|&\#(?:0*64|x0*40);|\\u0040)"
+_ADDRESS = r"[^\s@<>()\[\]{},;:=\"'`\\|]"
+_EMAIL = re.compile(rf"(?<!{_ADDRESS})(?:(?!{_AT}){_ADDRESS}){{1,256}}{_AT}{_ADDRESS}+", re.IGNORECASE)
+_PROFILE = re.compile(r"(linkedin\.com/(?:in|pub)/)[^\s\"'<>),;]+", re.IGNORECASE)
+#: Seven digits or more: with a plus, in groups, or at least ten in a row. Neither an ISO date nor a decimal number.
+_PHONE = re.compile(
+    r"(?<![\w.+()-])(?!\d{4}-\d\d-\d\d(?!\d)|\d+\.\d+(?![\d.(-]| \d))"
+    r"(?:\+|(?=\(?\d+\)?[ ().-]{1,3}\d)|(?=\d{10}))\(?\d(?:[ ().-]{0,3}\d){6,16}(?!\w)"
+)
+#: A part of a word, for which hiding a value would hide a part of another one. Chinese, Japanese and Korean names are
+#: not separated from the words beside them.
+_LETTER = r"[^\W\u3040-\u9fff\uac00-\ud7af]"
+_WORD = re.compile(r"\w+")
+REDACTED = "[redacted]"
 
 
 def describe_value(value: object) -> str:
@@ -25,20 +60,90 @@ def describe_value(value: object) -> str:
     return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}..."
 
 
-def redact(value: object, secret: str | None = None) -> str | None:
+def redact(value: object, secret: str | None = None, private: Collection[str] | None = None) -> str | None:
     """
-    Prepare text from a server for a message: printable, on one line, short, without the API key or link tokens.
+    Prepare text from a server for a message: printable, on one line, short, without the API key or other tokens.
 
     :param value: A value from the response; anything but text yields None.
-    :param secret: The API key, which a server may quote.
+    :param secret: The API key, which a server may quote, also encoded, in another case, or broken by spaces.
+    :param private: Values to replace with ``[redacted]``, together with email addresses, phone numbers and profiles of
+        people; None to keep personal data.
     :return: The text; None if it is empty.
     """
-    if not isinstance(value, str):
-        return None
-    text = value.replace(secret, "***") if secret else value
-    printable = "".join(character if character.isprintable() else " " for character in text[:_MAX_READ])
-    text = _LINK_TOKEN.sub(r"\1***", " ".join(printable.split()))
+    text = _one_line(value)
+    if secret:
+        text = _secret_pattern(secret).sub("***", text)
+    text = _JSON_WEB_TOKEN.sub("***", _TOKEN.sub(r"\1***", text))
+    if private is not None:
+        text = _without_personal_data(text, private)
+    if isinstance(value, str) and len(value) > _MAX_READ:
+        text = text[:-_MARGIN]
     return (text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}...") or None
+
+
+def quoted_values(values: Iterable[str], texts: Iterable[object]) -> set[str]:
+    """
+    Return the values that occur in a server's texts, in any case. Single characters and short numbers are skipped.
+
+    :param values: Values that were sent, of any number; they are read once and not held in memory.
+    :param texts: The texts; other types are skipped.
+    """
+    text = "\n".join(map(_one_line, texts)).casefold()
+    words = set(_WORD.findall(text))
+    lines = (_one_line(value) for value in values if _may_occur(value, words))
+    return {line for line in lines if line.casefold() in text}
+
+
+def _may_occur(value: str, words: set[str]) -> bool:
+    first = _WORD.search(value)
+    is_telling = first and len(value) > (6 if value.isdecimal() else 1)
+    return bool(is_telling and first and (not first[0].isascii() or first[0].casefold() in words))
+
+
+def _one_line(value: object) -> str:
+    text = value[:_MAX_READ] if isinstance(value, str) else ""
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(text.split())
+
+
+def _without_personal_data(text: str, values: Collection[str]) -> str:
+    if values:
+        patterns = (_whole_words(value) for value in sorted(values, key=len, reverse=True))
+        text = re.sub("|".join(patterns), REDACTED, text, flags=re.IGNORECASE)
+    return _PHONE.sub(REDACTED, _PROFILE.sub(rf"\1{REDACTED}", _EMAIL.sub(REDACTED, text)))
+
+
+def _whole_words(value: str) -> str:
+    before = f"(?<!{_LETTER})" if re.match(_LETTER, value) else ""
+    after = f"(?!{_LETTER})" if re.match(_LETTER, value[-1]) else ""
+    return f"{before}{re.escape(value)}{after}"
+
+
+@lru_cache(8)
+def _secret_pattern(secret: str) -> re.Pattern[str]:
+    """Match an API key in every form in which a server may quote it."""
+    if len(secret) < _SHORTEST_ENCODED_KEY:
+        return re.compile(re.escape(secret))
+    gap = r"(?:\\[nrt]?|\s){0,3}"
+    characters = gap.join(map(_encoded_character, secret))
+    encoded = "|".join(re.escape(text) for text in _base64_forms(secret.encode()))
+    return re.compile(rf"(?i:{characters}|{secret.encode().hex()})|(?:{encoded})[\w+/=-]{{0,4}}")
+
+
+def _encoded_character(character: str) -> str:
+    code, digits = ord(character), f"{ord(character):02x}"
+    return rf"(?:{re.escape(character)}|%(?:25)*{digits}|&\#(?:0*{code}|x0*{digits});|\\(?:u00|x){digits})"
+
+
+def _base64_forms(secret: bytes) -> set[str]:
+    """Return what base64 makes of a secret at each of the three positions within other bytes."""
+    forms = set()
+    for before in range(3):
+        whole = base64.b64encode(bytes(before) + secret).decode()
+        form = whole[(before * 8 + 5) // 6 : (before + len(secret)) * 8 // 6]
+        forms |= {form, form.replace("+", "-").replace("/", "_")}
+    return forms
 
 
 def sentences(*texts: str | None) -> str:

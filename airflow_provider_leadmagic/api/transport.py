@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import mmap
+import re
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import requests
@@ -15,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_leadmagic import __version__
 from airflow_provider_leadmagic.api.base_url import is_loopback
-from airflow_provider_leadmagic.api.deadlines import DeadlineAdapter, deadline_of
+from airflow_provider_leadmagic.api.deadlines import CACertificatesError, DeadlineAdapter, deadline_of
 from airflow_provider_leadmagic.api.errors import error_for_failure
 from airflow_provider_leadmagic.api.response import Call, Response
 from airflow_provider_leadmagic.api.text import redact
@@ -27,7 +31,7 @@ from airflow_provider_leadmagic.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,10 @@ MAX_DOWNLOAD_BYTES = 32 * 1024**3
 #: Accepted encodings. These expand by a factor of 1000 at most; newer encodings, and several encodings in a row, can
 #: expand one packet to terabytes.
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+
+
+#: What requests raises if there is no complete response.
+_FAILURES = (requests.RequestException, HTTPError, OSError, CACertificatesError)
 
 
 class ApiKeyAuth(AuthBase):
@@ -123,7 +131,8 @@ class Transport:
         started = time.monotonic()
         body = {"json": json_body} if body_file is None else _streamed(body_file)
         with self._open(call, method, path, **body) as response:
-            result = self._response(call, response, self._read(call, response))
+            sent = partial(_values_sent, path, json_body, body_file)
+            result = self._response(call, response, self._read(call, response), sent)
         log.debug("%s returned %s in %.2f s", call.request, result.status, time.monotonic() - started)
         return result
 
@@ -154,7 +163,8 @@ class Transport:
 
     @contextmanager
     def _open(self, call: Call, method: str, path: str, **request: Any) -> Iterator[requests.Response]:
-        with self._failures_converted(call):
+        unrelated, failure = sys.exception(), None
+        try:
             response = self._session.request(
                 method,
                 f"{self.base_url}{path}",
@@ -163,6 +173,10 @@ class Transport:
                 stream=True,
                 **request,
             )
+        except _FAILURES as error:
+            failure = error_for_failure(call, error, unrelated, self._timeouts, "")
+        if failure:
+            raise failure  # not in the except block: the frames of the error's traceback hold the API key
         with response:
             _check_response_type(call, response)
             yield response
@@ -192,31 +206,27 @@ class Transport:
         return written
 
     def _chunks(self, call: Call, response: requests.Response, size: int, slow: str) -> Iterator[bytes]:
-        with self._failures_converted(call, slow):
+        unrelated, failure = sys.exception(), None
+        try:
             yield from response.iter_content(size)
+        except _FAILURES as error:
+            failure = error_for_failure(call, error, unrelated, self._timeouts, slow)
+        if failure:
+            raise failure  # as in _open
         if _is_cut_short(response):
             summary = f"Response cut short: retry later or check {call.setting('host')}"
             raise LeadMagicConnectionError(call.message(summary, "The body is shorter than its Content-Length"))
 
-    @contextmanager
-    def _failures_converted(self, call: Call, slow: str = "") -> Iterator[None]:
-        unrelated = sys.exception()
-        try:
-            yield
-        except requests.exceptions.InvalidURL:
-            summary = f"Invalid host name: correct {call.setting('host')}"
-            raise LeadMagicConfigurationError(call.message(summary)) from None
-        except (requests.RequestException, HTTPError, OSError) as error:
-            raise error_for_failure(call, error, unrelated, self._timeouts, slow) from None
-
     def _call(self, method: str, path: str) -> Call:
         return Call(f"{method} {self.base_url}{path}", self._owner)
 
-    def _response(self, call: Call, response: requests.Response, text: str) -> Response:
-        return Response(call, response.status_code, response.headers, text, self._redact)
+    def _response(
+        self, call: Call, response: requests.Response, text: str, sent: Callable[[], Iterable[str]] = tuple
+    ) -> Response:
+        return Response(call, response.status_code, response.headers, text, self._redact, sent)
 
-    def _redact(self, value: object) -> str | None:
-        return redact(value, self._api_key)
+    def _redact(self, value: object, private: Collection[str] | None = None) -> str | None:
+        return redact(value, self._api_key, private)
 
 
 def _checked_key(api_key: object) -> str:
@@ -232,6 +242,29 @@ def _checked_key(api_key: object) -> str:
 def _streamed(body_file: BinaryIO) -> dict[str, Any]:
     body_file.seek(0)
     return {"data": body_file, "headers": {"Content-Type": "application/json"}}
+
+
+#: A string of a JSON file that has no other quotes, and whether it is a name.
+_JSON_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"(:)?')
+
+
+def _values_sent(path: str, json_body: Mapping[str, Any] | None, body_file: BinaryIO | None) -> Iterator[str]:
+    """Yield the texts in the records of a request. A text that is also a name of a field is no personal data."""
+    if body_file is not None:
+        yield from _values_in(body_file)
+    elif json_body and path.startswith("/v1/"):  # a lookup; the other bodies control bulk jobs
+        yield from (value for value in json_body.values() if isinstance(value, str) and value.lower() not in json_body)
+
+
+def _values_in(body_file: BinaryIO) -> Iterator[str]:
+    # Mapped, because a body can have hundreds of megabytes.
+    data = mmap.mmap(body_file.fileno(), 0, access=mmap.ACCESS_READ)
+    names: set[bytes] = set()
+    for string in _JSON_STRING.finditer(data, data.find(b'": [') + 1):
+        if string[2]:
+            names.add(string[1])
+        elif string[1].lower() not in names:
+            yield json.loads(b'"%b"' % string[1])
 
 
 def _is_csv(response: requests.Response) -> bool:

@@ -77,10 +77,9 @@ class LeadMagicHook(BaseHook):
         """
         if self._client is None:
             with self._count_failures():
-                connection = self._read_connection(_capitalize(self._owner))
-                self._client = self._build_client(
-                    connection, self._owner, max_attempts=self.max_attempts, longest_timeout=self.max_timeout
-                )
+                # The connection is no local variable: a traceback would keep it.
+                subject = _capitalize(self._owner)
+                self._client = self._build_client(self._read_connection(subject), self._owner, **self._limits)
         return self._client
 
     async def aget_conn(self) -> LeadMagicClient:
@@ -92,13 +91,9 @@ class LeadMagicHook(BaseHook):
         :raises LeadMagicConfigurationError: If the connection does not exist or cannot be used.
         """
         if self._client is None:
-            with self._count_failures():
-                with self._explain_missing_connection(_capitalize(self._owner)):
-                    request = get_async_connection(type(self), self._checked_conn_id())
-                    connection = await finish_even_if_cancelled(request)
-                self._client = self._build_client(
-                    connection, self._owner, max_attempts=self.max_attempts, longest_timeout=self.max_timeout
-                )
+            with self._count_failures(), self._explain_missing_connection(_capitalize(self._owner)):
+                request = get_async_connection(type(self), self._checked_conn_id())
+                self._client = self._build_client(await finish_even_if_cancelled(request), self._owner, **self._limits)
         return self._client
 
     @property
@@ -163,8 +158,9 @@ class LeadMagicHook(BaseHook):
         """
         owner = "this connection"
         try:
-            connection = self._read_connection("Connection")
-            with self._build_client(connection, owner, max_attempts=1, longest_timeout=TEST_TIMEOUT) as client:
+            with self._build_client(
+                self._read_connection("Connection"), owner, max_attempts=1, longest_timeout=TEST_TIMEOUT
+            ) as client:
                 balance = client.get_credits()
         except LeadMagicError as error:
             return False, str(error)
@@ -175,10 +171,18 @@ class LeadMagicHook(BaseHook):
         with self._explain_missing_connection(subject):
             return self.get_connection(self._checked_conn_id())
 
+    @property
+    def _limits(self) -> dict[str, Any]:
+        return {"max_attempts": self.max_attempts, "longest_timeout": self.max_timeout}
+
     def _build_client(
         self, connection: Connection, owner: str, *, max_attempts: int, longest_timeout: float = math.inf
     ) -> LeadMagicClient:
-        """Build the client. No other method reads fields of the connection."""
+        """
+        Build the client. No other method reads fields of the connection.
+
+        The error is raised without the connection and the API key in its traceback, which some tools record.
+        """
         try:
             client = LeadMagicClient(
                 api_key=connection.password or "",
@@ -190,7 +194,12 @@ class LeadMagicHook(BaseHook):
                 allow_http=_allow_http(connection),
             )
         except LeadMagicConfigurationError as error:
-            raise LeadMagicConfigurationError(f"{_capitalize(owner)} cannot be used: {error}.") from None
+            problem = str(error)
+        else:
+            problem = ""
+        del connection
+        if problem:
+            raise LeadMagicConfigurationError(f"{_capitalize(owner)} cannot be used: {problem}.")
         if sends_key_unencrypted(client.base_url):
             advice = "allow_http is for test servers only"
             self.log.warning("API key is sent unencrypted to %s: %s. [%s]", client.base_url, advice, owner)

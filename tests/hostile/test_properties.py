@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -16,7 +19,7 @@ from airflow_provider_leadmagic.api.errors import error_for_response, parse_retr
 from airflow_provider_leadmagic.api.jobs import BulkJob
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.api.response import Call, Response
-from airflow_provider_leadmagic.api.text import format_credits, json_number, redact
+from airflow_provider_leadmagic.api.text import format_credits, json_number, quoted_values, redact
 from airflow_provider_leadmagic.api.validation import parse_amount, parse_credits
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.decisions.events import error_event, error_from_event
@@ -69,7 +72,7 @@ ERROR_BODIES = (
 
 def make_response(text: str, status: int = 200, **headers: str) -> Response:
     call = Call("GET https://api.leadmagic.io/v1/credits")
-    return Response(call, status, headers, text, lambda value: redact(value, KEY))
+    return Response(call, status, headers, text, lambda value, private=None: redact(value, KEY, private))
 
 
 def outcome_of(call: Callable[[], object]) -> object:
@@ -131,6 +134,105 @@ class TestErrorResponses:
     @given(st.text(), st.text(), st.sampled_from(["", " ", "token=", "%"]))
     def test_key_is_hidden_at_any_position(self, before, after, glue):
         assert KEY not in (redact(f"{before}{glue}{KEY}{glue}{after}", KEY) or "")
+
+
+#: Words of LeadMagic's explanations, and records as people have them.
+EXPLANATIONS = st.sampled_from(
+    ["Email is required", "Row 3: {} is invalid", "{} ({}) was not found: check {}.", "«{}»"]
+)
+NAMES = st.text(st.characters(categories=["L"]), min_size=2, max_size=12)
+RECORDS = st.dictionaries(
+    st.sampled_from(["full_name", "domain", "company_name", "email"]),
+    NAMES | st.builds("{} {}".format, NAMES, NAMES) | st.emails() | st.from_regex(r"\A\+[1-9][0-9]{8,13}\Z"),
+    min_size=1,
+)
+
+
+class TestRecordsInErrorResponses:
+    @staticmethod
+    def error_of(title: str, values: list[str]) -> LeadMagicError:
+        response = replace(make_response(json.dumps({"title": title, "detail": title}), 422), sent=lambda: values)
+        return error_for_response(response)
+
+    @given(EXPLANATIONS, RECORDS, st.sampled_from([str, str.upper, str.lower]))
+    def test_no_value_of_the_record_is_quoted(self, explanation, record, change):
+        values = list(record.values())
+        error = self.error_of(explanation.format(*([change(values[0])] * 3)), values)
+        frame = explanation.replace("{}", "").casefold() + "request rejected (422): [redacted]"
+        assert values[0] in frame or values[0] not in f"{error} {error.detail}".split(" [GET ")[0]
+
+    @given(EXPLANATIONS, RECORDS)
+    def test_everything_else_is_kept(self, explanation, record):
+        values = [f"{value} & Sons" for value in record.values()]
+        error = self.error_of(explanation.format(*values[:1] * 3), values)
+        assert error.detail == explanation.format(*["[redacted]"] * 3)
+
+    @given(st.text(), st.lists(st.text(), max_size=4))
+    def test_any_text_and_any_values_give_a_short_printable_line(self, text, values):
+        error = self.error_of(text, [*values, text])
+        assert str(error).isprintable()
+        assert len(str(error)) < 1000
+
+
+#: Ways in which a server may write the key.
+FORMS = {
+    "as it is": str,
+    "upper case": str.upper,
+    "spaces": " ".join,
+    "lines": "\n".join,
+    "percent": lambda key: "".join(f"%{ord(each):02x}" for each in key),
+    "some percent": lambda key: key.replace("_", "%5F"),
+    "HTML": lambda key: "".join(f"&#{ord(each)};" for each in key),
+    "hexadecimal": lambda key: key.encode().hex(),
+}
+
+
+class TestSecretsInText:
+    @given(st.text(), st.sampled_from(sorted(FORMS)), st.text())
+    def test_key_is_hidden_in_every_form(self, before, form, after):
+        quoted = FORMS[form](KEY)
+        shown = redact(f"{before} {quoted} {after}", KEY) or ""
+        assert "".join(quoted.split()) not in "".join(shown.split())
+
+    @given(st.binary(max_size=9), st.binary(max_size=9))
+    def test_key_is_hidden_in_base64_of_other_bytes(self, before, after):
+        encoded = base64.b64encode(before + KEY.encode() + after).decode()
+        only_of_the_key = encoded[math.ceil(len(before) * 4 / 3) : (len(before) + len(KEY)) * 4 // 3]
+        shown = redact(encoded, KEY) or ""
+        assert only_of_the_key not in shown
+        assert shown.startswith(encoded[: len(before) * 4 // 3])
+
+    @given(
+        st.lists(st.sampled_from(["token", "key", "is", "the", "of", "a", "row", "=", "required", "email", "@", "12"]))
+    )
+    def test_text_keeps_its_beginning(self, words):
+        text = " ".join(words)
+        assert (redact(text, KEY, ()) or "").split()[:1] == text.split()[:1]
+
+    @pytest.mark.parametrize(
+        "part",
+        ["a", " ", KEY[:-1], KEY[0], "token", "token ", "token=\\", "token%25", "a@", "%25", "1 ", "(1", "eyJ", "1-",
+         "l \\n", "&#0", "eyJaaaaaaaaaaaa.", "linkedin.com/in/"],
+    )  # fmt: skip
+    def test_ten_megabytes_take_less_than_a_second(self, part):
+        text = part * (10_000_000 // len(part))
+        started = time.monotonic()
+        redact(text, KEY, {"Ada"})
+        redact(text[: 30_000 - len(KEY)] + KEY, KEY, {"Ada"})
+        assert time.monotonic() - started < 1
+
+    def test_half_a_million_rows_are_compared_in_seconds(self):
+        rows = ({"full_name": f"Lead {number}", "company_name": f"Company {number}"} for number in range(500_000))
+        started = time.monotonic()
+        values = (value for row in rows for value in row.values())
+        text = "Lead 77 of Company 499999 is invalid"
+        assert redact(text, None, quoted_values(values, [text])) == "[redacted] of [redacted] is invalid"
+        assert time.monotonic() - started < 10
+
+    @pytest.mark.parametrize("length", [29_990, 30_000, 30_010])
+    def test_key_at_the_end_of_what_is_read_is_hidden(self, length):
+        shown = redact("x" + " " * (length - len(KEY)) + KEY + "y" * 5000, KEY) or ""
+        assert KEY[:8] not in shown
 
 
 class TestRetryAfter:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.hostile.certificates import self_signed, speaking_tls
 from tests.hostile.conftest import API_KEY
 from tests.support.raw_server import send, trickle
 from tests.support.responses import BALANCE_RESPONSE, ENDLESS_SPACES, JSON
@@ -35,3 +36,17 @@ def test_sensor_keeps_its_interval_after_invalid_responses(serve, monkeypatch, m
     assert (outcome.state, outcome.error) == ("success", None), outcome.message
     assert len(server.connected_at) == 3
     assert all(later - earlier >= INTERVAL for earlier, later in pairwise(server.connected_at))
+
+
+@pytest.mark.parametrize("flag", [{}, {"soft_fail": True}], ids=["plain", "soft_fail"])
+@pytest.mark.parametrize("mode", MODES)
+def test_untrusted_certificate_ends_a_sensor_at_once(serve, monkeypatch, make_sensor, tmp_path, mode, flag):  # noqa: F811
+    server = serve(send(BALANCE_RESPONSE), tls=speaking_tls(self_signed(tmp_path)))
+    connection = {"conn_type": "leadmagic", "password": API_KEY, "host": f"https://{server.address}"}
+    monkeypatch.setenv("AIRFLOW_CONN_HOSTILE", json.dumps(connection))
+
+    outcome = run_to_end(make_sensor(leadmagic_conn_id="hostile", minimum_credits=5, **MODES[mode], **flag))
+
+    assert (outcome.state, outcome.error) == ("failed", "LeadMagicConfigurationError"), outcome.message
+    assert "TLS certificate not trusted: check the host of connection 'hostile'" in outcome.message
+    assert (len(server.connected_at), server.requests) == (1, [])

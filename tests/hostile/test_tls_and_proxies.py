@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import time
+from typing import Any
 
 import pytest
 import urllib3
 
-from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
+from airflow_provider_leadmagic.exceptions import (
+    LeadMagicConfigurationError,
+    LeadMagicConnectionError,
+    LeadMagicError,
+)
 from tests.hostile.certificates import self_signed, speaking_tls
 from tests.hostile.conftest import API_KEY, SOON
 from tests.support.raw_server import SILENCE, send, send_endlessly, trickle
@@ -18,15 +24,16 @@ from tests.support.responses import BALANCE_RESPONSE, ENDLESS_SPACES, JSON
 #: Header of a TLS record of 16 kB.
 RECORD = b"\x16\x03\x03\x40\x00"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n"
-CHECKED_BY_OPENSSL = pytest.mark.skipif(
-    urllib3.__version__.startswith("1."), reason="urllib3 1 compares host names itself and raises its own exception"
+PROXY_IN_ERRORS = pytest.mark.skipif(
+    urllib3.__version__.startswith("1."), reason="urllib3 1 does not say whose certificate it is"
 )
 
 
-def error_of(client) -> LeadMagicConnectionError:
+def error_of(client, error_class: type[LeadMagicError] = LeadMagicConnectionError) -> Any:
     started = time.monotonic()
-    with pytest.raises(LeadMagicConnectionError) as caught:
+    with pytest.raises(error_class) as caught:
         client.enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
+    assert type(caught.value) is error_class
     assert time.monotonic() - started < SOON
     assert API_KEY not in repr(caught.value)
     return caught.value
@@ -77,24 +84,25 @@ class TestCertificate:
             pytest.param(
                 {"names": ("example.com",)},
                 True,
-                "IP address mismatch",
-                id="for another host",
-                marks=CHECKED_BY_OPENSSL,
+                "(IP address mismatch|.* doesn't match 'example.com')",
+                id="other host",
             ),
             pytest.param({"days": 0}, True, "certificate has expired", id="expired"),
         ],
     )
-    def test_untrusted_certificate_receives_no_request(
-        self, serve, client_of, client_that_trusts, tmp_path, options, is_trusted, reason
+    def test_untrusted_certificate_is_a_configuration_error_and_receives_no_request(
+        self, serve, client_of, client_that_trusts, tmp_path, sleeps, options, is_trusted, reason
     ):
         certificate = self_signed(tmp_path, **options)
         server = serve(send(BALANCE_RESPONSE), tls=speaking_tls(certificate))
         url = f"https://{server.address}"
-        error = error_of(client_that_trusts(url, certificate) if is_trusted else client_of(url))
-        assert re.match(rf"TLS certificate not trusted: .* Reason: {reason}", str(error))
-        assert error.transient
-        assert not error.request_sent
-        assert server.requests == []
+        client = client_that_trusts(url, certificate) if is_trusted else client_of(url, max_attempts=3)
+        error = error_of(client, LeadMagicConfigurationError)
+        summary = "TLS certificate not trusted: check the client's base_url and the CA certificates"
+        assert re.match(rf"{summary}\. Reason: {reason}", str(error))
+        assert str(error).endswith(f"[POST {url}/v1/people/email-finder]")
+        assert not error.transient
+        assert (len(server.connected_at), server.requests, sleeps) == (1, [], [])
 
     def test_trusted_certificate_receives_the_key(self, serve, client_that_trusts, tmp_path):
         certificate = self_signed(tmp_path)
@@ -113,6 +121,72 @@ class TestCertificate:
         certificate = self_signed(tmp_path)
         server = serve(script, tls=speaking_tls(certificate))
         assert error_of(client_that_trusts(f"https://{server.address}", certificate)).request_sent
+
+
+class TestCACertificates:
+    """With a host name that is not a loopback address, because environment variables are ignored for those."""
+
+    @pytest.fixture
+    def server(self, serve, tmp_path, monkeypatch, resolve_container):
+        """Return a server whose certificate is valid for leadmagic.example."""
+        for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+        resolve_container("leadmagic.example")
+        certificate = self_signed(tmp_path, names=("leadmagic.example",))
+        return serve(send(BALANCE_RESPONSE), tls=speaking_tls(certificate))
+
+    @staticmethod
+    def url_of(server) -> str:
+        return f"https://leadmagic.example:{server.address.partition(':')[2]}"
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            pytest.param(None, "No such file or directory", id="missing"),
+            pytest.param("", "Not a file of PEM certificates", id="empty"),
+            pytest.param("my certificate\n", "Not a file of PEM certificates", id="text"),
+            pytest.param(
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "Not a file of PEM certificates",
+                id="damaged",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+    def test_file_that_cannot_be_loaded_is_a_configuration_error_at_once(
+        self, server, client_of, tmp_path, monkeypatch, sleeps, variable, content, problem
+    ):
+        file = tmp_path / "company.pem"
+        if content is not None:
+            file.write_text(content)
+        monkeypatch.setenv(variable, str(file))
+        error = error_of(client_of(self.url_of(server), max_attempts=3), LeadMagicConfigurationError)
+        assert str(error).startswith(f"CA certificates cannot be loaded: correct {variable}. {problem}: {file}. [POST ")
+        assert (error.transient, server.requests, sleeps) == (False, [], [])
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+    def test_unreadable_file_is_a_configuration_error(self, server, client_of, tmp_path, monkeypatch):
+        file = tmp_path / "company.pem"
+        file.touch(mode=0)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+        error = error_of(client_of(self.url_of(server)), LeadMagicConfigurationError)
+        assert f"correct REQUESTS_CA_BUNDLE. Permission denied: {file}. [" in str(error)
+
+    def test_missing_file_of_certifi_is_a_configuration_error(self, server, client_of, tmp_path):
+        client = client_of(self.url_of(server))
+        client._transport._session.verify = str(tmp_path / "cacert.pem")
+        error = error_of(client, LeadMagicConfigurationError)
+        assert str(error).startswith("CA certificates cannot be loaded: reinstall the Python package certifi. No such ")
+
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+    def test_certificate_in_the_file_is_trusted(self, server, client_of, tmp_path, monkeypatch, variable):
+        monkeypatch.setenv(variable, str(tmp_path / "certificate.pem"))
+        assert client_of(self.url_of(server)).get_credits().credits == 5
+
+    def test_ssl_cert_file_is_not_read(self, server, client_of, tmp_path, monkeypatch):
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
+        assert client_of(self.url_of(server)).get_credits().credits == 5
 
 
 class TestProxy:
@@ -140,6 +214,20 @@ class TestProxy:
     )
     def test_proxy_that_opens_no_connection_is_abandoned(self, client_behind, script):
         error_of(client_behind(script))
+
+    @pytest.mark.parametrize("proxy", ["http://", "ftp://proxy.example"])
+    def test_invalid_proxy_is_a_configuration_error(self, client_of, monkeypatch, proxy):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        error = error_of(client_of("https://leadmagic.example"), LeadMagicConfigurationError)
+        assert str(error).startswith("Invalid proxy settings: correct HTTPS_PROXY. [POST ")
+
+    @PROXY_IN_ERRORS
+    def test_untrusted_certificate_of_a_proxy_is_a_configuration_error(self, serve, client_of, tmp_path, monkeypatch):
+        server = serve(send(), tls=speaking_tls(self_signed(tmp_path)))
+        monkeypatch.setenv("HTTPS_PROXY", f"https://{server.address}")
+        error = error_of(client_of("https://leadmagic.example"), LeadMagicConfigurationError)
+        assert str(error).startswith("TLS certificate not trusted: check the proxy settings and the CA certificates. ")
+        assert server.requests == []
 
     @pytest.mark.parametrize(
         "script",

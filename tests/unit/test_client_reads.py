@@ -113,6 +113,16 @@ class TestMaxAge:
         leadmagic_sandbox.set_credits(7)
         assert client.get_credits(max_age=3600).credits == 7
 
+    @pytest.mark.parametrize(("header", "credits"), [("1000", 1000), ("1000.00", 1000), ("993", 7), ("-1", 7)])
+    def test_cached_balance_is_discarded_if_a_response_has_another_one_in_its_header(
+        self, client, leadmagic_sandbox, header, credits
+    ):
+        client.get_credits()
+        leadmagic_sandbox.fail_next("/v1/credits/health", headers={"X-Credits-Remaining": header}, body="{}")
+        client.check_health()
+        leadmagic_sandbox.set_credits(7)
+        assert client.get_credits(max_age=3600).credits == credits
+
     def test_failed_request_keeps_the_cached_balance(self, client, leadmagic_sandbox):
         first = client.get_credits()
         leadmagic_sandbox.fail_next(status=403)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from types import FrameType
+from urllib.parse import quote
 
 import pytest
 
@@ -15,6 +19,7 @@ from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from tests.support.responses import BALANCE_RESPONSE
 
 CANARY = "lm_canary/5f0c9b7e2d1a4c83"
+ADA = {"full_name": "Ada Lovelace", "company_name": "Analytical Engines"}
 LEAD = {"full_name": "Ada Lovelace", "domain": "example.com"}
 
 
@@ -46,6 +51,22 @@ def all_text_of(error: BaseException) -> str:
         texts += traceback.format_exception(current)
         current = current.__cause__ or current.__context__
     return "\n".join(texts)
+
+
+def local_variables_of(error: BaseException) -> str:
+    """Return the local variables that a tool such as Sentry records, of all frames except those of tests."""
+    texts, pending = [], [error]
+    while pending:
+        current = pending.pop()
+        frames = (frame.f_locals for frame, _ in traceback.walk_tb(current.__traceback__) if not in_tests(frame))
+        texts += [f"{name} = {value!r}" for variables in frames for name, value in variables.items()]
+        pending += filter(None, (current.__cause__, current.__context__))
+    assert texts
+    return "\n".join(texts)
+
+
+def in_tests(frame: FrameType) -> bool:
+    return "/tests/" in frame.f_code.co_filename
 
 
 def all_log_text(caplog: pytest.LogCaptureFixture) -> str:
@@ -103,6 +124,27 @@ def test_failure_does_not_contain_the_key(canary_client, sandbox_with_canary, ca
     assert "urllib3" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"status": 401, "body": f'{{"title": "Key {CANARY} is unknown"}}'}, id="401"),
+        pytest.param({"status": 503, "retry_after": CANARY}, id="503"),
+        pytest.param({"drop": True}, id="dropped"),
+        pytest.param({"truncate": True}, id="cut short"),
+        pytest.param({"redirect_to": f"https://example.com/?key={CANARY}"}, id="redirect"),
+        pytest.param({"body": "<html>"}, id="HTML"),
+        pytest.param({"body": '{"credits": "many"}'}, id="bad credits"),
+    ],
+)
+def test_tools_that_record_the_local_variables_of_an_error_do_not_record_the_key(
+    canary_client, sandbox_with_canary, fault
+):
+    sandbox_with_canary.fail_next(**fault, times=None)
+    with pytest.raises(LeadMagicError) as caught:
+        canary_client.get_credits()
+    assert CANARY not in local_variables_of(caught.value)
+
+
 def test_timeout_does_not_contain_the_key(sandbox_with_canary, caplog):
     caplog.set_level(logging.DEBUG)
     sandbox_with_canary.fail_next(delay=0.5)
@@ -111,7 +153,7 @@ def test_timeout_does_not_contain_the_key(sandbox_with_canary, caplog):
         pytest.raises(LeadMagicError) as caught,
     ):
         client.get_credits()
-    assert CANARY not in all_text_of(caught.value) + all_log_text(caplog)
+    assert CANARY not in all_text_of(caught.value) + all_log_text(caplog) + local_variables_of(caught.value)
 
 
 def test_refused_connection_does_not_contain_the_key(closed_port, caplog):
@@ -121,7 +163,7 @@ def test_refused_connection_does_not_contain_the_key(closed_port, caplog):
         pytest.raises(LeadMagicError) as caught,
     ):
         client.get_credits()
-    assert CANARY not in all_text_of(caught.value) + all_log_text(caplog)
+    assert CANARY not in all_text_of(caught.value) + all_log_text(caplog) + local_variables_of(caught.value)
 
 
 def test_success_does_not_contain_the_key(canary_client, caplog):
@@ -131,6 +173,34 @@ def test_success_does_not_contain_the_key(canary_client, caplog):
     assert canary_client.check_health()
     assert " returned 200 in " in caplog.text
     assert CANARY not in all_log_text(caplog) + repr(balance) + repr(result)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(CANARY.upper(), id="upper case"),
+        pytest.param(" ".join(CANARY), id="spaces"),
+        pytest.param(f"{CANARY[:9]}\n{CANARY[9:]}", id="newline"),
+        pytest.param(f"{CANARY[:9]}\\n{CANARY[9:]}", id="escaped newline"),
+        pytest.param(f"{CANARY[:9]}\u200b{CANARY[9:]}", id="zero-width space"),
+        pytest.param(CANARY.replace("/", "\\/"), id="escaped twice"),
+        pytest.param(quote(CANARY, safe=""), id="percent"),
+        pytest.param(quote(quote(CANARY, safe="")), id="percent twice"),
+        pytest.param("".join(f"%{ord(character):02X}" for character in CANARY), id="percent, every character"),
+        pytest.param(CANARY.replace("_", "&#95;").replace("/", "&#x2F;"), id="HTML"),
+        pytest.param(base64.b64encode(CANARY.encode()).decode(), id="base64"),
+        pytest.param(base64.b64encode(b"user:" + CANARY.encode()).decode(), id="base64 after a user name"),
+        pytest.param(base64.urlsafe_b64encode(b"a:" + CANARY.encode() + b"~").decode(), id="base64 for URLs"),
+        pytest.param(CANARY.encode().hex(), id="hexadecimal"),
+    ],
+)
+def test_key_echoed_in_another_form_is_hidden(canary_client, sandbox_with_canary, form):
+    sandbox_with_canary.fail_next(status=401, body=json.dumps({"title": f"Key {form} is unknown", "detail": form}))
+    with pytest.raises(LeadMagicError) as caught:
+        canary_client.get_credits()
+    assert form not in all_text_of(caught.value)
+    assert caught.value.detail.endswith("***")
+    assert "***" in str(caught.value)
 
 
 def test_key_echoed_in_a_balance_is_hidden(canary_client, sandbox_with_canary):
@@ -213,13 +283,121 @@ class TestLinkTokens:
             "https://api.leadmagic.io/bulk/jobs/1?token=hunter2secret",
             "https://api.leadmagic.io/bulk/jobs/1?a=1&token=hunter2secret&b=2",
             "https://api.leadmagic.io/bulk/jobs/1?TOKEN=hunter2secret",
+            "https://api.leadmagic.io/bulk/jobs/1?access_token=hunter2secret",
+            "https%3A%2F%2Fapi.leadmagic.io%2Fbulk%2Fjobs%2F1%3Ftoken%3Dhunter2secret%26b%3D2",
+            "%3Ftoken%253Dhunter2secret",
+            "?token&#61;hunter2secret",
+            "?token&#x3D;hunter2secret",
+            "?token&equals;hunter2secret",
+            "?token\\u003dhunter2secret",
             "token='hunter2secret'",
+            'token: "hunter2secret"',
+            '{"token": "hunter2secret"}',
+            '{\\"token\\":\\"hunter2secret\\"}',
+            "{&quot;token&quot;:&quot;hunter2secret&quot;}",
+            "%22token%22%3A%22hunter2secret%22",
+            "The token is hunter2secret",
+            "The token was 'hunter2secret'",
+            "Authorization: Bearer hunter2secret",
+            "API key: hunter2secret",
+            "eyJhbGciOiJIUzI1NiJ9.hunter2secret.c2lnbmF0dXJl",
         ],
     )
     def test_token_in_an_error_response_is_hidden(self, canary_client, sandbox_with_canary, link):
-        sandbox_with_canary.fail_next(
-            status=400, body=f'{{"title": "See {link}", "detail": "{link}", "docs": "{link}"}}'
-        )
+        text = json.dumps(f"See {link}")
+        sandbox_with_canary.fail_next(status=400, body=f'{{"title": {text}, "detail": {text}, "docs": {text}}}')
         with pytest.raises(LeadMagicError) as caught:
             canary_client.get_credits()
         assert "hunter2secret" not in all_text_of(caught.value)
+        assert caught.value.detail.startswith("See ")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "The token is invalid.",
+            "The token is not valid for this job.",
+            "Token: expired.",
+            "Token is required.",
+            "Provide a valid API key in the X-API-Key header (case-insensitive).",
+            "Tokens: 5 left.",
+        ],
+    )
+    def test_ordinary_words_are_kept(self, canary_client, sandbox_with_canary, text):
+        sandbox_with_canary.fail_next(status=400, body=json.dumps({"title": text}))
+        with pytest.raises(LeadMagicError) as caught:
+            canary_client.get_credits()
+        assert f" {text} [" in str(caught.value)
+
+
+class TestRecords:
+    """Records of people are personal data, also if LeadMagic quotes them in an error."""
+
+    LOOKUP, SUBMIT = "/v1/people/email-finder", "/bulk/submit"
+    QUOTES = (
+        "Ada Lovelace of Analytical Engines cannot be found.",
+        "Row 12: ADA LOVELACE is invalid.",
+        "Row 12 (Ada Lovelace <ada@lovelace.example>, +44 20 7946 0958) is invalid.",
+        "Write to Ada Lovelace, ada%40lovelace.example or (020) 7946-0958.",
+        "See https://www.linkedin.com/in/ada-lovelace for Ada Lovelace.",
+    )
+    PERSONAL = ("lovelace", "analytical", "7946", "ada@")
+
+    @staticmethod
+    def error_of(call) -> LeadMagicError:
+        with pytest.raises(LeadMagicError) as caught:
+            call()
+        return caught.value
+
+    @pytest.mark.parametrize("quote", QUOTES)
+    @pytest.mark.parametrize("status", [400, 409, 422, 500])
+    def test_lookup_error_does_not_quote_the_record(self, canary_client, sandbox_with_canary, caplog, status, quote):
+        body = json.dumps({"title": quote, "detail": f"About {quote}", "action": quote, "docs": quote})
+        sandbox_with_canary.fail_next(self.LOOKUP, status=status, body=body)
+        error = self.error_of(lambda: canary_client.enrich("email_finder", **ADA))
+        text = f"{error} {error!r} {error.__dict__} {caplog.text}".lower()
+        assert [word for word in self.PERSONAL if word in text] == []
+        assert "[redacted]" in str(error)
+        assert error.detail.startswith("About ")
+
+    @pytest.mark.parametrize("quote", QUOTES)
+    def test_bulk_error_does_not_quote_a_row(self, canary_client, sandbox_with_canary, caplog, quote):
+        sandbox_with_canary.fail_next(self.SUBMIT, status=422, body=json.dumps({"title": quote, "detail": quote}))
+        rows = [*({"full_name": f"Lead {number}"} for number in range(10)), ADA]
+        error = self.error_of(lambda: canary_client.bulk.submit("email_finder", rows, idempotency_key="k1"))
+        text = f"{error} {error!r} {error.__dict__} {caplog.text}".lower()
+        assert [word for word in self.PERSONAL if word in text] == []
+        assert "[redacted]" in str(error)
+
+    def test_names_that_json_escapes_are_hidden(self, canary_client, sandbox_with_canary):
+        body = json.dumps({"title": 'Row 1: Zoë "Zed" Müller and 李明 are invalid.'})
+        sandbox_with_canary.fail_next(self.SUBMIT, status=422, body=body)
+        rows = [{"full_name": 'Zoë "Zed" Müller'}, {"full_name": "李明"}]
+        error = self.error_of(lambda: canary_client.bulk.submit("email_finder", rows, idempotency_key="k1"))
+        assert ": Row 1: [redacted] and [redacted] are invalid. [" in str(error)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Email is required.",
+            "Row 12: Email is required.",
+            "Unknown field 'emial' in row 12.",
+            "Rate limit exceeded: 600 requests per 1 minute.",
+            "At most 500,000 rows or 10485760 bytes per job.",
+            "Need 12345.25 credits on 2026-11-26.",
+            "Adaptive limits apply to this product.",
+        ],
+    )
+    def test_explanation_without_personal_data_is_kept(self, canary_client, sandbox_with_canary, text):
+        rows = [{"email": "email", "full_name": "Ada", "employees": "12"}]
+        sandbox_with_canary.fail_next(self.SUBMIT, status=422, body=json.dumps({"title": text}))
+        error = self.error_of(lambda: canary_client.bulk.submit("email_finder", rows, idempotency_key="k1"))
+        assert f": {text} [" in str(error)
+        sandbox_with_canary.fail_next(self.LOOKUP, status=422, body=json.dumps({"title": text}))
+        error = self.error_of(lambda: canary_client.enrich("email_finder", **rows[0]))
+        assert f": {text} [" in str(error)
+
+    def test_error_of_a_job_keeps_the_argument_of_the_action(self, canary_client, sandbox_with_canary):
+        body = '{"title": "Mode failed_only is not available."}'
+        sandbox_with_canary.fail_next("/bulk/jobs/j1/restart", status=409, body=body)
+        error = self.error_of(lambda: canary_client.bulk.restart("j1", "failed_only"))
+        assert ": Mode failed_only is not available. [" in str(error)

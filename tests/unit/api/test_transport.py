@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from airflow_provider_leadmagic.api import transport
+from airflow_provider_leadmagic.api.deadlines import Deadline
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
+from tests.support.raw_server import send, send_endlessly
+from tests.support.responses import BALANCE_RESPONSE
 
 API_KEY = "lm_unknown_key"
 
@@ -31,6 +37,41 @@ class TestTime:
         ):
             client.get_credits()
         assert request.call_args.kwargs["timeout"] == limits
+
+
+class TestDeadline:
+    def test_exactly_at_its_end_no_time_is_left(self, mocker):
+        clock = mocker.patch("airflow_provider_leadmagic.api.deadlines.time.monotonic", return_value=100.0)
+        deadline = Deadline(5)
+        clock.return_value = 104.5
+        assert deadline.left() == 0.5
+        clock.return_value = 105.0
+        with pytest.raises(TimeoutError):
+            deadline.left()
+
+
+class TestConnections:
+    def test_connection_is_closed_after_a_response_that_was_not_read(self, serve):
+        redirect = b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"
+        # The server accepts the second connection after the first one is closed.
+        server = serve(send_endlessly(redirect, b" " * 65536), send(BALANCE_RESPONSE))
+        with LeadMagicClient(API_KEY, server.url, timeout=2, max_attempts=1) as client:
+            with pytest.raises(LeadMagicResponseError):
+                client.get_credits()
+            assert client.get_credits().credits == 5
+
+    def test_closing_the_client_closes_its_connection(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+            client = LeadMagicClient(API_KEY, "http://{}:{}".format(*listener.getsockname()), timeout=5, max_attempts=1)
+            balance = pool.submit(client.get_credits)
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(5)
+                connection.recv(65536)
+                connection.sendall(BALANCE_RESPONSE)
+                assert balance.result(5).credits == 5
+                client.close()
+                assert connection.recv(1) == b""
 
 
 class TestSize:

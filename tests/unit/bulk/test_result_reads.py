@@ -46,6 +46,12 @@ def test_results_are_read_by_one_download(finished, read, paths):
     assert paths() == ["download"]
 
 
+def test_a_byte_order_mark_at_the_beginning_of_the_download_is_skipped(finished, read, paths, leadmagic_sandbox):
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", body=f"\ufeff{THREE_ROWS}", content_type="text/csv")
+    assert [result.outcome for result in read(finished(ROWS))] == ["success", "success", "success"]
+    assert paths() == ["download"]
+
+
 def test_download_and_pages_return_the_same_results(finished, read, leadmagic_sandbox):
     job = finished(ROWS)
     downloaded = read(job)

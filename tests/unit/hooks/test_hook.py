@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from contextlib import suppress
 
 import pytest
 from airflow.models import Connection
 from airflow.utils.strings import get_random_string
 
-from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
+from airflow_provider_leadmagic.client import LeadMagicClient
+from airflow_provider_leadmagic.exceptions import LeadMagicAuthenticationError, LeadMagicConfigurationError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from dev.local_airflow import AIRFLOW_SERIES
 from tests.unit.conftest import CANARY
+from tests.unit.test_secrets import local_variables_of
 
 #: Airflow 3.0 and 3.1 report a connection as undefined if its extra is not a JSON object.
 REPORTED_AS_MISSING = (3, 0) <= AIRFLOW_SERIES <= (3, 1)
@@ -458,3 +461,36 @@ class TestTestButton:
         works, message = press_test_button(password=CANARY, extra='{"timeout": "soon"}')
         assert not works
         assert message.startswith("This connection cannot be used: timeout (extra) must be ")
+
+
+@pytest.mark.parametrize("refresh", [False, True])
+@pytest.mark.parametrize("fault", [{}, {"status": 401}], ids=["success", "failure"])
+@pytest.mark.parametrize("read", ["get_credits", "test_connection"])
+def test_http_connections_are_closed_after_reading_the_balance(leadmagic_sandbox, mocker, read, fault, refresh):
+    close = mocker.spy(LeadMagicClient, "close")
+    if fault:
+        leadmagic_sandbox.fail_next(times=None, **fault)
+    options = {"refresh": refresh} if read == "get_credits" else {}
+    with suppress(LeadMagicAuthenticationError):
+        getattr(LeadMagicHook(), read)(**options)
+    assert close.call_count == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"host": "http://proxy.example"}, id="plain http"),
+        pytest.param({"schema": "ftp"}, id="schema"),
+        pytest.param({"extra": {"timeout": "soon"}}, id="timeout"),
+        pytest.param({"extra": {"allow_http": "maybe"}}, id="allow_http"),
+        pytest.param({"password": f"{CANARY} {CANARY}"}, id="key with a space"),
+    ],
+)
+@pytest.mark.parametrize(
+    "read", [LeadMagicHook.get_conn, lambda hook: asyncio.run(hook.aget_conn())], ids=["sync", "async"]
+)
+def test_configuration_error_holds_neither_the_connection_nor_the_key(connect, fields, read):
+    with pytest.raises(LeadMagicConfigurationError) as caught:
+        read(connect(**fields))
+    assert CANARY not in local_variables_of(caught.value)
+    assert "Connection(" not in local_variables_of(caught.value)
