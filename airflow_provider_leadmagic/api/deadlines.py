@@ -150,7 +150,7 @@ class _BoundedConnection:
 
 def _ca_problem(error: SSLError) -> str:
     cause = error.args[0]
-    # OpenSSL says "no certificate or crl found" or "PEM lib" of an invalid file.
+    # For an invalid file, OpenSSL reports "no certificate or crl found" or "PEM lib", which explain nothing to a user.
     return "Permission denied" if isinstance(cause, PermissionError) else "Not a file of PEM certificates"
 
 

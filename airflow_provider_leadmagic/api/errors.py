@@ -238,7 +238,7 @@ def _is_oversized(cause: BaseException) -> bool:
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-#: Errors of proxy settings that cannot be used, whatever the network.
+#: Errors raised for invalid proxy settings.
 _PROXY_SETTINGS = (requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidSchema, ProxySchemeUnknown)
 
 

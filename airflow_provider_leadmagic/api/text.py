@@ -23,7 +23,7 @@ _SHORTEST_ENCODED_KEY = 8
 
 _QUOTE = r"(?:\\*[\"']|&quot;|&\#0*3[49];|%(?:25)*2[27]|\\u002[27])"
 _EQUALS = r"(?:[=:]|%(?:25)*3[ad]|&\#(?:0*(?:58|61)|x0*3[ad]);|&(?:equals|colon);|\\(?:u00|x)3[ad]|\b(?:is|was)\b)"
-#: Words that describe a token and are not one: "token is invalid".
+#: Words after "token is" that are not a token, as in "token is invalid".
 _STATES = (
     "a|already|an|blank|empty|expired|in|incorrect|invalid|malformed|missing|needed|no|not|null|of|required|revoked|"
     "the|too|undefined|unknown|unsupported|used|valid|wrong"
@@ -44,8 +44,8 @@ _PHONE = re.compile(
     r"(?<![\w.+()-])(?!\d{4}-\d\d-\d\d(?!\d)|\d+\.\d+(?![\d.(-]| \d))"
     r"(?:\+|(?=\(?\d+\)?[ ().-]{1,3}\d)|(?=\d{10}))\(?\d(?:[ ().-]{0,3}\d){6,16}(?!\w)"
 )
-#: A part of a word, for which hiding a value would hide a part of another one. Chinese, Japanese and Korean names are
-#: not separated from the words beside them.
+#: A letter beside which a value is not hidden, because it is part of a longer word there. Chinese, Japanese and Korean
+#: letters are left out, because these languages do not separate words.
 _LETTER = r"[^\W\u3040-\u9fff\uac00-\ud7af]"
 _WORD = re.compile(r"\w+")
 REDACTED = "[redacted]"
@@ -137,7 +137,7 @@ def _encoded_character(character: str) -> str:
 
 
 def _base64_forms(secret: bytes) -> set[str]:
-    """Return what base64 makes of a secret at each of the three positions within other bytes."""
+    """Return the base64 forms of a secret inside longer data: they depend on its offset modulo 3."""
     forms = set()
     for before in range(3):
         whole = base64.b64encode(bytes(before) + secret).decode()

@@ -244,12 +244,12 @@ def _streamed(body_file: BinaryIO) -> dict[str, Any]:
     return {"data": body_file, "headers": {"Content-Type": "application/json"}}
 
 
-#: A string of a JSON file that has no other quotes, and whether it is a name.
+#: A string in a JSON file, and the colon after it if it is a field name.
 _JSON_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"(:)?')
 
 
 def _values_sent(path: str, json_body: Mapping[str, Any] | None, body_file: BinaryIO | None) -> Iterator[str]:
-    """Yield the texts in the records of a request. A text that is also a name of a field is no personal data."""
+    """Yield the texts in the records of a request, except those that are also field names: they are not personal."""
     if body_file is not None:
         yield from _values_in(body_file)
     elif json_body and path.startswith("/v1/"):  # a lookup; the other bodies control bulk jobs

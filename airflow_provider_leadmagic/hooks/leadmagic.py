@@ -77,7 +77,7 @@ class LeadMagicHook(BaseHook):
         """
         if self._client is None:
             with self._count_failures():
-                # The connection is no local variable: a traceback would keep it.
+                # The connection must not be in a local variable, because a traceback would keep it.
                 subject = _capitalize(self._owner)
                 self._client = self._build_client(self._read_connection(subject), self._owner, **self._limits)
         return self._client

@@ -124,7 +124,7 @@ class TestCertificate:
 
 
 class TestCACertificates:
-    """With a host name that is not a loopback address, because environment variables are ignored for those."""
+    """Uses a host name that is not loopback, because the client ignores these environment variables on loopback."""
 
     @pytest.fixture
     def server(self, serve, tmp_path, monkeypatch, resolve_container):

@@ -330,7 +330,7 @@ class TestLinkTokens:
 
 
 class TestRecords:
-    """Records of people are personal data, also if LeadMagic quotes them in an error."""
+    """Records are personal data. Errors must not contain them, even if LeadMagic quotes them."""
 
     LOOKUP, SUBMIT = "/v1/people/email-finder", "/bulk/submit"
     QUOTES = (
