@@ -24,7 +24,7 @@ def state_of(task_instance: Any) -> str | None:
     Return the state that Airflow has stored for a task instance.
 
     :param task_instance: Task instance that runs in this worker.
-    :return: The state; None for a cleared task instance.
+    :return: The state; None for a cleared task instance, and on Airflow 2 also if its run was deleted.
     """
     if hasattr(task_instance, "current_state"):  # Airflow 2, where tasks have access to the database
         state = task_instance.current_state()
@@ -70,7 +70,8 @@ def _state_request(task_instance: Any) -> GetTaskStates:
 
 
 def _first_state(states_by_run: dict[str, dict[str, Any]]) -> str | None:
-    return next((state for states in states_by_run.values() for state in states.values()), None)
+    # Without a task instance, its run was deleted.
+    return next((state for states in states_by_run.values() for state in states.values()), "removed")
 
 
 def first_reschedule(task_instance: Any, retries: int, context: Any) -> datetime | None:

@@ -60,8 +60,8 @@ def test_on_airflow_2_the_task_instance_returns_the_state(read_state: ReadState,
         ({"run": {"enrich": "failed"}}, "failed"),
         ({"run": {"enrich_3": "failed"}}, "failed"),
         ({"run": {"enrich": None}}, None),
-        ({"run": {}}, None),
-        ({}, None),
+        ({"run": {}}, "removed"),
+        ({}, "removed"),
     ],
     ids=str,
 )
@@ -122,6 +122,15 @@ def test_a_triggerer_requests_the_state_on_its_event_loop_because_airflow_3_0_do
 
 
 def test_no_state_in_which_a_task_continues_counts_as_over() -> None:
-    continues = {"scheduled", "queued", "running", "deferred", "up_for_retry", "up_for_reschedule", "awaiting_input"}
+    continues = {
+        "scheduled",
+        "queued",
+        "running",
+        "deferred",
+        "up_for_retry",
+        "up_for_reschedule",
+        "awaiting_input",
+        "restarting",
+    }
 
     assert OVER.isdisjoint(continues)
