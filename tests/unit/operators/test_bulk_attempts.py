@@ -365,6 +365,22 @@ def test_a_clear_after_a_user_canceled_the_job_submits_a_new_one(
     assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "completed"]
 
 
+def test_of_two_jobs_with_one_key_the_one_that_was_not_canceled_is_joined(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    """LeadMagic does not document how long it remembers a key."""
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=False)
+    kill_attempt(enrich, mocker, "while waiting")
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
+        [named] = client.bulk.list()
+        second = client.bulk.submit("email_finder", leads(5), idempotency_key="any", file_name=named.file_name)
+    cancel(leadmagic_sandbox)
+    leadmagic_sandbox.bulk_speed()
+
+    assert enrich.retry()["job_id"] == named.job_id != second.job_id
+
+
 def cancel(sandbox: Sandbox) -> None:
     with LeadMagicClient(sandbox.api_key, sandbox.url) as client:
         client.bulk.cancel(sandbox.bulk_jobs[-1].job_id)
