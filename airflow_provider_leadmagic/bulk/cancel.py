@@ -125,7 +125,7 @@ class Cancellation:
 
         :param reason: Why the job was not canceled.
         """
-        if not self._is_reported and self._is_over is not False:
+        if not self._is_reported:
             self._is_reported = True
             is_over = bool(self._is_over)
             self._task.log.error("%s", advice(self._task.conn_id, self._job_id, self._idempotency_key, reason, is_over))

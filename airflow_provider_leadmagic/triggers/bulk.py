@@ -110,9 +110,8 @@ async def _cancel_once(trigger: JobTrigger, failure: CancelFailure) -> None:
 def _log_advice(trigger: JobTrigger, failure: CancelFailure) -> None:
     from airflow_provider_leadmagic.bulk.cancel import advice
 
-    if failure.is_over is not False:
-        is_over = bool(failure.is_over)
-        trigger.log.error("%s", advice(trigger.leadmagic_conn_id, trigger.job_id, None, failure.reason, is_over))
+    is_over = bool(failure.is_over)
+    trigger.log.error("%s", advice(trigger.leadmagic_conn_id, trigger.job_id, None, failure.reason, is_over))
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from datetime import datetime
 from operator import methodcaller
 from typing import Any
 
+from airflow_provider_leadmagic.bulk.cancel import JobCanceller
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from tests.support.airflow_names import TaskDeferred
 from tests.support.sensor_runner import wait_for_event
@@ -23,8 +24,10 @@ class Killed(BaseException):
 
 
 def in_new_process(operator: BulkEnrichmentOperator) -> BulkEnrichmentOperator:
-    """Return a copy of the operator: Airflow runs each step in a new process, which has its own."""
-    return copy.copy(operator)
+    """Return the operator of a new process, in which Airflow runs each step: it remembers nothing of other steps."""
+    copied = copy.copy(operator)
+    copied._canceller = JobCanceller()
+    return copied
 
 
 class StateStore:

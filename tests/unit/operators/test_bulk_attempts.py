@@ -336,13 +336,15 @@ def test_a_refused_submission_fails_with_its_own_error(
     assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
 
 
+@pytest.mark.parametrize("rows", [5, 4], ids=["the same rows", "other rows"])
 def test_a_job_that_a_user_canceled_between_two_attempts_fails_the_task(
-    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, rows: int
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task(store=store)
     kill_attempt(enrich, mocker, "while waiting")
     cancel(leadmagic_sandbox)
+    enrich.operator.rows = leads(rows)
 
     with pytest.raises(AirflowFailException, match=r"canceled at LeadMagic.* Clearing the task submits a new job"):
         enrich.retry()

@@ -23,6 +23,7 @@ from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.operators._bulk_waiting import WorkerWait
 from airflow_provider_leadmagic.triggers import bulk as bulk_triggers
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from dev.local_airflow import wait_until
@@ -305,12 +306,17 @@ def test_a_worker_that_cannot_cancel_the_job_logs_one_line_with_the_command(
     task_state: Callable[[Any], None],
     job_id: str,
     logged: Callable[[], str],
+    release: threading.Event,
 ) -> None:
     task_state("failed")
     failure()
 
     stop_job(task, job_id)
 
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name == "leadmagic-on-kill":
+            thread.join(20)
     log = logged()
     lines = [line for line in log.splitlines() if command(job_id) in line]
     assert len(lines) == 1
@@ -456,6 +462,37 @@ def test_ending_a_task_while_it_searches_for_its_job_cancels_the_job(
         enrich.retry()
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_ending_a_task_that_waits_for_credits_does_not_report_a_job(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    task_state: Callable[[Any], None],
+    attempt: int,
+    logged: Callable[[], str],
+) -> None:
+    task_state("failed")
+    enrich = task(deferrable=False)
+    enrich.ti.try_number = attempt
+    if attempt == 1:
+        leadmagic_sandbox.fail_next("/bulk/submit", status=402)
+    else:
+        leadmagic_sandbox.set_credits(1)
+    mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
+
+    def ended(*_: Any) -> None:
+        enrich.operator.on_kill()
+        raise Killed
+
+    mocker.patch.object(WorkerWait, "_sleep", side_effect=ended)
+    with pytest.raises(Killed):
+        enrich.run()
+
+    log = logged()
+    assert "Bulk job not submitted yet." in log
+    assert "Bulk job may still start" not in log
 
 
 @pytest.mark.parametrize("attempt", ["that submitted it", "that joined it"])
