@@ -45,7 +45,7 @@ _PHONE = re.compile(
     r"(?:\+|(?=\(?\d+\)?[ ().-]{1,3}\d)|(?=\d{10}))\(?\d(?:[ ().-]{0,3}\d){6,16}(?!\w)"
 )
 #: A letter beside which a value is not hidden, because it is part of a longer word there. Chinese, Japanese and Korean
-#: letters are left out, because these languages do not separate words.
+#: letters are left out, because names in these languages are not always separated from the next word.
 _LETTER = r"[^\W\u3040-\u9fff\uac00-\ud7af]"
 _WORD = re.compile(r"\w+")
 REDACTED = "[redacted]"
