@@ -24,7 +24,7 @@ class Killed(BaseException):
 
 
 def in_new_process(operator: BulkEnrichmentOperator) -> BulkEnrichmentOperator:
-    """Return the operator of a new process, in which Airflow runs each step: it remembers nothing of other steps."""
+    """Return a copy of the operator without the state of other steps, because Airflow runs each in a new process."""
     copied = copy.copy(operator)
     copied._canceller = JobCanceller()
     return copied
