@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_leadmagic.api.text import describe_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from airflow_provider_leadmagic.api.products import Product
     from airflow_provider_leadmagic.bulk.rows import RowSource
+    from airflow_provider_leadmagic.bulk.storage import StoredFile
 
 
 class RowsDigest:
@@ -50,6 +51,46 @@ class RowSummary:
 
     count: int
     digest: str
+
+
+class CheckedRows:
+    """
+    Rows that must still be those that were checked whenever they are read.
+
+    A file or a lazy sequence can change between two readings, and what is sent must be what was counted and priced.
+
+    :param source: The rows.
+    :param product: The product's name.
+    :param summary: Number and digest of the rows when they were checked.
+    """
+
+    def __init__(self, source: RowSource, product: str, summary: RowSummary) -> None:
+        self._source = source
+        self._product = product
+        self._summary = summary
+        self.name = source.name
+        self.file: StoredFile | None = source.file
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """
+        Read the rows.
+
+        :raises ValueError: After the last row if they have changed, and before the first row too many.
+        """
+        count, digest = 0, RowsDigest(self._product)
+        for count, row in enumerate(self._source, 1):
+            if count > self._summary.count:
+                raise self._changed(f"more than the {self._summary.count:,} rows that were checked")
+            digest.add(row)
+            yield row
+        if count != self._summary.count:
+            raise self._changed(f"{count:,} rows instead of {self._summary.count:,}")
+        if digest.text() != self._summary.digest:
+            raise self._changed("not the rows that were checked")
+
+    def _changed(self, problem: str) -> ValueError:
+        text = f"Input changed while it was being submitted: {problem}. Nothing was submitted. [{self.name}]"
+        return ValueError(text)
 
 
 def check_rows(source: RowSource, product: Product) -> RowSummary:

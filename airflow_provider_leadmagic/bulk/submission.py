@@ -119,7 +119,11 @@ class BulkSubmission:
             may have accepted the job, if the response to an earlier attempt was lost.
         """
         name = job_name(idempotency_key, self.digest)
-        return client.bulk.submit(self.product, self.source, idempotency_key=idempotency_key, file_name=name)
+        job = client.bulk.submit(self.product, self.source, idempotency_key=idempotency_key, file_name=name)
+        if job.total_rows not in (0, self.rows):  # 0 if the response has no count
+            problem = f"{job.total_rows:,} rows at LeadMagic, {self.rows:,} were submitted and priced"
+            log.error("Check bulk job %s in LeadMagic's app: it has %s.", job.job_id, problem)
+        return job
 
 
 def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:

@@ -16,7 +16,7 @@ from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.previous_attempts import PreviousAttempts, SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from
 from airflow_provider_leadmagic.bulk.results import write_results
-from airflow_provider_leadmagic.bulk.row_checks import check_rows
+from airflow_provider_leadmagic.bulk.row_checks import CheckedRows, check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.bulk.submission import BulkSubmission, check_same_rows, idempotency_key
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
@@ -164,7 +164,9 @@ class BulkAttempt:
         limit = None if request.max_credits is None else parse_credits("max_credits", request.max_credits)
         source, rows = self._read_rows()
         ResultFiles(request.output_path).check_writable(source)
-        return BulkSubmission(product.name, source, rows.count, rows.digest, self._minimum_balance_after(), limit)
+        reserve = self._minimum_balance_after()
+        checked = CheckedRows(source, product.name, rows)
+        return BulkSubmission(product.name, checked, rows.count, rows.digest, reserve, limit)
 
     def _read_rows(self) -> tuple[RowSource, RowSummary]:
         source = row_source(rows=self._request.rows, input_path=self._request.input_path)

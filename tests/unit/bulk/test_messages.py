@@ -126,6 +126,20 @@ MESSAGES = [
     # Progress
     (f"Bulk job {JOB}: {PROGRESS}.", PROGRESS),
     (f"Bulk job {JOB} is completed: {PROGRESS}.", "is completed: 1,234,567 / 5,000,000 rows (24%)"),
+    (
+        (
+            "Input changed while it was being submitted: more than the 5,000,000 rows that were checked. Nothing was "
+            f"submitted. [{FILE}]"
+        ),
+        "Input changed while it was being submitted: more than the 5,000,000 rows that were checked",
+    ),
+    (
+        (
+            f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows at LeadMagic, 5,000,000 were submitted "
+            "and priced."
+        ),
+        f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows",
+    ),
     (f"Bulk job {JOB} is paused, resume it at LeadMagic: {PROGRESS}.", "is paused, resume it at LeadMagic"),
     (
         f"Bulk job {JOB} is uploaded although all rows are processed: {PROGRESS}.",
