@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from airflow_provider_leadmagic.api.jobs import BulkJob, CostPreview, check_job_id, job_id_from_api
 from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.api.text import describe_value
-from airflow_provider_leadmagic.api.validation import check_choice, check_text
+from airflow_provider_leadmagic.api.validation import check_choice, check_text, plain_number
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicRequestError,
     LeadMagicResponseError,
@@ -285,7 +285,14 @@ def _limit_of(page: Mapping[str, Any], page_size: int) -> int:
     return limit if isinstance(limit, int) and limit >= 1 else page_size
 
 
-_encode = json.JSONEncoder(allow_nan=False).encode
+def _plain_number(value: object) -> object:
+    number = plain_number(value)
+    if number is value:
+        raise TypeError(f"{type(value).__name__} is not a JSON type")
+    return number
+
+
+_encode = json.JSONEncoder(allow_nan=False, default=_plain_number).encode
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from airflow_provider_leadmagic.api.text import describe_value
@@ -67,7 +68,7 @@ def parse_credits(argument: str, value: object) -> Decimal:
     Convert an argument to an exact number of credits.
 
     :param argument: Name of the argument, for the error message.
-    :param value: An int, float, Decimal or numeric string.
+    :param value: A number of any type, as those of numpy, or a numeric string.
     :raises ValueError: If the value is of another type, negative, or not finite.
     """
     return parse_amount(argument, value, "credits")
@@ -78,12 +79,12 @@ def parse_amount(argument: str, value: object, unit: str) -> Decimal:
     Convert an argument to an exact number.
 
     :param argument: Name of the argument, for the error message.
-    :param value: An int, float, Decimal or numeric string.
+    :param value: A number of any type, as those of numpy, or a numeric string.
     :param unit: Unit of the number in the plural, for the error message.
     :raises ValueError: If the value is of another type, negative, or not finite.
     """
     problem = ValueError(f"{argument} must be a number of {unit}, 0 or more; got {describe_value(value)}")
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal | str):
         raise problem
     try:
         number = Decimal(str(value))
@@ -92,6 +93,40 @@ def parse_amount(argument: str, value: object, unit: str) -> Decimal:
     if not is_finite(number) or number < 0:
         raise problem
     return number
+
+
+def parse_guard(argument: str, value: object, *, is_given: bool, unit: str = "credits") -> Decimal | None:
+    """
+    Convert the argument of an optional guard to an exact number.
+
+    :param argument: Name of the argument, for the error message.
+    :param value: Its value at run time: a number of any type, a numeric string, or None.
+    :param is_given: Whether the DAG file sets it. If a template or another task then yields None, the guard is missing.
+    :param unit: Unit of the number in the plural, for the error message.
+    :return: The number; None if the argument is not given.
+    :raises ValueError: If the value is invalid, or is None although the argument is given.
+    """
+    if value is None and is_given:
+        advice = "it comes from a template or another task; leave the argument out to check nothing"
+        raise ValueError(f"{argument} must be a number of {unit}, 0 or more; got None: {advice}")
+    return None if value is None else parse_amount(argument, value, unit)
+
+
+def plain_number(value: object) -> object:
+    """
+    Convert a number of a type that JSON does not know, such as Decimal and those of numpy, to an int or a float.
+
+    :param value: Anything. What is not a number, or not finite as a Decimal, is returned unchanged.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Decimal):
+        if not is_finite(value):
+            return value
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 #: Longest number accepted, in characters: the largest float has 309 digits, and users store credits in databases.
@@ -107,11 +142,11 @@ def is_finite(number: Decimal) -> bool:
 def _length(value: object) -> timedelta | None:
     if isinstance(value, timedelta):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
-        return timedelta(seconds=value)
+        return timedelta(seconds=float(value))
     except OverflowError:
-        return timedelta.max if value > 0 else timedelta.min
+        return timedelta.min if value < 0 else timedelta.max
     except ValueError:
         return None  # NaN

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_leadmagic.api.text import describe_value, redact
+from airflow_provider_leadmagic.api.validation import plain_number
 from airflow_provider_leadmagic.bulk.storage import find_file, format_of, storage_errors_as
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class RowList:
         for number, row in enumerate(self._rows, 1):
             if not isinstance(row, dict):
                 raise ValueError(f"Row {number} must be a dict; got {_kind(row)}. [{self.name}]")
-            yield row
+            yield _plain_row(row)
 
 
 def row_source(*, rows: object = None, input_path: object = None) -> RowSource:
@@ -90,6 +91,24 @@ def _sequence(rows: object) -> Sequence[object]:
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes | bytearray):
         return rows
     raise ValueError(f"rows must be a list of dicts, or the JSON text of one; got {_kind(rows)}")
+
+
+def _plain_row(row: dict[Any, Any]) -> dict[Any, Any]:
+    """Convert the numbers in a row to types of JSON. Values that are nested too deeply are left to the row checks."""
+    try:
+        return {column: _plain(value) for column, value in row.items()}
+    except RecursionError:
+        return row
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return plain_number(value)
 
 
 def _kind(value: object) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook as BaseHook
+    from airflow.sdk import BaseNotifier as BaseNotifier
     from airflow.sdk import BaseOperator as BaseOperator
     from airflow.sdk import BaseOperatorLink as BaseOperatorLink
     from airflow.sdk import BaseSensorOperator as BaseSensorOperator
@@ -44,6 +46,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     # since 3.0                                                                           2.11
     "BaseEventTrigger": ("airflow.triggers.base",),
     "BaseHook": ("airflow.sdk", "airflow.hooks.base"),
+    "BaseNotifier": ("airflow.sdk", "airflow.notifications.basenotifier"),
     "BaseOperator": ("airflow.sdk", "airflow.models.baseoperator"),
     "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),
     "BaseSensorOperator": ("airflow.sdk", "airflow.sensors.base"),
@@ -114,3 +117,56 @@ def path_text(path: Any) -> Any:
     """
     is_path = isinstance(path, os.PathLike) or hasattr(path, "storage_options")
     return str(path) if is_path else path
+
+
+def async_notification(callback: Any, context: Context) -> Awaitable[Any] | None:
+    """
+    Return the notification of a notifier that can only be awaited (Airflow 3.1+), and None for any other callback.
+
+    :param callback: A notifier or another callable.
+    :param context: Context of the task.
+    """
+    if not hasattr(callback, "async_notify"):
+        return None
+    from airflow_provider_leadmagic.compat.imports import BaseNotifier
+
+    if getattr(type(callback), "notify", None) is not BaseNotifier.notify:
+        return None
+    callback.context = context  # an awaited notifier finds it there
+    return cast("Awaitable[Any]", callback)
+
+
+class _NotGiven:
+    def __repr__(self) -> str:
+        return "None"
+
+
+#: Default of an argument for which None from a mapped task differs from no argument at all.
+NOT_GIVEN: Any = _NotGiven()
+
+
+def is_given(task: Any, argument: str, had_value: Mapping[str, bool]) -> bool:
+    """
+    Return whether a DAG file gives an operator an optional argument, also if its value is None when the task runs.
+
+    None in the DAG file itself means that the argument is not given.
+
+    :param task: Operator that runs in this worker.
+    :param argument: An argument of its ``__init__`` with the default :data:`NOT_GIVEN`.
+    :param had_value: For each argument that ``__init__`` got, whether it was another value than None.
+    """
+    return had_value.get(argument, False) or (argument in had_value and _was_expanded(task, argument))
+
+
+def _was_expanded(task: Any, argument: str) -> bool:
+    # A mapped task passes the arguments of expand() to __init__ with their values at run time.
+    if not getattr(task, "_BaseOperator__from_mapped", False):
+        return False
+    dag = task.get_dag()
+    mapped = None if dag is None else dag.task_dict.get(task.task_id)
+    if argument in getattr(mapped, "partial_kwargs", {}):
+        return False
+    values = getattr(getattr(mapped, "expand_input", None), "value", None)
+    if isinstance(values, list):  # expand_kwargs()
+        return any(argument in each for each in values if isinstance(each, Mapping))
+    return argument in values if isinstance(values, Mapping) else True  # unknown if a task returns the arguments

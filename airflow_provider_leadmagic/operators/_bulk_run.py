@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_leadmagic.api.jobs import format_count
 from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.api.text import json_number
-from airflow_provider_leadmagic.api.validation import parse_credits
+from airflow_provider_leadmagic.api.validation import parse_credits, parse_guard
 from airflow_provider_leadmagic.bulk.cancel import RunningTask
 from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.previous_attempts import PreviousAttempts, SubmittedJob
@@ -54,7 +54,11 @@ _TEST_SPENDS = (
 
 @dataclass(frozen=True)
 class BulkRequest:
-    """The operator's arguments of the same names. Their templates are rendered, but their values are not validated."""
+    """
+    The operator's arguments of the same names. Their templates are rendered, but their values are not validated.
+
+    ``has_max_credits`` is whether the DAG file gives ``max_credits``, which then must not be None.
+    """
 
     product: str
     rows: object
@@ -62,6 +66,7 @@ class BulkRequest:
     output_path: object
     minimum_balance_after: object
     max_credits: object
+    has_max_credits: bool
     on_insufficient: str
     resume_when_paused: bool
     conn_id: str
@@ -161,7 +166,7 @@ class BulkAttempt:
     def _checked_submission(self) -> BulkSubmission:
         request = self._request
         product = find_bulk_product(request.product)
-        limit = None if request.max_credits is None else parse_credits("max_credits", request.max_credits)
+        limit = parse_guard("max_credits", request.max_credits, is_given=request.has_max_credits)
         source, rows = self._read_rows()
         ResultFiles(request.output_path).check_writable(source)
         reserve = self._minimum_balance_after()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow_provider_leadmagic.api.validation import check_choice, check_flag, check_seconds
 from airflow_provider_leadmagic.bulk.cancel import JobCanceller
 from airflow_provider_leadmagic.compat import deferral
-from airflow_provider_leadmagic.compat.imports import BaseOperator, conf, path_text
+from airflow_provider_leadmagic.compat.imports import NOT_GIVEN, BaseOperator, conf, is_given, path_text
 from airflow_provider_leadmagic.decisions.events import report_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
@@ -50,7 +50,8 @@ class BulkEnrichmentOperator(BaseOperator):
         fields are added with the prefix ``lm_``. Failed and skipped rows are written to a second file with ``.errors``
         in its name. Both files appear when they are complete. Templated.
     :param minimum_balance_after: Credits that must remain even if every row is a hit; 0 by default. Templated.
-    :param max_credits: Fail without submitting if the job could cost more. No limit by default. Templated.
+    :param max_credits: Fail without submitting if the job could cost more. No limit by default. If it is given, it
+        must have a value when the task runs. Templated.
     :param on_insufficient: What to do if the balance does not cover the job: ``wait`` (default) or ``fail``.
     :param resume_when_paused: LeadMagic pauses a job when the credits run out. By default, wait for the credits that
         the remaining rows need and resume the job; if False, wait until a user resumes it.
@@ -58,7 +59,7 @@ class BulkEnrichmentOperator(BaseOperator):
     :param poll_interval: Seconds, or timedelta, between polls of the job or the balance; 60 by default. LeadMagic asks
         for at least 45.
     :param timeout: Seconds, or timedelta, that one attempt waits in total, for credits and for the job; 7 days by
-        default.
+        default. If it comes from ``default_args``, the log warns about it.
     :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
     :raises ValueError: If an argument, a row or a file is invalid; the message names it. No credits were spent.
     :raises CreditsLimitError: If the job could cost more than ``max_credits``. No credits were spent.
@@ -88,7 +89,7 @@ class BulkEnrichmentOperator(BaseOperator):
         rows: Any = None,
         input_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
         minimum_balance_after: Decimal | float | str = 0,
-        max_credits: Decimal | float | str | None = None,
+        max_credits: Decimal | float | str | None = NOT_GIVEN,
         on_insufficient: OnInsufficient = "wait",
         resume_when_paused: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -111,12 +112,15 @@ class BulkEnrichmentOperator(BaseOperator):
         self.input_path = path_text(input_path)
         self.output_path = path_text(output_path)
         self.minimum_balance_after = minimum_balance_after
-        self.max_credits = max_credits
+        self.max_credits = None if max_credits is NOT_GIVEN else max_credits
+        self._had_value = {} if max_credits is NOT_GIVEN else {"max_credits": max_credits is not None}
         self.on_insufficient = on_insufficient
         self.resume_when_paused = resume_when_paused
         self.deferrable = deferrable
         self.poll_interval = _seconds(poll_interval)
         self.timeout = _seconds(timeout)
+        # Airflow passes the default_args of the DAG, too. In most DAGs their timeout is meant for sensors.
+        self._timeout_is_a_default = (kwargs.get("default_args") or {}).get("timeout") == timeout
         self.leadmagic_conn_id = leadmagic_conn_id
         self._canceller = JobCanceller()
 
@@ -125,6 +129,9 @@ class BulkEnrichmentOperator(BaseOperator):
         if self.poll_interval < POLITE_POLL_INTERVAL:
             recommended = f"{POLITE_POLL_INTERVAL:g} s between polls of a job"
             self.log.warning("poll_interval is %g s; LeadMagic asks for at least %s.", self.poll_interval, recommended)
+        if self._timeout_is_a_default:
+            advice = "set timeout on this task if it was meant for sensors"
+            self.log.warning("timeout is %g s, from default_args, and ends this attempt: %s.", self.timeout, advice)
         return self._attempt(context, time.time() + self.timeout).start()
 
     # Airflow's database holds the names of the next three methods and of their arguments for tasks that are deferred:
@@ -210,6 +217,7 @@ class BulkEnrichmentOperator(BaseOperator):
             output_path=self.output_path,
             minimum_balance_after=self.minimum_balance_after,
             max_credits=self.max_credits,
+            has_max_credits=is_given(self, "max_credits", self._had_value),
             on_insufficient=self.on_insufficient,
             resume_when_paused=self.resume_when_paused,
             conn_id=self.leadmagic_conn_id,

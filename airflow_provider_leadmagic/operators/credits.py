@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_leadmagic.api.text import format_credits
-from airflow_provider_leadmagic.api.validation import check_choice, check_flag, parse_amount
-from airflow_provider_leadmagic.compat.imports import XCOM_RETURN_KEY, AirflowSkipException, BaseOperator, context_merge
+from airflow_provider_leadmagic.api.validation import check_choice, check_flag, parse_guard
+from airflow_provider_leadmagic.compat.imports import (
+    NOT_GIVEN,
+    XCOM_RETURN_KEY,
+    AirflowSkipException,
+    BaseOperator,
+    async_notification,
+    context_merge,
+    is_given,
+)
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from decimal import Decimal
 
     from airflow_provider_leadmagic.compat.imports import Context
@@ -28,13 +38,16 @@ class CheckCreditsOperator(BaseOperator):
     "sufficient"}``, even if the task then fails or is skipped. With ``minimum_runway_days`` it also contains
     ``{"minimum_runway_days", "runway_days", "runs_out_at", "daily_credits"}``, and ``sufficient`` covers both minimums.
 
+    A threshold that is given must have a value when the task runs: None from a template or another task is an error.
+
     :param minimum_credits: Number of credits that must be spendable. Without it, the number is not checked. Templated;
         may be the output of another task.
     :param warn_below: Log a warning and call ``on_low_credits`` if fewer credits are spendable. Templated.
     :param minimum_runway_days: Number of days the credits must last at the average spending of the last seven days. If
         they last fewer, call ``on_low_credits`` and do what ``on_insufficient`` says. Templated.
     :param on_low_credits: A callable, a notifier, or a list of them. Each is called with the task's context, in which
-        ``leadmagic_credits`` is the XCom above. An exception in one of them is logged and does not fail the task.
+        ``leadmagic_credits`` is the XCom above. They may be async. An exception in one of them is logged and does not
+        fail the task.
     :param on_insufficient: What to do if ``minimum_credits`` or ``minimum_runway_days`` is not reached: ``fail``
         (default), ``skip``, or ``continue``.
     :param leadmagic_conn_id: Airflow connection ID, ``leadmagic_default`` by default. Templated.
@@ -51,9 +64,9 @@ class CheckCreditsOperator(BaseOperator):
     def __init__(
         self,
         *,
-        minimum_credits: Decimal | float | str | None = None,
-        warn_below: Decimal | float | str | None = None,
-        minimum_runway_days: Decimal | float | str | None = None,
+        minimum_credits: Decimal | float | str | None = NOT_GIVEN,
+        warn_below: Decimal | float | str | None = NOT_GIVEN,
+        minimum_runway_days: Decimal | float | str | None = NOT_GIVEN,
         on_low_credits: Callable[[Context], Any] | Sequence[Callable[[Context], Any]] | None = None,
         on_insufficient: OnInsufficient = "fail",
         leadmagic_conn_id: str = "leadmagic_default",
@@ -67,9 +80,16 @@ class CheckCreditsOperator(BaseOperator):
             if not callable(callback):  # show only its type: its value may contain a secret
                 problem = "on_low_credits must be a callable, a notifier, or a list of them"
                 raise ValueError(f"{problem}; got {_name_of(callback)}")
-        self.minimum_credits = minimum_credits
-        self.warn_below = warn_below
-        self.minimum_runway_days = minimum_runway_days
+        thresholds = {
+            "minimum_credits": minimum_credits,
+            "warn_below": warn_below,
+            "minimum_runway_days": minimum_runway_days,
+        }
+        given = {name: value for name, value in thresholds.items() if value is not NOT_GIVEN}
+        self.minimum_credits = given.get("minimum_credits")
+        self.warn_below = given.get("warn_below")
+        self.minimum_runway_days = given.get("minimum_runway_days")
+        self._had_value = {name: value is not None for name, value in given.items()}
         self.on_low_credits = on_low_credits
         self.on_insufficient = on_insufficient
         self.leadmagic_conn_id = leadmagic_conn_id
@@ -94,9 +114,9 @@ class CheckCreditsOperator(BaseOperator):
         from airflow_provider_leadmagic.decisions.check import CreditCheck
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
-        minimum = _optional("minimum_credits", self.minimum_credits)
-        warn_below = _optional("warn_below", self.warn_below)
-        days = _optional("minimum_runway_days", self.minimum_runway_days, unit="days")
+        minimum = self._threshold("minimum_credits", "credits")
+        warn_below = self._threshold("warn_below", "credits")
+        days = self._threshold("minimum_runway_days", "days")
         hook = LeadMagicHook(self.leadmagic_conn_id)
         if days is None:
             balance = hook.get_credits(refresh=self.refresh)
@@ -104,11 +124,15 @@ class CheckCreditsOperator(BaseOperator):
         runway = hook.credits_runway(refresh=self.refresh)
         return CreditCheck(self.leadmagic_conn_id, runway.balance, minimum, warn_below, runway, days)
 
+    def _threshold(self, argument: str, unit: str) -> Decimal | None:
+        given = is_given(self, argument, self._had_value)
+        return parse_guard(argument, getattr(self, argument), is_given=given, unit=unit)
+
     def _notify(self, context: Context, report: dict[str, Any]) -> None:
         context_merge(context, {"leadmagic_credits": report})
         for callback in _as_list(self.on_low_credits):
             try:
-                callback(context)
+                _run_callback(callback, context)
             except Exception:
                 # A failed notification, such as during a Slack outage, must not stop the DAG run.
                 self.log.exception("on_low_credits callback %r failed; the check continues.", _name_of(callback))
@@ -118,14 +142,22 @@ class CheckCreditsOperator(BaseOperator):
             self.log.warning("%s Continuing because on_insufficient is 'continue'.", message)
             return
         if self.do_xcom_push:  # Airflow pushes no return value for a task that raises
-            context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=report)
+            single_keys = report if self.multiple_outputs else {}
+            for key, value in {**single_keys, XCOM_RETURN_KEY: report}.items():
+                context["ti"].xcom_push(key=key, value=value)
         if self.on_insufficient == "skip":
             raise AirflowSkipException(message)
         raise InsufficientCreditsError(message, required=check.required, available=check.balance.spendable)
 
 
-def _optional(argument: str, value: object, unit: str = "credits") -> Decimal | None:
-    return None if value is None else parse_amount(argument, value, unit)
+def _run_callback(callback: Callable[[Context], Any], context: Context) -> None:
+    result = async_notification(callback, context) or callback(context)
+    if inspect.isawaitable(result):
+        asyncio.run(_finished(result))
+
+
+async def _finished(work: Awaitable[Any]) -> None:
+    await work
 
 
 def _as_list(callbacks: Any) -> list[Any]:

@@ -40,3 +40,13 @@ def test_below_the_minimum_a_check_fails_skips_or_continues_and_always_pushes_it
     for choice in ("fail", "skip", "continue"):
         report = run.xcom_of(choice)
         assert (report["spendable"], report["minimum_credits"], report["sufficient"]) == (1000, 5000, False)
+
+
+def test_a_guard_without_a_value_fails_its_task_and_spends_nothing(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
+    run = run_dag(dag_bag.dags["guards_without_a_value"])
+
+    failed = ["limit_is_none", "limit_was_skipped", "minimum_is_none", "sensor_minimum_is_none"]
+    assert [run.state_of(task_id) for task_id in failed] == ["failed"] * 4
+    assert [run.state_of(task_id, 0) for task_id in ("mapped", "mapped_by_kwargs", "group.mapped")] == ["failed"] * 3
+    assert [run.state_of(task_id, 1) for task_id in ("mapped", "group.mapped")] == ["success"] * 2
+    assert leadmagic_sandbox.bulk_jobs == []

@@ -220,8 +220,8 @@ class TestSendingRows:
         [
             pytest.param({"n": float("nan")}, "row 3 must be plain JSON: Out of range float", id="NaN"),
             pytest.param({"n": [float("-inf")]}, "row 3 must be plain JSON: Out of range float", id="infinity"),
-            pytest.param({"n": Decimal(1)}, "row 3 must be plain JSON: .*Decimal is not JSON", id="Decimal"),
-            pytest.param({"n": b"a@x.org"}, "row 3 must be plain JSON: .*bytes is not JSON", id="bytes"),
+            pytest.param({"n": Decimal("NaN")}, "row 3 must be plain JSON: Decimal is not a JSON type", id="Decimal"),
+            pytest.param({"n": b"a@x.org"}, "row 3 must be plain JSON: bytes is not a JSON type", id="bytes"),
             pytest.param({1: "a@x.org"}, "row 3 must have text as column names", id="number as name"),
             pytest.param("a@x.org", "row 3 must be a dict of column names and values; got str", id="text"),
             pytest.param(None, "row 3 must be a dict of column names and values; got NoneType", id="None"),

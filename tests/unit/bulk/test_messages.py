@@ -42,6 +42,13 @@ MESSAGES = [
     (f"input_path must end in .csv, .jsonl, .ndjson; got {FILE}", "must end in .csv, .jsonl, .ndjson"),
     (f"output_path must not overwrite the input file; got {FILE}", "must not overwrite the input file"),
     ("poll_interval is 0.5 s; LeadMagic asks for at least 45 s between polls of a job.", "at least 45 s"),
+    (
+        (
+            "timeout is 3600 s, from default_args, and ends this attempt: set timeout on this task if it was meant for "
+            "sensors."
+        ),
+        "timeout is 3600 s, from default_args, and ends this attempt: set timeout on this task",
+    ),
     # Files
     (f"Cannot use input_path: Unsupported filesystem: 's3'. [{FILE}]", "Unsupported filesystem: 's3'"),
     (f"Cannot read input_path: no such file or directory. [{FILE}]", "no such file or directory"),
@@ -86,6 +93,20 @@ MESSAGES = [
         "Not enough credits: 1,234,567.89 spendable, 5,001,000 required",
     ),
     (f"Submitted bulk job {JOB} (5,000,000 rows).", "(5,000,000 rows)"),
+    (
+        (
+            "Input changed while it was being submitted: more than the 5,000,000 rows that were checked. Nothing was "
+            f"submitted. [{FILE}]"
+        ),
+        "Input changed while it was being submitted: more than the 5,000,000 rows that were checked",
+    ),
+    (
+        (
+            f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows at LeadMagic, 5,000,000 were submitted "
+            "and priced."
+        ),
+        f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows",
+    ),
     # Previous attempts
     (f"Joined bulk job {JOB}, submitted by a previous attempt.", "submitted by a previous attempt"),
     (
@@ -126,20 +147,6 @@ MESSAGES = [
     # Progress
     (f"Bulk job {JOB}: {PROGRESS}.", PROGRESS),
     (f"Bulk job {JOB} is completed: {PROGRESS}.", "is completed: 1,234,567 / 5,000,000 rows (24%)"),
-    (
-        (
-            "Input changed while it was being submitted: more than the 5,000,000 rows that were checked. Nothing was "
-            f"submitted. [{FILE}]"
-        ),
-        "Input changed while it was being submitted: more than the 5,000,000 rows that were checked",
-    ),
-    (
-        (
-            f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows at LeadMagic, 5,000,000 were submitted "
-            "and priced."
-        ),
-        f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows",
-    ),
     (f"Bulk job {JOB} is paused, resume it at LeadMagic: {PROGRESS}.", "is paused, resume it at LeadMagic"),
     (
         f"Bulk job {JOB} is uploaded although all rows are processed: {PROGRESS}.",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections import UserList
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import PurePosixPath
 
 import pytest
 
 from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.compat.imports import ObjectStoragePath
+from tests.support.numbers import NumpyFloat, NumpyInteger
 
 ROWS = [{"email": "jane@acme.example", "note": "a, b"}, {"email": "jörg@acme.example", "note": ""}]
 CSV = 'email,note\njane@acme.example,"a, b"\njörg@acme.example,\n'
@@ -36,6 +39,25 @@ def read(tmp_path):
 @pytest.mark.parametrize("rows", [ROWS, tuple(ROWS), UserList(ROWS), json.dumps(ROWS)], ids=lambda rows: type(rows))
 def test_rows_may_be_a_sequence_of_dicts_or_its_json_text(rows):
     assert list(row_source(rows=rows)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("number", "plain"),
+    [
+        (Decimal("7.00"), 7),
+        (Decimal("0.25"), 0.25),
+        (NumpyInteger(7), 7),
+        (NumpyFloat(0.25), 0.25),
+        (Fraction(1, 4), 0.25),
+        ([{"score": Decimal(7)}], [{"score": 7}]),
+        (True, True),
+        ("7", "7"),
+    ],
+    ids=repr,
+)
+def test_numbers_of_other_types_become_numbers_of_json(number, plain):
+    [row] = row_source(rows=[{"value": number}])
+    assert repr(row) == repr({"value": plain})
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_leadmagic.bulk.cancel import cancel
 from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.client import LeadMagicClient
-from tests.support.bulk_task_runner import Killed
+from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
+from tests.support.airflow_names import DAG
+from tests.support.bulk_task_runner import Killed, Task
+from tests.unit.operators.conftest import leads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-    from tests.support.bulk_task_runner import Task
     from tests.unit.operators.conftest import MakeTask, When
 
 PREVIEW = "/v1/batch/preview-cost"
@@ -122,3 +126,30 @@ def test_a_cancellation_is_logged_with_its_cost(
 
     expected = f"Canceled bulk job {job_id} because its task was ended. Processed rows are charged."
     assert expected in logged()
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["not mapped", "mapped"])
+@pytest.mark.parametrize(("arguments", "warns"), [({}, True), ({"timeout": timedelta(days=7)}, False)])
+def test_a_timeout_that_comes_from_default_args_is_reported(
+    leadmagic_sandbox: Sandbox,
+    output: Path,
+    logged: Callable[[], str],
+    arguments: dict[str, Any],
+    warns: bool,
+    mapped: bool,
+) -> None:
+    arguments = {"task_id": "enrich", "product": "email_finder", "poll_interval": 60, **arguments}
+    expanded = {"output_path": str(output), "rows": leads(1)}
+    with DAG("sensors", schedule=None, default_args={"timeout": 3600}):
+        if mapped:
+            partial = BulkEnrichmentOperator.partial(**arguments)
+            operator = partial.expand(**{name: [value] for name, value in expanded.items()}).unmap(expanded)
+        else:
+            operator = BulkEnrichmentOperator(**arguments, **expanded)
+
+    Task(operator).run()
+
+    warning = (
+        "timeout is 3600 s, from default_args, and ends this attempt: set timeout on this task if it was meant for"
+    )
+    assert (warning in logged()) is warns

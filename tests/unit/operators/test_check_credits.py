@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +13,14 @@ import pytest
 from airflow_provider_leadmagic.compat.imports import AirflowSkipException
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError, LeadMagicAuthenticationError
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
+from dev.local_airflow import AIRFLOW_SERIES
+from tests.support.airflow_names import BaseNotifier
+from tests.support.numbers import NumpyFloat, NumpyInteger
 from tests.support.sensor_runner import TaskInstance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
 
@@ -157,6 +164,84 @@ def test_invalid_threshold_is_rejected_before_any_request(
     with pytest.raises(ValueError, match=f"^{argument} must be a number of credits, 0 or more; got "):
         check(**{argument: value})
     assert leadmagic_sandbox.requests == []
+
+
+@pytest.mark.parametrize("value", [NumpyInteger(5000), NumpyFloat(1000.05), Decimal(5000)], ids=repr)
+def test_threshold_can_be_a_number_of_any_type(leadmagic_sandbox: Sandbox, value: Any) -> None:
+    assert check(minimum_credits=value, on_insufficient="continue")["sufficient"] is False
+
+
+def test_each_key_is_pushed_with_multiple_outputs_also_if_the_task_fails_or_is_skipped(
+    leadmagic_sandbox: Sandbox,
+) -> None:
+    for on_insufficient, outcome in (("fail", InsufficientCreditsError), ("skip", AirflowSkipException)):
+        task_instance = TaskInstance()
+
+        with pytest.raises(outcome):
+            check({"ti": task_instance}, minimum_credits=2000, on_insufficient=on_insufficient, multiple_outputs=True)
+
+        report = task_instance.pushed.pop("return_value")
+        assert task_instance.pushed == report
+        assert report["sufficient"] is False
+
+
+def test_each_key_is_not_pushed_without_multiple_outputs(leadmagic_sandbox: Sandbox) -> None:
+    task_instance = TaskInstance()
+
+    with pytest.raises(InsufficientCreditsError):
+        check({"ti": task_instance}, minimum_credits=2000)
+
+    assert list(task_instance.pushed) == ["return_value"]
+
+
+async def async_function(context: Any) -> None:
+    await asyncio.sleep(0)
+    context["called"].append(context["leadmagic_credits"]["spendable"])
+
+
+class AsyncCallable:
+    async def __call__(self, context: Any) -> None:
+        await async_function(context)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [async_function, AsyncCallable(), partial(async_function), lambda context: async_function(context)],
+    ids=["function", "object", "partial", "lambda"],
+)
+def test_callbacks_may_be_async(leadmagic_sandbox: Sandbox, callback: Any) -> None:
+    called: list[Any] = []
+
+    check({"ti": TaskInstance(), "called": called}, warn_below=5000, on_low_credits=[callback, callback])
+
+    assert called == [1000, 1000]
+
+
+@pytest.mark.skipif(AIRFLOW_SERIES < (3, 1), reason="notifiers of older versions cannot be awaited")
+def test_a_notifier_that_can_only_be_awaited_is_awaited(leadmagic_sandbox: Sandbox) -> None:
+    class AsyncNotifier(BaseNotifier):  # type: ignore[misc]
+        template_fields = ("message",)
+        message = "{{ leadmagic_credits.spendable }} left"
+
+        async def async_notify(self, context: Any) -> None:
+            context["called"].append(self.message)
+
+    called: list[Any] = []
+
+    check({"ti": TaskInstance(), "called": called}, warn_below=5000, on_low_credits=AsyncNotifier())
+
+    assert called == ["1000 left"]
+
+
+def test_async_callback_that_fails_is_logged_and_does_not_fail_the_task(
+    leadmagic_sandbox: Sandbox, logged: Callable[[], str]
+) -> None:
+    async def fail(_context: Any) -> None:
+        raise RuntimeError("Slack is down")
+
+    check(warn_below=5000, on_low_credits=fail)
+
+    assert "on_low_credits callback 'fail' failed; the check continues." in logged()
 
 
 @pytest.mark.parametrize("value", ["ignore", "", None, True])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import datetime
 from typing import Any
 
 try:
-    from airflow.sdk import BaseNotifier, dag, task
+    from airflow.sdk import BaseNotifier, TaskGroup, dag, task
 except ModuleNotFoundError:  # Airflow 2.11
     from airflow.decorators import dag, task
     from airflow.notifications.basenotifier import BaseNotifier
+    from airflow.utils.task_group import TaskGroup
 
+from airflow_provider_leadmagic.compat.imports import AirflowSkipException
+from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 
@@ -72,5 +76,40 @@ def too_few_credits() -> None:
         CheckCreditsOperator(task_id=choice, minimum_credits=5000, on_insufficient=choice)
 
 
+@dag(dag_id="guards_without_a_value", schedule=None, start_date=datetime(2026, 1, 1))
+def guards_without_a_value() -> None:
+    @task
+    def limit() -> None:
+        return None
+
+    @task
+    def limits() -> list[int | None]:
+        return [None, 1000]
+
+    @task
+    def arguments() -> list[dict[str, None]]:
+        return [{"minimum_credits": None}]
+
+    @task
+    def skipped() -> None:
+        raise AirflowSkipException
+
+    enrichment = {
+        "product": "email_finder",
+        "rows": [{"full_name": "Lead", "domain": "example.com"}],
+        "output_path": f"{tempfile.gettempdir()}/never-written.csv",
+    }
+    nothing, after_skip = limit(), skipped()
+    BulkEnrichmentOperator(task_id="limit_is_none", max_credits=nothing, **enrichment)
+    BulkEnrichmentOperator(task_id="limit_was_skipped", max_credits=after_skip, trigger_rule="all_done", **enrichment)
+    CheckCreditsOperator(task_id="minimum_is_none", minimum_credits=nothing)
+    SufficientCreditsSensor(task_id="sensor_minimum_is_none", minimum_credits=nothing, **WAIT)
+    CheckCreditsOperator.partial(task_id="mapped").expand(warn_below=limits())
+    CheckCreditsOperator.partial(task_id="mapped_by_kwargs").expand_kwargs(arguments())
+    with TaskGroup("group"):
+        CheckCreditsOperator.partial(task_id="mapped", warn_below=None).expand(minimum_credits=limits())
+
+
 templates_and_mapping()
 too_few_credits()
+guards_without_a_value()
