@@ -29,6 +29,11 @@ class Product:
     needs: Needs = ()
     is_bulk: bool = False
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """All fields that LeadMagic requires, also as alternatives."""
+        return frozenset(name for group in self.needs for name in group)
+
     def missing_fields(self, fields: Mapping[str, object]) -> tuple[str, ...] | None:
         """
         Return the first group of required fields that a record does not satisfy.

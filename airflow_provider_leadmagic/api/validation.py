@@ -37,6 +37,17 @@ def check_text(argument: str, value: object) -> None:
         raise ValueError(f"{argument} must be text that is not blank; got {describe_value(value)}")
 
 
+def check_delimiter(argument: str, value: object) -> None:
+    """
+    Check that an argument is a character that can separate the cells of a CSV file, or None.
+
+    :raises ValueError: If it is anything else.
+    """
+    if value is not None and (not isinstance(value, str) or len(value) != 1 or value in '"\r\n'):
+        problem = f"{argument} must be one character, other than a quote or a line break"
+        raise ValueError(f"{problem}; got {describe_value(value)}")
+
+
 def check_choice(argument: str, value: object, choices: Sequence[str]) -> None:
     """
     Check that an argument is one of the valid words.

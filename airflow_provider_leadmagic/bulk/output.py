@@ -17,10 +17,10 @@ from airflow_provider_leadmagic.bulk.result_rows import SUCCESS, RowResult
 from airflow_provider_leadmagic.bulk.storage import find_file, format_of, storage_errors_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_leadmagic.bulk.rows import RowSource
-    from airflow_provider_leadmagic.bulk.storage import Format, StoredFile
+    from airflow_provider_leadmagic.bulk.storage import StoredFile
 
 _CANNOT_WRITE = "Cannot write output_path"
 
@@ -32,10 +32,12 @@ class ResultFiles:
     The error file has ``.errors`` before its suffix: ``leads.csv`` and ``leads.errors.csv``.
 
     :param output_path: A local path or a URL, as text or a path object. The suffix determines the format.
+    :param escape_formulas: Whether CSV files contain what LeadMagic found as text also if it looks like a formula.
     :raises ValueError: If it is not a path, or its suffix is not supported.
     """
 
-    def __init__(self, output_path: object) -> None:
+    def __init__(self, output_path: object, *, escape_formulas: bool = True) -> None:
+        self._escape_formulas = escape_formulas
         self._output = find_file("output_path", output_path)
         self._format = format_of("output_path", self._output)
         suffix = PurePath(self._output.name).suffix
@@ -81,12 +83,16 @@ class ResultFiles:
             with ExitStack() as stack:
                 drafts = ((output, self._output), (errors, self._errors))
                 output_text, errors_text = (stack.enter_context(_text(*draft)) for draft in drafts)
-                writer = WRITERS[self._format]
-                yield writer(output_text, output_columns), writer(errors_text, error_columns)
+                yield self._writer(output_text, output_columns), self._writer(errors_text, error_columns)
             # The error file first: a reader that sees the new output file also sees the errors that belong to it.
             for draft, file in ((errors, self._errors), (output, self._output)):
                 with storage_errors_as(_CANNOT_WRITE, file.location):
                     draft.move_to(file)
+
+    def _writer(self, text: TextIO, columns: Sequence[str]) -> RowWriter:
+        if self._format == "jsonl":
+            return JsonlWriter(text, columns)
+        return CsvWriter(text, columns, escape_formulas=self._escape_formulas)
 
 
 @contextmanager
@@ -148,9 +154,11 @@ class CsvWriter:
 
     :param text: The file, opened with ``newline=""``.
     :param columns: The header.
+    :param escape_formulas: Whether to escape formulas in LeadMagic's columns: they come from web pages of strangers.
     """
 
-    def __init__(self, text: TextIO, columns: Sequence[str]) -> None:
+    def __init__(self, text: TextIO, columns: Sequence[str], *, escape_formulas: bool = True) -> None:
+        self._is_escaped = [escape_formulas and column.startswith(PREFIX) for column in columns]
         self._table = csv.writer(text)
         self._table.writerow(columns)
 
@@ -160,7 +168,10 @@ class CsvWriter:
 
         :param values: JSON values in column order.
         """
-        self._table.writerow([value if isinstance(value, str) else _cell(value) for value in values])
+        cells = zip(values, self._is_escaped, strict=True)
+        self._table.writerow(
+            [_text_cell(value, escaped) if isinstance(value, str) else _cell(value) for value, escaped in cells]
+        )
 
 
 class JsonlWriter:
@@ -185,7 +196,17 @@ class JsonlWriter:
         self._text.write(f"{json.dumps(row, ensure_ascii=False)}\n")
 
 
-WRITERS: dict[Format, type[CsvWriter | JsonlWriter]] = {"csv": CsvWriter, "jsonl": JsonlWriter}
+#: What a spreadsheet evaluates, also in the full-width characters of East Asian keyboards.
+_FORMULA = re.compile(r"[=@\t\r\n\uff1d\uff20+\-\uff0b\uff0d]")
+#: Numbers and phone numbers, with which a formula of digits alone can do no harm.
+_NUMBER = re.compile(r"[+-][\d\s().,/%+-]*(?:[eE][+-]?\d+)?")
+
+
+def _text_cell(text: str, is_escaped: bool) -> str:
+    """Return a text with an apostrophe before it if a spreadsheet would evaluate it as a formula."""
+    if is_escaped and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text
 
 
 def _cell(value: object) -> object:
@@ -233,34 +254,38 @@ class Layout:
     :param columns: The columns of the input.
     :param found: The names of the fields that LeadMagic found.
     :param prefix: The prefix of LeadMagic's columns.
+    :param header: The names of the columns of the input in the files.
     """
 
     columns: tuple[str, ...]
     found: tuple[str, ...]
     prefix: str
+    header: tuple[str, ...]
 
     @classmethod
-    def of(cls, columns: tuple[str, ...], found: tuple[str, ...]) -> Self:
+    def of(cls, columns: tuple[str, ...], found: tuple[str, ...], names: Mapping[str, str] | None = None) -> Self:
         """
         Build a layout with the prefix ``lm_``, repeated until no column name occurs twice.
 
         :param columns: The columns of the input.
         :param found: The names of the fields that LeadMagic found.
+        :param names: The names in the files of columns that have another one there.
         """
+        header = tuple((names or {}).get(column, column) for column in columns)
         prefix = PREFIX
-        while any(prefix + name in columns for name in (*found, CREDITS, *ERROR_FIELDS)):
+        while any(prefix + name in header for name in (*found, CREDITS, *ERROR_FIELDS)):
             prefix += PREFIX
-        return cls(columns, found, prefix)
+        return cls(columns, found, prefix, header)
 
     @property
     def output_columns(self) -> tuple[str, ...]:
         """The columns of the output file."""
-        return (*self.columns, *(self.prefix + name for name in (*self.found, CREDITS)))
+        return (*self.header, *(self.prefix + name for name in (*self.found, CREDITS)))
 
     @property
     def error_columns(self) -> tuple[str, ...]:
         """The columns of the error file."""
-        return (*self.columns, *(self.prefix + name for name in ERROR_FIELDS))
+        return (*self.header, *(self.prefix + name for name in ERROR_FIELDS))
 
     def output_row(self, row: dict[str, Any], result: RowResult) -> list[object]:
         """Return the values of a row of the output file."""

@@ -60,6 +60,7 @@ def write_results(
     source: RowSource,
     files: ResultFiles,
     *,
+    user_names: Mapping[str, str] | None = None,
     require_all_results: bool = True,
 ) -> WrittenRows:
     """
@@ -72,6 +73,7 @@ def write_results(
     :param product: The product it was submitted for.
     :param source: The rows that were submitted.
     :param files: The files to replace. If anything fails, they stay unchanged.
+    :param user_names: The names in the files of columns that were submitted with another name.
     :param require_all_results: Whether to fail if LeadMagic does not return the results of all processed rows yet;
         otherwise rows without a result count as skipped.
     :raises LeadMagicError: If the results cannot be read, are incomplete, or do not belong to these rows.
@@ -80,7 +82,7 @@ def write_results(
     with ResultSorter() as sorter:
         found = FoundFields()
         read_results(client, job, sorter, found.collect, require_all_results=require_all_results)
-        layout = Layout.of(_columns(source), found.in_order())
+        layout = Layout.of(_columns(source), found.in_order(), user_names)
         with files.replaced(layout.output_columns, layout.error_columns) as writers:
             pairs = _paired(job, source, layout.columns, sorter, RowsDigest(product))
             written = _write_rows(pairs, layout, writers)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.text import describe_value
+from airflow_provider_leadmagic.bulk.rows import NoRowsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,7 +100,8 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
 
     :param source: The rows.
     :param product: The product they are submitted for.
-    :raises ValueError: If there are no rows or one is invalid. The message contains its number, counted from 1, but
+    :raises NoRowsError: If there are no rows.
+    :raises ValueError: If a row is invalid. The message contains its number, counted from 1, but
         none of its values, because leads are personal data.
     """
     count, digest = 0, RowsDigest(product.name)
@@ -112,7 +114,7 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
         except ValueError as error:
             raise ValueError(f"Row {count} {error}. [{source.name}]") from None
     if not count:
-        raise ValueError(f"No rows to enrich. [{source.name}]")
+        raise NoRowsError(f"No rows to enrich. [{source.name}]")
     return RowSummary(count, digest.text())
 
 

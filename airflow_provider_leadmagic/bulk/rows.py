@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import re
+import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from airflow_provider_leadmagic.api.text import describe_value, redact
 from airflow_provider_leadmagic.api.validation import plain_number
 from airflow_provider_leadmagic.bulk.storage import find_file, format_of, storage_errors_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, KeysView
 
     from airflow_provider_leadmagic.bulk.storage import StoredFile
+
+
+class NoRowsError(ValueError):
+    """The input has no rows, which is not an error if ``on_empty`` is ``skip``."""
 
 
 class RowSource(Protocol):
@@ -35,6 +43,67 @@ class RowSource(Protocol):
 
         :raises ValueError: If one cannot be read; the message contains its number, counted from 1.
         """
+
+
+class RenamedRows:
+    """
+    Rows whose columns have the names of LeadMagic's fields.
+
+    :param source: The rows with the user's column names.
+    :param mapping: The name of LeadMagic's field for columns with another name.
+    :param fields: Fields of LeadMagic. A column whose name differs only in case has that name, too.
+    :raises ValueError: If the mapping is not a dict of column names.
+    """
+
+    def __init__(self, source: RowSource, mapping: object, fields: Collection[str]) -> None:
+        self._source = source
+        self._mapping = _checked_mapping(mapping)
+        self._fields = fields
+        self.name = source.name
+        self.file: StoredFile | None = source.file
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """
+        Read the rows.
+
+        :raises ValueError: If one cannot be read, a column of the mapping is missing, or two columns have one name.
+        """
+        columns: KeysView[Any] | None = None
+        names: dict[Any, Any] = {}
+        for row in self._source:
+            if columns != row.keys():
+                columns, names = row.keys(), self._names_of(row)
+            yield {names[column]: value for column, value in row.items()}
+
+    def user_names(self) -> dict[str, str]:
+        """Return the user's name of each column of the first row, by its name in the rows."""
+        return {name: column for column, name in self._names_of(next(iter(self._source), {})).items()}
+
+    def _names_of(self, row: dict[Any, Any]) -> dict[Any, Any]:
+        missing = [describe_value(column) for column in self._mapping if column not in row] if row else []
+        if missing:
+            raise ValueError(
+                f"column_mapping has columns that the rows do not have: {', '.join(missing)}. [{self.name}]"
+            )
+        names = {column: self._mapping.get(column) or self._field_of(column, row) for column in row}
+        for name in set(names.values()):
+            twins = [describe_value(other) for other in names if names[other] == name]
+            if len(twins) > 1:
+                problem = f"Columns {' and '.join(twins)} would both be sent as {describe_value(name)}"
+                raise ValueError(f"{problem}: rename one, or use column_mapping. [{self.name}]")
+        return names
+
+    def _field_of(self, column: Any, row: dict[Any, Any]) -> Any:
+        field = column.lower() if isinstance(column, str) else column
+        is_field = field in self._fields and field not in row and field not in self._mapping.values()
+        return field if is_field else column
+
+
+def _checked_mapping(mapping: object) -> dict[str, str]:
+    names = mapping if isinstance(mapping, dict) else {"": ""} if mapping is not None else {}
+    if not all(isinstance(name, str) and name.strip() for name in (*names, *names.values())):
+        raise ValueError("column_mapping must be a dict of column names and names of LeadMagic's fields")
+    return names
 
 
 class RowList:
@@ -64,18 +133,19 @@ class RowList:
             yield _plain_row(row)
 
 
-def row_source(*, rows: object = None, input_path: object = None) -> RowSource:
+def row_source(*, rows: object = None, input_path: object = None, delimiter: str | None = None) -> RowSource:
     """
-    Return the source of the rows; exactly one argument must be given.
+    Return the source of the rows; exactly one of ``rows`` and ``input_path`` must be given.
 
     :param rows: A list of dicts, or the JSON text of one, as templates render it.
     :param input_path: A CSV or JSONL file: a local path or a URL, as text or a path object.
+    :param delimiter: The character between the cells of a CSV file; found in its header by default.
     :raises ValueError: If both or neither is given, or the one given is invalid.
     """
     if (rows is None) == (input_path is None):
         given = "neither" if rows is None else "both"
         raise ValueError(f"Exactly one of rows and input_path must be given; got {given}")
-    return RowList(rows) if input_path is None else RowFile(input_path)
+    return RowList(rows) if input_path is None else RowFile(input_path, delimiter)
 
 
 def _parsed(text: str) -> object:
@@ -115,18 +185,29 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
+#: Characters that can separate the cells of a CSV file. The first of them that occurs in the header is taken.
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+#: Longest cell in characters. Python's own limit of 131,072 is shorter than some notes of a CRM.
+MAX_CELL = 2**24
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # the first line of a file for Excel
+_QUOTED = re.compile(r'"[^"]*("|$)')
+_BOM = "\ufeff"
+
+
 class RowFile:
     """
-    Rows of a CSV or JSONL file in UTF-8. Empty lines are skipped.
+    Rows of a CSV or JSONL file in UTF-8, which may be compressed with gzip. Empty lines are skipped.
 
     :param input_path: A local path or a URL, as text or a path object.
+    :param delimiter: The character between the cells of a CSV file; found in its header by default.
     :raises ValueError: If it is not a path, or its suffix is not supported.
     """
 
-    def __init__(self, input_path: object) -> None:
+    def __init__(self, input_path: object, delimiter: str | None = None) -> None:
         self.file: StoredFile = find_file("input_path", input_path)
         self.name = redact(self.file.location) or ""
-        self._is_csv = format_of("input_path", self.file) == "csv"
+        self._is_csv = format_of("input_path", self.file, may_be_gzip=True) == "csv"
+        self._delimiter = delimiter
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """
@@ -135,22 +216,27 @@ class RowFile:
         :raises ValueError: If it cannot be read or a row is malformed; the message contains the file and the row.
         """
         lines = _lines(self.file, self.name)
-        return _csv_rows(lines, self.name) if self._is_csv else _json_rows(lines, self.name)
+        return _csv_rows(lines, self.name, self._delimiter) if self._is_csv else _json_rows(lines, self.name)
 
 
 def _lines(file: StoredFile, name: str) -> Iterator[str]:
     with storage_errors_as("Cannot read input_path", name):
         binary = file.open()
-    # Bytes that are not UTF-8 become surrogates, so that the error can name the line.
-    with io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+    with binary:
+        content = cast("BinaryIO", gzip.GzipFile(fileobj=binary)) if file.name.lower().endswith(".gz") else binary
+        # Bytes that are not UTF-8 become surrogates, so that the error can name the line.
+        text = io.TextIOWrapper(content, encoding="utf-8", errors="surrogateescape", newline="")
         for number, line in enumerate(_raw_lines(text, name), 1):
             _check_text(line, number, name)
-            yield line
+            yield line.lstrip(_BOM)  # inside a file where another one was appended
 
 
 def _raw_lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
     with storage_errors_as("Cannot read input_path", name):
-        yield from text
+        try:
+            yield from text
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise ValueError("the file is not complete and valid gzip") from None
 
 
 def _check_text(line: str, number: int, name: str) -> None:
@@ -169,44 +255,77 @@ def _is_utf8(line: str) -> bool:
     return True
 
 
-def _csv_rows(lines: Iterator[str], name: str) -> Iterator[dict[str, Any]]:
-    records = _csv_records(lines, name)
-    _, columns = next(records, (0, None))
-    if columns is None:
-        raise ValueError(f"The file is empty: it must have a line of column names, and rows. [{name}]")
-    _check_header(columns, name)
+def _csv_rows(lines: Iterator[str], name: str, delimiter: str | None) -> Iterator[dict[str, Any]]:
+    records = _csv_records(lines, name, delimiter)
+    _, header = next(records, (0, None))
+    if header is None:
+        raise NoRowsError(f"The file is empty: it must have a line of column names, and rows. [{name}]")
+    columns = _columns_in(header, name)
     for number, cells in records:
-        if len(cells) != len(columns):
+        if any(cell.strip() for cell in cells[len(columns) :]) or len(cells) < len(columns):
             problem = f"Row {number} must have {len(columns)} cells, like the header; got {len(cells)}"
             raise ValueError(f"{problem}. [{name}]")
-        yield dict(zip(columns, cells, strict=True))
+        yield dict(zip(columns, cells, strict=False))
 
 
-def _csv_records(lines: Iterator[str], name: str) -> Iterator[tuple[int, list[str]]]:
-    table = csv.reader(lines, strict=True)
+def _csv_records(lines: Iterator[str], name: str, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
+    """Yield the header with the number 0, and the rows from 1. Blank lines and repeated headers are skipped."""
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL))
+    table = _csv_table(lines, delimiter)
     number = 0
+    header: list[str] | None = None
     try:
         for cells in table:
-            if cells:
+            if cells != header and any(cell.strip() for cell in cells):
                 yield number, cells
+                header = header or cells
                 number += 1
     except csv.Error as error:
         record = f"Row {number}" if number else "The header"
         raise ValueError(f"{record} is not valid CSV: {error} (line {table.line_num}). [{name}]") from None
 
 
-def _check_header(columns: list[str], name: str) -> None:
+def _csv_table(lines: Iterator[str], delimiter: str | None) -> Any:
+    first_lines: list[str] = []
+    header = ""
+    for header in lines:
+        stated = _SEPARATOR_LINE.fullmatch(header)
+        first_lines.append("\r\n" if stated else header)  # keeps the count of the lines
+        if stated:
+            delimiter = delimiter or stated[1]
+        if not stated and header.strip(' ",;|\t\r\n'):
+            break
+    outside_quotes = _QUOTED.sub("", header)
+    delimiter = delimiter or next((character for character in DELIMITERS if character in outside_quotes), ",")
+    rest = outside_quotes.split(delimiter)[1:]
+    blank_after_each = bool(rest) and all(cell.startswith(" ") for cell in rest)
+    return csv.reader(chain(first_lines, lines), delimiter=delimiter, skipinitialspace=blank_after_each, strict=True)
+
+
+def _columns_in(header: list[str], name: str) -> list[str]:
+    columns = [column.strip() for column in header]
+    while not columns[-1]:  # spreadsheets write commas for empty columns
+        columns.pop()
     for position, column in enumerate(columns):
-        if not column.strip():
+        if not column:
             raise ValueError(f"Column {position + 1} has no name in the header. [{name}]")
         if column in columns[:position]:
             raise ValueError(f"Column {describe_value(column)} appears twice in the header. [{name}]")
+    if len(columns) == 1:
+        _check_only_column(columns[0], name)
+    return columns
+
+
+def _check_only_column(column: str, name: str) -> None:
+    for delimiter, characters in DELIMITERS.items():
+        if delimiter in column:
+            raise ValueError(f"The first line has one column: is the file separated by {characters}? [{name}]")
 
 
 def _json_rows(lines: Iterator[str], name: str) -> Iterator[dict[str, Any]]:
     number = 0
     for line_number, line in enumerate(lines, 1):
-        if not line.isspace():
+        if line.strip():
             number += 1
             yield _json_row(line, f"Row {number} (line {line_number})", name)
 

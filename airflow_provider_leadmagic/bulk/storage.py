@@ -214,14 +214,17 @@ Format = Literal["csv", "jsonl"]
 FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-def format_of(argument: str, file: StoredFile) -> Format:
+def format_of(argument: str, file: StoredFile, *, may_be_gzip: bool = False) -> Format:
     """
     Return the format of a file by its suffix.
 
     :param argument: Name of the argument, for the error message.
+    :param may_be_gzip: Whether ``.gz`` may follow the suffix.
     :raises ValueError: If the suffix is not supported.
     """
-    suffix = PurePath(file.name).suffix.lower()
+    name = file.name.lower()
+    suffix = PurePath(name.removesuffix(".gz") if may_be_gzip else name).suffix
     if suffix not in FORMATS:
-        raise ValueError(f"{argument} must end in {', '.join(FORMATS)}; got {redact(file.location)}")
+        more = ", also with .gz" if may_be_gzip else ""
+        raise ValueError(f"{argument} must end in {', '.join(FORMATS)}{more}; got {redact(file.location)}")
     return FORMATS[suffix]

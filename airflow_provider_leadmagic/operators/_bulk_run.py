@@ -17,9 +17,14 @@ from airflow_provider_leadmagic.bulk.previous_attempts import PreviousAttempts, 
 from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from
 from airflow_provider_leadmagic.bulk.results import write_results
 from airflow_provider_leadmagic.bulk.row_checks import CheckedRows, check_rows
-from airflow_provider_leadmagic.bulk.rows import row_source
-from airflow_provider_leadmagic.bulk.submission import BulkSubmission, check_same_rows, idempotency_key
-from airflow_provider_leadmagic.compat.imports import AirflowFailException
+from airflow_provider_leadmagic.bulk.rows import NoRowsError, RenamedRows, row_source
+from airflow_provider_leadmagic.bulk.submission import (
+    BulkSubmission,
+    check_same_rows,
+    idempotency_key,
+    was_submitted_with,
+)
+from airflow_provider_leadmagic.compat.imports import AirflowFailException, AirflowSkipException
 from airflow_provider_leadmagic.compat.task_state import is_test, task_state_store
 from airflow_provider_leadmagic.decisions.gate import is_sufficient
 from airflow_provider_leadmagic.exceptions import (
@@ -64,12 +69,21 @@ class BulkRequest:
     rows: object
     input_path: object
     output_path: object
+    delimiter: str | None
+    column_mapping: object
+    on_empty: str
+    escape_formulas: bool
     minimum_balance_after: object
     max_credits: object
     has_max_credits: bool
     on_insufficient: str
     resume_when_paused: bool
     conn_id: str
+
+    def source(self) -> RenamedRows:
+        """Return the rows, with the column names of LeadMagic."""
+        source = row_source(rows=self.rows, input_path=self.input_path, delimiter=self.delimiter)
+        return RenamedRows(source, self.column_mapping, find_bulk_product(self.product).fields)
 
 
 class BulkAttempt:
@@ -97,7 +111,12 @@ class BulkAttempt:
             self._log.warning(_TEST_SPENDS)
         if self._may_have_job:  # before the rows are read, so that on_kill can already find the job
             self._canceller.remember_key(self._running_task, idempotency_key(self._context, ""))
-        submission = self._checked_submission()
+        try:
+            submission = self._checked_submission()
+        except NoRowsError as error:
+            if self._request.on_empty == "fail" or self._was_submitted():
+                raise
+            raise AirflowSkipException(f"Skipped: {error}") from None
         with self._hook().get_conn() as client:
             submitted_job = self._submit_once(client, submission)
         return self.wait_and_finish(submitted_job)
@@ -173,8 +192,16 @@ class BulkAttempt:
         checked = CheckedRows(source, product.name, rows)
         return BulkSubmission(product.name, checked, rows.count, rows.digest, reserve, limit)
 
+    def _was_submitted(self) -> bool:
+        # A task whose previous attempt submitted rows must not be skipped: their results are paid for.
+        if not self._may_have_job:
+            return False
+        key = idempotency_key(self._context, "")
+        with self._hook().get_conn() as client:
+            return any(was_submitted_with(job.file_name, key) for job in client.bulk.list())
+
     def _read_rows(self) -> tuple[RowSource, RowSummary]:
-        source = row_source(rows=self._request.rows, input_path=self._request.input_path)
+        source = self._request.source()
         return source, check_rows(source, find_bulk_product(self._request.product))
 
     def _submit_once(self, client: LeadMagicClient, submission: BulkSubmission) -> SubmittedJob:
@@ -259,13 +286,21 @@ class BulkAttempt:
                 f"Bulk job {job.job_id} {job.status} at LeadMagic: {job.progress()}. LeadMagicHook().bulk.results "
                 "returns the finished rows. Clearing the task submits a new job, which charges for them again."
             )
-        files = ResultFiles(self._request.output_path)
-        source = row_source(rows=self._request.rows, input_path=self._request.input_path)
+        files = ResultFiles(self._request.output_path, escape_formulas=self._request.escape_formulas)
+        source = self._request.source()
         ti = self._context["ti"]
         with self._hook().get_conn() as client:
             # No attempt follows the last one, so it writes the results that are available.
             require_all = ti.try_number <= ti.max_tries
-            written = write_results(client, job, self._request.product, source, files, require_all_results=require_all)
+            written = write_results(
+                client,
+                job,
+                self._request.product,
+                source,
+                files,
+                user_names=source.user_names(),
+                require_all_results=require_all,
+            )
         return {
             "job_id": job.job_id,
             "status": job.status,

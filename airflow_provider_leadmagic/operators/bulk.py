@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_leadmagic.api.validation import check_choice, check_flag, check_seconds
+from airflow_provider_leadmagic.api.validation import check_choice, check_delimiter, check_flag, check_seconds
 from airflow_provider_leadmagic.bulk.cancel import JobCanceller
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import NOT_GIVEN, BaseOperator, conf, is_given, path_text
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 OnInsufficient = Literal["wait", "fail"]
+OnEmpty = Literal["fail", "skip"]
 #: The shortest interval between polls of a job that LeadMagic recommends, in seconds.
 POLITE_POLL_INTERVAL = 45.0
 
@@ -45,10 +46,18 @@ class BulkEnrichmentOperator(BaseOperator):
     :param product: LeadMagic's name of the product, such as ``email_finder``. Templated.
     :param rows: The records: a list of dicts with the same keys, or its JSON text. Templated; may be the output of
         another task. Exactly one of ``rows`` and ``input_path`` must be given.
-    :param input_path: A CSV or JSONL file with the records: local, or a URL for ``ObjectStoragePath``. Templated.
+    :param input_path: A CSV or JSONL file with the records, also compressed with gzip: local, or a URL for
+        ``ObjectStoragePath``. Templated.
+    :param delimiter: The character between the cells of a CSV file. By default it is found in the header: the first of
+        comma, semicolon, tab and ``|`` that occurs in it.
+    :param column_mapping: LeadMagic's field for columns with another name: ``{"Work email": "email"}``. A column whose
+        name differs from a required field only in case needs none. The output files keep the user's names. Templated.
+    :param on_empty: What to do if there are no records: ``fail`` (default) or ``skip`` the task.
     :param output_path: The output file, CSV or JSONL by its suffix. Rows keep their order and columns; LeadMagic's
         fields are added with the prefix ``lm_``. Failed and skipped rows are written to a second file with ``.errors``
         in its name. Both files appear when they are complete. Templated.
+    :param escape_formulas: If True (default), a text that LeadMagic found and a spreadsheet would evaluate as a formula
+        begins with an apostrophe in a CSV file. Numbers, phone numbers and JSONL files are not changed.
     :param minimum_balance_after: Credits that must remain even if every row is a hit; 0 by default. Templated.
     :param max_credits: Fail without submitting if the job could cost more. No limit by default. If it is given, it
         must have a value when the task runs. Templated.
@@ -74,6 +83,7 @@ class BulkEnrichmentOperator(BaseOperator):
         "rows",
         "input_path",
         "output_path",
+        "column_mapping",
         "minimum_balance_after",
         "max_credits",
         "leadmagic_conn_id",
@@ -88,6 +98,10 @@ class BulkEnrichmentOperator(BaseOperator):
         output_path: str | os.PathLike[str] | ObjectStoragePath,
         rows: Any = None,
         input_path: str | os.PathLike[str] | ObjectStoragePath | None = None,
+        delimiter: str | None = None,
+        column_mapping: Any = None,
+        on_empty: OnEmpty = "fail",
+        escape_formulas: bool = True,
         minimum_balance_after: Decimal | float | str = 0,
         max_credits: Decimal | float | str | None = NOT_GIVEN,
         on_insufficient: OnInsufficient = "wait",
@@ -102,7 +116,10 @@ class BulkEnrichmentOperator(BaseOperator):
         if (rows is None) == (input_path is None):
             given = "neither" if rows is None else "both"
             raise ValueError(f"Exactly one of rows and input_path must be given; got {given}")
+        check_delimiter("delimiter", delimiter)
+        check_choice("on_empty", on_empty, get_args(OnEmpty))
         check_choice("on_insufficient", on_insufficient, get_args(OnInsufficient))
+        check_flag("escape_formulas", escape_formulas)
         check_flag("resume_when_paused", resume_when_paused)
         check_flag("deferrable", deferrable)
         check_seconds("poll_interval", poll_interval, above_zero=True)
@@ -111,6 +128,10 @@ class BulkEnrichmentOperator(BaseOperator):
         self.rows = rows
         self.input_path = path_text(input_path)
         self.output_path = path_text(output_path)
+        self.delimiter = delimiter
+        self.column_mapping = column_mapping
+        self.on_empty = on_empty
+        self.escape_formulas = escape_formulas
         self.minimum_balance_after = minimum_balance_after
         self.max_credits = None if max_credits is NOT_GIVEN else max_credits
         self._had_value = {} if max_credits is NOT_GIVEN else {"max_credits": max_credits is not None}
@@ -191,6 +212,12 @@ class BulkEnrichmentOperator(BaseOperator):
             raise timed_out() if deferral.is_timeout(failure) else deferral.trigger_error(self.log, failure)
         return super().resume_execution(next_method, next_kwargs, context)
 
+    def render_template(self, content: Any, context: Context, jinja_env: Any = None, *rest: Any, **options: Any) -> Any:
+        """Render a template. The filter ``tojson`` keeps the order of columns, which Jinja would sort."""
+        jinja_env = jinja_env or self.get_template_env()
+        jinja_env.policies["json.dumps_kwargs"] = {**jinja_env.policies["json.dumps_kwargs"], "sort_keys": False}
+        return super().render_template(content, context, jinja_env, *rest, **options)
+
     def on_kill(self) -> None:
         """Cancel the job if a user ended the task. If only the worker is stopped, the next attempt joins the job."""
         self._canceller.on_kill()
@@ -215,6 +242,10 @@ class BulkEnrichmentOperator(BaseOperator):
             rows=self.rows,
             input_path=self.input_path,
             output_path=self.output_path,
+            delimiter=self.delimiter,
+            column_mapping=self.column_mapping,
+            on_empty=self.on_empty,
+            escape_formulas=self.escape_formulas,
             minimum_balance_after=self.minimum_balance_after,
             max_credits=self.max_credits,
             has_max_credits=is_given(self, "max_credits", self._had_value),

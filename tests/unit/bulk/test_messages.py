@@ -39,7 +39,10 @@ MESSAGES = [
         "got text (str) that is not JSON. Render it with the filter `tojson`",
     ),
     ("input_path must be a path or a URL; got ''", "must be a path or a URL; got ''"),
-    (f"input_path must end in .csv, .jsonl, .ndjson; got {FILE}", "must end in .csv, .jsonl, .ndjson"),
+    (
+        f"input_path must end in .csv, .jsonl, .ndjson, also with .gz; got {FILE}",
+        ".csv, .jsonl, .ndjson, also with .gz",
+    ),
     (f"output_path must not overwrite the input file; got {FILE}", "must not overwrite the input file"),
     ("poll_interval is 0.5 s; LeadMagic asks for at least 45 s between polls of a job.", "at least 45 s"),
     (
@@ -56,6 +59,14 @@ MESSAGES = [
     (f"Line 1000000 is not UTF-8: save the file in that encoding. [{FILE}]", "save the file in that encoding"),
     (f"Line 1000000 contains a NUL character: the file is not plain text. [{FILE}]", "NUL character"),
     (f"The file is empty: it must have a line of column names, and rows. [{FILE}]", "The file is empty"),
+    (
+        f"Cannot read input_path: the file is not complete and valid gzip. [{FILE}]",
+        "the file is not complete and valid gzip",
+    ),
+    (
+        f"The first line has one column: is the file separated by semicolons? [{FILE}]",
+        "The first line has one column: is the file separated by semicolons?",
+    ),
     (f"Column 12 has no name in the header. [{FILE}]", "has no name in the header"),
     (f"Column 'email' appears twice in the header. [{FILE}]", "appears twice in the header"),
     (f"Row 1000000 must have 12 cells, like the header; got 11. [{FILE}]", "12 cells, like the header; got 11"),
@@ -64,7 +75,20 @@ MESSAGES = [
     (f"Row 1000000 (line 1000002) is not a JSON object. [{FILE}]", "is not a JSON object"),
     # Rows
     ("Row 1000000 must be a dict; got str. [rows]", "must be a dict; got str"),
+    (
+        f"column_mapping has columns that the rows do not have: 'Email'. [{FILE}]",
+        "column_mapping has columns that the rows do not have: 'Email'",
+    ),
+    (
+        f"Columns 'Email' and 'EMAIL' would both be sent as 'email': rename one, or use column_mapping. [{FILE}]",
+        "Columns 'Email' and 'EMAIL' would both be sent as 'email'",
+    ),
+    (
+        "column_mapping must be a dict of column names and names of LeadMagic's fields",
+        "must be a dict of column names and names of LeadMagic's fields",
+    ),
     (f"No rows to enrich. [{FILE}]", "No rows to enrich"),
+    (f"Skipped: No rows to enrich. [{FILE}]", "Skipped: No rows to enrich"),
     (f"Row 1 has no columns. [{FILE}]", "has no columns"),
     (f"Row 1 has an invalid column name: must be non-blank text; got ''. [{FILE}]", "must be non-blank text; got ''"),
     (f"Row 1000000 must have the same columns as row 1: missing 'domain'. [{FILE}]", "missing 'domain'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -259,3 +260,65 @@ def test_an_input_file_in_an_object_storage_is_never_overwritten(storage):
 @pytest.mark.parametrize("rows", [{"rows": [{"id": 1}]}, {"input_path": "leads.in.csv"}], ids=str)
 def test_any_other_input_is_accepted(tmp_path, rows):
     ResultFiles(tmp_path / "leads.csv").check_writable(row_source(**rows))
+
+
+FORMULAS = [
+    '=HYPERLINK("https://x.example";"mail")',
+    "=1+1",
+    "@SUM(A1)",
+    "+cmd|' /C calc'!A0",
+    "-2+3+cmd|' /C calc'!A0",
+    "- built the team",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    "\uff1d1+1",
+    "\uff0bA1",
+]
+TEXTS = [
+    "+4912345",
+    "+49 (0)30 123-45/6",
+    "-5",
+    "-0.5e-3",
+    "+1.25%",
+    "-",
+    "'=1+1",
+    "a=b",
+    "jane@acme.example",
+    "",
+    " =1",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_formula_in_a_column_of_leadmagic_is_written_as_text_to_csv(tmp_path, text):
+    assert written(tmp_path / "out.csv", text) == [text, f"'{text}"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_numbers_and_other_texts_are_written_as_they_are(tmp_path, text):
+    assert written(tmp_path / "out.csv", text) == [text, text]
+
+
+@pytest.mark.parametrize(("name", "options"), [("out.jsonl", {}), ("out.csv", {"escape_formulas": False})])
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_formula_is_written_as_it_is_to_jsonl_or_without_escape_formulas(tmp_path, name, options, text):
+    assert written(tmp_path / name, text, **options) == [text, text]
+
+
+def written(path, text, **options):
+    """Write a text into a column of the input and into one of LeadMagic, and read both."""
+    with ResultFiles(str(path), **options).replaced(["title", "lm_title"], ["id"]) as (output, _):
+        output.write([text, text])
+    content = path.read_bytes().decode()
+    if path.suffix == ".jsonl":
+        return list(json.loads(content).values())
+    [_, row] = csv.reader(io.StringIO(content, newline=""))
+    return row
+
+
+def test_leadmagics_reason_for_a_failed_row_is_escaped_too(tmp_path):
+    path = tmp_path / "out.csv"
+    with ResultFiles(str(path)).replaced(["id"], ["id", "lm_error_message"]) as (_, errors):
+        errors.write(["=1", "=1 is not a domain"])
+    assert path.with_name("out.errors.csv").read_text().splitlines()[1] == "=1,'=1 is not a domain"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections import UserList
@@ -11,7 +12,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from airflow_provider_leadmagic.bulk.rows import row_source
+from airflow_provider_leadmagic.bulk.rows import RenamedRows, row_source
 from airflow_provider_leadmagic.compat.imports import ObjectStoragePath
 from tests.support.numbers import NumpyFloat, NumpyInteger
 
@@ -78,6 +79,57 @@ def test_the_suffix_determines_the_format(read, content, name):
     assert read(content, name) == ROWS
 
 
+TWO = [{"email": "a@x.example", "note": "one, two"}, {"email": "b@x.example", "note": ""}]
+VARIANTS = {
+    "semicolons": "email;note\na@x.example;one, two\nb@x.example;\n",
+    "tabs": "email\tnote\na@x.example\tone, two\nb@x.example\t\n",
+    "vertical bars": "email|note\na@x.example|one, two\nb@x.example|\n",
+    "a line for Excel": "sep=;\r\nemail;note\r\na@x.example;one, two\r\nb@x.example;\r\n",
+    "a quoted line for Excel": '"sep=\t"\nemail\tnote\na@x.example\tone, two\nb@x.example\t\n',
+    "other delimiters in quotes": '"email";"note"\n"a@x.example";"one, two"\n"b@x.example";""\n',
+    "blanks after commas": 'email, note\na@x.example, "one, two"\nb@x.example, \n',
+    "blanks around names": ' email ,note \na@x.example,"one, two"\nb@x.example,\n',
+    "rows of only commas": ',,\nemail,note,\n,,\na@x.example,"one, two",\n , ,\nb@x.example,,\n,,\n\n',
+    "two files joined": '\ufeffemail,note\na@x.example,"one, two"\n\ufeffemail,note\nb@x.example,\n',
+    "two files joined without a BOM": 'email,note\na@x.example,"one, two"\nemail,note\nb@x.example,\n',
+    "two BOMs": '\ufeff\ufeffemail,note\na@x.example,"one, two"\nb@x.example,\n',
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_csv_files_of_other_programs_are_read(read, variant):
+    assert read(VARIANTS[variant]) == TWO
+
+
+def test_values_keep_their_blanks_unless_the_header_has_them_after_each_comma(read):
+    assert read("email,note\na@x.example, one\n") == [{"email": "a@x.example", "note": " one"}]
+
+
+def test_the_delimiter_can_be_stated(tmp_path):
+    path = tmp_path / "leads.csv"
+    path.write_text("email;a,b\na@x.example;one\n")
+    assert list(row_source(input_path=path, delimiter=";")) == [{"email": "a@x.example", "a,b": "one"}]
+
+
+def test_a_cell_may_be_longer_than_the_limit_of_python(read):
+    note = "x" * 200_000
+    assert read(f"email,note\na@x.example,{note}\n") == [{"email": "a@x.example", "note": note}]
+
+
+@pytest.mark.parametrize(("name", "content"), [("leads.csv.gz", CSV), ("leads.JSONL.GZ", JSONL)])
+def test_a_file_may_be_compressed(read, name, content):
+    assert read(gzip.compress(content.encode()), name) == ROWS
+
+
+def test_a_compressed_file_may_be_in_an_object_storage(storage):
+    storage.pipe_file("/bucket/leads.csv.gz", gzip.compress(CSV.encode()))
+    assert list(row_source(input_path=f"{storage.url}/leads.csv.gz")) == ROWS
+
+
+def test_joined_jsonl_files_are_read(read):
+    assert read(f"\ufeff{JSONL}\ufeff{JSONL}", "leads.jsonl") == ROWS * 2
+
+
 def test_a_csv_cell_may_contain_line_breaks(read):
     assert read('email,note\na@b.example,"one\r\ntwo"\n') == [{"email": "a@b.example", "note": "one\r\ntwo"}]
 
@@ -136,7 +188,23 @@ def test_the_name_of_a_source_contains_no_token():
     [
         ("", "leads.csv", "The file is empty: it must have a line of column names, and rows."),
         ("email,email\n", "leads.csv", "Column 'email' appears twice in the header."),
-        ("email, \n", "leads.csv", "Column 2 has no name in the header."),
+        ("email,,note\n", "leads.csv", "Column 2 has no name in the header."),
+        ("email,note,,\na,b,,c\n", "leads.csv", "Row 1 must have 2 cells, like the header; got 4."),
+        ('"full_name,domain"\n', "leads.csv", "The first line has one column: is the file separated by commas?"),
+        ('"full_name;domain"\n', "leads.csv", "The first line has one column: is the file separated by semicolons?"),
+        (" \n;;\n", "leads.csv", "The file is empty: it must have a line of column names, and rows."),
+        ("sep=;\n", "leads.csv", "The file is empty: it must have a line of column names, and rows."),
+        ('sep=;\n\na;b\n"1;2\n', "leads.csv", "Row 1 is not valid CSV: unexpected end of data (line 4)."),
+        (
+            CSV.encode(),
+            "leads.csv.gz",
+            "Cannot read input_path: the file is not complete and valid gzip.",
+        ),
+        (
+            gzip.compress(CSV.encode())[:-12],
+            "leads.csv.gz",
+            "Cannot read input_path: the file is not complete and valid gzip.",
+        ),
         ("a,b\n1,2\n\n1\n", "leads.csv", "Row 2 must have 2 cells, like the header; got 1."),
         ("a,b\n1,2,3\n", "leads.csv", "Row 1 must have 2 cells, like the header; got 3."),
         ('a,b\n1,"2\n', "leads.csv", "Row 1 is not valid CSV: unexpected end of data (line 2)."),
@@ -172,8 +240,9 @@ def test_a_malformed_file_is_rejected_with_row_and_path(read, tmp_path, content,
         ({"input_path": " "}, "input_path must be a path or a URL; got ' '"),
         ({"input_path": "leads\0.csv"}, "input_path must be a path or a URL"),
         ({"input_path": 7}, "input_path must be a path or a URL; got 7"),
-        ({"input_path": "leads.xlsx"}, "input_path must end in .csv, .jsonl, .ndjson; got leads"),
-        ({"input_path": "leads"}, "input_path must end in .csv, .jsonl, .ndjson; got leads"),
+        ({"input_path": "leads.xlsx"}, "input_path must end in .csv, .jsonl, .ndjson, also with .gz; got leads"),
+        ({"input_path": "leads"}, "input_path must end in .csv, .jsonl, .ndjson, also with .gz; got leads"),
+        ({"input_path": "leads.gz"}, "input_path must end in .csv, .jsonl, .ndjson, also with .gz; got leads"),
         (
             {"input_path": "nowhere://leads.csv"},
             "Cannot use input_path: *nowhere*. [nowhere://leads.csv]",
@@ -206,3 +275,26 @@ def test_an_unreadable_file_is_rejected(shared_directory, without_privileges):
     path.chmod(0)
     with without_privileges(), pytest.raises(ValueError, match=r"^Cannot read input_path: Permission denied\. \["):
         list(row_source(input_path=path))
+
+
+@pytest.mark.parametrize(
+    ("row", "mapping", "sent"),
+    [
+        ({"id": 7, "Email": "a"}, None, {"id": 7, "email": "a"}),
+        ({"ID": 7, "EMAIL": "a"}, {}, {"ID": 7, "email": "a"}),
+        ({"email": "a", "Email": "b"}, None, {"email": "a", "Email": "b"}),
+        ({"Email": "a", "Work email": "b"}, {"Work email": "email"}, {"Email": "a", "email": "b"}),
+        ({"Email": "a", "email": "b"}, {"Email": "email", "email": "old_email"}, {"email": "a", "old_email": "b"}),
+    ],
+)
+def test_columns_get_the_names_of_leadmagic_and_can_be_named_back(row, mapping, sent):
+    rows = RenamedRows(row_source(rows=[row, row]), mapping, {"email"})
+    assert list(rows) == [sent, sent]
+    assert [list(row) for row in rows] == [list(sent)] * 2
+    assert {rows.user_names()[name]: value for name, value in sent.items()} == row
+
+
+def test_two_columns_that_differ_only_in_case_are_ambiguous():
+    rows = RenamedRows(row_source(rows=[{"Email": "a", "EMAIL": "b"}]), None, {"email"})
+    with pytest.raises(ValueError, match=r"^Columns 'Email' and 'EMAIL' would both be sent as 'email': rename one, or"):
+        list(rows)

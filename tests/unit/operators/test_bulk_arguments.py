@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.compat.imports import ObjectStoragePath
 from airflow_provider_leadmagic.operators import bulk
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
+from tests.support.airflow_names import DAG
+from tests.support.bulk_task_runner import TaskInstance
 
 VALID = {"task_id": "enrich", "product": "email_finder", "output_path": "enriched.csv"}
 
@@ -26,6 +29,12 @@ def test_either_rows_or_input_path_is_required(given: dict[str, Any], got: str) 
     ("argument", "value"),
     [
         ("on_insufficient", "skip"),
+        ("on_empty", "ignore"),
+        ("escape_formulas", "yes"),
+        ("delimiter", ";;"),
+        ("delimiter", ""),
+        ("delimiter", '"'),
+        ("delimiter", 7),
         ("resume_when_paused", "yes"),
         ("deferrable", 1),
         ("poll_interval", 0),
@@ -86,3 +95,29 @@ def test_path_objects_are_converted_to_text_for_rendering(argument: str, url: st
     given = {**VALID, "rows": None if argument == "input_path" else [], argument: path}
 
     assert getattr(BulkEnrichmentOperator(**given), argument) == url
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["text", "native"])
+@pytest.mark.parametrize("mapped", [False, True], ids=["not mapped", "mapped"])
+def test_rows_rendered_by_tojson_keep_the_order_of_their_columns(mapped: bool, native: bool) -> None:
+    template = {"rows": "{{ params.leads | tojson }}"}
+    with DAG("tojson", schedule=None, render_template_as_native_obj=native) as dag:
+        if mapped:
+            operator = BulkEnrichmentOperator.partial(**VALID).expand(rows=[template["rows"]])
+        else:
+            operator = BulkEnrichmentOperator(**VALID, **template)
+    task_instance: Any = TaskInstance()
+    task_instance.task = operator
+    context: Any = {
+        "ti": task_instance,
+        "task": operator,
+        "params": {"leads": [{"zip": 1, "email": "a@x.example"}]},
+        "expanded_ti_count": 1,
+    }
+    if mapped:
+        operator = operator.unmap(template)
+
+    operator.render_template_fields(context, dag.get_template_env())  # as Airflow renders mapped tasks
+
+    [row] = row_source(rows=operator.rows)
+    assert list(row) == ["zip", "email"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_leadmagic.compat.imports import AirflowSkipException
 from airflow_provider_leadmagic.exceptions import (
     CreditsLimitError,
     InsufficientCreditsError,
@@ -364,3 +365,102 @@ def test_rows_that_leadmagic_rejects_are_not_submitted(task: MakeTask, leadmagic
         task().run()
 
     assert leadmagic_sandbox.requests_to(SUBMIT) == []
+
+
+EMPTY_FILES = {"leads.csv": ["", "full_name,domain\n", "full_name,domain\n,\n"], "leads.jsonl": ["", "\n"]}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, text) for name in EMPTY_FILES for text in EMPTY_FILES[name]])
+def test_an_empty_file_is_an_error_or_skips_the_task(
+    task: MakeTask, leadmagic_sandbox: Sandbox, tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    path = tmp_path / name
+
+    with pytest.raises(ValueError, match=r"^(No rows to enrich|The file is empty).*\. \[.*leads"):
+        task(input_path=path).run()
+    with pytest.raises(AirflowSkipException, match=r"^Skipped: (No rows to enrich|The file is empty).*\. \[.*leads"):
+        task(input_path=path, on_empty="skip").run()
+    assert leadmagic_sandbox.requests == []
+
+
+def test_a_file_that_does_not_exist_is_an_error_with_on_empty_skip(task: MakeTask, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^Cannot read input_path: no such file or directory"):
+        task(input_path=tmp_path / "leads.csv", on_empty="skip").run()
+
+
+@pytest.mark.parametrize("was_submitted", [True, False])
+def test_a_retry_is_skipped_only_if_no_attempt_submitted_rows(
+    task: MakeTask, leadmagic_sandbox: Sandbox, tmp_path: Path, was_submitted: bool
+) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_text("full_name,domain\nAda Lovelace,example.com\n")
+    path_that_fails = "/bulk/jobs/*" if was_submitted else "/bulk/validate"
+    leadmagic_sandbox.fail_next(path_that_fails, status=401)
+    enrich = task(input_path=path, on_empty="skip")
+    with pytest.raises(LeadMagicAuthenticationError):
+        enrich.run()
+    path.write_text("full_name,domain\n")
+
+    with pytest.raises(ValueError if was_submitted else AirflowSkipException, match="No rows to enrich"):
+        enrich.retry()
+
+
+@pytest.mark.parametrize("name", ["leads.csv", "leads.jsonl"])
+def test_columns_are_sent_with_the_names_of_leadmagic_and_written_with_those_of_the_user(
+    task: MakeTask, leadmagic_sandbox: Sandbox, tmp_path: Path, written: Callable[[], list[dict[str, str]]], name: str
+) -> None:
+    path = tmp_path / name
+    row = {"CRM": "7", "Contact": "Ada Lovelace", "Domain": "example.com"}
+    path.write_text("CRM,Contact,Domain\n7,Ada Lovelace,example.com\n" if name == "leads.csv" else json.dumps(row))
+
+    xcom = task(input_path=path, column_mapping={"Contact": "full_name"}).run()
+
+    assert xcom["succeeded"] == 1
+    assert list(written()[0])[:4] == ["CRM", "Contact", "Domain", "lm_email"]
+    assert {**written()[0], **row} == written()[0]
+
+
+def test_what_the_email_finder_found_can_be_validated(
+    task: MakeTask, output: Path, tmp_path: Path, written: Callable[[], list[dict[str, str]]]
+) -> None:
+    found = tmp_path / "found.csv"
+    task(output_path=found).run()
+
+    validate = task(product="email_validation", input_path=found, column_mapping={"lm_email": "email"})
+    validate.ti.task_id = "validate"
+
+    validate.run()
+
+    assert [(row["crm_id"], "@" in row["lm_email"], row["lm_lm_email_status"]) for row in written()] == [
+        (str(number), True, "valid") for number in range(5)
+    ]
+
+
+INVALID_MAPPINGS: dict[str, tuple[Any, str]] = {
+    "a missing column": (
+        {"Email": "email"},
+        r"^column_mapping has columns that the rows do not have: 'Email'\. \[rows\]$",
+    ),
+    "two columns with one name": (
+        {"crm_id": "domain"},
+        r"^Columns 'crm_id' and 'domain' would both be sent as 'domain': rename one, or use column_mapping\. \[rows\]$",
+    ),
+    "a list": (["email"], r"^column_mapping must be a dict of column names and names of LeadMagic's fields$"),
+    "another type": (
+        {"full_name": 7},
+        r"^column_mapping must be a dict of column names and names of LeadMagic's fields$",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INVALID_MAPPINGS)
+def test_an_invalid_column_mapping_is_rejected_before_anything_is_sent(
+    task: MakeTask, leadmagic_sandbox: Sandbox, case: str
+) -> None:
+    mapping, message = INVALID_MAPPINGS[case]
+
+    with pytest.raises(ValueError, match=message):
+        task(column_mapping=mapping).run()
+
+    assert leadmagic_sandbox.requests == []
