@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from airflow_provider_leadmagic.api.text import redact
 from airflow_provider_leadmagic.bulk.result_rows import SUCCESS, RowResult
+from airflow_provider_leadmagic.bulk.rows import InvalidRow
 from airflow_provider_leadmagic.bulk.storage import find_file, format_of, storage_errors_as
 
 if TYPE_CHECKING:
@@ -295,6 +296,7 @@ class Layout:
     def error_row(self, row: dict[str, Any], result: RowResult | None) -> list[object]:
         """Return the values of a row of the error file; None stands for a missing result."""
         if result is None:
-            return [*map(row.get, self.columns), SKIPPED_MESSAGE, None]
+            reason = f"skipped: {row.problem}" if isinstance(row, InvalidRow) else SKIPPED_MESSAGE
+            return [*map(row.get, self.columns), reason, None]
         reason = result.error_message or f"{result.outcome}: LeadMagic gave no reason"
         return [*map(row.get, self.columns), reason, result.http_status]

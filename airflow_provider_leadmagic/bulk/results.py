@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from airflow_provider_leadmagic.api.text import redact
 from airflow_provider_leadmagic.bulk.output import FoundFields, Layout
 from airflow_provider_leadmagic.bulk.result_rows import FAILED, FIELDS, SKIPPED, SUCCESS, read_result
-from airflow_provider_leadmagic.bulk.row_checks import RowsDigest
+from airflow_provider_leadmagic.bulk.row_checks import RowsDigest, ValidRows
+from airflow_provider_leadmagic.bulk.rows import InvalidRow
 from airflow_provider_leadmagic.bulk.sorting import ResultSorter
 from airflow_provider_leadmagic.bulk.submission import digest_in
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicResponseError
@@ -102,8 +103,12 @@ def _paired(
     job: BulkJob, source: RowSource, columns: tuple[str, ...], sorter: ResultSorter, digest: RowsDigest
 ) -> Iterator[tuple[dict[str, Any], RowResult | None]]:
     """Yield each row with its result, and check that the rows are those that were submitted."""
-    number, known = 0, set(columns)
-    for number, (row, result) in enumerate(zip(source, sorter.by_row(), strict=False), 1):
+    number, known, results = 0, set(columns), sorter.by_row()
+    for row in source.with_invalid() if isinstance(source, ValidRows) else iter(source):
+        if isinstance(row, InvalidRow):
+            yield row, None
+            continue
+        number, result = number + 1, next(results)
         given = {} if result is None else result.given or {}
         if row.keys() != known or not rows_match(row, given):
             raise _input_changed(f"row {number} does not match bulk job {job.job_id}", source)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.text import describe_value
-from airflow_provider_leadmagic.bulk.rows import NoRowsError
+from airflow_provider_leadmagic.bulk.rows import InvalidRow, NoRowsError, valid_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, KeysView, Mapping
 
     from airflow_provider_leadmagic.api.products import Product
     from airflow_provider_leadmagic.bulk.rows import RowSource
     from airflow_provider_leadmagic.bulk.storage import StoredFile
+
+
+log = logging.getLogger(__name__)
 
 
 class RowsDigest:
@@ -54,6 +59,113 @@ class RowSummary:
     digest: str
 
 
+class RenamedRows:
+    """
+    Rows whose columns have the names of LeadMagic's fields.
+
+    :param source: The rows with the user's column names.
+    :param mapping: The name of LeadMagic's field for columns with another name.
+    :param fields: Fields of LeadMagic. A column whose name differs only in case has that name, too.
+    :raises ValueError: If the mapping is not a dict of column names.
+    """
+
+    def __init__(self, source: RowSource, mapping: object, fields: Collection[str]) -> None:
+        self._source = source
+        self._mapping = _checked_mapping(mapping)
+        self._fields = fields
+        self.name = source.name
+        self.file: StoredFile | None = source.file
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """
+        Read the rows.
+
+        :raises ValueError: If one cannot be read, a column of the mapping is missing, or two columns have one name.
+        """
+        return valid_rows(self.with_invalid(), self.name)
+
+    def with_invalid(self) -> Iterator[dict[str, Any]]:
+        """Read the rows, with an :class:`~airflow_provider_leadmagic.bulk.rows.InvalidRow` for each invalid one."""
+        columns: KeysView[Any] | None = None
+        names: dict[Any, Any] = {}
+        for row in self._source.with_invalid():
+            if not isinstance(row, InvalidRow) and columns != row.keys():
+                if columns is None:
+                    self._check_mapping(row)
+                columns, names = row.keys(), self._names_of(row)
+            renamed = {names.get(column) or self._name_of(column, row): value for column, value in row.items()}
+            yield InvalidRow(renamed, row.problem) if isinstance(row, InvalidRow) else renamed
+
+    def user_names(self) -> dict[str, str]:
+        """Return the user's name of each column of the first row, by its name in the rows."""
+        first = next((row for row in self._source.with_invalid() if not isinstance(row, InvalidRow)), {})
+        return {name: column for column, name in self._names_of(first).items()}
+
+    def _check_mapping(self, row: dict[Any, Any]) -> None:
+        if missing := [describe_value(column) for column in self._mapping if column not in row]:
+            problem = f"column_mapping has columns that the rows do not have: {', '.join(missing)}"
+            raise ValueError(f"{problem}. [{self.name}]")
+
+    def _names_of(self, row: dict[Any, Any]) -> dict[Any, Any]:
+        names = {column: self._name_of(column, row) for column in row}
+        for name in set(names.values()):
+            twins = [describe_value(other) for other in names if names[other] == name]
+            if len(twins) > 1:
+                problem = f"Columns {' and '.join(twins)} would both be sent as {describe_value(name)}"
+                raise ValueError(f"{problem}: rename one, or use column_mapping. [{self.name}]")
+        return names
+
+    def _name_of(self, column: Any, row: dict[Any, Any]) -> Any:
+        if column in self._mapping:
+            return self._mapping[column]
+        field = column.lower() if isinstance(column, str) else column
+        is_field = field in self._fields and field not in row and field not in self._mapping.values()
+        return field if is_field else column
+
+
+def _checked_mapping(mapping: object) -> dict[str, str]:
+    names = mapping if isinstance(mapping, dict) else {"": ""} if mapping is not None else {}
+    if not all(isinstance(name, str) and name.strip() for name in (*names, *names.values())):
+        raise ValueError("column_mapping must be a dict of column names and names of LeadMagic's fields")
+    return names
+
+
+class ValidRows:
+    """
+    The rows that can be submitted. The others are skipped.
+
+    :param source: The rows.
+    :param product: The product they are submitted for.
+    """
+
+    def __init__(self, source: RowSource, product: Product) -> None:
+        self._source = source
+        self._product = product
+        self.name = source.name
+        self.file: StoredFile | None = source.file
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Read the rows that can be submitted."""
+        return (row for row in self.with_invalid() if not isinstance(row, InvalidRow))
+
+    def with_invalid(self) -> Iterator[dict[str, Any]]:
+        """Read all rows, with an :class:`~airflow_provider_leadmagic.bulk.rows.InvalidRow` for each skipped one."""
+        columns: tuple[str, ...] = ()
+        for number, row in enumerate(self._source.with_invalid(), 1):
+            if isinstance(row, InvalidRow):
+                yield row
+                continue
+            try:
+                checked = _checked_columns(row)
+                _check_row(row, columns or checked, self._product)
+            except ValueError as error:
+                values = {name: value if _is_plain_json(value) else repr(value) for name, value in row.items()}
+                yield InvalidRow(values, f"Row {number} {error}")
+            else:
+                columns = columns or checked
+                yield row
+
+
 class CheckedRows:
     """
     Rows that must still be those that were checked whenever they are read.
@@ -89,6 +201,10 @@ class CheckedRows:
         if digest.text() != self._summary.digest:
             raise self._changed("not the rows that were checked")
 
+    def with_invalid(self) -> Iterator[dict[str, Any]]:
+        """Read the rows, which were all checked."""
+        return iter(self)
+
     def _changed(self, problem: str) -> ValueError:
         text = f"Input changed while it was being submitted: {problem}. Nothing was submitted. [{self.name}]"
         return ValueError(text)
@@ -106,6 +222,7 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
     """
     count, digest = 0, RowsDigest(product.name)
     columns: tuple[str, ...] = ()
+    _log_invalid(source)
     for count, row in enumerate(source, 1):
         try:
             columns = columns or _checked_columns(row)
@@ -116,6 +233,21 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
     if not count:
         raise NoRowsError(f"No rows to enrich. [{source.name}]")
     return RowSummary(count, digest.text())
+
+
+def _log_invalid(source: RowSource) -> None:
+    if not isinstance(source, ValidRows):
+        return
+    first, counts = "", Counter[bool]()
+    for row in source.with_invalid():
+        counts[isinstance(row, InvalidRow)] += 1
+        if isinstance(row, InvalidRow):
+            first = first or row.problem
+    invalid, total = f"{counts[True]:,}", f"{counts.total():,}"
+    if counts[True] and not counts[False]:
+        raise ValueError(f"No valid rows to enrich, {invalid} are invalid. The first: {first}. [{source.name}]")
+    if counts[True]:
+        log.warning("Skipping %s of %s rows. The first: %s. [%s]", invalid, total, first, source.name)
 
 
 def _checked_columns(row: dict[str, Any]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from airflow_provider_leadmagic.api.validation import plain_number
 from airflow_provider_leadmagic.bulk.storage import find_file, format_of, storage_errors_as
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, KeysView
+    from collections.abc import Iterator
 
     from airflow_provider_leadmagic.bulk.storage import StoredFile
 
@@ -44,66 +44,34 @@ class RowSource(Protocol):
         :raises ValueError: If one cannot be read; the message contains its number, counted from 1.
         """
 
+    def with_invalid(self) -> Iterator[dict[str, Any]]:
+        """Read the rows, with an :class:`InvalidRow` for each that cannot be read."""
 
-class RenamedRows:
+
+class InvalidRow(dict[str, Any]):
     """
-    Rows whose columns have the names of LeadMagic's fields.
+    The values of a row that cannot be submitted, as far as they could be read.
 
-    :param source: The rows with the user's column names.
-    :param mapping: The name of LeadMagic's field for columns with another name.
-    :param fields: Fields of LeadMagic. A column whose name differs only in case has that name, too.
-    :raises ValueError: If the mapping is not a dict of column names.
+    :param values: The values.
+    :param problem: Why it cannot be submitted: a sentence with its number, counted from 1.
     """
 
-    def __init__(self, source: RowSource, mapping: object, fields: Collection[str]) -> None:
-        self._source = source
-        self._mapping = _checked_mapping(mapping)
-        self._fields = fields
-        self.name = source.name
-        self.file: StoredFile | None = source.file
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """
-        Read the rows.
-
-        :raises ValueError: If one cannot be read, a column of the mapping is missing, or two columns have one name.
-        """
-        columns: KeysView[Any] | None = None
-        names: dict[Any, Any] = {}
-        for row in self._source:
-            if columns != row.keys():
-                columns, names = row.keys(), self._names_of(row)
-            yield {names[column]: value for column, value in row.items()}
-
-    def user_names(self) -> dict[str, str]:
-        """Return the user's name of each column of the first row, by its name in the rows."""
-        return {name: column for column, name in self._names_of(next(iter(self._source), {})).items()}
-
-    def _names_of(self, row: dict[Any, Any]) -> dict[Any, Any]:
-        missing = [describe_value(column) for column in self._mapping if column not in row] if row else []
-        if missing:
-            raise ValueError(
-                f"column_mapping has columns that the rows do not have: {', '.join(missing)}. [{self.name}]"
-            )
-        names = {column: self._mapping.get(column) or self._field_of(column, row) for column in row}
-        for name in set(names.values()):
-            twins = [describe_value(other) for other in names if names[other] == name]
-            if len(twins) > 1:
-                problem = f"Columns {' and '.join(twins)} would both be sent as {describe_value(name)}"
-                raise ValueError(f"{problem}: rename one, or use column_mapping. [{self.name}]")
-        return names
-
-    def _field_of(self, column: Any, row: dict[Any, Any]) -> Any:
-        field = column.lower() if isinstance(column, str) else column
-        is_field = field in self._fields and field not in row and field not in self._mapping.values()
-        return field if is_field else column
+    def __init__(self, values: dict[str, Any], problem: str) -> None:
+        super().__init__(values)
+        self.problem = problem
 
 
-def _checked_mapping(mapping: object) -> dict[str, str]:
-    names = mapping if isinstance(mapping, dict) else {"": ""} if mapping is not None else {}
-    if not all(isinstance(name, str) and name.strip() for name in (*names, *names.values())):
-        raise ValueError("column_mapping must be a dict of column names and names of LeadMagic's fields")
-    return names
+def valid_rows(rows: Iterator[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
+    """
+    Yield the rows.
+
+    :param name: The source in the message.
+    :raises ValueError: If a row is an :class:`InvalidRow`.
+    """
+    for row in rows:
+        if isinstance(row, InvalidRow):
+            raise ValueError(f"{row.problem}. [{name}]")
+        yield row
 
 
 class RowList:
@@ -127,10 +95,15 @@ class RowList:
 
         :raises ValueError: If one is not a dict; the message contains its number, counted from 1.
         """
+        return valid_rows(self.with_invalid(), self.name)
+
+    def with_invalid(self) -> Iterator[dict[str, Any]]:
+        """Read the rows, with an :class:`InvalidRow` for each that is not a dict."""
         for number, row in enumerate(self._rows, 1):
-            if not isinstance(row, dict):
-                raise ValueError(f"Row {number} must be a dict; got {_kind(row)}. [{self.name}]")
-            yield _plain_row(row)
+            if isinstance(row, dict):
+                yield _plain_row(row)
+            else:
+                yield InvalidRow({}, f"Row {number} must be a dict; got {_kind(row)}")
 
 
 def row_source(*, rows: object = None, input_path: object = None, delimiter: str | None = None) -> RowSource:
@@ -215,8 +188,16 @@ class RowFile:
 
         :raises ValueError: If it cannot be read or a row is malformed; the message contains the file and the row.
         """
+        return valid_rows(self.with_invalid(), self.name)
+
+    def with_invalid(self) -> Iterator[dict[str, Any]]:
+        """
+        Read the file, with an :class:`InvalidRow` for each row that is malformed.
+
+        :raises ValueError: If the file cannot be read.
+        """
         lines = _lines(self.file, self.name)
-        return _csv_rows(lines, self.name, self._delimiter) if self._is_csv else _json_rows(lines, self.name)
+        return _csv_rows(lines, self.name, self._delimiter) if self._is_csv else _json_rows(lines)
 
 
 def _lines(file: StoredFile, name: str) -> Iterator[str]:
@@ -264,8 +245,9 @@ def _csv_rows(lines: Iterator[str], name: str, delimiter: str | None) -> Iterato
     for number, cells in records:
         if any(cell.strip() for cell in cells[len(columns) :]) or len(cells) < len(columns):
             problem = f"Row {number} must have {len(columns)} cells, like the header; got {len(cells)}"
-            raise ValueError(f"{problem}. [{name}]")
-        yield dict(zip(columns, cells, strict=False))
+            yield InvalidRow(dict(zip(columns, cells, strict=False)), problem)
+        else:
+            yield dict(zip(columns, cells, strict=False))
 
 
 def _csv_records(lines: Iterator[str], name: str, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
@@ -322,19 +304,17 @@ def _check_only_column(column: str, name: str) -> None:
             raise ValueError(f"The first line has one column: is the file separated by {characters}? [{name}]")
 
 
-def _json_rows(lines: Iterator[str], name: str) -> Iterator[dict[str, Any]]:
+def _json_rows(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     number = 0
     for line_number, line in enumerate(lines, 1):
         if line.strip():
             number += 1
-            yield _json_row(line, f"Row {number} (line {line_number})", name)
+            yield _json_row(line, f"Row {number} (line {line_number})")
 
 
-def _json_row(line: str, label: str, name: str) -> dict[str, Any]:
+def _json_row(line: str, label: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError(f"{label} is not valid JSON. [{name}]") from None
-    if not isinstance(row, dict):
-        raise ValueError(f"{label} is not a JSON object. [{name}]")
-    return row
+        return InvalidRow({}, f"{label} is not valid JSON")
+    return row if isinstance(row, dict) else InvalidRow({}, f"{label} is not a JSON object")

@@ -16,8 +16,8 @@ from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.previous_attempts import PreviousAttempts, SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from
 from airflow_provider_leadmagic.bulk.results import write_results
-from airflow_provider_leadmagic.bulk.row_checks import CheckedRows, check_rows
-from airflow_provider_leadmagic.bulk.rows import NoRowsError, RenamedRows, row_source
+from airflow_provider_leadmagic.bulk.row_checks import CheckedRows, RenamedRows, ValidRows, check_rows
+from airflow_provider_leadmagic.bulk.rows import NoRowsError, row_source
 from airflow_provider_leadmagic.bulk.submission import (
     BulkSubmission,
     check_same_rows,
@@ -72,6 +72,7 @@ class BulkRequest:
     delimiter: str | None
     column_mapping: object
     on_empty: str
+    on_invalid_rows: str
     escape_formulas: bool
     minimum_balance_after: object
     max_credits: object
@@ -80,8 +81,13 @@ class BulkRequest:
     resume_when_paused: bool
     conn_id: str
 
-    def source(self) -> RenamedRows:
-        """Return the rows, with the column names of LeadMagic."""
+    def source(self) -> RowSource:
+        """Return the rows to submit, with the column names of LeadMagic."""
+        renamed = self.renamed_rows()
+        return renamed if self.on_invalid_rows == "fail" else ValidRows(renamed, find_bulk_product(self.product))
+
+    def renamed_rows(self) -> RenamedRows:
+        """Return all rows, with the column names of LeadMagic."""
         source = row_source(rows=self.rows, input_path=self.input_path, delimiter=self.delimiter)
         return RenamedRows(source, self.column_mapping, find_bulk_product(self.product).fields)
 
@@ -298,7 +304,7 @@ class BulkAttempt:
                 self._request.product,
                 source,
                 files,
-                user_names=source.user_names(),
+                user_names=self._request.renamed_rows().user_names(),
                 require_all_results=require_all,
             )
         return {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 OnInsufficient = Literal["wait", "fail"]
 OnEmpty = Literal["fail", "skip"]
+OnInvalidRows = Literal["fail", "skip"]
 #: The shortest interval between polls of a job that LeadMagic recommends, in seconds.
 POLITE_POLL_INTERVAL = 45.0
 
@@ -56,6 +57,8 @@ class BulkEnrichmentOperator(BaseOperator):
     :param output_path: The output file, CSV or JSONL by its suffix. Rows keep their order and columns; LeadMagic's
         fields are added with the prefix ``lm_``. Failed and skipped rows are written to a second file with ``.errors``
         in its name. Both files appear when they are complete. Templated.
+    :param on_invalid_rows: What to do if a record cannot be submitted, for example without a required field: ``fail``
+        (default) before anything is spent, or ``skip`` it. Skipped records are in the second file, with the reason.
     :param escape_formulas: If True (default), a text that LeadMagic found and a spreadsheet would evaluate as a formula
         begins with an apostrophe in a CSV file. Numbers, phone numbers and JSONL files are not changed.
     :param minimum_balance_after: Credits that must remain even if every row is a hit; 0 by default. Templated.
@@ -101,6 +104,7 @@ class BulkEnrichmentOperator(BaseOperator):
         delimiter: str | None = None,
         column_mapping: Any = None,
         on_empty: OnEmpty = "fail",
+        on_invalid_rows: OnInvalidRows = "fail",
         escape_formulas: bool = True,
         minimum_balance_after: Decimal | float | str = 0,
         max_credits: Decimal | float | str | None = NOT_GIVEN,
@@ -119,6 +123,7 @@ class BulkEnrichmentOperator(BaseOperator):
         check_delimiter("delimiter", delimiter)
         check_choice("on_empty", on_empty, get_args(OnEmpty))
         check_choice("on_insufficient", on_insufficient, get_args(OnInsufficient))
+        check_choice("on_invalid_rows", on_invalid_rows, get_args(OnInvalidRows))
         check_flag("escape_formulas", escape_formulas)
         check_flag("resume_when_paused", resume_when_paused)
         check_flag("deferrable", deferrable)
@@ -131,6 +136,7 @@ class BulkEnrichmentOperator(BaseOperator):
         self.delimiter = delimiter
         self.column_mapping = column_mapping
         self.on_empty = on_empty
+        self.on_invalid_rows = on_invalid_rows
         self.escape_formulas = escape_formulas
         self.minimum_balance_after = minimum_balance_after
         self.max_credits = None if max_credits is NOT_GIVEN else max_credits
@@ -245,6 +251,7 @@ class BulkEnrichmentOperator(BaseOperator):
             delimiter=self.delimiter,
             column_mapping=self.column_mapping,
             on_empty=self.on_empty,
+            on_invalid_rows=self.on_invalid_rows,
             escape_formulas=self.escape_formulas,
             minimum_balance_after=self.minimum_balance_after,
             max_credits=self.max_credits,

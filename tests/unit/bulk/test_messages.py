@@ -89,6 +89,17 @@ MESSAGES = [
     ),
     (f"No rows to enrich. [{FILE}]", "No rows to enrich"),
     (f"Skipped: No rows to enrich. [{FILE}]", "Skipped: No rows to enrich"),
+    (
+        (
+            f"No valid rows to enrich, 5,000,000 are invalid. The first: Row 1 is missing email, required by "
+            f"email_validation. [{FILE}]"
+        ),
+        "No valid rows to enrich, 5,000,000 are invalid. The first: Row 1 is missing email",
+    ),
+    (
+        f"Skipping 12 of 5,000,000 rows. The first: Row 10 is missing email, required by email_validation. [{FILE}]",
+        "Skipping 12 of 5,000,000 rows. The first: Row 10 is missing email",
+    ),
     (f"Row 1 has no columns. [{FILE}]", "has no columns"),
     (f"Row 1 has an invalid column name: must be non-blank text; got ''. [{FILE}]", "must be non-blank text; got ''"),
     (f"Row 1000000 must have the same columns as row 1: missing 'domain'. [{FILE}]", "missing 'domain'"),

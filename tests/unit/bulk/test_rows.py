@@ -12,7 +12,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from airflow_provider_leadmagic.bulk.rows import RenamedRows, row_source
+from airflow_provider_leadmagic.bulk.row_checks import RenamedRows
+from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.compat.imports import ObjectStoragePath
 from tests.support.numbers import NumpyFloat, NumpyInteger
 

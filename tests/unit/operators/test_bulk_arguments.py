@@ -30,6 +30,7 @@ def test_either_rows_or_input_path_is_required(given: dict[str, Any], got: str) 
     [
         ("on_insufficient", "skip"),
         ("on_empty", "ignore"),
+        ("on_invalid_rows", "ignore"),
         ("escape_formulas", "yes"),
         ("delimiter", ";;"),
         ("delimiter", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import Counter
@@ -464,3 +465,88 @@ def test_an_invalid_column_mapping_is_rejected_before_anything_is_sent(
         task(column_mapping=mapping).run()
 
     assert leadmagic_sandbox.requests == []
+
+
+MIXED_FILES = {
+    "leads.csv": (
+        "id,Full_Name,domain\n1,,example.com\n2,Ada Lovelace,example.com\n3,Bob\n4,Cy Young,example.com\n5,Dee,\n",
+        "Row 3 must have 3 cells, like the header; got 2",
+    ),
+    "leads.jsonl": (
+        """{"id": "1", "Full_Name": "", "domain": "example.com"}
+{"id": "2", "Full_Name": "Ada Lovelace", "domain": "example.com"}
+{"id": "3", "Full_Name":
+{"id": "4", "Full_Name": "Cy Young", "domain": "example.com"}
+{"id": "5", "Full_Name": "Dee", "domain": null}
+""",
+        "Row 3 (line 3) is not valid JSON",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MIXED_FILES)
+def test_invalid_rows_are_skipped_and_listed_with_their_reason(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    tmp_path: Path,
+    output: Path,
+    written: Callable[[], list[dict[str, str]]],
+    logged: Callable[[], str],
+    name: str,
+) -> None:
+    content, third = MIXED_FILES[name]
+    (tmp_path / name).write_text(content)
+
+    xcom = task(input_path=tmp_path / name, on_invalid_rows="skip", max_credits=2).run()
+
+    assert {key: xcom[key] for key in ("total_rows", "succeeded", "failed", "skipped", "credits_consumed")} == {
+        "total_rows": 2,
+        "succeeded": 2,
+        "failed": 0,
+        "skipped": 3,
+        "credits_consumed": 2,
+    }
+    assert [(row["id"], row["Full_Name"], row["lm_status"]) for row in written()] == [
+        ("2", "Ada Lovelace", "valid"),
+        ("4", "Cy Young", "valid"),
+    ]
+    with output.with_name("enriched.errors.csv").open(newline="") as file:
+        reasons = [row["lm_error_message"] for row in csv.DictReader(file)]
+    assert reasons == [
+        "skipped: Row 1 is missing first_name or last_name or full_name or profile_url, required by email_finder",
+        f"skipped: {third}",
+        "skipped: Row 5 is missing domain or company_name, required by email_finder",
+    ]
+    assert "Skipping 3 of 5 rows. The first: Row 1 is missing" in logged()
+
+
+@pytest.mark.parametrize("on_empty", ["fail", "skip"])
+def test_a_list_without_a_valid_row_is_an_error(task: MakeTask, leadmagic_sandbox: Sandbox, on_empty: str) -> None:
+    rows = [{"full_name": "", "domain": "example.com"}, "text"]
+
+    with pytest.raises(
+        ValueError, match=r"^No valid rows to enrich, 2 are invalid\. The first: Row 1 is missing .* \[rows\]$"
+    ):
+        task(rows=rows, on_invalid_rows="skip", on_empty=on_empty).run()
+    assert leadmagic_sandbox.requests == []
+
+
+def test_an_invalid_row_whose_values_are_not_json_is_listed(task: MakeTask, output: Path) -> None:
+    rows = [*leads(2), {**leads(1)[0], "crm_id": float("nan")}, {**leads(1)[0], "crm_id": {1, 2}}]
+
+    xcom = task(rows=rows, on_invalid_rows="skip", output_path=output.with_suffix(".jsonl")).run()
+
+    with output.with_name("enriched.errors.jsonl").open() as file:
+        assert [json.loads(line)["crm_id"] for line in file] == ["nan", "{1, 2}"]
+    assert (xcom["succeeded"], xcom["skipped"]) == (2, 2)
+
+
+def test_a_row_without_a_mapped_column_is_invalid(task: MakeTask) -> None:
+    rows = [{"Name": "Ada Lovelace", "domain": "example.com"}, {"domain": "example.com"}]
+    arguments = {"rows": rows, "column_mapping": {"Name": "full_name"}}
+
+    with pytest.raises(
+        ValueError, match=r"^Row 2 must have the same columns as row 1: missing 'full_name'\. \[rows\]$"
+    ):
+        task(**arguments).run()
+    assert task(**arguments, on_invalid_rows="skip").run()["skipped"] == 1
