@@ -31,7 +31,7 @@ class Product:
 
     @property
     def fields(self) -> frozenset[str]:
-        """All fields that LeadMagic requires, also as alternatives."""
+        """All fields that LeadMagic requires, including alternatives."""
         return frozenset(name for group in self.needs for name in group)
 
     def missing_fields(self, fields: Mapping[str, object]) -> tuple[str, ...] | None:

@@ -79,7 +79,7 @@ def parse_credits(argument: str, value: object) -> Decimal:
     Convert an argument to an exact number of credits.
 
     :param argument: Name of the argument, for the error message.
-    :param value: A number of any type, as those of numpy, or a numeric string.
+    :param value: A number of any type, including numpy's, or a numeric string.
     :raises ValueError: If the value is of another type, negative, or not finite.
     """
     return parse_amount(argument, value, "credits")
@@ -90,7 +90,7 @@ def parse_amount(argument: str, value: object, unit: str) -> Decimal:
     Convert an argument to an exact number.
 
     :param argument: Name of the argument, for the error message.
-    :param value: A number of any type, as those of numpy, or a numeric string.
+    :param value: A number of any type, including numpy's, or a numeric string.
     :param unit: Unit of the number in the plural, for the error message.
     :raises ValueError: If the value is of another type, negative, or not finite.
     """
@@ -108,7 +108,7 @@ def parse_amount(argument: str, value: object, unit: str) -> Decimal:
 
 def parse_guard(argument: str, value: object, *, is_given: bool, unit: str = "credits") -> Decimal | None:
     """
-    Convert the argument of an optional guard to an exact number.
+    Convert the argument of an optional limit to an exact number.
 
     :param argument: Name of the argument, for the error message.
     :param value: Its value at run time: a number of any type, a numeric string, or None.

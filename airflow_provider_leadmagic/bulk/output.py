@@ -155,7 +155,7 @@ class CsvWriter:
 
     :param text: The file, opened with ``newline=""``.
     :param columns: The header.
-    :param escape_formulas: Whether to escape formulas in LeadMagic's columns: they come from web pages of strangers.
+    :param escape_formulas: Whether to escape formulas in LeadMagic's columns, whose texts come from web pages.
     """
 
     def __init__(self, text: TextIO, columns: Sequence[str], *, escape_formulas: bool = True) -> None:

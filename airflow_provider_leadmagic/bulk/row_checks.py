@@ -168,7 +168,7 @@ class ValidRows:
 
 class CheckedRows:
     """
-    Rows that must still be those that were checked whenever they are read.
+    Rows that are compared with the checked ones each time they are read.
 
     A file or a lazy sequence can change between two readings, and what is sent must be what was counted and priced.
 

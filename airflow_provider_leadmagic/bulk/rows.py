@@ -160,7 +160,7 @@ def _kind(value: object) -> str:
 
 #: Characters that can separate the cells of a CSV file. The first of them that occurs in the header is taken.
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-#: Longest cell in characters. Python's own limit of 131,072 is shorter than some notes of a CRM.
+#: Longest cell in characters. Python's own limit of 131,072 is too short for some CRM notes.
 MAX_CELL = 2**24
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # the first line of a file for Excel
 _QUOTED = re.compile(r'"[^"]*("|$)')

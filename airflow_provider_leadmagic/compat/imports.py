@@ -132,7 +132,7 @@ def async_notification(callback: Any, context: Context) -> Awaitable[Any] | None
 
     if getattr(type(callback), "notify", None) is not BaseNotifier.notify:
         return None
-    callback.context = context  # an awaited notifier finds it there
+    callback.context = context  # where an awaited notifier reads it
     return cast("Awaitable[Any]", callback)
 
 
