@@ -1,16 +1,21 @@
-"""Handle failed and cancelled deferrals, which differ between Airflow versions."""
+"""Handle failed and cancelled deferrals, and blocking calls of triggers, which differ between Airflow versions."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+import threading
+from concurrent.futures import Executor, Future
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import ThreadPoolExecutor
 
-    from airflow_provider_leadmagic.compat.imports import Log
+    from airflow_provider_leadmagic.compat.imports import BaseHook, Connection, Log
 
 T = TypeVar("T")
 
@@ -56,10 +61,7 @@ def airflow_calls_on_kill() -> bool:
 
 async def finish_even_if_cancelled(work: Coroutine[Any, Any, T]) -> T:
     """
-    Finish a coroutine even if the caller is cancelled meanwhile, once or several times.
-
-    On Airflow 3.0 and 3.1, if a trigger is cancelled while it waits for a response from the supervisor, the next
-    request reads that response instead of its own, and the whole triggerer crashes.
+    Finish a coroutine even if the caller is cancelled meanwhile, once or several times. The caller ends after it.
 
     :param work: Coroutine to finish.
     :return: Result of the coroutine.
@@ -75,3 +77,96 @@ async def finish_even_if_cancelled(work: Coroutine[Any, Any, T]) -> T:
     if cancelled:
         raise cancelled from task.exception()
     return task.result()
+
+
+async def leave_running_if_cancelled(work: Coroutine[Any, Any, T]) -> T:
+    """
+    Wait for a coroutine. If the caller is cancelled meanwhile, it ends at once, and the coroutine keeps running.
+
+    On Airflow 3.0 and 3.1, if a request to the supervisor is cancelled before its response is read, the next request
+    reads that response instead of its own, and the whole triggerer crashes.
+
+    :param work: Coroutine to wait for.
+    :return: Result of the coroutine.
+    """
+    task = asyncio.create_task(work)
+    _left_running.add(task)
+    task.add_done_callback(_forget)
+    await asyncio.wait({task})
+    return task.result()
+
+
+#: Event loops keep only weak references to their tasks.
+_left_running: set[asyncio.Task[Any]] = set()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _left_running.discard(task)
+    if not task.cancelled():
+        task.exception()  # asyncio logs exceptions that are not retrieved
+
+
+class DaemonThreads(Executor):
+    """
+    Runs each call in a daemon thread of its own.
+
+    The default executor of an event loop has six threads on a small machine, for all triggers of a process: six calls
+    that hang block them all. Also, Python waits for the threads of any other executor before the process ends.
+    """
+
+    def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Start a thread."""
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        work = partial(call, *args, **kwargs)
+        threading.Thread(target=_run, args=(future, work), name="leadmagic", daemon=True).start()
+        return future
+
+
+def _run(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result = work()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+_DAEMON_THREADS = DaemonThreads()
+
+
+async def in_thread(call: Callable[..., T], *args: Any) -> T:
+    """
+    Run a blocking call in a thread, like ``asyncio.to_thread``, but see :class:`DaemonThreads`.
+
+    :param call: Function to call. It is not interrupted if the caller is cancelled.
+    :param args: Arguments of the function.
+    """
+    work = partial(copy_context().run, call, *args)
+    return await asyncio.get_running_loop().run_in_executor(_DAEMON_THREADS, work)
+
+
+async def get_async_connection(hook: type[BaseHook], conn_id: str) -> Connection:
+    """
+    Read a connection without blocking the event loop, or other lookups if the secrets backend hangs.
+
+    Since Airflow 3.3.2 ``aget_connection`` can be used. Before, it is missing (2.11, 3.0), or it masks the secrets of
+    the connection with a blocking call, which on 3.1 hangs the triggerer. There the synchronous call runs in a thread.
+    asgiref must start it: only then Airflow finds the event loop that talks to its supervisor.
+
+    By default asgiref runs the synchronous calls of the whole process one after another, in a single thread.
+
+    :param hook: Hook class that reads the connection.
+    :param conn_id: Connection to read.
+    :raises AirflowNotFoundException: If the connection does not exist.
+    """
+    from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+
+    from airflow_provider_leadmagic.compat.imports import Connection
+
+    if hasattr(Connection, "aextra_dejson"):  # added together with the non-blocking masking
+        async with ThreadSensitiveContext() as context:
+            SyncToAsync.context_to_thread_executor[context] = _DAEMON_THREADS
+            return await hook.aget_connection(conn_id)
+    threads = cast("ThreadPoolExecutor", _DAEMON_THREADS)  # asgiref only submits
+    return await sync_to_async(hook.get_connection, thread_sensitive=False, executor=threads)(conn_id)

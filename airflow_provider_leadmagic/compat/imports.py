@@ -85,27 +85,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-async def get_async_connection(hook: type[BaseHook], conn_id: str) -> Connection:
-    """
-    Read a connection without blocking the event loop.
-
-    Since Airflow 3.3.2 ``aget_connection`` can be used. Before, it is missing (2.11, 3.0), or it masks the secrets of
-    the connection with a blocking call, which on 3.1 hangs the triggerer. There, the synchronous call runs in a thread,
-    which must be one of asgiref: from any other, Airflow does not find the event loop that talks to its supervisor.
-
-    :param hook: Hook class that reads the connection.
-    :param conn_id: Connection to read.
-    :raises AirflowNotFoundException: If the connection does not exist.
-    """
-    from airflow_provider_leadmagic.compat.imports import Connection
-
-    if hasattr(Connection, "aextra_dejson"):  # added together with the non-blocking masking
-        return await hook.aget_connection(conn_id)
-    from asgiref.sync import sync_to_async
-
-    return await sync_to_async(hook.get_connection)(conn_id)
-
-
 def path_text(path: Any) -> Any:
     """
     Convert a path object to a string, and return any other value unchanged.

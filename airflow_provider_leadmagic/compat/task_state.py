@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from airflow_provider_leadmagic.compat.deferral import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,7 @@ async def astate_of(task_instance: Any) -> str | None:
     :return: The state; None for a cleared task instance.
     """
     if hasattr(task_instance, "current_state"):
-        return await asyncio.to_thread(state_of, task_instance)
+        return await in_thread(state_of, task_instance)
     from airflow.sdk.execution_time import task_runner
 
     # On the event loop, because a triggerer of Airflow 3.0 or 3.1 does not respond to threads.

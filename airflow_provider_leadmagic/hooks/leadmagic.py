@@ -20,8 +20,8 @@ from airflow_provider_leadmagic.client import (
     LeadMagicClient,
     parse_timeout,
 )
-from airflow_provider_leadmagic.compat.deferral import finish_even_if_cancelled
-from airflow_provider_leadmagic.compat.imports import AirflowNotFoundException, BaseHook, get_async_connection
+from airflow_provider_leadmagic.compat.deferral import get_async_connection, leave_running_if_cancelled
+from airflow_provider_leadmagic.compat.imports import AirflowNotFoundException, BaseHook
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
 from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics
@@ -93,7 +93,8 @@ class LeadMagicHook(BaseHook):
         if self._client is None:
             with self._count_failures(), self._explain_missing_connection(_capitalize(self._owner)):
                 request = get_async_connection(type(self), self._checked_conn_id())
-                self._client = self._build_client(await finish_even_if_cancelled(request), self._owner, **self._limits)
+                connection = await leave_running_if_cancelled(request)
+                self._client = self._build_client(connection, self._owner, **self._limits)
         return self._client
 
     @property

@@ -185,14 +185,15 @@ class TriggererWait:
 
     def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> NoReturn:
         """Wait until a job has finished or paused."""
-        not_before = time.time() + requested_wait if requested_wait else 0.0
+        now = time.time()
         trigger = BulkJobTrigger(
             self._conn_id,
             submitted_job.job_id,
             self._interval,
             deadline=self._deadline,
             report_pause=report_pause,
-            not_before=not_before,
+            not_before=now + requested_wait if requested_wait else 0.0,
+            waiting_since=now,
         )
         self._defer(trigger, self._methods.for_job, submitted_job)
 

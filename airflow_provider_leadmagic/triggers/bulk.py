@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_leadmagic.compat.deferral import airflow_calls_on_kill, finish_even_if_cancelled
+from airflow_provider_leadmagic.compat.deferral import airflow_calls_on_kill, finish_even_if_cancelled, in_thread
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 
@@ -104,7 +104,7 @@ async def _cancel_once(trigger: JobTrigger, failure: CancelFailure) -> None:
     if failure.is_over:
         hook = LeadMagicHook(trigger.leadmagic_conn_id, max_attempts=1, max_timeout=CANCEL_TIMEOUT)
         with await hook.aget_conn() as client:
-            await asyncio.to_thread(cancel, trigger.log, client, trigger.job_id)
+            await in_thread(cancel, trigger.log, client, trigger.job_id)
 
 
 def _log_advice(trigger: JobTrigger, failure: CancelFailure) -> None:
@@ -139,6 +139,7 @@ class BulkJobTrigger(BaseTrigger):
     :param deadline: Unix time at which Airflow times out the deferral.
     :param report_pause: Whether to fire when the job is paused; otherwise polling continues.
     :param not_before: Unix time before which not to poll, if LeadMagic sent a ``Retry-After``; 0 for none.
+    :param waiting_since: Unix time of the worker's poll before it deferred; 0 if unknown, to poll at once.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class BulkJobTrigger(BaseTrigger):
         deadline: float,
         report_pause: bool = True,
         not_before: float = 0.0,
+        waiting_since: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.leadmagic_conn_id = leadmagic_conn_id
@@ -157,6 +159,7 @@ class BulkJobTrigger(BaseTrigger):
         self.deadline = deadline
         self.report_pause = report_pause
         self.not_before = not_before
+        self.waiting_since = waiting_since
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments for Airflow's database; they contain no secrets."""
@@ -167,6 +170,7 @@ class BulkJobTrigger(BaseTrigger):
             "deadline": self.deadline,
             "report_pause": self.report_pause,
             "not_before": self.not_before,
+            "waiting_since": self.waiting_since,
         }
 
     async def on_kill(self) -> None:
@@ -179,37 +183,30 @@ class BulkJobTrigger(BaseTrigger):
             yield TriggerEvent(await self._first_event())  # type: ignore[no-untyped-call]
 
     async def _first_event(self) -> dict[str, Any]:
+        # Imported here because they import the HTTP client, which parsing a DAG with this trigger does not need.
         from airflow_provider_leadmagic.bulk.progress import JobProgress
+        from airflow_provider_leadmagic.triggers.shared_poll import first_wait, next_wait
 
-        requested_wait = self.not_before - time.time()
-        progress = JobProgress(
-            self.log,
-            self.job_id,
-            self._next_poll_in,
-            report_pause=self.report_pause,
-            requested_wait=requested_wait,
-        )
+        progress = JobProgress(self.log, self.job_id, self._next_poll_in, report_pause=self.report_pause)
+        wait = first_wait(self.poll_interval, self.waiting_since, self.not_before)
         while True:
-            await asyncio.sleep(max(self.poll_interval, progress.requested_wait))
+            await asyncio.sleep(wait)
             event = await self._poll(progress)
             if event is not None:
                 return event
+            wait = next_wait(self.poll_interval, max(self.poll_interval, progress.requested_wait))
 
     def _next_poll_in(self, requested: float) -> float:
         wait = max(self.poll_interval, requested)
         return wait if wait < self.deadline - time.time() else math.inf
 
     async def _poll(self, progress: JobProgress) -> dict[str, Any] | None:
-        from airflow_provider_leadmagic.triggers.shared_poll import client_for_one_poll
+        from airflow_provider_leadmagic.triggers.shared_poll import poll_once
 
         try:
-            client = await client_for_one_poll(self.leadmagic_conn_id)
+            return await poll_once(self.leadmagic_conn_id, progress.poll, is_job=True)
         except LeadMagicConnectionError as error:
             return progress.handle_failure(error)
-        try:
-            return await asyncio.to_thread(progress.poll, client)
-        finally:
-            client.close()
 
 
 class PausedBulkJobTrigger(SufficientCreditsTrigger):

@@ -1,4 +1,4 @@
-"""Share one balance poll between all triggers of a process."""
+"""Share one balance poll between all triggers of a process, and limit the polls of one connection."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import asyncio
 import logging
 import random
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import methodcaller
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+from airflow_provider_leadmagic.compat.deferral import in_thread, leave_running_if_cancelled
 from airflow_provider_leadmagic.decisions.gate import MAX_REQUESTED_WAIT, requested_wait
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.client import LeadMagicClient
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
+#: Most polls of one connection at the same time. Two hundred bulk jobs need two to be polled once a minute.
+POLLS_AT_A_TIME = 2
 #: Shortest wait between two polls, in seconds.
 SHORTEST_WAIT = 0.01
 #: Longest jitter of a wait, in seconds: enough to keep many processes from polling at the same moment.
@@ -78,12 +83,11 @@ async def poll_balance(
     :param not_before: Unix time before which not to poll; 0 for none.
     :param waiting_since: Unix time of the previous poll; 0 if there was none, so that the first poll is due at once.
     """
-    requested = min(not_before - time.time(), MAX_REQUESTED_WAIT)
-    await asyncio.sleep(max(_left_of(interval, waiting_since) + _jitter(interval), requested))
+    await asyncio.sleep(first_wait(interval, waiting_since, not_before))
     while True:
         reading = await latest_reading(conn_id, interval, refresh=refresh)
         yield reading
-        await asyncio.sleep(max(reading.due_in(interval), SHORTEST_WAIT) + _jitter(interval))
+        await asyncio.sleep(next_wait(interval, reading.due_in(interval)))
 
 
 async def latest_reading(conn_id: str, max_age: float, *, refresh: bool = False) -> Reading:
@@ -98,9 +102,32 @@ async def latest_reading(conn_id: str, max_age: float, *, refresh: bool = False)
     return await by_connection.setdefault(conn_id, SharedReading(conn_id)).get(max_age, refresh)
 
 
-def _left_of(interval: float, waiting_since: float) -> float:
-    """Return the rest of the current interval, so that a triggerer restart does not reset the polling schedule."""
-    return min(max(waiting_since + interval - time.time(), 0.0), interval)  # the worker's clock may be fast
+def first_wait(interval: float, waiting_since: float, not_before: float) -> float:
+    """
+    Return the seconds until the first poll of a trigger, with jitter.
+
+    This is the rest of the current interval, so that a triggerer restart does not reset the polling schedule. The times
+    are those of the worker's clock: if it differs from this one, the wait is at most as long as the worker meant it.
+
+    :param interval: Seconds between two polls.
+    :param waiting_since: Unix time of the worker's poll; 0 if there was none, so that the first poll is due at once.
+    :param not_before: Unix time of the earliest poll, because of ``Retry-After``; 0 for none.
+    """
+    now = time.time()
+    left = min(waiting_since + interval - now, interval)
+    longest = not_before - waiting_since if waiting_since else MAX_REQUESTED_WAIT
+    requested = min(not_before - now, longest, MAX_REQUESTED_WAIT)
+    return max(left, requested, 0.0) + _jitter(interval)
+
+
+def next_wait(interval: float, due_in: float) -> float:
+    """
+    Return the seconds until the next poll of a trigger, with jitter.
+
+    :param interval: Seconds between two polls.
+    :param due_in: Seconds until the poll is due; negative if it is overdue.
+    """
+    return max(due_in, SHORTEST_WAIT) + _jitter(interval)
 
 
 def _jitter(interval: float) -> float:
@@ -159,11 +186,7 @@ class SharedReading:
         return Reading(time.monotonic(), balance=balance, refreshed=refresh)
 
     async def _read_balance(self, refresh: bool) -> CreditBalance:
-        client = await client_for_one_poll(self._conn_id)
-        try:
-            return await asyncio.to_thread(client.refresh_credits if refresh else client.get_credits)
-        finally:
-            client.close()
+        return await poll_once(self._conn_id, methodcaller("refresh_credits" if refresh else "get_credits"))
 
 
 #: Readings by event loop and connection ID. They are shared only within a loop, because a lock cannot be used in two.
@@ -172,7 +195,53 @@ _shared_readings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedR
 _reported: WeakSet[Reading] = WeakSet()
 
 
-async def client_for_one_poll(conn_id: str) -> LeadMagicClient:
+class PollSlots:
+    """
+    Limits the polls of one connection that run at the same time, each of which occupies a thread.
+
+    If LeadMagic does not respond, the triggers of this connection wait for a slot, and those of others do not notice.
+    """
+
+    def __init__(self) -> None:
+        self.free = asyncio.Semaphore(POLLS_AT_A_TIME)
+        #: Only the first bulk job in this queue waits for a slot, so that the balance never waits for all jobs.
+        self.job_queue = asyncio.Lock()
+
+
+#: Slots by event loop and connection ID.
+_poll_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, PollSlots]] = WeakKeyDictionary()
+
+
+async def poll_once(conn_id: str, request: Callable[[LeadMagicClient], T], *, is_job: bool = False) -> T:
+    """
+    Wait for a slot of the connection, and send a request in a thread.
+
+    A request cannot be interrupted. If the caller is cancelled meanwhile, it ends at once, and the request keeps its
+    slot until it ends.
+
+    :param conn_id: Connection to poll.
+    :param request: Sends the request with the given client, which makes a single attempt.
+    :param is_job: Whether this is the poll of a bulk job, of which there may be hundreds.
+    :raises LeadMagicConnectionError: If the connection cannot be read or is invalid.
+    """
+    slots = _poll_slots.setdefault(asyncio.get_running_loop(), {}).setdefault(conn_id, PollSlots())
+    async with slots.job_queue if is_job else nullcontext():
+        await slots.free.acquire()
+    return await leave_running_if_cancelled(_send(conn_id, request, slots))
+
+
+async def _send(conn_id: str, request: Callable[[LeadMagicClient], T], slots: PollSlots) -> T:
+    try:
+        client = await _client_for_one_poll(conn_id)
+        try:
+            return await in_thread(request, client)
+        finally:
+            client.close()
+    finally:
+        slots.free.release()
+
+
+async def _client_for_one_poll(conn_id: str) -> LeadMagicClient:
     """
     Build a client without retries, because the next poll is the retry.
 

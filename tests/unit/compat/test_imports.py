@@ -11,7 +11,8 @@ from pytest_mock import MockerFixture
 
 from airflow_provider_leadmagic import compat
 from airflow_provider_leadmagic.compat import imports
-from airflow_provider_leadmagic.compat.imports import BaseHook, get_async_connection
+from airflow_provider_leadmagic.compat.deferral import get_async_connection
+from airflow_provider_leadmagic.compat.imports import BaseHook
 
 FOLDER = Path(compat.__file__).parent
 NAMES = sorted({*imports._SOURCES})

@@ -1,5 +1,5 @@
 """
-Tests that a trigger finishes a pending request to Airflow's supervisor although it is cancelled.
+Tests that a cancelled trigger ends at once, but finishes its pending request to Airflow's supervisor.
 
 On Airflow 3.0 and 3.1 requests and responses share one pipe and are matched by their order: a response that is left
 unread crashes the triggerer with all its triggers.
@@ -8,16 +8,30 @@ unread crashes the triggerer with all its triggers.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import gc
+import threading
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from airflow.secrets import BaseSecretsBackend
+from asgiref.sync import sync_to_async
 
-from airflow_provider_leadmagic.compat.deferral import finish_even_if_cancelled
+from airflow_provider_leadmagic.compat.deferral import finish_even_if_cancelled, leave_running_if_cancelled
 from airflow_provider_leadmagic.hooks import leadmagic
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.triggers import shared_poll
+from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
+from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+from tests.support.sensor_runner import first_event
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_mock import MockerFixture
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
 
 class PendingRequest:
@@ -42,15 +56,103 @@ class PendingRequest:
         await asyncio.wait({caller}, timeout=5)
 
 
-def test_aget_conn_finishes_reading_the_connection_when_cancelled(mocker: MockerFixture) -> None:
+def test_a_cancelled_aget_conn_ends_at_once_and_leaves_its_request_running(mocker: MockerFixture) -> None:
     async def run() -> tuple[bool, bool]:
         request = PendingRequest()
         mocker.patch.object(leadmagic, "get_async_connection", request.send)
         caller = asyncio.create_task(LeadMagicHook().aget_conn())
-        await request.cancel_while_pending(caller)
-        return request.is_finished, caller.cancelled()
+        await request.sent.wait()
+        caller.cancel()
+        await asyncio.wait({caller}, timeout=5)
+        was_finished = request.is_finished
+        request.response_arrived.set()
+        await until(lambda: request.is_finished)
+        return was_finished, caller.cancelled()
 
-    assert asyncio.run(run()) == (True, True)
+    assert asyncio.run(run()) == (False, True)
+
+
+def test_a_request_that_fails_after_its_caller_was_cancelled_is_not_reported(
+    mocker: MockerFixture, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(request: PendingRequest) -> None:
+        await request.send()
+        raise LookupError("not found")
+
+    async def run() -> None:
+        request = PendingRequest()
+        caller = asyncio.create_task(leave_running_if_cancelled(fail(request)))
+        await request.cancel_while_pending(caller)
+        await until(lambda: request.is_finished)
+
+    asyncio.run(run())
+    gc.collect()
+
+    assert caplog.text == ""
+
+
+class HangingBackend(BaseSecretsBackend):
+    """A secrets backend that does not respond to requests for the connection ``unreachable``."""
+
+    released: ClassVar[threading.Event]
+    requests: ClassVar[list[str]]
+
+    def get_connection(self, conn_id: str) -> None:
+        if conn_id == "unreachable":
+            self.requests.append(conn_id)
+            self.released.wait(8)
+
+
+@pytest.fixture
+def hanging_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[HangingBackend]]:
+    HangingBackend.released, HangingBackend.requests = threading.Event(), []
+    for option in ("AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"):
+        monkeypatch.setenv(option, f"{__name__}.HangingBackend")
+    yield HangingBackend
+    HangingBackend.released.set()
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        SufficientCreditsTrigger("unreachable", "5", 60),
+        BulkJobTrigger("unreachable", "job-1", 60, 1e12),
+        PausedBulkJobTrigger("unreachable", "5", 60, job_id="job-1", deadline=1e12),
+    ],
+    ids=lambda trigger: type(trigger).__name__,
+)
+def test_a_trigger_is_cancelled_at_once_while_the_secrets_backend_hangs(
+    hanging_backend: type[HangingBackend], trigger: Any, mocker: MockerFixture
+) -> None:
+    mocker.patch.object(shared_poll, "_jitter", return_value=0.0)
+
+    async def run() -> float:
+        waiting = asyncio.create_task(first_event(trigger))
+        await until(lambda: bool(hanging_backend.requests))
+        start = time.monotonic()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        return time.monotonic() - start
+
+    start = time.monotonic()
+    assert asyncio.run(run()) < 1
+    assert time.monotonic() - start < 4  # the event loop does not wait for the thread either
+
+
+def test_a_secrets_backend_that_hangs_for_one_connection_does_not_hold_up_other_lookups(
+    hanging_backend: type[HangingBackend], leadmagic_sandbox: Sandbox
+) -> None:
+    async def run() -> float:
+        waiting = asyncio.create_task(LeadMagicHook("unreachable").aget_conn())
+        await until(lambda: bool(hanging_backend.requests))
+        start = time.monotonic()
+        await LeadMagicHook("leadmagic_default").aget_conn()
+        await sync_to_async(int)()  # how other providers and Airflow read connections
+        await asyncio.to_thread(int)
+        waiting.cancel()
+        return time.monotonic() - start
+
+    assert asyncio.run(run()) < 2
 
 
 def test_cancel_message_is_preserved() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -207,13 +208,20 @@ DEFERRALS: dict[str, tuple[Callable[[TriggererWait], object], str, dict[str, Any
     "the job": (
         lambda wait: wait.for_job(SUBMITTED_JOB, report_pause=True),
         "job_seen",
-        {"job_id": "job-1", "poll_interval": 60, "deadline": NOW + 500, "report_pause": True, "not_before": 0},
+        {
+            "job_id": "job-1",
+            "poll_interval": 60,
+            "deadline": NOW + 500,
+            "report_pause": True,
+            "not_before": 0,
+            "waiting_since": NOW,
+        },
         {"record": SUBMITTED_JOB.to_json()},
     ),
     "the job, later": (
         lambda wait: wait.for_job(SUBMITTED_JOB, report_pause=False, requested_wait=90),
         "job_seen",
-        {"job_id": "job-1", "report_pause": False, "not_before": NOW + 90},
+        {"job_id": "job-1", "report_pause": False, "not_before": NOW + 90, "waiting_since": NOW},
         {"record": SUBMITTED_JOB.to_json()},
     ),
 }
@@ -251,6 +259,16 @@ class TestInTheTriggerer:
     def test_no_task_is_deferred_after_its_deadline(self, waiting_for: str) -> None:
         with pytest.raises(LeadMagicTimeoutError):
             DEFERRALS[waiting_for][0](TriggererWait(pytest.fail, "other", 60, NOW, METHODS))
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(("seconds_left", "next_poll_in"), [(60, math.inf), (60.5, 60)])
+def test_no_poll_in_the_triggerer_is_announced_for_the_deadline_or_later(
+    seconds_left: float, next_poll_in: float
+) -> None:
+    wait = TriggererWait(pytest.fail, "other", 60, NOW + seconds_left, METHODS)
+
+    assert wait.next_poll_in() == next_poll_in
 
 
 def test_a_retry_after_of_the_immediate_poll_delays_the_next_one(

@@ -142,6 +142,43 @@ def test_the_logged_time_until_the_next_poll_includes_exponential_backoff(
     assert f"Next poll in {wait:.0f} s." in logged()
 
 
+@pytest.mark.parametrize(("timeout", "wait"), [(8.0, 8.0), (2.0, 5.0)])
+def test_the_last_reschedule_is_long_enough_for_the_scheduler_to_notice_the_end_of_the_process(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, timeout: float, wait: float
+) -> None:
+    leadmagic_sandbox.set_credits(1)
+
+    planned = run_first_poll(make_sensor(poke_interval=300, timeout=timeout, **MODES["reschedule"]))
+
+    assert planned == pytest.approx(wait, abs=1)
+
+
+def test_a_retry_after_delays_one_poll_only(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, logged: Callable[[], str]
+) -> None:
+    sensor = make_sensor(poke_interval=300, timeout=3600, **MODES["poke"])
+    leadmagic_sandbox.set_credits(1)
+    leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="900")
+
+    sensor.poke({})
+    sensor.poke({})
+
+    text = logged()
+    assert "retrying in 900 s: " in text
+    assert "Next poll in 300 s." in text
+
+
+@pytest.mark.parametrize(("timeout", "is_last"), [(300, True), (301, False)])
+def test_a_poll_at_the_deadline_is_not_announced(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, logged: Callable[[], str], timeout: float, is_last: bool
+) -> None:
+    leadmagic_sandbox.set_credits(1)
+
+    run_first_poll(make_sensor(poke_interval=300, timeout=timeout, deferrable=True))
+
+    assert ("No further poll before the timeout." in logged()) is is_last
+
+
 def run_first_poll(sensor: SufficientCreditsSensor) -> float:
     """Run a sensor until it starts to wait, and return the planned seconds; 0 if it defers."""
 

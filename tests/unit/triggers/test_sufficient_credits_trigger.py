@@ -22,7 +22,7 @@ from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from pytest_mock import MockerFixture
 
@@ -212,6 +212,88 @@ def test_retry_after_applies_to_triggers_with_and_without_refresh(leadmagic_sand
 
     first, second = (request.at for request in leadmagic_sandbox.requests[:2])
     assert second - first >= 0.8
+
+
+@pytest.mark.parametrize(
+    ("first_refreshes", "then_refreshes", "requests"),
+    [
+        (False, True, ["/v1/credits", "/v1/credits/refresh", "/v1/credits"]),
+        (True, True, ["/v1/credits/refresh", "/v1/credits"]),
+        (True, False, ["/v1/credits/refresh", "/v1/credits"]),
+        (False, False, ["/v1/credits"]),
+    ],
+)
+def test_a_trigger_with_refresh_reuses_only_readings_that_were_refreshed(
+    leadmagic_sandbox: Sandbox, first_refreshes: bool, then_refreshes: bool, requests: list[str]
+) -> None:
+    async def run() -> None:
+        await shared_poll.latest_reading("leadmagic_default", 60, refresh=first_refreshes)
+        await shared_poll.latest_reading("leadmagic_default", 60, refresh=then_refreshes)
+
+    asyncio.run(run())
+
+    assert [request.path for request in leadmagic_sandbox.requests] == requests
+
+
+def test_a_retry_after_applies_until_the_next_good_reading(leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="0.3")
+
+    async def run() -> list[float]:
+        readings = shared_poll.poll_balance("leadmagic_default", 0.05)
+        async with aclosing(readings):
+            return [(await anext(readings)).due_in(0.05) for _ in range(2)]
+
+    after_429, after_a_good_reading = asyncio.run(run())
+
+    assert 0.2 < after_429 <= 0.3
+    assert after_a_good_reading <= 0.05
+
+
+@pytest.mark.parametrize(("interval", "longest"), [(5.0, 0.5), (60.0, 2.0), (3600.0, 2.0)])
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda interval: shared_poll.first_wait(interval, 0.0, 0.0),
+        lambda interval: shared_poll.first_wait(interval, 0.0, time.time() + 100) - 100,
+        lambda interval: shared_poll.next_wait(interval, interval) - interval,
+    ],
+    ids=["overdue", "after Retry-After", "next poll"],
+)
+def test_every_wait_has_a_random_part(wait: Callable[[float], float], interval: float, longest: float) -> None:
+    parts = [wait(interval) for _ in range(50)]
+
+    assert len({round(part, 3) for part in parts}) > 10
+    assert -0.1 < min(parts) < longest / 4
+    assert longest * 3 / 4 < max(parts) <= longest
+
+
+def test_an_overdue_poll_waits_for_a_moment_so_that_no_loop_is_busy(mocker: MockerFixture) -> None:
+    mocker.patch.object(shared_poll, "_jitter", return_value=0.0)
+
+    assert shared_poll.next_wait(0.0, -5.0) == shared_poll.SHORTEST_WAIT > 0
+
+
+def test_closing_a_trigger_closes_its_poll_at_once(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
+    closed: list[str] = []
+
+    async def poll(*_: object, **__: object) -> AsyncIterator[shared_poll.Reading]:
+        try:
+            yield shared_poll.Reading(time.monotonic(), balance=CreditBalance(Decimal(1000), datetime.now(UTC)))
+        finally:
+            closed.append("poll")
+
+    async def run() -> list[str]:
+        mocker.patch.object(shared_poll, "poll_balance", poll)
+        kept = trigger.open_shared_stream(trigger.serialize()[1])
+        await anext(kept)
+        await kept.aclose()  # type: ignore[attr-defined]
+        events = trigger.run()
+        await anext(events)
+        await events.aclose()
+        return list(closed)  # before asyncio closes what was forgotten
+
+    trigger = make()
+    assert asyncio.run(run()) == ["poll", "poll"]
 
 
 def test_an_unexpected_exception_fails_the_task_and_not_the_shared_poll(

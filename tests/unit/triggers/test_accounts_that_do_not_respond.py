@@ -1,0 +1,202 @@
+"""Accounts that never respond hold up neither the triggers of other accounts nor other triggers of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import pairwise
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_leadmagic.compat.deferral import in_thread
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.triggers import shared_poll
+from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger
+from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+from airflow_provider_leadmagic.triggers.shared_poll import POLLS_AT_A_TIME, poll_once
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+ACCOUNTS = 50
+JOBS = 200
+INTERVAL = 1.0
+POLLS = 5
+
+
+@dataclass
+class SilentServer:
+    """
+    Accepts every connection, and never responds.
+
+    :param open_requests: Number of requests by API key whose client still waits.
+    :param most: The highest of these numbers.
+    """
+
+    open_requests: Counter[str] = field(default_factory=Counter)
+    most: Counter[str] = field(default_factory=Counter)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            key = re.search(rb"(?i)\nx-api-key: (\S+)", head)
+            assert key
+            account = key[1].decode()
+            self.open_requests[account] += 1
+            self.most[account] = max(self.most[account], self.open_requests[account])
+            await reader.read()  # until the client gives up
+            self.open_requests[account] -= 1
+        writer.close()
+
+
+@asynccontextmanager
+async def silent_accounts(monkeypatch: pytest.MonkeyPatch, number: int, timeout: float) -> AsyncGenerator[SilentServer]:
+    """Define the connections ``silent_0``, ``silent_1``, ... whose requests time out after some seconds."""
+    silent = SilentServer()
+    server = await asyncio.start_server(silent.handle, "127.0.0.1", 0, backlog=1000)
+    port = server.sockets[0].getsockname()[1]
+    for account in range(number):
+        connection = {"conn_type": "leadmagic", "host": f"http://127.0.0.1:{port}", "extra": {"timeout": timeout}}
+        connection["password"] = f"key-{account}"
+        monkeypatch.setenv(f"AIRFLOW_CONN_SILENT_{account}", json.dumps(connection))
+    try:
+        yield silent
+    finally:
+        server.close()
+
+
+async def run_trigger(trigger: Any) -> None:
+    async for _ in trigger.run():
+        pass
+
+
+@asynccontextmanager
+async def running(triggers: Iterable[Any]) -> AsyncGenerator[None]:
+    """Run triggers, and cancel them at the end."""
+    tasks = [asyncio.create_task(run_trigger(trigger)) for trigger in triggers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def longest_wait_for_a_thread(seconds: float) -> float:
+    """Call ``asyncio.to_thread`` repeatedly, like another provider's trigger, and return the longest wait."""
+    waits, end = [], time.monotonic() + seconds
+    while (start := time.monotonic()) < end:
+        await asyncio.to_thread(int)
+        waits.append(time.monotonic() - start)
+        await asyncio.sleep(0.02)
+    return max(waits)
+
+
+def triggers_of_silent_accounts(interval: float) -> list[Any]:
+    jobs = [BulkJobTrigger("silent_0", f"job-{number}", interval, time.time() + 3600) for number in range(JOBS)]
+    return [*jobs, *(SufficientCreditsTrigger(f"silent_{number}", "5", interval) for number in range(ACCOUNTS))]
+
+
+def test_fifty_silent_accounts_and_two_hundred_jobs_on_one_of_them_hold_up_nobody_else(
+    leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leadmagic_sandbox.set_credits(1)
+    good = SufficientCreditsTrigger("leadmagic_default", "5", INTERVAL)
+
+    async def run() -> tuple[float, Counter[str]]:
+        async with silent_accounts(monkeypatch, ACCOUNTS, timeout=2) as server:
+            async with running([*triggers_of_silent_accounts(INTERVAL), good]):
+                waited = await longest_wait_for_a_thread(POLLS * 1.1 * INTERVAL)
+                ended.append(time.monotonic())
+            return waited, server.most
+
+    ended: list[float] = []
+    waited, open_requests = asyncio.run(run())
+
+    assert time.monotonic() - ended[0] < 1.5  # it waits for no request
+    assert waited < 0.5
+    gaps = [later.at - earlier.at for earlier, later in pairwise(leadmagic_sandbox.requests)]
+    assert len(gaps) >= POLLS - 2
+    assert max(gaps) < 1.5 * INTERVAL
+    assert len(open_requests) == ACCOUNTS
+    assert max(open_requests.values()) == POLLS_AT_A_TIME
+
+
+def test_bulk_jobs_on_a_slow_account_delay_its_balance_by_two_polls_at_most(
+    leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leadmagic_sandbox.fail_next("/bulk/jobs/*", delay=0.2, status=503, times=None)
+
+    async def run() -> None:
+        jobs = [BulkJobTrigger("leadmagic_default", f"job-{number}", 60, time.time() + 3600) for number in range(40)]
+        monkeypatch.setattr(shared_poll, "_jitter", lambda _: 0.0)
+        async with running(jobs):
+            await until(lambda: bool(leadmagic_sandbox.requests_to("/bulk/jobs/*")))
+            await shared_poll.latest_reading("leadmagic_default", 60)
+
+    asyncio.run(run())
+
+    paths = [request.path for request in leadmagic_sandbox.requests]
+    assert paths.index("/v1/credits") <= 2 * POLLS_AT_A_TIME + 1
+
+
+def test_a_trigger_that_waits_for_a_slot_is_cancelled_at_once_and_leaves_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> float:
+        async with silent_accounts(monkeypatch, 1, timeout=1) as server:
+            polls = [asyncio.create_task(poll_once("silent_0", methodcaller("get_credits"))) for _ in range(4)]
+            await until(lambda: server.open_requests["key-0"] == POLLS_AT_A_TIME)
+            start = time.monotonic()
+            for poll in polls:
+                poll.cancel()
+            await asyncio.wait(polls)
+            waited = time.monotonic() - start
+            with pytest.raises(LeadMagicError, match=r"^No response within 1 s"):
+                await poll_once("silent_0", methodcaller("get_credits"))
+            assert server.most["key-0"] == POLLS_AT_A_TIME  # a request that was left running kept its slot
+            return waited
+
+    assert asyncio.run(run()) < 0.5
+
+
+def test_a_process_that_ends_does_not_wait_for_requests() -> None:
+    """Python waits for the threads of ``asyncio.to_thread`` and of thread pools."""
+    program = """
+import asyncio, time
+from airflow_provider_leadmagic.compat.deferral import in_thread, leave_running_if_cancelled
+
+async def run():
+    request = asyncio.create_task(leave_running_if_cancelled(in_thread(time.sleep, 60)))
+    await asyncio.sleep(0.2)
+    request.cancel()
+
+asyncio.run(run())
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=30, capture_output=True, text=True, check=True)
+
+    assert done.stderr == ""
+
+
+def test_a_call_in_a_thread_sees_the_context_of_its_trigger() -> None:
+    """Airflow finds the log of a trigger by context variables."""
+    variable: ContextVar[str] = ContextVar("variable")
+
+    async def run() -> str:
+        variable.set("of the trigger")
+        return await in_thread(variable.get)
+
+    assert asyncio.run(run()) == "of the trigger"
