@@ -93,8 +93,10 @@ class LeadMagicHook(BaseHook):
         if self._client is None:
             with self._count_failures(), self._explain_missing_connection(_capitalize(self._owner)):
                 request = get_async_connection(type(self), self._checked_conn_id())
-                connection = await leave_running_if_cancelled(request)
-                self._client = self._build_client(connection, self._owner, **self._limits)
+                # As in get_conn, the connection must not be in a local variable.
+                self._client = self._build_client(
+                    await leave_running_if_cancelled(request), self._owner, **self._limits
+                )
         return self._client
 
     @property
