@@ -25,8 +25,10 @@ _QUOTE = r"(?:\\*[\"']|&quot;|&\#0*3[49];|%(?:25)*2[27]|\\u002[27])"
 _EQUALS = r"(?:[=:]|%(?:25)*3[ad]|&\#(?:0*(?:58|61)|x0*3[ad]);|&(?:equals|colon);|\\(?:u00|x)3[ad]|\b(?:is|was)\b)"
 #: Words after "token is" that are not a token, as in "token is invalid".
 _STATES = (
-    "a|already|an|blank|empty|expired|in|incorrect|invalid|malformed|missing|needed|no|not|null|of|required|revoked|"
-    "the|too|undefined|unknown|unsupported|used|valid|wrong"
+    "a|active|already|an|blank|blocked|created|deactivated|deleted|denied|disabled|empty|expired|frozen|for|from|in|"
+    "inactive|incorrect|incomplete|invalid|limited|locked|malformed|missing|must|needed|no|not|null|of|on|only|optional|"
+    "outdated|passed|read-only|rejected|required|restricted|revoked|rotated|sent|suspended|the|this|to|too|unauthorized|"
+    "unavailable|undefined|unknown|unsupported|used|valid|without|wrong"
 )
 _TOKEN = re.compile(
     rf"((?:token|api[-_ ]?key|authorization|password) ?{_QUOTE}? ?{_EQUALS} ?{_QUOTE}?(?:(?:bearer|basic) )?)"

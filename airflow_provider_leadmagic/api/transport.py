@@ -244,26 +244,27 @@ def _streamed(body_file: BinaryIO) -> dict[str, Any]:
     return {"data": body_file, "headers": {"Content-Type": "application/json"}}
 
 
-#: A string in a JSON file, and the colon after it if it is a field name.
-_JSON_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"(:)?')
+#: A string in JSON, and what follows it if it is a field name: a colon, and the bracket of a list.
+_JSON_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"(: ?\[?)?')
 
 
 def _values_sent(path: str, json_body: Mapping[str, Any] | None, body_file: BinaryIO | None) -> Iterator[str]:
     """Yield the texts in the records of a request, except those that are also field names: they are not personal."""
     if body_file is not None:
-        yield from _values_in(body_file)
+        # Mapped, because a body can have hundreds of megabytes.
+        body = mmap.mmap(body_file.fileno(), 0, access=mmap.ACCESS_READ)
+        yield from _values_in(body, in_records=False)
     elif json_body and path.startswith("/v1/"):  # a lookup; the other bodies control bulk jobs
-        yield from (value for value in json_body.values() if isinstance(value, str) and value.lower() not in json_body)
+        yield from _values_in(json.dumps(json_body).encode(), in_records=True)
 
 
-def _values_in(body_file: BinaryIO) -> Iterator[str]:
-    # Mapped, because a body can have hundreds of megabytes.
-    data = mmap.mmap(body_file.fileno(), 0, access=mmap.ACCESS_READ)
+def _values_in(body: bytes | mmap.mmap, *, in_records: bool) -> Iterator[str]:
     names: set[bytes] = set()
-    for string in _JSON_STRING.finditer(data, data.find(b'": [') + 1):
+    for string in _JSON_STRING.finditer(body):
         if string[2]:
             names.add(string[1])
-        elif string[1].lower() not in names:
+            in_records = in_records or string[2].endswith(b"[")
+        elif in_records and string[1].lower() not in names:
             yield json.loads(b'"%b"' % string[1])
 
 

@@ -318,6 +318,8 @@ class TestLinkTokens:
             "The token is not valid for this job.",
             "Token: expired.",
             "Token is required.",
+            "The API key is disabled.",
+            "The API key was revoked on 2026-11-26.",
             "Provide a valid API key in the X-API-Key header (case-insensitive).",
             "Tokens: 5 left.",
         ],
@@ -368,11 +370,21 @@ class TestRecords:
         assert [word for word in self.PERSONAL if word in text] == []
         assert "[redacted]" in str(error)
 
+    def test_values_within_lists_and_objects_are_hidden(self, canary_client, sandbox_with_canary):
+        sandbox_with_canary.fail_next(
+            self.LOOKUP, status=422, body='{"title": "Ada Lovelace and Countess are invalid."}'
+        )
+        record = {"people": [{"full_name": "Ada Lovelace"}], "title": {"any": ["Countess"]}}
+        error = self.error_of(lambda: canary_client.enrich("email_finder", **record))
+        assert ": [redacted] and [redacted] are invalid. [" in str(error)
+
     def test_names_that_json_escapes_are_hidden(self, canary_client, sandbox_with_canary):
         body = json.dumps({"title": 'Row 1: Zoë "Zed" Müller and 李明 are invalid.'})
         sandbox_with_canary.fail_next(self.SUBMIT, status=422, body=body)
         rows = [{"full_name": 'Zoë "Zed" Müller'}, {"full_name": "李明"}]
-        error = self.error_of(lambda: canary_client.bulk.submit("email_finder", rows, idempotency_key="k1"))
+        error = self.error_of(
+            lambda: canary_client.bulk.submit("email_finder", rows, idempotency_key="k1", file_name='odd": [')
+        )
         assert ": Row 1: [redacted] and [redacted] are invalid. [" in str(error)
 
     @pytest.mark.parametrize(
@@ -385,6 +397,7 @@ class TestRecords:
             "At most 500,000 rows or 10485760 bytes per job.",
             "Need 12345.25 credits on 2026-11-26.",
             "Adaptive limits apply to this product.",
+            "The product email_finder is not available.",
         ],
     )
     def test_explanation_without_personal_data_is_kept(self, canary_client, sandbox_with_canary, text):

@@ -67,6 +67,10 @@ class Network:
         certificate = speaking_tls(self_signed(self.folder))
         return f"https://{self.serve(send(BALANCE_RESPONSE), tls=certificate).address}"
 
+    def without_ca_certificates(self) -> str:
+        self.monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/missing.pem")
+        return "https://leadmagic.invalid"
+
     def unresolved(self) -> str:
         error = socket.gaierror(-2, "Name or service not known")
         self.monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: (_ for _ in ()).throw(error))
@@ -218,6 +222,20 @@ UNSENT_REQUESTS = [
         f"correct the host of {OWNER}",
     ),
     ("certificate", CREDITS, Network.untrusted, "TLS certificate not trusted", f"{HOST} and the CA certificates"),
+    (
+        "CA certificates",
+        CREDITS,
+        Network.without_ca_certificates,
+        "CA certificates cannot be loaded",
+        "correct REQUESTS_CA_BUNDLE",
+    ),
+    (
+        "invalid proxy",
+        CREDITS,
+        lambda network: network.proxy(url="http://"),
+        "Invalid proxy settings",
+        "correct HTTPS_PROXY",
+    ),
     (
         "plain HTTP instead of TLS",
         CREDITS,
