@@ -115,6 +115,13 @@ class BulkJob:
         rows = f"{format_count(self.processed)} / {format_count(self.total_rows)} rows{self._percent()}"
         return f"{rows}, {credits} credits used"
 
+    def expected_results(self) -> int | None:
+        """Return the number of rows that must have a result; None if LeadMagic's counts do not tell."""
+        done = None if self.succeeded is None or self.failed is None else self.succeeded + self.failed
+        if done or not self.is_completed:
+            return done
+        return max(self.total_rows - (self.skipped or 0), 0) if self.total_rows else None
+
     def price_of_remaining_rows(self, price: Decimal) -> Decimal:
         """
         Return the price of the rows that are not processed yet; the whole price if a count is unknown.

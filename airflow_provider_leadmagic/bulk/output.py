@@ -220,6 +220,8 @@ def _cell(value: object) -> object:
 
 CREDITS = "credits_consumed"
 ERROR_FIELDS = ("error_message", "http_status_code")
+MATCH = "match"
+DOUBTFUL = "doubtful"
 PREFIX = "lm_"
 SKIPPED_MESSAGE = "skipped: the job has no result for this row"
 
@@ -229,22 +231,20 @@ class FoundFields:
 
     def __init__(self) -> None:
         # Few combinations of fields occur, so this stays small for any number of rows.
-        self._first_rows: dict[tuple[str, ...], int] = {}
+        self._combinations: dict[tuple[str, ...], None] = {}
 
-    def collect(self, results: Iterator[RowResult]) -> Iterator[RowResult]:
-        """Yield the results unchanged and collect their field names. Each call starts with an empty collection."""
-        self._first_rows.clear()
-        for result in results:
-            if result.found and result.outcome == SUCCESS:
-                fields = tuple(result.found)
-                earliest = self._first_rows.get(fields, result.row_index)
-                self._first_rows[fields] = min(earliest, result.row_index)
-            yield result
+    def add(self, result: RowResult) -> None:
+        """
+        Collect the field names of the next result.
+
+        :param result: The result of a later row than the previous one.
+        """
+        if result.found and result.outcome == SUCCESS:
+            self._combinations.setdefault(tuple(result.found))
 
     def in_order(self) -> tuple[str, ...]:
         """Return the field names in the order in which the rows contain them."""
-        by_row = sorted(self._first_rows, key=self._first_rows.__getitem__)
-        return tuple(dict.fromkeys(field for fields in by_row for field in fields))
+        return tuple(dict.fromkeys(field for fields in self._combinations for field in fields))
 
 
 @dataclass(frozen=True)
@@ -256,47 +256,70 @@ class Layout:
     :param found: The names of the fields that LeadMagic found.
     :param prefix: The prefix of LeadMagic's columns.
     :param header: The names of the columns of the input in the files.
+    :param has_doubts: Whether a column says which results are doubtful.
     """
 
     columns: tuple[str, ...]
     found: tuple[str, ...]
     prefix: str
     header: tuple[str, ...]
+    has_doubts: bool = False
 
     @classmethod
-    def of(cls, columns: tuple[str, ...], found: tuple[str, ...], names: Mapping[str, str] | None = None) -> Self:
+    def of(
+        cls,
+        columns: tuple[str, ...],
+        found: tuple[str, ...],
+        names: Mapping[str, str] | None = None,
+        *,
+        has_doubts: bool = False,
+    ) -> Self:
         """
         Build a layout with the prefix ``lm_``, repeated until no column name occurs twice.
 
         :param columns: The columns of the input.
         :param found: The names of the fields that LeadMagic found.
         :param names: The names in the files of columns that have another one there.
+        :param has_doubts: Whether to add a column that says which results are doubtful.
         """
         header = tuple((names or {}).get(column, column) for column in columns)
         prefix = PREFIX
-        while any(prefix + name in header for name in (*found, CREDITS, *ERROR_FIELDS)):
+        while any(prefix + name in header for name in (*found, CREDITS, *ERROR_FIELDS, MATCH)):
             prefix += PREFIX
-        return cls(columns, found, prefix, header)
+        return cls(columns, found, prefix, header, has_doubts)
 
     @property
     def output_columns(self) -> tuple[str, ...]:
         """The columns of the output file."""
-        return (*self.header, *(self.prefix + name for name in (*self.found, CREDITS)))
+        return (*self.header, *(self.prefix + name for name in (*self.found, CREDITS)), *self._match_column())
 
     @property
     def error_columns(self) -> tuple[str, ...]:
         """The columns of the error file."""
-        return (*self.header, *(self.prefix + name for name in ERROR_FIELDS))
+        return (*self.header, *(self.prefix + name for name in ERROR_FIELDS), *self._match_column())
 
-    def output_row(self, row: dict[str, Any], result: RowResult) -> list[object]:
+    @property
+    def match_column(self) -> str:
+        """The column that says which results are doubtful; it exists only if there are any."""
+        repeated = PREFIX if MATCH in self.found else ""  # LeadMagic may find a field of this name
+        return f"{repeated}{self.prefix}{MATCH}"
+
+    def _match_column(self) -> tuple[str, ...]:
+        return (self.match_column,) if self.has_doubts else ()
+
+    def _match(self, is_doubtful: bool) -> list[object]:
+        return [DOUBTFUL if is_doubtful else None] if self.has_doubts else []
+
+    def output_row(self, row: dict[str, Any], result: RowResult, is_doubtful: bool = False) -> list[object]:
         """Return the values of a row of the output file."""
         found = result.found or {}
-        return [*map(row.get, self.columns), *map(found.get, self.found), result.credits_consumed]
+        values = [*map(row.get, self.columns), *map(found.get, self.found), result.credits_consumed]
+        return values + self._match(is_doubtful)
 
-    def error_row(self, row: dict[str, Any], result: RowResult | None) -> list[object]:
+    def error_row(self, row: dict[str, Any], result: RowResult | None, is_doubtful: bool = False) -> list[object]:
         """Return the values of a row of the error file; None stands for a missing result."""
         if result is None:
             reason = f"skipped: {row.problem}" if isinstance(row, InvalidRow) else SKIPPED_MESSAGE
-            return [*map(row.get, self.columns), reason, None]
+            return [*map(row.get, self.columns), reason, None, *self._match(is_doubtful)]
         reason = result.error_message or f"{result.outcome}: LeadMagic gave no reason"
-        return [*map(row.get, self.columns), reason, result.http_status]
+        return [*map(row.get, self.columns), reason, result.http_status, *self._match(is_doubtful)]

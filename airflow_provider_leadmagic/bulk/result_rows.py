@@ -1,13 +1,24 @@
-"""Parse the result of one row from the fields that LeadMagic returns."""
+"""Parse the result of one row from the fields that LeadMagic returns, and compare it with rows of the input."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
+import json
+import re
+import unicodedata
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from urllib.parse import unquote
 
 from airflow_provider_leadmagic.api.text import json_number, redact
 from airflow_provider_leadmagic.api.validation import is_finite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 SUCCESS = "success"
 FAILED = "failed"
@@ -34,7 +45,7 @@ class RowResult(NamedTuple):
     :param outcome: ``success``, ``failed`` or ``skipped``.
     :param given: The row as LeadMagic received it, if the result contains it.
     :param found: The fields that LeadMagic found, without the price.
-    :param credits_consumed: The price in credits.
+    :param credits_consumed: The price in credits; None if it is unknown.
     :param error_message: LeadMagic's reason for a failure, with secrets removed.
     :param http_status: The HTTP status that a single lookup of this row would have returned.
     """
@@ -60,7 +71,9 @@ def read_result(
     """
     Parse a result from LeadMagic's fields of the same names. Numbers may be given as text, and text may be empty.
 
-    :raises ValueError: If a field is invalid; the message is its name.
+    An invalid price is unknown: a result that was paid for must not be lost because of it.
+
+    :raises ValueError: If another field is invalid; the message is its name.
     """
     found, price = _without_price(_found(lm_output), credits_consumed)
     return RowResult(
@@ -68,10 +81,24 @@ def read_result(
         _outcome(status, found),
         _given(lm_input),
         found,
-        None if price in (None, "") else _credits(str(price)),
+        _credits(str(price)),
         redact(error_message) if error_message else None,
         _whole_number(http_status_code),
     )
+
+
+def usable_fields(fields: Mapping[str, object]) -> list[object]:
+    """
+    Return the arguments of :func:`read_result`, with placeholders for an invalid status and an invalid input.
+
+    :param fields: LeadMagic's fields.
+    """
+    usable = dict(fields)
+    if not isinstance(usable.get("status"), str) or not usable["status"]:
+        usable["status"] = "unknown"
+    if not isinstance(usable.get("lm_input"), dict):
+        usable["lm_input"] = None
+    return [usable.get(name) for name in FIELDS]
 
 
 def _found(value: object) -> dict[str, Any] | None:
@@ -116,11 +143,156 @@ def _given(value: object) -> dict[str, Any] | None:
 
 
 @lru_cache(maxsize=1000)  # a few prices occur in many rows
-def _credits(text: str) -> int | float:
+def _credits(text: str) -> int | float | None:
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise ValueError("credits_consumed") from None
-    if not is_finite(number):
-        raise ValueError("credits_consumed")
-    return json_number(number)
+        return None
+    return json_number(number) if is_finite(number) and number >= 0 else None
+
+
+def rows_match(row: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """
+    Return whether a row of the input and a row that LeadMagic received are probably the same.
+
+    LeadMagic normalizes its input, for example a URL to its domain. So the comparison ignores the differences that
+    :func:`words_of` ignores, spaces, and missing words.
+
+    :param row: A row of the input.
+    :param given: The row as LeadMagic received it. Fields that the input does not have are ignored.
+    """
+    return all(name not in row or row[name] == value or _is_similar(row[name], value) for name, value in given.items())
+
+
+def _is_similar(one: object, other: object) -> bool:
+    words, other_words = set(words_of(one)), set(words_of(other))
+    if words == other_words:
+        return True
+    if all(_number(_plain(value)) is not None for value in (one, other)):
+        return False
+    if re.sub(r"[\W_]", "", _plain(one)) == re.sub(r"[\W_]", "", _plain(other)):
+        return True
+    return bool(words and other_words) and (words <= other_words or other_words <= words)
+
+
+def row_key(row: Mapping[str, Any], names: Iterable[str]) -> bytes:
+    """
+    Return a digest that is equal for rows with the same words in some fields.
+
+    :param row: A row of the input, or a row as LeadMagic received it.
+    :param names: The fields.
+    """
+    words = [[name, words_of(row.get(name))] for name in names]
+    return hashlib.blake2b(json.dumps(words).encode(), digest_size=16).digest()
+
+
+def differing_names(row: dict[str, Any], given: dict[str, Any]) -> tuple[str, ...]:
+    """
+    Return the names of the shared fields if one of them has different words, else nothing.
+
+    :param row: A row of the input.
+    :param given: The row as LeadMagic received it.
+    """
+    if all(row.get(name, value) == value for name, value in given.items()):
+        return ()
+    names = tuple(sorted(given.keys() & row.keys()))
+    return () if row_key(row, names) == row_key(given, names) else names
+
+
+def choose_result(row: dict[str, Any], results: list[RowResult]) -> tuple[RowResult, bool]:
+    """
+    Return the best of several results for a row, and whether another one could be right as well.
+
+    :param row: A row of the input.
+    :param results: The results, oldest first.
+    """
+    paid = [result for result in results if result.outcome == SUCCESS] or results[-1:]
+    matching = [result for result in paid if rows_match(row, result.given or {})] or paid
+    return matching[-1], any(result.found != matching[-1].found for result in matching)
+
+
+def words_of(value: object) -> list[str]:
+    """
+    Return the words of a value in alphabetical order, or one canonical number.
+
+    Case, accents, width and order are ignored, as are punctuation, the encoding of URLs and international domain names,
+    the scheme and ``www.`` of an address, and the notation of a number: LeadMagic may change all of them.
+
+    :param value: A JSON value.
+    """
+    text = _plain(value)
+    number = _number(text)
+    if number is not None:
+        return [number]
+    return sorted(word for word in re.findall(r"[^\W_]+", text) if word not in ("http", "https", "www"))
+
+
+#: Letters with a stroke or ligatures, which Unicode does not decompose.
+_LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "\N{LATIN SMALL LETTER DOTLESS I}": "i", "ð": "d", "þ": "th"}
+)
+
+
+def _plain(value: object) -> str:
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+    text = unicodedata.normalize("NFKC", unquote(text)).casefold()
+    text = unicodedata.normalize("NFKD", re.sub(r"xn--([a-z0-9-]+)", _decoded_label, text).casefold())
+    return "".join(letter for letter in text if not unicodedata.combining(letter)).translate(_LETTERS).strip()
+
+
+def _decoded_label(label: re.Match[str]) -> str:
+    try:
+        return label[1].encode().decode("punycode")
+    except UnicodeError:
+        return label[0]
+
+
+def _number(text: str) -> str | None:
+    if len(text) > 40 or not re.fullmatch(r"[+-]?\d[\d,' ]*(\.\d+)?(e[+-]?\d{1,2})?", text, re.ASCII):
+        return None
+    return str(Decimal(re.sub(r"[,' ]", "", text)).normalize())
+
+
+_decode = json.JSONDecoder().raw_decode  # takes half the time of json.loads, which matters for a million rows
+
+
+class UnreadableDownloadError(Exception):
+    """The download is not in the expected CSV format, which LeadMagic does not document."""
+
+
+def csv_results(file: BinaryIO) -> Iterator[RowResult]:
+    """
+    Yield the results in a download, whose format LeadMagic does not document.
+
+    :param file: The download.
+    :raises UnreadableDownloadError: If it is not in the expected format.
+    """
+    file.seek(0)
+    table = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
+    try:
+        header = next(table, [])
+        pick = _picker(header)
+        for cells in table:
+            if len(cells) != len(header):
+                raise UnreadableDownloadError(f"has {len(cells)} cells in line {table.line_num}")
+            index, status, given, found, *rest = pick(cells)
+            yield read_result(index, status, _from_json(given), _from_json(found), *rest)
+    except (csv.Error, ValueError, RecursionError) as error:
+        raise UnreadableDownloadError(f"is invalid in line {table.line_num} ({type(error).__name__})") from None
+
+
+def _picker(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
+    missing = [name for name in FIELDS if name not in header]
+    if missing:
+        raise UnreadableDownloadError(f"has no column {', '.join(missing)}")
+    return itemgetter(*map(header.index, FIELDS))
+
+
+def _from_json(cell: str) -> Any:
+    text = cell.strip()
+    if not text:
+        return None
+    value, end = _decode(text)
+    if end != len(text):
+        raise ValueError("more than one value")
+    return value

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
-import re
+import math
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from airflow_provider_leadmagic.api.text import redact
 from airflow_provider_leadmagic.bulk.output import FoundFields, Layout
-from airflow_provider_leadmagic.bulk.result_rows import FAILED, FIELDS, SKIPPED, SUCCESS, read_result
+from airflow_provider_leadmagic.bulk.result_rows import (
+    FAILED,
+    SKIPPED,
+    SUCCESS,
+    UnreadableDownloadError,
+    choose_result,
+    csv_results,
+    differing_names,
+    read_result,
+    row_key,
+    rows_match,
+    usable_fields,
+)
 from airflow_provider_leadmagic.bulk.row_checks import RowsDigest, ValidRows
 from airflow_provider_leadmagic.bulk.rows import InvalidRow
 from airflow_provider_leadmagic.bulk.sorting import ResultSorter
@@ -23,15 +32,13 @@ from airflow_provider_leadmagic.bulk.submission import digest_in
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.output import ResultFiles, RowWriter
     from airflow_provider_leadmagic.bulk.result_rows import RowResult
     from airflow_provider_leadmagic.bulk.rows import RowSource
     from airflow_provider_leadmagic.client import LeadMagicClient
-
-    Collect = Callable[[Iterator[RowResult]], Iterator[RowResult]]
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +69,8 @@ def write_results(
     files: ResultFiles,
     *,
     user_names: Mapping[str, str] | None = None,
-    require_all_results: bool = True,
+    seconds: float = 0.0,
+    is_last_attempt: bool = False,
 ) -> WrittenRows:
     """
     Read the results of a job and write them with the rows they belong to, in row order.
@@ -75,50 +83,142 @@ def write_results(
     :param source: The rows that were submitted.
     :param files: The files to replace. If anything fails, they stay unchanged.
     :param user_names: The names in the files of columns that were submitted with another name.
-    :param require_all_results: Whether to fail if LeadMagic does not return the results of all processed rows yet;
-        otherwise rows without a result count as skipped.
+    :param seconds: Most seconds to wait for missing results; the limit is :data:`LONGEST_WAIT`.
+    :param is_last_attempt: Whether no attempt follows: then the existing results are written even if some are missing.
     :raises LeadMagicError: If the results cannot be read, are incomplete, or do not belong to these rows.
     :raises ValueError: If the rows can no longer be read, or a file cannot be written.
     """
     with ResultSorter() as sorter:
-        found = FoundFields()
-        read_results(client, job, sorter, found.collect, require_all_results=require_all_results)
-        layout = Layout.of(_columns(source), found.in_order(), user_names)
+        read_results(client, job, sorter, expected_results(job, source), seconds)
+        review = _review(job, product, source, sorter)
+        if review.missing and not is_last_attempt:
+            raise _incomplete(job, review, "the next attempt reads them again")
+        doubts = sorter.doubtful()
+        layout = Layout.of(review.columns, review.found, user_names, has_doubts=doubts > 0)
         with files.replaced(layout.output_columns, layout.error_columns) as writers:
-            pairs = _paired(job, source, layout.columns, sorter, RowsDigest(product))
-            written = _write_rows(pairs, layout, writers)
-    log.info(
-        "Wrote results: %s succeeded, %s failed, %s skipped. [%s, %s]",
-        *(f"{count:,}" for count in (written.succeeded, written.failed, written.skipped)),
-        *(redact(path) for path in (files.output_path, files.errors_path)),
-    )
+            written = _write_rows(_joined(job, product, source, sorter), sorter, layout, writers)
+    paths = (redact(files.output_path), redact(files.errors_path))
+    counts = (f"{count:,}" for count in (written.succeeded, written.failed, written.skipped))
+    log.info("Wrote results: %s succeeded, %s failed, %s skipped. [%s, %s]", *counts, *paths)
+    if doubts:
+        log.warning(
+            "Check %s of %s results: they may belong to other rows, and are marked in the column %s. [bulk job %s]",
+            *(f"{count:,}" for count in (doubts, review.rows)),
+            layout.match_column,
+            job.job_id,
+        )
+    if review.missing:
+        advice = "read them with LeadMagicHook().bulk.results; clearing the task would pay for all rows again"
+        raise _incomplete(job, review, f"{advice}. The others are written", *paths)
     return written
 
 
-def _columns(source: RowSource) -> tuple[str, ...]:
-    return tuple(next(iter(source), {}))
+def _incomplete(job: BulkJob, review: _Review, advice: str, *paths: str | None) -> LeadMagicResponseError:
+    where = ", ".join([f"bulk job {job.job_id}", *map(str, paths)])
+    missing = f"{review.missing:,} of {review.rows:,} rows missing"
+    return LeadMagicResponseError(f"Results incomplete: {missing}, {advice}. [{where}]", transient=True)
 
 
-def _paired(
-    job: BulkJob, source: RowSource, columns: tuple[str, ...], sorter: ResultSorter, digest: RowsDigest
-) -> Iterator[tuple[dict[str, Any], RowResult | None]]:
-    """Yield each row with its result, and check that the rows are those that were submitted."""
-    number, known, results = 0, set(columns), sorter.by_row()
+class _Review(NamedTuple):
+    """What the rows and results of a job have in total."""
+
+    columns: tuple[str, ...]
+    found: tuple[str, ...]
+    rows: int
+    missing: int
+
+
+class _JoinedRow(NamedTuple):
+    """
+    A row with its result.
+
+    :param position: The index of the row.
+    :param is_ambiguous: Whether the row has several results, and nothing tells which is right.
+    """
+
+    position: int
+    row: dict[str, Any]
+    result: RowResult | None
+    is_ambiguous: bool
+
+
+def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter) -> _Review:
+    """
+    Check that the rows are those that were submitted, and mark doubtful results.
+
+    If the digest in the job's name proves that the rows are the same, a result belongs to the row of its index: it is
+    doubtful only if it describes another row. Without a digest, it is also doubtful if it does not describe its row.
+    """
+    found, groups = FoundFields(), set()
+    rows = results = 0
+    columns = tuple(next(iter(source), {}))
+    known, is_proven = set(columns), digest_in(job.file_name) is not None
+    for index, row, result, is_ambiguous in _joined(job, product, source, sorter):
+        if isinstance(row, InvalidRow):
+            continue
+        rows += 1
+        if row.keys() != known:
+            raise _input_changed(f"row {rows} does not match bulk job {job.job_id}", source)
+        if result is None:
+            continue
+        results += 1
+        found.add(result)
+        given = result.given or {}
+        if is_ambiguous or not (is_proven or rows_match(row, given)):
+            sorter.doubt(index)
+        if names := differing_names(row, given):
+            sorter.suspect(index, row_key(given, names))
+            groups.add(names)
+    _confirm_suspects(source, sorter, groups)
+    _check_last_result(job, source, sorter, rows, is_proven=is_proven)
+    expected = job.expected_results()
+    missing = min(rows, rows if expected is None else expected) - results
+    return _Review(columns, found.in_order(), rows, max(missing, 0))
+
+
+def _confirm_suspects(source: RowSource, sorter: ResultSorter, groups: set[tuple[str, ...]]) -> None:
+    if groups:
+        for row in source:
+            for names in groups:
+                sorter.confirm(row_key(row, names))
+
+
+def _check_last_result(job: BulkJob, source: RowSource, sorter: ResultSorter, rows: int, *, is_proven: bool) -> None:
+    last = sorter.last_index() + 1
+    if last <= rows:
+        return
+    if not is_proven:
+        problem = f"{rows:,} rows now, but bulk job {job.job_id} has a result for row {last:,}"
+        raise _input_changed(problem, source)
+    log.warning(
+        "Ignored results of rows that were not submitted, up to row %s of %s: LeadMagicHook().bulk.results returns "
+        "them. [bulk job %s]",
+        *(f"{count:,}" for count in (last, rows)),
+        job.job_id,
+    )
+
+
+def _joined(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter) -> Iterator[_JoinedRow]:
+    """
+    Yield each row with its result, and check that the rows have the digest in the job's name, if it has one.
+
+    Invalid rows, which were not submitted, have no position, and are yielded without a result.
+    """
+    digest, submitted = RowsDigest(product), digest_in(job.file_name)
+    has_earlier, results = sorter.has_earlier(), enumerate(sorter.by_row())
     for row in source.with_invalid() if isinstance(source, ValidRows) else iter(source):
         if isinstance(row, InvalidRow):
-            yield row, None
+            yield _JoinedRow(-1, row, None, is_ambiguous=False)
             continue
-        number, result = number + 1, next(results)
-        given = {} if result is None else result.given or {}
-        if row.keys() != known or not rows_match(row, given):
-            raise _input_changed(f"row {number} does not match bulk job {job.job_id}", source)
-        digest.add(row)
-        yield row, result
-    last = sorter.last_index() + 1
-    if last > number:
-        problem = f"{number:,} rows now, but bulk job {job.job_id} has a result for row {last:,}"
-        raise _input_changed(problem, source)
-    if digest_in(job.file_name) not in (None, digest.text()):
+        position, result = next(results)
+        if submitted is not None:
+            digest.add(row)
+        earlier = sorter.earlier(position) if has_earlier and result is not None else []
+        if result is not None and earlier:
+            yield _JoinedRow(position, row, *choose_result(row, [*earlier, result]))
+        else:
+            yield _JoinedRow(position, row, result, is_ambiguous=False)
+    if submitted not in (None, digest.text()):
         raise _input_changed(f"rows or product do not match bulk job {job.job_id}", source)
 
 
@@ -129,152 +229,111 @@ def _input_changed(problem: str, source: RowSource) -> LeadMagicResponseError:
 
 
 def _write_rows(
-    pairs: Iterator[tuple[dict[str, Any], RowResult | None]], layout: Layout, writers: tuple[RowWriter, RowWriter]
+    rows: Iterator[_JoinedRow], sorter: ResultSorter, layout: Layout, writers: tuple[RowWriter, RowWriter]
 ) -> WrittenRows:
     output, errors = writers
     counts: Counter[str] = Counter()
-    for number, (row, result) in enumerate(pairs, 1):
+    for number, (index, row, result, _) in enumerate(rows, 1):
         outcome = SKIPPED if result is None else result.outcome
         counts[outcome] += 1
+        is_doubtful = layout.has_doubts and sorter.is_doubtful(index)
         if result is not None and outcome == SUCCESS:
-            output.write(layout.output_row(row, result))
+            output.write(layout.output_row(row, result, is_doubtful))
         else:
-            errors.write(layout.error_row(row, result))
+            errors.write(layout.error_row(row, result, is_doubtful))
         if number % LOG_EVERY == 0:
             log.info("Wrote %s rows so far.", f"{number:,}")
     return WrittenRows(counts[SUCCESS], counts[FAILED], counts[SKIPPED])
 
 
 PAGE_SIZE = 1000
-_decode = json.JSONDecoder().raw_decode  # takes half the time of json.loads, which matters for a million rows
+#: Seconds between two readings of results that are incomplete.
+PAUSES = (1, 2, 4, 8, 10, 10, 10, 15, 15, 15)
+#: Longest time to wait for missing results, in seconds; it occupies a worker slot.
+LONGEST_WAIT = 90.0
 
 
-class UnreadableDownloadError(Exception):
-    """The download is not in the expected CSV format, which LeadMagic does not document."""
+def expected_results(job: BulkJob, source: RowSource) -> int:
+    """
+    Return the number of rows that must have a result.
+
+    :param job: The finished job.
+    :param source: The rows that were submitted; read only if the job's counts do not tell.
+    """
+    expected = job.expected_results()
+    return sum(1 for _ in source) if expected is None else expected
 
 
 def read_results(
-    client: LeadMagicClient,
-    job: BulkJob,
-    sorter: ResultSorter,
-    collect: Collect = iter,
-    *,
-    require_all_results: bool = True,
+    client: LeadMagicClient, job: BulkJob, sorter: ResultSorter, expected: int, seconds: float = 0.0
 ) -> None:
     """
-    Read all results of a job: from its download, or page by page if the download is not usable.
+    Read the results of a job: from its download, or page by page if the download is not usable or incomplete.
+
+    LeadMagic can report a job as completed a moment before it returns all its results. The pages are then read again,
+    with growing pauses, until they are complete or the time is over.
 
     :param client: A client for the job's account.
     :param job: The finished job.
     :param sorter: Receives the results.
-    :param collect: Iterates over the results on their way to the sorter; called again if the download is not usable.
-    :param require_all_results: Whether to fail if the results of some processed rows are missing.
-    :raises LeadMagicError: If LeadMagic rejects the request, does not respond, or returns invalid results.
+    :param expected: The number of rows that must have a result.
+    :param seconds: Most seconds to wait for missing results; the limit is :data:`LONGEST_WAIT`.
+    :raises LeadMagicError: If there is no result, because LeadMagic rejects the request or does not respond.
     """
-    problem = _read_download(client, job, sorter, collect)
+    problem = _read_download(client, job, sorter, expected)
     if problem is None:
         return
     log.info("Bulk job %s: the download %s; reading the results page by page.", job.job_id, problem)
-    sorter.fill(collect(_paged_results(client, job.job_id)))
-    if missing := _missing(job, sorter):
-        incomplete = f"Results incomplete: LeadMagic's list {missing} of bulk job {job.job_id}"
-        if require_all_results:
-            raise LeadMagicResponseError(f"{incomplete}; a later attempt may find the others.", transient=True)
-        log.warning("%s; writing the others as skipped.", incomplete)
+    end = time.monotonic() + min(seconds, LONGEST_WAIT)
+    for pause in (*PAUSES, math.inf):
+        error = _read_pages(client, job, sorter)
+        missing = expected - len(sorter)
+        is_last = time.monotonic() + pause > end or (error is not None and not error.transient)
+        if error is not None and is_last and not len(sorter):
+            raise error
+        if missing <= 0 or is_last:
+            return
+        count = f"{missing:,} of {expected:,}"
+        log.info("Results missing: %s; reading them again in %g s. [bulk job %s]", count, pause, job.job_id)
+        time.sleep(pause)
 
 
-def _read_download(client: LeadMagicClient, job: BulkJob, sorter: ResultSorter, collect: Collect) -> str | None:
+def _read_pages(client: LeadMagicClient, job: BulkJob, sorter: ResultSorter) -> LeadMagicError | None:
+    try:
+        sorter.fill(_paged_results(client, job.job_id), keep=True)
+    except LeadMagicError as error:
+        log.warning("Bulk job %s: results not read: %s", job.job_id, error)
+        return error
+    return None
+
+
+def _read_download(client: LeadMagicClient, job: BulkJob, sorter: ResultSorter, expected: int) -> str | None:
     try:
         # This file has no name, so it is removed even if the process is killed.
         with tempfile.TemporaryFile(prefix="leadmagic-") as file:
             _download(client, job.job_id, file)
-            sorter.fill(collect(_csv_results(file)))
+            sorter.fill(csv_results(file))
     except UnreadableDownloadError as problem:
+        sorter.fill(())
         return str(problem)
-    return _missing(job, sorter)
+    return f"has {len(sorter):,} of {expected:,} results" if len(sorter) < expected else None
 
 
 def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:
     try:
         client.bulk.download(job_id, file)
     except LeadMagicError as error:
-        if error.status not in (404, 405):
-            raise
-        # If the job itself does not exist, reading the pages fails with the same status.
-        raise UnreadableDownloadError("does not exist") from error
-
-
-def _missing(job: BulkJob, sorter: ResultSorter) -> str | None:
-    processed = (job.succeeded or 0) + (job.failed or 0)
-    return f"has {len(sorter):,} of {processed:,} processed rows" if len(sorter) < processed else None
-
-
-def _csv_results(file: BinaryIO) -> Iterator[RowResult]:
-    file.seek(0)
-    table = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
-    try:
-        header = next(table, [])
-        pick = _picker(header)
-        for cells in table:
-            if len(cells) != len(header):
-                raise UnreadableDownloadError(f"has {len(cells)} cells in line {table.line_num}")
-            index, status, given, found, *rest = pick(cells)
-            yield read_result(index, status, _from_json(given), _from_json(found), *rest)
-    except (csv.Error, ValueError, RecursionError) as error:
-        raise UnreadableDownloadError(f"is invalid in line {table.line_num} ({type(error).__name__})") from None
-
-
-def _picker(header: list[str]) -> Callable[[list[str]], tuple[str, ...]]:
-    missing = [name for name in FIELDS if name not in header]
-    if missing:
-        raise UnreadableDownloadError(f"has no column {', '.join(missing)}")
-    return itemgetter(*map(header.index, FIELDS))
-
-
-def _from_json(cell: str) -> Any:
-    text = cell.strip()
-    if not text:
-        return None
-    value, end = _decode(text)
-    if end != len(text):
-        raise ValueError("more than one value")
-    return value
+        # If LeadMagic rejects the key or does not know the job, reading the pages fails for the same reason.
+        problem = "does not exist" if error.status in (404, 405) else f"failed: {error}"
+        raise UnreadableDownloadError(problem) from error
 
 
 def _paged_results(client: LeadMagicClient, job_id: str) -> Iterator[RowResult]:
+    without_index = 0
     for row in client.bulk.results(job_id, page_size=PAGE_SIZE):
         try:
-            yield read_result(*map(row.get, FIELDS))
-        except ValueError as error:
-            raise LeadMagicResponseError(
-                f"LeadMagic returned a result with an invalid `{error}` for bulk job {job_id}."
-            ) from None
-
-
-def rows_match(row: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """
-    Return whether two rows have the same values in the fields they share.
-
-    The comparison is lenient: only letters and digits count, and one value may be part of the other. CSV has no types,
-    and LeadMagic may normalize its input, for example a URL to its domain. Results that were paid for must not be
-    rejected because of that.
-
-    :param row: A row of the input.
-    :param given: The row as LeadMagic received it.
-    """
-    return all(name not in row or row[name] == value or _is_similar(row[name], value) for name, value in given.items())
-
-
-def _is_similar(input_value: object, given_value: object) -> bool:
-    one, other = (re.sub(r"\W", "", _as_text(value)) for value in (input_value, given_value))
-    return one == other or bool(one and other and (one in other or other in one))
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, str):
-        return value.strip().casefold()
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return json.dumps(value).casefold()
+            yield read_result(*usable_fields(row))
+        except ValueError:
+            without_index += 1
+    if without_index:
+        log.warning("Bulk job %s: ignored %s results without a valid row_index.", job_id, f"{without_index:,}")

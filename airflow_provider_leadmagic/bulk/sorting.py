@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 #: SQLite's page cache, in kB. With less, inserting results in random order is slow.
 _CACHE_KB = 32 * 1024
 
+_TABLES = """
+CREATE TABLE results (row_index INTEGER PRIMARY KEY, result BLOB);
+CREATE TABLE earlier (row_index INTEGER, result BLOB);
+CREATE INDEX earlier_by_row ON earlier (row_index);
+CREATE TRIGGER keep_earlier BEFORE INSERT ON results
+WHEN EXISTS (SELECT 1 FROM results WHERE row_index = NEW.row_index AND result <> NEW.result)
+BEGIN INSERT INTO earlier SELECT row_index, result FROM results WHERE row_index = NEW.row_index; END;
+CREATE TABLE suspects (key BLOB, row_index INTEGER);
+CREATE INDEX suspects_by_key ON suspects (key);
+CREATE TABLE doubtful (row_index INTEGER PRIMARY KEY);
+"""
+
 
 class ResultSorter:
     """
@@ -33,16 +45,19 @@ class ResultSorter:
             for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
                 self._database.execute(f"PRAGMA {setting}")
             self._database.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
-            self._database.execute("CREATE TABLE results (row_index INTEGER PRIMARY KEY, result BLOB)")
+            self._database.executescript(_TABLES)
 
-    def fill(self, results: Iterable[RowResult]) -> None:
+    def fill(self, results: Iterable[RowResult], *, keep: bool = False) -> None:
         """
         Replace the content with these results. If there are two for a row, the later one counts.
 
         :param results: The results in any order; they are iterated once.
+        :param keep: Whether to add the results to the content instead.
         """
         self._database.execute("BEGIN")
-        self._database.execute("DELETE FROM results")
+        if not keep:
+            self._database.execute("DELETE FROM results")
+            self._database.execute("DELETE FROM earlier")
         try:
             rows = ((result.row_index, marshal.dumps(tuple(result))) for result in results)
             self._database.executemany("REPLACE INTO results VALUES (?, ?)", rows)
@@ -51,11 +66,11 @@ class ResultSorter:
 
     def __len__(self) -> int:
         """Return the number of rows that have a result."""
-        return int(self._database.execute("SELECT count(*) FROM results").fetchone()[0])
+        return self._number("SELECT count(*) FROM results")
 
     def last_index(self) -> int:
         """Return the index of the last row that has a result; -1 if there is none."""
-        return int(self._database.execute("SELECT ifnull(max(row_index), -1) FROM results").fetchone()[0])
+        return self._number("SELECT ifnull(max(row_index), -1) FROM results")
 
     def by_row(self) -> Iterator[RowResult | None]:
         """
@@ -67,9 +82,50 @@ class ResultSorter:
         for row_index, serialized in self._database.execute("SELECT row_index, result FROM results ORDER BY row_index"):
             if row_index > following:
                 yield from repeat(None, row_index - following)
-            yield RowResult._make(marshal.loads(serialized))  # noqa: S302 - only this object writes the table
+            yield _deserialized(serialized)
             following = row_index + 1
         yield from repeat(None)
+
+    def has_earlier(self) -> bool:
+        """Return whether a row has two results that differ."""
+        return self._number("SELECT EXISTS (SELECT 1 FROM earlier)") > 0
+
+    def earlier(self, row_index: int) -> list[RowResult]:
+        """Return the results of a row that later ones replaced, oldest first."""
+        rows = self._database.execute("SELECT result FROM earlier WHERE row_index = ? ORDER BY rowid", (row_index,))
+        return [_deserialized(serialized) for (serialized,) in rows]
+
+    def suspect(self, row_index: int, key: bytes) -> None:
+        """
+        Note that the result of a row does not describe this row.
+
+        :param row_index: The index of the row.
+        :param key: The key of the row that the result describes.
+        """
+        self._database.execute("INSERT INTO suspects VALUES (?, ?)", (key, row_index))
+
+    def confirm(self, key: bytes) -> None:
+        """
+        Mark the results as doubtful that describe a row which exists.
+
+        :param key: The key of a row.
+        """
+        self._database.execute("INSERT OR IGNORE INTO doubtful SELECT row_index FROM suspects WHERE key = ?", (key,))
+
+    def doubt(self, row_index: int) -> None:
+        """Mark the result of a row as doubtful."""
+        self._database.execute("INSERT OR IGNORE INTO doubtful VALUES (?)", (row_index,))
+
+    def doubtful(self) -> int:
+        """Return the number of doubtful results."""
+        return self._number("SELECT count(*) FROM doubtful")
+
+    def is_doubtful(self, row_index: int) -> bool:
+        """Return whether the result of a row is doubtful."""
+        return self._number("SELECT EXISTS (SELECT 1 FROM doubtful WHERE row_index = ?)", row_index) > 0
+
+    def _number(self, query: str, *parameters: int) -> int:
+        return int(self._database.execute(query, parameters).fetchone()[0])
 
     def close(self) -> None:
         """Close the database, which frees the disk space."""
@@ -84,3 +140,7 @@ class ResultSorter:
     ) -> None:
         """Close the sorter."""
         self.close()
+
+
+def _deserialized(result: bytes) -> RowResult:
+    return RowResult._make(marshal.loads(result))  # noqa: S302 - only this module writes the table

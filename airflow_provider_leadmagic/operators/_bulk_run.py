@@ -296,8 +296,6 @@ class BulkAttempt:
         source = self._request.source()
         ti = self._context["ti"]
         with self._hook().get_conn() as client:
-            # No attempt follows the last one, so it writes the results that are available.
-            require_all = ti.try_number <= ti.max_tries
             written = write_results(
                 client,
                 job,
@@ -305,7 +303,8 @@ class BulkAttempt:
                 source,
                 files,
                 user_names=self._request.renamed_rows().user_names(),
-                require_all_results=require_all,
+                seconds=self._wait.time_left(),
+                is_last_attempt=ti.try_number > ti.max_tries,
             )
         return {
             "job_id": job.job_id,

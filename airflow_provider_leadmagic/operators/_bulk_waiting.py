@@ -62,6 +62,9 @@ class Wait(Protocol):
         :param requested: Minimum seconds that LeadMagic requested by ``Retry-After``.
         """
 
+    def time_left(self) -> float:
+        """Return the seconds until the deadline, 0 after it."""
+
 
 class WorkerWait:
     """
@@ -119,6 +122,10 @@ class WorkerWait:
         """Return the seconds until the next poll, at the latest at the deadline; ``math.inf`` after the deadline."""
         left = self._deadline - time.time()
         return min(max(self._interval, requested), left) if left > 0 else math.inf
+
+    def time_left(self) -> float:
+        """Return the seconds until the deadline, 0 after it."""
+        return max(self._deadline - time.time(), 0.0)
 
     def _hook(self) -> LeadMagicHook:
         return LeadMagicHook(self._conn_id, max_attempts=1)  # the next poll is the retry
@@ -201,6 +208,10 @@ class TriggererWait:
         """Return the seconds until the next poll; ``math.inf`` if the deadline comes first."""
         wait = max(self._interval, requested)
         return wait if wait < self._deadline - time.time() else math.inf
+
+    def time_left(self) -> float:
+        """Return the seconds until the deadline, 0 after it."""
+        return max(self._deadline - time.time(), 0.0)
 
     def _defer(self, trigger: BaseTrigger, method_name: str, submitted_job: SubmittedJob | None = None) -> NoReturn:
         left = self._deadline - time.time()

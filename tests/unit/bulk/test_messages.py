@@ -245,22 +245,42 @@ MESSAGES = [
         "the download is invalid in line 5000000 (JSONDecodeError)",
     ),
     (
-        f"LeadMagic returned a result with an invalid `credits_consumed` for bulk job {JOB}.",
-        "a result with an invalid `credits_consumed`",
+        f"Bulk job {JOB}: the download failed: {ERROR}; reading the results page by page.",
+        "the download failed: LeadMagic",
+    ),
+    (
+        f"Results missing: 4,999,999 of 5,000,000; reading them again in 15 s. [bulk job {JOB}]",
+        "4,999,999 of 5,000,000; reading them again in 15 s",
+    ),
+    (f"Bulk job {JOB}: results not read: {ERROR}", "results not read: LeadMagic"),
+    (f"Bulk job {JOB}: ignored 4,999,999 results without a valid row_index.", "without a valid row_index"),
+    (
+        (
+            "Results incomplete: 4,999,999 of 5,000,000 rows missing, the next attempt reads them again. "
+            f"[bulk job {JOB}]"
+        ),
+        "4,999,999 of 5,000,000 rows missing, the next attempt reads them again",
     ),
     (
         (
-            f"Results incomplete: LeadMagic's list has 4,999,999 of 5,000,000 processed rows of bulk job {JOB}; "
-            "a later attempt may find the others."
+            "Results incomplete: 4,999,999 of 5,000,000 rows missing, read them with LeadMagicHook().bulk.results; "
+            f"clearing the task would pay for all rows again. The others are written. [bulk job {JOB}, {FILE}, {FILE}]"
         ),
-        "has 4,999,999 of 5,000,000 processed rows",
+        "4,999,999 of 5,000,000 rows missing, read them with LeadMagicHook().bulk.results",
     ),
     (
         (
-            f"Results incomplete: LeadMagic's list has 4,999,999 of 5,000,000 processed rows of bulk job {JOB}; "
-            "writing the others as skipped."
+            "Check 4,999,999 of 5,000,000 results: they may belong to other rows, and are marked in the column "
+            f"lm_match. [bulk job {JOB}]"
         ),
-        "has 4,999,999 of 5,000,000 processed rows",
+        "Check 4,999,999 of 5,000,000 results: they may belong to other rows",
+    ),
+    (
+        (
+            "Ignored results of rows that were not submitted, up to row 5,000,001 of 5,000,000: "
+            f"LeadMagicHook().bulk.results returns them. [bulk job {JOB}]"
+        ),
+        "Ignored results of rows that were not submitted, up to row 5,000,001 of 5,000,000",
     ),
     (
         (

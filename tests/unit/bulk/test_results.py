@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -245,8 +246,6 @@ def test_a_normalized_value_matches_the_input(finished, write, results_of, now, 
 @pytest.mark.parametrize(
     ("now", "problem"),
     [
-        ([ROWS[1], ROWS[0], *ROWS[2:]], "row 1 does not match bulk job {}"),
-        ([*ROWS[:5], ROWS[4]], "row 6 does not match bulk job {}"),
         (ROWS[:5], "5 rows now, but bulk job {} has a result for row 6"),
         ([], "0 rows now, but bulk job {} has a result for row 6"),
         ([ROWS[0], {**ROWS[1], "new": 1}], "row 2 does not match bulk job {}"),
@@ -261,6 +260,231 @@ def test_results_are_never_written_to_changed_rows(finished, write, tmp_path, no
     assert str(caught.value).endswith(". Nothing was written. [rows]")
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
     assert (tmp_path / "out.jsonl").read_text() == "of last night"
+
+
+@pytest.fixture
+def named():
+    """Return a function that names a job by the digest of the rows that were submitted, as the operator does."""
+
+    def name(job, rows, product="email_finder"):
+        digest = check_rows(row_source(rows=rows), find_product(product)).digest
+        return replace(job, file_name=job_name("airflow-0123", digest))
+
+    return name
+
+
+def leads(*names):
+    return [{"full_name": name, "domain": f"{number}.example"} for number, name in enumerate(names)]
+
+
+#: What LeadMagic may make of a field.
+TIDIED = [
+    ("Jose\u0301", "Jos\u00e9"),
+    ("Jos\u00e9 \u0141ukasz", "Jose Lukasz"),
+    ("Ada King Lovelace", "Ada Lovelace"),
+    ("Ada Lovelace", "Lovelace, Ada"),
+    ("b\u00fccher.example", "xn--bcher-kva.example"),
+    ("\uff21\uff44\uff41", "Ada"),
+    ("https://acme.example/a%20b", "https://acme.example/a b"),
+    ("acme.example", "https://www.acme.example/"),
+    ("1,000", 1000),
+    ("1000.50", 1000.5),
+    ("1e3", "1000"),
+    ("+1 (555) 123-4567", "15551234567"),
+    ("Acme Inc.", "AcmeInc"),
+]
+#: Other values, however similar they look.
+OTHER = [("Lead 1", "Lead 10"), ("Lead 10", "Lead 1"), ("7", "70"), ("1.5", "15"), ("acme.com", "acme.de"), ("Ada", "")]
+
+
+@pytest.mark.parametrize(("submitted", "tidied"), TIDIED)
+@pytest.mark.parametrize("has_digest", [True, False], ids=["digest", "no digest"])
+def test_result_with_a_tidied_field_is_delivered_unmarked(
+    finished, write, results_of, named, submitted, tidied, has_digest
+):
+    rows = [{**row, "extra": submitted} for row in ROWS[:2]]
+    job = named(finished(rows), rows) if has_digest else finished(rows)
+    results_of({"lm_input": {"extra": tidied}}, {"lm_input": {"extra": submitted}})
+    output, _, written = write(job, rows=rows)
+    assert (written.succeeded, "lm_match" in output[0]) == (2, False)
+
+
+@pytest.mark.parametrize(("submitted", "other"), OTHER)
+def test_result_of_a_proven_row_is_delivered_unmarked_whatever_became_of_its_fields(
+    finished, write, results_of, named, submitted, other
+):
+    rows = [{**ROWS[0], "extra": submitted}]
+    job = named(finished(rows), rows)
+    results_of({"lm_input": {"extra": other, "full_name": None}})
+    output, _, written = write(job, rows=rows)
+    assert (written.succeeded, "lm_match" in output[0]) == (1, False)
+
+
+@pytest.mark.parametrize(("submitted", "other"), OTHER)
+def test_without_a_digest_a_result_with_another_field_is_delivered_as_doubtful(
+    finished, write, results_of, caplog, submitted, other
+):
+    rows = [{**row, "extra": submitted} for row in ROWS[:2]]
+    job = finished(rows)
+    results_of({"lm_input": {"extra": submitted}}, {"lm_input": {"extra": other}})
+    output, _, written = write(job, rows=rows)
+    assert ([row["lm_match"] for row in output], written.succeeded) == ([None, "doubtful"], 2)
+    assert caplog.text.count("Check 1 of 2 results: they may belong to other rows, ") == 1
+    assert "Lead" not in caplog.text
+
+
+@pytest.mark.parametrize("has_digest", [True, False], ids=["digest", "no digest"])
+@pytest.mark.parametrize(
+    ("given", "doubtful"),
+    [
+        ([0, 1, 2, 3], []),
+        ([1, 0, 2, 3], [0, 1]),
+        ([0, 1, 2, 1], [3]),
+        ([3, 0, 1, 2], [0, 1, 2, 3]),
+    ],
+    ids=["in place", "swapped", "twice", "shifted"],
+)
+def test_results_that_describe_other_rows_are_delivered_as_doubtful(
+    finished, write, results_of, named, caplog, given, doubtful, has_digest
+):
+    rows = leads("Lead 1", "Lead 10", "Ann Lee", "Ann Marie Lee")
+    job = named(finished(rows), rows) if has_digest else finished(rows)
+    results_of(*({"lm_input": rows[other], "lm_output": {"email": f"{other}@b.example"}} for other in given))
+    output, _, written = write(job, "out.csv", rows=rows)
+    assert written == WrittenRows(4, 0, 0)
+    assert [index for index, row in enumerate(output) if row.get("lm_match") == "doubtful"] == doubtful
+    assert [row["lm_email"] for row in output] == [f"{other}@b.example" for other in given]
+    assert (f"Check {len(doubtful)} of 4 results" in caplog.text) is bool(doubtful)
+
+
+def test_swap_is_noticed_although_a_field_was_tidied(finished, write, results_of, named):
+    rows = leads("Jos\u00e9 D\u00edaz", "Ada Lovelace")
+    job = named(finished(rows), rows)
+    results_of({"lm_input": rows[1]}, {"lm_input": {"full_name": "Diaz, Jose", "domain": "https://www.0.example"}})
+    assert [row["lm_match"] for row in write(job, rows=rows)[0]] == ["doubtful", "doubtful"]
+
+
+def test_doubtful_failed_row_is_marked_in_the_error_file(finished, write, results_of):
+    job = finished(ROWS[:2])
+    results_of({"status": "failed", "lm_input": ROWS[1]}, {"lm_input": ROWS[1]})
+    output, errors, _ = write(job, rows=ROWS[:2])
+    assert ([row["lm_match"] for row in errors], [row["lm_match"] for row in output]) == (["doubtful"], [None])
+
+
+@pytest.mark.parametrize(
+    ("taken", "column"), [({}, "lm_match"), ({"lm_match": "mine"}, "lm_lm_match")], ids=["free", "taken"]
+)
+def test_mark_never_replaces_a_column_of_the_input(finished, write, results_of, taken, column):
+    rows = [{**row, **taken} for row in ROWS[:2]]
+    job = finished(rows)
+    results_of({"lm_input": rows[1]}, {"lm_input": rows[0]})
+    output, _, _ = write(job, rows=rows)
+    assert [row[column] for row in output] == ["doubtful", "doubtful"]
+    assert {**output[0], **taken} == output[0]
+
+
+def test_mark_never_replaces_a_found_field(finished, write, results_of):
+    job = finished(ROWS[:1])
+    results_of({"lm_input": {"full_name": "Joe"}, "lm_output": {"match": "exact"}})
+    [row] = write(job, rows=ROWS[:1])[0]
+    assert (row["lm_match"], row["lm_lm_match"]) == ("exact", "doubtful")
+
+
+SUCCESS_A, SUCCESS_B = {"lm_output": {"email": "a@b.example"}}, {"lm_output": {"email": "b@b.example"}}
+FAILURE = {"status": "failed", "error_message": "no"}
+
+
+@pytest.mark.parametrize(
+    ("results", "email", "is_doubtful"),
+    [
+        ([SUCCESS_A, SUCCESS_A], "a@b.example", False),
+        ([FAILURE, SUCCESS_A], "a@b.example", False),
+        ([SUCCESS_A, FAILURE], "a@b.example", False),
+        ([SUCCESS_A, SUCCESS_B], "b@b.example", True),
+        ([SUCCESS_A, SUCCESS_B, SUCCESS_A], "a@b.example", True),
+        ([{**SUCCESS_A, "lm_input": ROWS[0]}, {**SUCCESS_B, "lm_input": ROWS[1]}], "a@b.example", False),
+        ([{**SUCCESS_B, "lm_input": ROWS[1]}, {**SUCCESS_A, "lm_input": ROWS[0]}], "a@b.example", False),
+    ],
+)
+def test_one_of_several_results_for_a_row_is_written_and_marked_if_others_could_be_right(
+    finished, write, results_of, named, results, email, is_doubtful
+):
+    job = named(finished(ROWS[:1]), ROWS[:1])
+    results_of(*({"row_index": 0, **result} for result in results))
+    [row] = write(job, rows=ROWS[:1])[0]
+    assert (row["lm_email"], row.get("lm_match")) == (email, "doubtful" if is_doubtful else None)
+
+
+def test_result_beyond_the_proven_rows_does_not_hide_the_others(finished, write, results_of, named, caplog):
+    job = named(finished(ROWS[:2]), ROWS[:2])
+    results_of(SUCCESS_A, SUCCESS_B, {"row_index": 7, **SUCCESS_A})
+    assert write(job, rows=ROWS[:2])[2] == WrittenRows(2, 0, 0)
+    assert "Ignored results of rows that were not submitted, up to row 8 of 2: " in caplog.text
+
+
+@pytest.mark.parametrize("now", [[ROWS[1], ROWS[0]], [ROWS[0]], [], leads("Lead 1", "Lead 2")], ids=len)
+def test_nothing_is_written_if_the_digest_proves_that_the_rows_are_others(finished, write, named, tmp_path, now):
+    with pytest.raises(LeadMagicResponseError, match=r"^Input changed since it was submitted: .* Nothing was written"):
+        write(named(finished(ROWS[:2]), ROWS[:2]), rows=now)
+    assert list(tmp_path.iterdir()) == []
+
+
+COUNTS = {"succeeded": 4, "failed": 2, "skipped": 0, "total_rows": 6}
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {},
+        {"succeeded": None},
+        {"failed": None, "total_rows": None},
+        {"succeeded": 400},
+        {"succeeded": 0, "failed": 0},
+        {"skipped": 6},
+    ],
+    ids=str,
+)
+def test_all_rows_are_delivered_whatever_the_counts_say(finished, write, counts):
+    job = replace(finished(ROWS), **{**COUNTS, **counts})
+    assert write(job, rows=ROWS)[2] == WrittenRows(4, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "missing"),
+    [
+        ({}, 4),
+        ({"succeeded": None}, 4),
+        ({"succeeded": 0, "failed": 0}, 4),
+        ({"succeeded": None, "total_rows": None}, 4),
+        ({"succeeded": 0, "failed": 0, "total_rows": 0}, 4),
+        ({"succeeded": 1, "failed": 2, "skipped": 3}, 1),
+        ({"succeeded": None, "skipped": 3}, 1),
+        ({"succeeded": 1, "failed": 1, "skipped": 4}, 0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("is_last_attempt", [True, False])
+def test_rows_without_a_result_that_are_not_skipped_are_missing(
+    client, finished, results_of, leadmagic_sandbox, tmp_path, counts, missing, is_last_attempt
+):
+    job, files = replace(finished(ROWS), **{**COUNTS, **counts}), ResultFiles(tmp_path / "out.csv")
+    results_of(SUCCESS_A, SUCCESS_B)
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}')
+    write = partial(write_results, client, job, "email_finder", row_source(rows=ROWS), files)
+    if missing:
+        with pytest.raises(
+            LeadMagicResponseError, match=rf"^Results incomplete: {missing} of 6 rows missing, "
+        ) as error:
+            write(is_last_attempt=is_last_attempt)
+        assert error.value.transient
+        assert ("The others are written" in str(error.value)) is is_last_attempt
+        assert (files.output_path in str(error.value)) is is_last_attempt
+    else:
+        write(is_last_attempt=is_last_attempt)
+    exists = is_last_attempt or not missing
+    assert sorted(path.name for path in tmp_path.iterdir()) == (["out.csv", "out.errors.csv"] if exists else [])
+    if exists:
+        assert (len(_read(files.output_path)), len(_read(files.errors_path))) == (2, 4)
 
 
 @pytest.mark.parametrize("now", [[*ROWS, ROWS[0]], [{**row, "crm_id": "new"} for row in ROWS]])

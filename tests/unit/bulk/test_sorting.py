@@ -67,6 +67,31 @@ def test_it_can_be_filled_again_after_an_error(sorter):
     assert list(islice(sorter.by_row(), 2)) == [None, failure(1)]
 
 
+def test_content_is_kept_on_request(sorter):
+    sorter.fill([success(0), success(1)])
+    sorter.fill([failure(1), success(2)], keep=True)
+    assert list(islice(sorter.by_row(), 3)) == [success(0), failure(1), success(2)]
+
+
+def test_earlier_results_of_a_row_are_kept_if_they_differ(sorter):
+    sorter.fill([success(0), success(1), success(1), success(2, "first"), success(2, "second"), success(2)])
+    assert sorter.has_earlier()
+    assert [sorter.earlier(row) for row in range(3)] == [[], [], [success(2, "first"), success(2, "second")]]
+    sorter.fill([success(0)])
+    assert not sorter.has_earlier()
+
+
+def test_result_that_describes_an_existing_row_is_doubtful(sorter):
+    sorter.suspect(3, b"key of a row")
+    sorter.suspect(4, b"key of no row")
+    assert (sorter.doubtful(), sorter.is_doubtful(3)) == (0, False)
+    sorter.confirm(b"key of a row")
+    sorter.doubt(3)
+    sorter.doubt(5)
+    assert [row for row in range(7) if sorter.is_doubtful(row)] == [3, 5]
+    assert sorter.doubtful() == 2
+
+
 def test_it_returns_the_index_of_the_last_row_with_a_result(sorter):
     assert sorter.last_index() == -1
     sorter.fill([success(7), success(3)])

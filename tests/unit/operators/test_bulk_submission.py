@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_leadmagic.bulk import results
 from airflow_provider_leadmagic.compat.imports import AirflowSkipException
 from airflow_provider_leadmagic.exceptions import (
     CreditsLimitError,
@@ -19,11 +20,14 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicResponseError,
     LeadMagicTimeoutError,
 )
+from airflow_provider_leadmagic.operators import _bulk_run
 from tests.unit.operators.conftest import leads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
     from tests.unit.operators.conftest import MakeTask, When
@@ -342,21 +346,66 @@ def test_nothing_is_submitted_at_an_invalid_price(task: MakeTask, leadmagic_sand
     assert leadmagic_sandbox.requests_to(SUBMIT) == []
 
 
-def test_incomplete_results_are_retried_and_accepted_by_the_last_attempt(
-    task: MakeTask, leadmagic_sandbox: Sandbox
-) -> None:
-    incomplete = {"body": "row_index,status,lm_input,lm_output,credits_consumed,error_message,http_status_code\n"}
-    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", content_type="text/csv", times=None, **incomplete)
-    leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}', times=None)
-    enrich = task()
+@pytest.fixture
+def two_results(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let LeadMagic return two of five results, and skip the pauses between two readings."""
+    header = "row_index,status,lm_input,lm_output,credits_consumed,error_message,http_status_code"
+    body = "\n".join([header, *(f"{index},success,,{{}},1,,200" for index in range(2))])
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", body=body, content_type="text/csv", times=None)
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}', times=2)
+    monkeypatch.setattr(results, "PAUSES", (0, 0))
 
-    for attempt in (enrich.run, enrich.retry):
-        with pytest.raises(
-            LeadMagicResponseError,
-            match=r"^Results incomplete: LeadMagic's list has 0 of 5 processed rows of bulk job ",
-        ):
+
+@pytest.mark.usefixtures("two_results")
+@pytest.mark.parametrize("retries", [0, 2])
+def test_task_with_missing_results_is_never_green(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    output: Path,
+    written: Callable[[], list[dict[str, str]]],
+    retries: int,
+    deferrable: bool,
+) -> None:
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}', times=None)
+    enrich = task(deferrable=deferrable)
+    enrich.ti.max_tries = retries
+    message = "^Results incomplete: 3 of 5 rows missing, "
+
+    for attempt in [enrich.run, enrich.retry][:retries]:
+        with pytest.raises(LeadMagicResponseError, match=f"{message}the next attempt reads them again"):
             attempt()
-    assert enrich.retry()["skipped"] == 5
+        assert not output.exists()
+    with pytest.raises(LeadMagicResponseError, match=f"{message}read them with LeadMagicHook") as error:
+        enrich.retry() if retries else enrich.run()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    errors = output.with_name("enriched.errors.csv")
+    assert str(error.value).endswith(f"The others are written. [bulk job {job.job_id}, {output}, {errors}]")
+    assert [row["crm_id"] for row in written()] == ["0", "1"]
+    assert errors.read_text().count("skipped: the job has no result for this row") == 3
+
+
+@pytest.mark.usefixtures("two_results")
+def test_results_that_are_a_moment_late_are_delivered_by_the_same_attempt(
+    task: MakeTask, deferrable: bool, logged: Callable[[], str]
+) -> None:
+    enrich = task(deferrable=deferrable)
+    enrich.ti.max_tries = 0
+
+    assert enrich.run()["succeeded"] == 5
+
+    assert logged().count("Results missing: 3 of 5; reading them again in 0 s.") >= 2
+
+
+@pytest.mark.parametrize("timeout", [30, 60])
+def test_waiting_for_late_results_ends_at_the_timeout_of_the_attempt(
+    task: MakeTask, mocker: MockerFixture, timeout: float, deferrable: bool
+) -> None:
+    write = mocker.spy(_bulk_run, "write_results")
+
+    task(timeout=timeout, deferrable=deferrable).run()
+
+    assert timeout - 25 < write.call_args.kwargs["seconds"] <= timeout
 
 
 def test_rows_that_leadmagic_rejects_are_not_submitted(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:

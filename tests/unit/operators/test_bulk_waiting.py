@@ -185,6 +185,15 @@ class TestOnTheWorker:
         assert [log.count(f"poll failed ({number} in a row), retrying in ") for number in (1, 2, 3)] == [2, 1, 0]
 
 
+@pytest.mark.parametrize(("deadline", "left"), [(NOW + 500, 500), (NOW, 0), (NOW - 1, 0)])
+def test_time_left_ends_at_the_deadline(log: Any, clock: Clock, deadline: float, left: float) -> None:
+    waits = [
+        WorkerWait(log, "other", 60, deadline),
+        TriggererWait(pytest.fail, "other", 60, deadline, METHODS),
+    ]
+    assert [wait.time_left() for wait in waits] == [left, left]
+
+
 METHODS = ResumeMethods("credits_to_order", "credits_to_resume", "job_seen")
 DEFERRALS: dict[str, tuple[Callable[[TriggererWait], object], str, dict[str, Any], dict[str, Any]]] = {
     "credits to submit": (
