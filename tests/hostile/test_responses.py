@@ -13,6 +13,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicError,
     LeadMagicResponseError,
     LeadMagicServerError,
+    ResponseTooLargeError,
 )
 from tests.hostile.conftest import API_KEY, SLACK
 from tests.support.raw_server import SILENCE, send, send_endlessly, trickle
@@ -42,6 +43,7 @@ class Expected:
 NO_RESPONSE = Expected(LeadMagicConnectionError, transient=True)
 TRANSIENTLY_INVALID = Expected(LeadMagicResponseError, transient=True)
 PERMANENTLY_INVALID = Expected(LeadMagicResponseError, transient=False)
+OVER_THE_LIMIT = Expected(ResponseTooLargeError, transient=True)
 
 CLOSED = {
     "before the response": send(),
@@ -105,6 +107,7 @@ TOO_LARGE = {
     "a chunk size without end": send_endlessly(JSON + CHUNKED, b"0" * 65536),
     "a trailer without end": send_endlessly(JSON + CHUNKED + b"0\r\nX-Endless: ", b"x" * 65536),
 }
+LARGE_BODIES = ("a body without end", "a body of announced petabytes", "chunks without end", "a compression bomb")
 NOT_JSON = {
     "no body": send(sized(b"")),
     "a body cut by its length": send(JSON + b"Content-Length: 9\r\n\r\n" + BALANCE),
@@ -141,7 +144,9 @@ PROXY_ERRORS = {
 TABLE = [
     *((f"closed {name}", script, NO_RESPONSE) for name, script in CLOSED.items()),
     *((name, script, NO_RESPONSE) for name, script in NOT_HTTP.items()),
-    *((name, script, TRANSIENTLY_INVALID) for name, script in (TOO_LARGE | NOT_JSON).items()),
+    *((name, TOO_LARGE[name], OVER_THE_LIMIT) for name in LARGE_BODIES),
+    *((name, script, TRANSIENTLY_INVALID) for name, script in TOO_LARGE.items() if name not in LARGE_BODIES),
+    *((name, script, TRANSIENTLY_INVALID) for name, script in NOT_JSON.items()),
     *((name, script, PERMANENTLY_INVALID) for name, script in INVALID_BALANCE.items()),
     *((name, script, Expected(LeadMagicServerError, transient=True)) for name, script in PROXY_ERRORS.items()),
 ]
