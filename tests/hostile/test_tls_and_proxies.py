@@ -102,7 +102,7 @@ class TestCertificate:
         assert re.match(rf"{summary}\. Reason: {reason}", str(error))
         assert str(error).endswith(f"[POST {url}/v1/people/email-finder]")
         assert not error.transient
-        # urllib3 before 2 compares the host name after the handshake, so the server then reads the end of the connection.
+        # urllib3 before 2 compares the host name after the handshake, so the server reads an empty request.
         assert (len(server.connected_at), b"".join(server.requests), sleeps) == (1, b"", [])
 
     def test_trusted_certificate_receives_the_key(self, serve, client_that_trusts, tmp_path):
