@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from airflow_provider_leadmagic.cli.errors import exit_on_failure
+from airflow_provider_leadmagic.cli.common import exit_on_failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

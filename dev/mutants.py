@@ -47,6 +47,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "bulk/previous_attempts.py": (_ATTEMPTS, "operators", "bulk"),
     "bulk/cancel.py": ("operators/test_bulk_on_kill.py", "triggers/test_bulk_triggers.py", "operators"),
     "bulk/storage.py": ("bulk/test_output.py", "bulk/test_rows.py", "bulk", "operators"),
+    "bulk/drafts.py": ("bulk/test_output.py", "bulk", "operators"),
     "bulk/output.py": ("bulk/test_output.py", "bulk", "operators"),
     "operators/_bulk_run.py": (_ATTEMPTS, _SUBMISSION, "operators"),
     "operators/_bulk_waiting.py": ("operators/test_bulk_waiting.py", "operators"),

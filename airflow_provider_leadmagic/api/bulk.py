@@ -6,15 +6,15 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode
 
 from airflow_provider_leadmagic.api.jobs import BulkJob, CostPreview, check_job_id, job_id_from_api
 from airflow_provider_leadmagic.api.products import find_bulk_product
-from airflow_provider_leadmagic.api.text import describe_value
+from airflow_provider_leadmagic.api.text import describe_value, temporary_file_errors
 from airflow_provider_leadmagic.api.validation import check_choice, check_text, plain_number
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicRequestError,
@@ -304,15 +304,20 @@ def body_with_list(fields: Mapping[str, Any], name: str, items: Iterable[str]) -
     :param name: Field of the list.
     :param items: JSON texts of the items; they are not held in memory.
     """
-    with tempfile.TemporaryFile() as file:
-        head = "".join(f"{_encode(key)}: {_encode(value)}, " for key, value in fields.items())
-        file.write(f"{{{head}{_encode(name)}: [".encode())
-        separator = ""
-        for item in items:
-            file.write(f"{separator}{item}".encode())
-            separator = ", "
-        file.write(b"]}")
+    head = "".join(f"{_encode(key)}: {_encode(value)}, " for key, value in fields.items())
+    separated = (f", {item}" if number else item for number, item in enumerate(items))
+    with temporary_file_errors():
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+    try:
+        for text in chain([f"{{{head}{_encode(name)}: ["], separated, ["]}"]):
+            with temporary_file_errors():
+                file.write(text.encode())
+        with temporary_file_errors():
+            file.flush()
         yield file
+    finally:
+        with suppress(OSError):  # the disk is full
+            file.close()
 
 
 def json_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:

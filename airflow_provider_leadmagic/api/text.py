@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from decimal import Decimal
 
 #: Longest text from a server in a message, in characters.
@@ -167,3 +168,25 @@ def json_number(number: Decimal) -> int | float:
     """Convert credits to a JSON number, an integer if they are whole."""
     is_whole = number == number.to_integral_value() and abs(number) < _LARGEST_EXACT
     return int(number) if is_whole else float(number)
+
+
+class TemporaryFileError(OSError):
+    """A temporary file cannot be written, for example because the disk is full. The message names the directory."""
+
+
+@contextmanager
+def temporary_file_errors(errors: type[Exception] = OSError) -> Iterator[None]:
+    """
+    Convert errors of a temporary file to a TemporaryFileError.
+
+    :param errors: The errors to convert.
+    """
+    import tempfile
+
+    try:
+        yield
+    except TemporaryFileError:
+        raise
+    except errors as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise TemporaryFileError(f"Cannot write temporary files: {reason}. [{tempfile.gettempdir()}]") from error

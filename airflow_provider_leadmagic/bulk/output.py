@@ -1,27 +1,31 @@
-"""Write the output file and the error file: under temporary names first, renamed when both are complete."""
+"""Write the output file and the error file: as drafts first, which replace the files when both are complete."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import logging
 import re
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
-from uuid import uuid4
 
 from airflow_provider_leadmagic.api.text import redact
 from airflow_provider_leadmagic.bulk.result_rows import SUCCESS, RowResult
 from airflow_provider_leadmagic.bulk.rows import InvalidRow
-from airflow_provider_leadmagic.bulk.storage import find_file, format_of, storage_errors_as
+from airflow_provider_leadmagic.bulk.storage import find_file, format_of, reason_of, storage_errors_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from airflow_provider_leadmagic.bulk.drafts import Draft
     from airflow_provider_leadmagic.bulk.rows import RowSource
     from airflow_provider_leadmagic.bulk.storage import StoredFile
+
+log = logging.getLogger(__name__)
 
 _CANNOT_WRITE = "Cannot write output_path"
 
@@ -41,22 +45,23 @@ class ResultFiles:
         self._escape_formulas = escape_formulas
         self._output = find_file("output_path", output_path)
         self._format = format_of("output_path", self._output)
-        suffix = PurePath(self._output.name).suffix
-        self._errors = self._output.sibling(f"{self._output.name.removesuffix(suffix)}.errors{suffix}")
+        self._errors = _with_infix(self._output, "errors")
 
     @property
     def output_path(self) -> str:
-        """Path or URL of the output file."""
+        """Path or URL of the output file; after it was written, of the file that has the rows."""
         return self._output.location
 
     @property
     def errors_path(self) -> str:
-        """Path or URL of the error file."""
+        """Path or URL of the error file; after it was written, of the file that has the rows."""
         return self._errors.location
 
     def check_writable(self, source: RowSource | None = None) -> None:
         """
-        Check that both files can be written, by writing and removing a file under a temporary name.
+        Check that both files can be replaced, or created, under these very names. Existing files stay unchanged.
+
+        What killed processes left in the directory is removed.
 
         :param source: The rows. It is an error if they come from one of the two files.
         :raises ValueError: If one cannot be written; the message contains the reason.
@@ -64,31 +69,35 @@ class ResultFiles:
         for file in (self._output, self._errors):
             _check_not_input(file, source)
             with storage_errors_as(_CANNOT_WRITE, file.location):
-                if file.is_directory():
-                    raise IsADirectoryError
-                _check_writable(file)
+                file.remove_leftovers()
+                file.check_replaceable()
 
     @contextmanager
     def replaced(
-        self, output_columns: Sequence[str], error_columns: Sequence[str]
+        self, output_columns: Sequence[str], error_columns: Sequence[str], job_id: str
     ) -> Iterator[tuple[RowWriter, RowWriter]]:
         """
         Replace both files when the ``with`` block ends; if it fails, the existing files stay unchanged.
 
+        The rows are paid: if a file can no longer be replaced, they go to one beside it with the job ID in its name.
+
         :param output_columns: Columns of the output file.
         :param error_columns: Columns of the error file.
+        :param job_id: The job whose results are written.
         :return: The writers of the two files.
         :raises ValueError: If one cannot be written.
         """
-        with _draft(self._output) as output, _draft(self._errors) as errors:
-            with ExitStack() as stack:
-                drafts = ((output, self._output), (errors, self._errors))
-                output_text, errors_text = (stack.enter_context(_text(*draft)) for draft in drafts)
-                yield self._writer(output_text, output_columns), self._writer(errors_text, error_columns)
+        with ExitStack() as stack:
+            output = stack.enter_context(_delivery(self._output, job_id))
+            errors = stack.enter_context(_delivery(self._errors, job_id, self._output))
+            with self._output.write_errors(_CANNOT_WRITE, _advice(job_id)):
+                yield self._writer(output.text, output_columns), self._writer(errors.text, error_columns)
+                output.text.flush()
+                errors.text.flush()
             # The error file first: a reader that sees the new output file also sees the errors that belong to it.
-            for draft, file in ((errors, self._errors), (output, self._output)):
-                with storage_errors_as(_CANNOT_WRITE, file.location):
-                    draft.move_to(file)
+            for step in (errors.stage, output.stage, errors.commit, output.commit):
+                step()
+            self._output, self._errors = output.file, errors.file
 
     def _writer(self, text: TextIO, columns: Sequence[str]) -> RowWriter:
         if self._format == "jsonl":
@@ -96,42 +105,73 @@ class ResultFiles:
         return CsvWriter(text, columns, escape_formulas=self._escape_formulas)
 
 
+class _Delivery:
+    """
+    A draft on its way to its file, or to a free name beside the file if that cannot be replaced.
+
+    :param file: The file to replace.
+    :param job_id: The job whose results are written.
+    :param draft: The draft of the file.
+    """
+
+    def __init__(self, file: StoredFile, job_id: str, draft: Draft) -> None:
+        self.file = file
+        self._job_id = job_id
+        self._draft = draft
+        # A lone surrogate, which can only come from LeadMagic, is written as an escape sequence, as in JSON.
+        self.text = io.TextIOWrapper(draft.file, encoding="utf-8", errors="backslashreplace", newline="")
+
+    def stage(self) -> None:
+        with _write_errors(self.file, self._job_id):
+            try:
+                self.file.stage(self._draft)
+            except Exception as error:
+                self._stage_beside(error)
+
+    def commit(self) -> None:
+        with _write_errors(self.file, self._job_id):
+            try:
+                self._draft.commit()
+            except Exception as error:
+                self._stage_beside(error)
+                self._draft.commit()
+
+    def _stage_beside(self, error: Exception) -> None:
+        beside = _with_infix(self.file, re.sub(r"[^\w-]", "_", self._job_id))
+        beside.stage(self._draft)
+        self.file = beside
+        problem = f"Cannot replace output_path: {reason_of(error)}"
+        log.warning("%s. Writing the rows of bulk job %s beside it. [%s]", problem, self._job_id, beside.location)
+
+
 @contextmanager
-def _draft(file: StoredFile) -> Iterator[StoredFile]:
-    """Provide a temporary file beside a file, and remove it if the ``with`` block fails."""
-    with storage_errors_as(_CANNOT_WRITE, file.location):
-        file.remove_siblings(re.compile(rf"\.{re.escape(file.name)}\.[0-9a-f]{{32}}\.part"))
-    draft = _draft_of(file)
+def _delivery(file: StoredFile, job_id: str, model: StoredFile | None = None) -> Iterator[_Delivery]:
+    with _write_errors(file, job_id):
+        file.remove_leftovers()
+        draft = file.draft(model)
     try:
-        yield draft
-    except BaseException:
-        draft.remove()
-        raise
-
-
-def _check_writable(file: StoredFile) -> None:
-    first, second = _draft_of(file), _draft_of(file)
-    try:
-        first.create().close()
-        first.move_to(second)
+        yield _Delivery(file, job_id, draft)
     finally:
-        first.remove()
-        second.remove()
+        draft.discard()
 
 
-def _draft_of(file: StoredFile) -> StoredFile:
-    return file.sibling(f".{file.name}.{uuid4().hex}.part")
+def _write_errors(file: StoredFile, job_id: str) -> AbstractContextManager[None]:
+    return storage_errors_as(_CANNOT_WRITE, file.location, _advice(job_id))
 
 
-def _text(draft: StoredFile, file: StoredFile) -> io.TextIOWrapper:
-    with storage_errors_as(_CANNOT_WRITE, file.location):
-        binary = draft.create()
-    # A lone surrogate, which can only come from LeadMagic, is written as an escape sequence, as in JSON.
-    return io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline="")
+def _advice(job_id: str) -> str:
+    return f"The rows of bulk job {job_id} are paid, and reading them again is free"
+
+
+def _with_infix(file: StoredFile, infix: str) -> StoredFile:
+    suffix = PurePath(file.name).suffix
+    return file.sibling(f"{file.name.removesuffix(suffix)}.{infix}{suffix}")
 
 
 def _check_not_input(file: StoredFile, source: RowSource | None) -> None:
-    if source is not None and source.file is not None and source.file.identity == file.identity:
+    with storage_errors_as(_CANNOT_WRITE, file.location):
+        is_input = source is not None and source.file is not None and file.is_same_file(source.file)
+    if is_input:
         raise ValueError(f"output_path must not overwrite the input file; got {redact(file.location)}")
 
 
@@ -139,11 +179,7 @@ class RowWriter(Protocol):
     """Writes rows that all have the same columns."""
 
     def write(self, values: Sequence[object]) -> None:
-        """
-        Write a row.
-
-        :param values: JSON values in column order.
-        """
+        """Write a row of JSON values in column order."""
 
 
 class CsvWriter:
@@ -164,11 +200,7 @@ class CsvWriter:
         self._table.writerow(columns)
 
     def write(self, values: Sequence[object]) -> None:
-        """
-        Write a row.
-
-        :param values: JSON values in column order.
-        """
+        """Write a row of JSON values in column order."""
         cells = zip(values, self._is_escaped, strict=True)
         self._table.writerow(
             [_text_cell(value, escaped) if isinstance(value, str) else _cell(value) for value, escaped in cells]
@@ -188,11 +220,7 @@ class JsonlWriter:
         self._columns = columns
 
     def write(self, values: Sequence[object]) -> None:
-        """
-        Write a row.
-
-        :param values: JSON values in column order.
-        """
+        """Write a row of JSON values in column order."""
         row = dict(zip(self._columns, values, strict=True))
         self._text.write(f"{json.dumps(row, ensure_ascii=False)}\n")
 
@@ -234,11 +262,7 @@ class FoundFields:
         self._combinations: dict[tuple[str, ...], None] = {}
 
     def add(self, result: RowResult) -> None:
-        """
-        Collect the field names of the next result.
-
-        :param result: The result of a later row than the previous one.
-        """
+        """Collect the field names of the result of a later row than the previous one."""
         if result.found and result.outcome == SUCCESS:
             self._combinations.setdefault(tuple(result.found))
 

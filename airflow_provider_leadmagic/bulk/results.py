@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from airflow_provider_leadmagic.api.text import redact
+from airflow_provider_leadmagic.api.text import redact, temporary_file_errors
 from airflow_provider_leadmagic.bulk.output import FoundFields, Layout
 from airflow_provider_leadmagic.bulk.result_rows import (
     FAILED,
@@ -95,7 +95,7 @@ def write_results(
             raise _incomplete(job, review, "the next attempt reads them again")
         doubts = sorter.doubtful()
         layout = Layout.of(review.columns, review.found, user_names, has_doubts=doubts > 0)
-        with files.replaced(layout.output_columns, layout.error_columns) as writers:
+        with files.replaced(layout.output_columns, layout.error_columns, job.job_id) as writers:
             written = _write_rows(_joined(job, product, source, sorter), sorter, layout, writers)
     paths = (redact(files.output_path), redact(files.errors_path))
     counts = (f"{count:,}" for count in (written.succeeded, written.failed, written.skipped))
@@ -310,7 +310,7 @@ def _read_pages(client: LeadMagicClient, job: BulkJob, sorter: ResultSorter) -> 
 def _read_download(client: LeadMagicClient, job: BulkJob, sorter: ResultSorter, expected: int) -> str | None:
     try:
         # This file has no name, so it is removed even if the process is killed.
-        with tempfile.TemporaryFile(prefix="leadmagic-") as file:
+        with temporary_file_errors(), tempfile.TemporaryFile(prefix="leadmagic-") as file:
             _download(client, job.job_id, file)
             sorter.fill(csv_results(file))
     except UnreadableDownloadError as problem:

@@ -9,6 +9,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from airflow_provider_leadmagic.api.text import temporary_file_errors
 from airflow_provider_leadmagic.bulk.result_rows import RowResult
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ class ResultSorter:
     """
 
     def __init__(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="leadmagic-") as directory:
+        with (
+            temporary_file_errors(),
+            temporary_file_errors(sqlite3.Error),
+            tempfile.TemporaryDirectory(prefix="leadmagic-") as directory,
+        ):
             self._database = sqlite3.connect(Path(directory) / "results", isolation_level=None)
             # The file does not outlive a crash, so neither journal nor sync is needed, and no second file is opened.
             for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
@@ -54,15 +59,17 @@ class ResultSorter:
         :param results: The results in any order; they are iterated once.
         :param keep: Whether to add the results to the content instead.
         """
-        self._database.execute("BEGIN")
-        if not keep:
-            self._database.execute("DELETE FROM results")
-            self._database.execute("DELETE FROM earlier")
-        try:
-            rows = ((result.row_index, marshal.dumps(tuple(result))) for result in results)
-            self._database.executemany("REPLACE INTO results VALUES (?, ?)", rows)
-        finally:
-            self._database.execute("COMMIT")
+        rows = ((result.row_index, marshal.dumps(tuple(result))) for result in results)
+        with temporary_file_errors(sqlite3.Error):
+            self._database.execute("BEGIN")
+            if not keep:
+                self._database.execute("DELETE FROM results")
+                self._database.execute("DELETE FROM earlier")
+            try:
+                self._database.executemany("REPLACE INTO results VALUES (?, ?)", rows)
+            finally:
+                if self._database.in_transaction:  # SQLite ends the transaction itself if the disk is full
+                    self._database.execute("COMMIT")
 
     def __len__(self) -> int:
         """Return the number of rows that have a result."""

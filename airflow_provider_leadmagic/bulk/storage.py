@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
-import time
-from contextlib import contextmanager
+import posixpath
+import re
+import shutil
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
-from airflow_provider_leadmagic.api.text import describe_value, redact
+from airflow_provider_leadmagic.api.text import (
+    TemporaryFileError,
+    describe_value,
+    redact,
+    sentences,
+    temporary_file_errors,
+)
+from airflow_provider_leadmagic.bulk import drafts
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 LOCAL_PROTOCOLS = ("", "file", "local")
 
@@ -28,38 +38,42 @@ class StoredFile(Protocol):
     def name(self) -> str:
         """The last part of the path."""
 
-    @property
-    def identity(self) -> str:
-        """Text that is equal for any two paths to the same file."""
-
     def sibling(self, name: str) -> StoredFile:
         """Return another file in the same directory."""
 
-    def is_directory(self) -> bool:
-        """Return whether the path is a directory."""
+    def is_same_file(self, other: StoredFile) -> bool:
+        """Return whether two paths or URLs lead to the same file."""
 
     def open(self) -> BinaryIO:
         """Open the file for reading."""
 
-    def create(self) -> BinaryIO:
-        """Open a new file for writing."""
+    def check_replaceable(self) -> None:
+        """Check that a draft can replace the file under this very name, or create it, without changing anything."""
 
-    def move_to(self, target: StoredFile) -> None:
-        """Rename the file within its directory, replacing the target."""
+    def remove_leftovers(self) -> None:
+        """Remove the drafts that killed processes left in the directory, of this file and of others."""
 
-    def remove(self) -> None:
-        """Remove the file if it exists."""
+    def draft(self, model: StoredFile | None = None) -> drafts.Draft:
+        """
+        Open new content for the file.
 
-    def remove_siblings(self, name: re.Pattern[str]) -> None:
-        """Remove leftover drafts of killed processes from the same directory."""
+        :param model: The file whose permissions the new file gets if the file itself does not exist.
+        """
 
+    def stage(self, draft: drafts.Draft) -> None:
+        """Prepare a complete draft to replace the file when it is committed."""
 
-#: Age in seconds from which a draft is the leftover of a killed process. A newer one may still be written to.
-LEFTOVER_AGE = 86_400.0
+    def write_errors(self, problem: str, advice: str) -> AbstractContextManager[None]:
+        """
+        Convert OSErrors that occur while a draft is written.
+
+        :param problem: What fails, such as ``Cannot write output_path``.
+        :param advice: A sentence to add.
+        """
 
 
 class LocalFile:
-    """A file on the local disk."""
+    """A file on the local disk. A symbolic link is never replaced, but the file that it leads to."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -67,40 +81,48 @@ class LocalFile:
         self.name = path.name
 
     @property
-    def identity(self) -> str:
+    def target(self) -> Path:
         """The path with symbolic links and ``..`` resolved."""
-        return os.path.realpath(self._path)
+        return Path(os.path.realpath(self._path))
 
     def sibling(self, name: str) -> LocalFile:
         """Return another file in the same directory."""
         return LocalFile(self._path.with_name(name))
 
-    def is_directory(self) -> bool:
-        """Return whether the path is a directory."""
-        return self._path.is_dir()
+    def is_same_file(self, other: StoredFile) -> bool:
+        """Return whether two paths lead to the same file, also by links or another spelling."""
+        if not isinstance(other, LocalFile):
+            return False
+        with suppress(OSError):  # one of them does not exist
+            return self._path.samefile(other._path)
+        return self.target == other.target
 
     def open(self) -> BinaryIO:
         """Open the file for reading."""
         return self._path.open("rb")
 
-    def create(self) -> BinaryIO:
-        """Open a new file for writing, with the default permissions."""
-        return self._path.open("wb")
+    def check_replaceable(self) -> None:
+        """Check that a draft can replace the file under this very name, or create it, without changing anything."""
+        target = self.target
+        if target.exists():
+            drafts.check_replaceable(target)
+        drafts.check_directory(target)
 
-    def move_to(self, target: StoredFile) -> None:
-        """Rename the file atomically within its directory, replacing the target."""
-        self._path.replace(cast("LocalFile", target)._path)
+    def remove_leftovers(self) -> None:
+        """Remove the drafts that killed processes left in the directory, of this file and of others."""
+        drafts.remove_leftovers(self.target.parent)
 
-    def remove(self) -> None:
-        """Remove the file if it exists."""
-        self._path.unlink(missing_ok=True)
+    def draft(self, model: StoredFile | None = None) -> drafts.LocalDraft:
+        """Open a temporary file in the same directory."""
+        return drafts.LocalDraft(self.target, [model.target] if isinstance(model, LocalFile) else [])
 
-    def remove_siblings(self, name: re.Pattern[str]) -> None:
-        """Remove leftover drafts of killed processes from the same directory."""
-        long_ago = time.time() - LEFTOVER_AGE
-        for leftover in self._path.parent.iterdir():
-            if name.fullmatch(leftover.name) and leftover.lstat().st_mtime < long_ago:
-                leftover.unlink(missing_ok=True)
+    def stage(self, draft: drafts.Draft) -> None:
+        """Prepare a complete draft to replace the file when it is committed."""
+        draft.stage(self.target)
+
+    def write_errors(self, problem: str, advice: str) -> AbstractContextManager[None]:
+        """Convert OSErrors that occur while a draft is written: it is in the same directory."""
+        return storage_errors_as(problem, self.location, advice, OSError)
 
 
 class ObjectFile:
@@ -119,38 +141,79 @@ class ObjectFile:
         self.location = str(path)
         self.name = str(path.name)
 
-    @property
-    def identity(self) -> str:
-        """The URL as Airflow writes it."""
-        return str(self._path)
-
     def sibling(self, name: str) -> ObjectFile:
         """Return another object with the same parent."""
         return ObjectFile(self._path.parent / name)
 
-    def is_directory(self) -> bool:
-        """Return whether the key is a prefix of other objects."""
-        return bool(self._storage.isdir(self._key))
+    def is_same_file(self, other: StoredFile) -> bool:
+        """Return whether two URLs lead to the same object, also by two connections or another spelling."""
+        if not isinstance(other, ObjectFile) or type(self._storage) is not type(other._storage):
+            return False
+        if _normalized(self._key) != _normalized(other._key):
+            return False
+        return bool(self._storage == other._storage) or _is_same_object(self._info(), other._info())
 
     def open(self) -> BinaryIO:
         """Open the object for reading."""
         return cast("BinaryIO", self._path.open("rb"))
 
-    def create(self) -> BinaryIO:
-        """Open a new object for writing."""
-        return cast("BinaryIO", self._path.open("wb"))
+    def check_replaceable(self) -> None:
+        """
+        Check that an upload can replace the object, without changing anything.
 
-    def move_to(self, target: StoredFile) -> None:
-        """Rename the object. Most storages do so by a server-side copy, without downloading it."""
-        self._storage.mv(self._key, cast("ObjectFile", target)._key)
+        If the storage has no uncommitted uploads, only another name beside the object is tested.
+        """
+        if self._storage.isdir(self._key):
+            raise IsADirectoryError
+        trial = self.sibling(drafts.draft_name(self.name))
+        upload = trial._upload(io.BytesIO(b"\n"))
+        if self._storage.exists(trial._key):
+            self._storage.rm_file(trial._key)
+        else:
+            upload.discard()
+            self._upload(io.BytesIO(b"\n")).discard()
 
-    def remove(self) -> None:
-        """Remove the object if it exists."""
-        if self._storage.exists(self._key):
-            self._storage.rm_file(self._key)
+    def remove_leftovers(self) -> None:
+        """Do nothing: a draft is a temporary file without a name."""
 
-    def remove_siblings(self, name: re.Pattern[str]) -> None:
-        """Do nothing: an object does not exist until it is completely written."""
+    def draft(self, model: StoredFile | None = None) -> drafts.UploadDraft:
+        """Open a temporary file without a name."""
+        return drafts.UploadDraft()
+
+    def stage(self, draft: drafts.Draft) -> None:
+        """Upload a complete draft, to replace the object when it is committed."""
+        draft.stage(self._upload)
+
+    def write_errors(self, problem: str, advice: str) -> AbstractContextManager[None]:
+        """Convert OSErrors that occur while a draft is written: it is in the directory for temporary files."""
+        return temporary_file_errors()
+
+    def _upload(self, content: BinaryIO) -> Any:
+        # Single keys only: fsspec reads the name in mv() as a pattern.
+        upload = self._storage.open(self._key, "wb", autocommit=False)
+        try:
+            shutil.copyfileobj(content, upload)
+            upload.close()
+        except BaseException:
+            drafts.discard_upload(upload)
+            raise
+        return upload
+
+    def _info(self) -> dict[str, Any]:
+        try:
+            return dict(self._storage.info(self._key))
+        except FileNotFoundError:
+            return {}
+
+
+def _normalized(key: str) -> str:
+    return posixpath.normpath(f"/{key}").lstrip("/")
+
+
+def _is_same_object(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Compare what two connections say about an object: its size, its times, and whatever else both say."""
+    known = (one.keys() & other.keys()) - {"name", "Key"}
+    return bool(known) and all(one[name] == other[name] for name in known)
 
 
 def find_file(argument: str, value: object) -> StoredFile:
@@ -176,18 +239,25 @@ def find_file(argument: str, value: object) -> StoredFile:
 
 
 @contextmanager
-def storage_errors_as(problem: str, location: str) -> Iterator[None]:
+def storage_errors_as(
+    problem: str, location: str, advice: str = "", errors: type[Exception] = Exception
+) -> Iterator[None]:
     """
     Convert errors of a storage to one message: the problem, the reason, and last the path, which may be long.
 
     :param problem: What fails, such as ``Cannot read input_path``.
     :param location: The path or URL.
+    :param advice: A sentence to add.
+    :param errors: The errors to convert. Each storage has classes of its own, so all of them by default.
     :raises ValueError: With this message.
     """
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
-        raise ValueError(f"{problem}: {_reason(error)}. [{redact(location)}]") from error
+    except TemporaryFileError:
+        raise
+    except errors as error:
+        text = sentences(f"{problem}: {reason_of(error)}".rstrip("."), advice)
+        raise ValueError(f"{text} [{_without_secrets(location)}]") from error
 
 
 def _stored_file(path: Any) -> StoredFile:
@@ -200,13 +270,31 @@ def _not_blank(argument: str, text: str) -> str:
     return text
 
 
-def _reason(error: Exception) -> str:
+_URL_SECRETS = (
+    (re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*", re.IGNORECASE), r"\1?***"),  # signed URLs
+    (re.compile(r"(://)[^/@\s]*:[^/@\s]*@"), r"\1***@"),  # user and password
+)
+_NAMED_SECRET = re.compile(
+    r"((?:signature|token|password|secret|credential|sig\b|(?:access|account)_?key)\w*[\"']?\s*[=:]\s*[\"']?)[^&\s\"',;]+",
+    re.IGNORECASE,
+)
+
+
+def _without_secrets(text: str) -> str:
+    for pattern, shown in _URL_SECRETS:
+        text = pattern.sub(shown, text)
+    return redact(text) or ""
+
+
+def reason_of(error: Exception) -> str:
+    """Return what a storage says about an error, without secrets and without a full stop."""
     if isinstance(error, FileNotFoundError):
         return "no such file or directory"
     if isinstance(error, IsADirectoryError):
         return "is a directory"
     detail = error.strerror if isinstance(error, OSError) else None
-    return detail or (redact(str(error)) or type(error).__name__).rstrip(".")
+    text = _NAMED_SECRET.sub(r"\1***", detail or str(error))
+    return _without_secrets(text).rstrip(".") or type(error).__name__
 
 
 Format = Literal["csv", "jsonl"]

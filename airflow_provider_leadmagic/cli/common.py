@@ -1,4 +1,4 @@
-"""Code shared by the commands that call LeadMagic."""
+"""Code shared by the commands: run quietly, write output, and report a failure in one line with an exit code."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.utils.cli import suppress_logs_and_warning
 from rich.console import Console
 
-from airflow_provider_leadmagic.cli.errors import exit_on_failure, fail
+from airflow_provider_leadmagic.exceptions import LeadMagicError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: No retries: the user is waiting, and can repeat the command.
 MAX_ATTEMPTS = 1
+EXIT_FAILED = 2
 
 
 def command(function: Callable[[Namespace], int]) -> Callable[[Namespace], None]:
@@ -88,3 +89,44 @@ def _exit_if_unwritable() -> Iterator[None]:
         # At exit, Python flushes standard output again, and would print an error of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         fail(f"Cannot write the output: {error.strerror}.")
+
+
+def fail(problem: str) -> NoReturn:
+    """
+    Print an error and exit with ``EXIT_FAILED``.
+
+    :param problem: Cause, and what to do about it.
+    """
+    print_error(problem)
+    sys.exit(EXIT_FAILED)
+
+
+def print_error(problem: str) -> None:
+    """Print one line to standard error."""
+    sys.stderr.write(f"leadmagic: {problem}\n")
+
+
+@contextmanager
+def exit_on_failure(conn_id: str | None = None) -> Iterator[None]:
+    """
+    Print one line and exit if the body raises an exception, instead of printing a traceback.
+
+    :param conn_id: Airflow connection ID, for messages that do not name it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("Stopped by Ctrl-C.")
+    except LeadMagicError as error:
+        fail(_explain(error, conn_id))
+    except Exception as error:
+        # Without the message: those of databases and secrets backends may contain passwords.
+        fail(f"Airflow failed ({type(error).__name__}): run `airflow db check` and `airflow info` to find the cause.")
+
+
+def _explain(error: LeadMagicError, conn_id: str | None) -> str:
+    message = str(error).replace("leadmagic_conn_id", "--conn-id")
+    if conn_id is None or repr(conn_id) in message:
+        return message
+    summary, bracket, request = message.rpartition(" [")
+    return f"{summary or message} Used connection {conn_id!r}.{bracket}{request}"

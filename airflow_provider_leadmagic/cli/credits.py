@@ -8,8 +8,7 @@ from rich.table import Table
 
 from airflow_provider_leadmagic.api.text import format_credits
 from airflow_provider_leadmagic.api.validation import parse_credits
-from airflow_provider_leadmagic.cli.common import MAX_ATTEMPTS, command, write, write_json
-from airflow_provider_leadmagic.cli.errors import fail, print_error
+from airflow_provider_leadmagic.cli.common import MAX_ATTEMPTS, command, fail, print_error, write, write_json
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from airflow_provider_leadmagic.api.analytics import MAX_DAYS, checked_days
 from airflow_provider_leadmagic.api.models import rounded_down
 from airflow_provider_leadmagic.api.text import describe_value, format_credits, redact
 from airflow_provider_leadmagic.api.validation import is_finite
-from airflow_provider_leadmagic.cli.common import MAX_ATTEMPTS, command, write, write_json
-from airflow_provider_leadmagic.cli.errors import fail
+from airflow_provider_leadmagic.cli.common import MAX_ATTEMPTS, command, fail, write, write_json
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 

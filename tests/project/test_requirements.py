@@ -45,6 +45,6 @@ def test_the_oldest_environment_pins_the_lower_bounds(bound: str) -> None:
 
 def test_every_file_belongs_to_a_version_or_is_an_addition() -> None:
     files = {f"requirements/{path.name}" for path in (REPOSITORY / "requirements").iterdir()}
-    additions = {"requirements/benchmarks.txt", "requirements/distributed.txt"}
+    additions = {f"requirements/{name}.txt" for name in ("benchmarks", "distributed", "storage")}
 
     assert files == {requirements(version)[0] for version in VERSIONS} | additions

@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_leadmagic.api.jobs import BulkJob
+from tests.support.mounts import Mounts
 
 NOBODY = 65534
 
@@ -44,17 +45,23 @@ class Storage(MemoryFileSystem):
         return {name.removeprefix("/bucket/"): self.cat_file(name).decode() for name in sorted(self.store)}
 
 
+def attach(fs: Any, protocol: str, conn_id: str | None = None) -> None:
+    """Register a file system in Airflow, as providers do."""
+    try:
+        from airflow.sdk.io import store
+    except ImportError:  # Airflow 2
+        from airflow.io import store
+    store._STORE_CACHE.pop(f"{protocol}-{conn_id}" if conn_id else protocol, None)
+    store.attach(protocol, conn_id, fs=fs)
+
+
 @pytest.fixture
 def storage() -> Storage:
     """Return an empty object storage that is registered in Airflow."""
     storage = Storage()
     storage.store.clear()
     storage.pseudo_dirs[:] = [""]
-    try:
-        from airflow.sdk.io import attach
-    except ImportError:  # Airflow 2
-        from airflow.io.store import attach
-    attach("memory", fs=storage)
+    attach(storage, "memory")
     return storage
 
 
@@ -82,3 +89,9 @@ def without_privileges() -> Callable[[], AbstractContextManager[None]]:
             os.seteuid(user)
 
     return nobody
+
+
+@pytest.fixture
+def mounts() -> Mounts:
+    """Return mounts that no other process and no other thread sees."""
+    return Mounts()

@@ -296,6 +296,17 @@ MESSAGES = [
         ),
         "Input changed since it was submitted: rows or product do not match",
     ),
+    (
+        f"Cannot replace output_path: Permission denied. Writing the rows of bulk job {JOB} beside it. [{FILE}]",
+        "Cannot replace output_path: Permission denied",
+    ),
+    (
+        (
+            f"Cannot write output_path: No space left on device. The rows of bulk job {JOB} are paid, and reading them "
+            f"again is free. [{FILE}]"
+        ),
+        "Cannot write output_path: No space left on device",
+    ),
     ("Wrote 4,900,000 rows so far.", "4,900,000 rows"),
     (
         f"Wrote results: 4,900,000 succeeded, 90,000 failed, 10,000 skipped. [{FILE}, {FILE}]",

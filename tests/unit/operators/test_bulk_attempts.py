@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,11 +26,11 @@ from airflow_provider_leadmagic.exceptions import (
 )
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from tests.support.bulk_task_runner import Killed, TaskInstance
+from tests.support.mounts import Mounts
 from tests.unit.operators.conftest import leads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from pytest_mock import MockerFixture
 
@@ -572,6 +573,45 @@ def test_airflow_tasks_test_of_another_date_or_of_other_rows_submits_a_new_job(
         tested.run()
 
     assert len(leadmagic_sandbox.bulk_jobs) == 2
+
+
+def test_an_attempt_after_a_full_disk_charges_nothing_twice(
+    task: MakeTask, leadmagic_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    leadmagic_sandbox.set_credits(1000)
+    (full := tmp_path / "full").mkdir()
+    mounts = Mounts()
+    enrich = task(rows=[{**lead, "note": "x" * 2000} for lead in leads(100)], output_path=full / "found.csv")
+    problem = r"^Cannot write output_path: No space left on device\. The rows of bulk job .+ are paid, and .+ free\. \["
+
+    def attempt() -> None:
+        mounts.tmpfs(full, "64k")
+        with pytest.raises(ValueError, match=problem):
+            enrich.run()
+        assert list(full.iterdir()) == []
+
+    mounts.run(attempt)
+    result = enrich.retry()
+
+    assert (result["succeeded"], len(leadmagic_sandbox.bulk_jobs)) == (100, 1)
+    assert sorted(path.name for path in full.iterdir()) == ["found.csv", "found.errors.csv"]
+
+
+def test_the_xcom_says_where_the_rows_are_if_a_file_cannot_be_replaced(
+    task: MakeTask, mocker: MockerFixture, output: Path
+) -> None:
+    enrich, download = task(), Bulk.download
+
+    def pin_output(*arguments: Any) -> int:
+        output.mkdir()
+        return download(*arguments)
+
+    mocker.patch.object(Bulk, "download", autospec=True, side_effect=pin_output)
+    result = enrich.run()
+
+    assert result["output_path"] == str(output.with_name(f"enriched.{result['job_id']}.csv"))
+    assert len(Path(result["output_path"]).read_text().splitlines()) == 6
+    assert result["errors_path"] == str(output.with_name("enriched.errors.csv"))
 
 
 def key_of(digest: str = "digest", **changes: Any) -> str:
