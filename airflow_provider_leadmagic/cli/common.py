@@ -9,9 +9,6 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.utils.cli import suppress_logs_and_warning
-from rich.console import Console
-
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 
 if TYPE_CHECKING:
@@ -31,6 +28,7 @@ def command(function: Callable[[Namespace], int]) -> Callable[[Namespace], None]
 
     :param function: Function that takes the parsed arguments and returns the exit code.
     """
+    from airflow.utils.cli import suppress_logs_and_warning  # imports Airflow, which may fail
 
     @suppress_logs_and_warning
     def run_quietly(options: Namespace) -> None:
@@ -73,6 +71,8 @@ def write(*parts: RenderableType) -> None:
 
 
 def _render(parts: Iterable[RenderableType]) -> str:
+    from rich.console import Console
+
     # No markup or emoji: text from LeadMagic may contain brackets and colons. No color: empty bars would look full.
     console = Console(markup=False, emoji=False, highlight=False, no_color=True)
     with console.capture() as captured:

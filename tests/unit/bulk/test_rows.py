@@ -202,7 +202,7 @@ def test_the_name_of_a_source_contains_no_token():
             "Cannot read input_path: the file is not complete and valid gzip.",
         ),
         (
-            gzip.compress(CSV.encode())[:-12],
+            gzip.compress(CSV.encode(), mtime=0)[:-12],
             "leads.csv.gz",
             "Cannot read input_path: the file is not complete and valid gzip.",
         ),
