@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = "airflow_provider_leadmagic"
 #: Percentage of surviving mutants that fails the run.
 TOO_MANY = 3.0
-#: Seconds for one test. All tests of a mutant may take this long plus four times their duration without a change.
+#: Seconds for one test. All tests of a mutant may take this long plus four times their duration on unchanged code.
 PATIENCE = 60
 
 _ATTEMPTS = "operators/test_bulk_attempts.py"
@@ -104,7 +104,7 @@ def report(base: Path, name: str, tests: tuple[str, ...], at_once: int, every: i
 
     :param base: Tree to copy. Its own tests run first, and must pass.
     :param name: The file, relative to the tree.
-    :param tests: Files and folders with the tests that should notice.
+    :param tests: Files and folders with the tests that should detect the mutants.
     :param at_once: Number of mutants to test in parallel.
     :param every: Test only every n-th mutant; 1 for all.
     :return: The number of mutants, and of those that survived.

@@ -1,4 +1,4 @@
-"""The mutants of a source: copies with one place changed. They leave out type annotations, messages and log calls."""
+"""The mutants of a source: copies with one place changed, but never a type annotation, message or log call."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _changes(node: ast.stmt | ast.expr) -> Iterator[str]:
 
 
 def _conditions(node: ast.AST) -> list[ast.expr]:
-    """Return the conditions of a node, without those whose negation is among the other changes."""
+    """Return the conditions of a node, except those that another change already negates."""
     conditions = [node.test] if isinstance(node, ast.If | ast.While | ast.IfExp) else []
     if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
         conditions = [condition for generator in node.generators for condition in generator.ifs]

@@ -59,13 +59,13 @@ _SUMMARIES: dict[int, tuple[str, str]] = {
     404: ("Not found", "check {host}"),
     429: ("Rate limit exceeded", "retry {when}"),
 }
-#: Advice for a 404 on paths for which more than the host can be wrong, by part of the path.
+#: Advice for a 404 on paths where the host is not the only possible cause, by part of the path.
 _NOT_FOUND = {
     "/bulk/jobs/": "check the job ID and {host}",
     "/v1/people/": "check the record and {host}",
     "/v1/companies/": "check the record and {host}",
 }
-#: Texts that can quote a record.
+#: Fields whose text can quote a record.
 _PROSE = ("title", "message", "detail", "action", "docs")
 #: Longest error code in the first part of a message. LeadMagic's codes have up to 25 characters.
 _MAX_CODE = 40

@@ -147,7 +147,7 @@ class CreditsRunway:
             return Decimal(0)  # an account without credits spends none either
         if self.spent <= 0:
             return None
-        # Not divided by the daily average, which is rounded: then ten credits at ten a week would not last a week.
+        # Dividing by the daily average, which is rounded, would be inexact: ten credits at ten a week must last a week.
         return self.balance.spendable * self.days / self.spent
 
     @property

@@ -19,7 +19,7 @@ _MAX_VALUE = 80
 _MAX_READ = 100 * MAX_TEXT
 #: Characters at the end of a cut text that can be the beginning of a secret.
 _MARGIN = 2000
-#: Shortest API key that is also hidden in encoded forms; the forms of a shorter one occur in ordinary words.
+#: Shortest API key that is also hidden in encoded forms; those of a shorter key occur in ordinary words.
 _SHORTEST_ENCODED_KEY = 8
 
 _QUOTE = r"(?:\\*[\"']|&quot;|&\#0*3[49];|%(?:25)*2[27]|\\u002[27])"
@@ -47,7 +47,7 @@ _PHONE = re.compile(
     r"(?<![\w.+()-])(?!\d{4}-\d\d-\d\d(?!\d)|\d+\.\d+(?![\d.(-]| \d))"
     r"(?:\+|(?=\(?\d+\)?[ ().-]{1,3}\d)|(?=\d{10}))\(?\d(?:[ ().-]{0,3}\d){6,16}(?!\w)"
 )
-#: A letter beside which a value is not hidden, because it is part of a longer word there. Chinese, Japanese and Korean
+#: A letter next to which a value is not hidden, because it is part of a longer word. Chinese, Japanese and Korean
 #: letters are left out, because names in these languages are not always separated from the next word.
 _LETTER = r"[^\W\u3040-\u9fff\uac00-\ud7af]"
 _WORD = re.compile(r"\w+")
@@ -88,7 +88,7 @@ def quoted_values(values: Iterable[str], texts: Iterable[object]) -> set[str]:
     """
     Return the values that occur in a server's texts, in any case. Single characters and short numbers are skipped.
 
-    :param values: Values that were sent, of any number; they are read once and not held in memory.
+    :param values: Values that were sent. There may be millions: they are read once and not held in memory.
     :param texts: The texts; other types are skipped.
     """
     text = "\n".join(map(_one_line, texts)).casefold()

@@ -48,11 +48,11 @@ class JobCanceller:
 
     def remember_key(self, task: RunningTask, idempotency_key: str) -> None:
         """
-        Remember a key of the task so that :meth:`on_kill` can find a job whose ID is not known yet.
+        Remember an idempotency key of the task, so that :meth:`on_kill` can find a job whose ID is not known yet.
 
         :param task: The task that is about to submit, or to search for the job of a previous attempt.
         :param idempotency_key: The key.
-        :raises LeadMagicError: If ``on_kill`` was called before: on Airflow 3 the task may run for 5 s after.
+        :raises LeadMagicError: If ``on_kill`` was already called: on Airflow 3 the task may run for 5 s after it.
         """
         if self._give_up_at is not None:
             raise LeadMagicError("Bulk job not submitted, because the task was stopped.")
@@ -107,7 +107,7 @@ class Cancellation:
         self._is_reported = False
 
     def run(self) -> None:
-        """Cancel the job, and retry what fails. Only one line in the log reports a failure."""
+        """Cancel the job, and retry if that fails. A final failure is logged once."""
         while True:
             try:
                 self._cancel_if_task_is_over()
@@ -170,12 +170,12 @@ def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:
 
 
 def may_retry(error: Exception) -> bool:
-    """Return whether the next attempt to cancel may succeed where this one failed."""
+    """Return whether to try again to cancel the job after an error."""
     return getattr(error, "transient", True) or not isinstance(error, LeadMagicError)
 
 
 def reason_of(error: Exception) -> str:
-    """Return the cause of a failure for a log. The text of an error of a secrets backend may contain secrets."""
+    """Return the text of a LeadMagicError for a log; only the type of others, whose text may contain secrets."""
     return str(error) if isinstance(error, LeadMagicError) else type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Drafts: temporary files that replace their targets when they are complete. Killed processes leave some."""
+"""Drafts: temporary files that replace their targets once complete. Drafts of killed processes are removed later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_leadmagic.api.text import temporary_file_errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Age in seconds from which a draft is the leftover of a killed process, on file systems without locks.
+#: On file systems without locks, a draft of this age, in seconds, counts as the leftover of a killed process.
 LEFTOVER_AGE = 86_400.0
 _DRAFT_NAME = re.compile(r"\..+\.(csv|jsonl|ndjson)\.[0-9a-f]{32}\.part", re.IGNORECASE)
 
@@ -53,7 +53,7 @@ def draft_name(name: str) -> str:
 
 def check_replaceable(target: Path) -> None:
     """
-    Check that this very file can be replaced by a rename, without touching it.
+    Check that a rename can replace this file, without changing it.
 
     :param target: An existing file.
     :raises OSError: If it cannot be replaced.
@@ -66,7 +66,7 @@ def check_replaceable(target: Path) -> None:
     if _mount_id(target) != _mount_id(target.parent):
         raise OSError(errno.EBUSY, "a mounted file cannot be replaced; mount its directory instead")
     try:
-        # Never removes a file, but the kernel first checks whether this user may do so.
+        # rmdir() never removes a file, but before it fails, the kernel checks whether this user may remove the file.
         target.rmdir()
     except NotADirectoryError:
         pass
@@ -96,7 +96,7 @@ def check_directory(target: Path) -> None:
     """
     draft, trial = LocalDraft(target), target.with_name(draft_name(target.name))
     try:
-        draft.file.write(bytes(io.DEFAULT_BUFFER_SIZE))  # a full disk still takes empty files
+        draft.file.write(bytes(io.DEFAULT_BUFFER_SIZE))  # an empty file fits even on a full disk
         draft.stage(trial)
         draft.commit()
         trial.unlink()
@@ -105,7 +105,7 @@ def check_directory(target: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove the drafts in a directory that no process has open. What cannot be removed stays."""
+    """Remove those drafts in a directory that no process has open. Errors are ignored."""
     with suppress(OSError):
         for entry in os.scandir(directory):
             if _DRAFT_NAME.fullmatch(entry.name):
@@ -134,10 +134,10 @@ def _is_unused(descriptor: int) -> bool:
 
 class LocalDraft:
     """
-    A temporary file beside its target, locked while it is in use: what killed processes leave has no lock.
+    A temporary file next to its target. It is locked while in use: a draft without a lock is a leftover.
 
     :param target: The file to replace.
-    :param models: Files whose owner and permissions the new file gets if the target does not exist.
+    :param models: Files from which a new file takes its owner and permissions if the target does not exist.
     """
 
     def __init__(self, target: Path, models: list[Path] | None = None) -> None:
@@ -149,7 +149,7 @@ class LocalDraft:
         self.file: BinaryIO = os.fdopen(descriptor, "wb")
 
     def stage(self, target: Path) -> None:
-        """Write everything to the disk, with the permissions of the file to replace."""
+        """Flush the draft to the disk, and give it the permissions of the file to replace."""
         self.file.flush()
         os.fsync(self._lock)
         _copy_permissions(self._models, self._lock)
@@ -167,7 +167,7 @@ class LocalDraft:
             self._close()
 
     def _close(self) -> None:
-        with suppress(OSError):  # on a full disk what is buffered cannot be written
+        with suppress(OSError):  # on a full disk, buffered data cannot be written
             self.file.close()
         os.close(self._lock)
 
@@ -198,7 +198,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 class UploadDraft:
-    """A temporary file without a name, uploaded when it is complete, and visible when the upload is committed."""
+    """An unnamed temporary file, uploaded once complete. The object becomes visible when the upload is committed."""
 
     def __init__(self) -> None:
         with temporary_file_errors():
@@ -212,7 +212,7 @@ class UploadDraft:
         self._upload = target(self.file)
 
     def commit(self) -> None:
-        """Complete the upload. Some storages have no uncommitted uploads: there it is complete."""
+        """Complete the upload. In a storage without uncommitted uploads, it already is complete."""
         if hasattr(self._upload, "commit"):
             self._upload.commit()
         self._upload = None
@@ -235,7 +235,7 @@ def discard_upload(upload: Any) -> None:
 
     :param upload: A file opened by fsspec for writing.
     """
-    with suppress(Exception):  # else the destructor completes an upload that failed half-way
+    with suppress(Exception):  # otherwise the destructor would complete a partial upload
         upload.closed = True
     with suppress(Exception):
         upload.discard()

@@ -37,7 +37,7 @@ class ResultFiles:
     The error file has ``.errors`` before its suffix: ``leads.csv`` and ``leads.errors.csv``.
 
     :param output_path: A local path or a URL, as text or a path object. The suffix determines the format.
-    :param escape_formulas: Whether CSV files contain what LeadMagic found as text also if it looks like a formula.
+    :param escape_formulas: Whether to escape LeadMagic's texts in CSV files if they look like formulas.
     :raises ValueError: If it is not a path, or its suffix is not supported.
     """
 
@@ -49,19 +49,19 @@ class ResultFiles:
 
     @property
     def output_path(self) -> str:
-        """Path or URL of the output file; after it was written, of the file that has the rows."""
+        """Path or URL of the output file; after writing, of the file that actually has the rows."""
         return self._output.location
 
     @property
     def errors_path(self) -> str:
-        """Path or URL of the error file; after it was written, of the file that has the rows."""
+        """Path or URL of the error file; after writing, of the file that actually has the rows."""
         return self._errors.location
 
     def check_writable(self, source: RowSource | None = None) -> None:
         """
-        Check that both files can be replaced, or created, under these very names. Existing files stay unchanged.
+        Check that both files can be replaced or created under exactly these names. Existing files stay unchanged.
 
-        What killed processes left in the directory is removed.
+        Drafts that killed processes left in the directory are removed.
 
         :param source: The rows. It is an error if they come from one of the two files.
         :raises ValueError: If one cannot be written; the message contains the reason.
@@ -79,7 +79,8 @@ class ResultFiles:
         """
         Replace both files when the ``with`` block ends; if it fails, the existing files stay unchanged.
 
-        The rows are paid: if a file can no longer be replaced, they go to one beside it with the job ID in its name.
+        The rows are paid: if a file can no longer be replaced, its rows are written to a new file next to it, with the
+        job ID in its name.
 
         :param output_columns: Columns of the output file.
         :param error_columns: Columns of the error file.
@@ -107,7 +108,7 @@ class ResultFiles:
 
 class _Delivery:
     """
-    A draft on its way to its file, or to a free name beside the file if that cannot be replaced.
+    A draft and the file that it will replace, or a new file next to it if it cannot be replaced.
 
     :param file: The file to replace.
     :param job_id: The job whose results are written.
@@ -225,9 +226,9 @@ class JsonlWriter:
         self._text.write(f"{json.dumps(row, ensure_ascii=False)}\n")
 
 
-#: What a spreadsheet evaluates, also in the full-width characters of East Asian keyboards.
+#: First characters of a text that a spreadsheet evaluates, including the full-width ones of East Asian keyboards.
 _FORMULA = re.compile(r"[=@\t\r\n\uff1d\uff20+\-\uff0b\uff0d]")
-#: Numbers and phone numbers, with which a formula of digits alone can do no harm.
+#: Numbers and phone numbers. They are harmless: a formula of digits alone only calculates.
 _NUMBER = re.compile(r"[+-][\d\s().,/%+-]*(?:[eE][+-]?\d+)?")
 
 
@@ -262,12 +263,12 @@ class FoundFields:
         self._combinations: dict[tuple[str, ...], None] = {}
 
     def add(self, result: RowResult) -> None:
-        """Collect the field names of the result of a later row than the previous one."""
+        """Collect the field names of a result. Results must be added in row order."""
         if result.found and result.outcome == SUCCESS:
             self._combinations.setdefault(tuple(result.found))
 
     def in_order(self) -> tuple[str, ...]:
-        """Return the field names in the order in which the rows contain them."""
+        """Return the field names in the order in which they first occur."""
         return tuple(dict.fromkeys(field for fields in self._combinations for field in fields))
 
 
@@ -280,7 +281,7 @@ class Layout:
     :param found: The names of the fields that LeadMagic found.
     :param prefix: The prefix of LeadMagic's columns.
     :param header: The names of the columns of the input in the files.
-    :param has_doubts: Whether a column says which results are doubtful.
+    :param has_doubts: Whether there is a column that marks doubtful results.
     """
 
     columns: tuple[str, ...]
@@ -303,8 +304,8 @@ class Layout:
 
         :param columns: The columns of the input.
         :param found: The names of the fields that LeadMagic found.
-        :param names: The names in the files of columns that have another one there.
-        :param has_doubts: Whether to add a column that says which results are doubtful.
+        :param names: The name to write to the files for a column, where it differs.
+        :param has_doubts: Whether to add a column that marks doubtful results.
         """
         header = tuple((names or {}).get(column, column) for column in columns)
         prefix = PREFIX
@@ -324,7 +325,7 @@ class Layout:
 
     @property
     def match_column(self) -> str:
-        """The column that says which results are doubtful; it exists only if there are any."""
+        """The column that marks doubtful results; it exists only if there are any."""
         repeated = PREFIX if MATCH in self.found else ""  # LeadMagic may find a field of this name
         return f"{repeated}{self.prefix}{MATCH}"
 

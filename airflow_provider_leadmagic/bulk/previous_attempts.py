@@ -91,7 +91,7 @@ class SubmittedJob:
     @classmethod
     def load(cls, store: TaskStateStore | None) -> Self | None:
         """
-        Return the job that a previous attempt saved, even before a clear, or None.
+        Return the job that a previous attempt saved, possibly before a clear; None if there is none.
 
         :param store: The task's state store; None before Airflow 3.3.
         """

@@ -103,7 +103,7 @@ def log_progress(log: Log, job: BulkJob) -> None:
 
 def job_from(event: Any) -> BulkJob:
     """
-    Read an event on the worker, where a different version of this package may run than in the triggerer.
+    Read an event on the worker, whose version of this package may differ from the triggerer's.
 
     :param event: The return value of :meth:`JobProgress.poll`.
     :raises LeadMagicError: The error in the event, or one that reports an unexpected event.

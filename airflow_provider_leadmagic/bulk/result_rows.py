@@ -71,7 +71,7 @@ def read_result(
     """
     Parse a result from LeadMagic's fields of the same names. Numbers may be given as text, and text may be empty.
 
-    An invalid price is unknown: a result that was paid for must not be lost because of it.
+    An invalid price becomes None: a result that was paid for must not be lost because of it.
 
     :raises ValueError: If another field is invalid; the message is its name.
     """
@@ -155,8 +155,8 @@ def rows_match(row: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     """
     Return whether a row of the input and a row that LeadMagic received are probably the same.
 
-    LeadMagic normalizes its input, for example a URL to its domain. So the comparison ignores the differences that
-    :func:`words_of` ignores, spaces, and missing words.
+    LeadMagic normalizes its input, for example a URL to its domain. So the comparison ignores spaces, missing
+    words, and whatever :func:`words_of` ignores.
 
     :param row: A row of the input.
     :param given: The row as LeadMagic received it. Fields that the input does not have are ignored.
@@ -177,7 +177,7 @@ def _is_similar(one: object, other: object) -> bool:
 
 def row_key(row: Mapping[str, Any], names: Iterable[str]) -> bytes:
     """
-    Return a digest that is equal for rows with the same words in some fields.
+    Return a digest of the words in some fields of a row. Rows with the same words have the same digest.
 
     :param row: A row of the input, or a row as LeadMagic received it.
     :param names: The fields.
@@ -188,7 +188,7 @@ def row_key(row: Mapping[str, Any], names: Iterable[str]) -> bytes:
 
 def differing_names(row: dict[str, Any], given: dict[str, Any]) -> tuple[str, ...]:
     """
-    Return the names of the shared fields if one of them has different words, else nothing.
+    Return the names of all shared fields if the words of any of them differ, else an empty tuple.
 
     :param row: A row of the input.
     :param given: The row as LeadMagic received it.

@@ -82,9 +82,9 @@ def write_results(
     :param product: The product it was submitted for.
     :param source: The rows that were submitted.
     :param files: The files to replace. If anything fails, they stay unchanged.
-    :param user_names: The names in the files of columns that were submitted with another name.
-    :param seconds: Most seconds to wait for missing results; the limit is :data:`LONGEST_WAIT`.
-    :param is_last_attempt: Whether no attempt follows: then the existing results are written even if some are missing.
+    :param user_names: The user's name of each column, by the name it was submitted with.
+    :param seconds: Longest time to wait for missing results, in seconds; at most :data:`LONGEST_WAIT`.
+    :param is_last_attempt: Whether no retry follows. The existing results are then written even if some are missing.
     :raises LeadMagicError: If the results cannot be read, are incomplete, or do not belong to these rows.
     :raises ValueError: If the rows can no longer be read, or a file cannot be written.
     """
@@ -120,7 +120,7 @@ def _incomplete(job: BulkJob, review: _Review, advice: str, *paths: str | None) 
 
 
 class _Review(NamedTuple):
-    """What the rows and results of a job have in total."""
+    """Columns, found fields and counts of all rows of a job."""
 
     columns: tuple[str, ...]
     found: tuple[str, ...]
@@ -133,7 +133,7 @@ class _JoinedRow(NamedTuple):
     A row with its result.
 
     :param position: The index of the row.
-    :param is_ambiguous: Whether the row has several results, and nothing tells which is right.
+    :param is_ambiguous: Whether the row has several results, of which none is clearly the right one.
     """
 
     position: int
@@ -146,8 +146,9 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
     """
     Check that the rows are those that were submitted, and mark doubtful results.
 
-    If the digest in the job's name proves that the rows are the same, a result belongs to the row of its index: it is
-    doubtful only if it describes another row. Without a digest, it is also doubtful if it does not describe its row.
+    If the digest in the job's name proves that the rows are unchanged, each result belongs to the row of its index, and
+    is doubtful only if it describes another row of the input. Without a digest, it is also doubtful if it does not
+    match its own row.
     """
     found, groups = FoundFields(), set()
     rows = results = 0
@@ -247,7 +248,7 @@ def _write_rows(
 
 
 PAGE_SIZE = 1000
-#: Seconds between two readings of results that are incomplete.
+#: Pauses before incomplete results are read again, in seconds.
 PAUSES = (1, 2, 4, 8, 10, 10, 10, 15, 15, 15)
 #: Longest time to wait for missing results, in seconds; it occupies a worker slot.
 LONGEST_WAIT = 90.0
@@ -258,7 +259,7 @@ def expected_results(job: BulkJob, source: RowSource) -> int:
     Return the number of rows that must have a result.
 
     :param job: The finished job.
-    :param source: The rows that were submitted; read only if the job's counts do not tell.
+    :param source: The rows that were submitted; read only if the job has no valid counts.
     """
     expected = job.expected_results()
     return sum(1 for _ in source) if expected is None else expected
@@ -268,7 +269,7 @@ def read_results(
     client: LeadMagicClient, job: BulkJob, sorter: ResultSorter, expected: int, seconds: float = 0.0
 ) -> None:
     """
-    Read the results of a job: from its download, or page by page if the download is not usable or incomplete.
+    Read the results of a job: from its download, or page by page if the download is unusable or incomplete.
 
     LeadMagic can report a job as completed a moment before it returns all its results. The pages are then read again,
     with growing pauses, until they are complete or the time is over.
@@ -277,7 +278,7 @@ def read_results(
     :param job: The finished job.
     :param sorter: Receives the results.
     :param expected: The number of rows that must have a result.
-    :param seconds: Most seconds to wait for missing results; the limit is :data:`LONGEST_WAIT`.
+    :param seconds: Longest time to wait for missing results, in seconds; at most :data:`LONGEST_WAIT`.
     :raises LeadMagicError: If there is no result, because LeadMagic rejects the request or does not respond.
     """
     problem = _read_download(client, job, sorter, expected)

@@ -65,7 +65,7 @@ class RenamedRows:
 
     :param source: The rows with the user's column names.
     :param mapping: The name of LeadMagic's field for columns with another name.
-    :param fields: Fields of LeadMagic. A column whose name differs only in case has that name, too.
+    :param fields: LeadMagic's fields. A column whose name differs from a field only in case is renamed to that field.
     :raises ValueError: If the mapping is not a dict of column names.
     """
 
@@ -80,7 +80,7 @@ class RenamedRows:
         """
         Read the rows.
 
-        :raises ValueError: If one cannot be read, a column of the mapping is missing, or two columns have one name.
+        :raises ValueError: If a row cannot be read, a column of the mapping is missing, or two get the same name.
         """
         return valid_rows(self.with_invalid(), self.name)
 
@@ -97,7 +97,7 @@ class RenamedRows:
             yield InvalidRow(renamed, row.problem) if isinstance(row, InvalidRow) else renamed
 
     def user_names(self) -> dict[str, str]:
-        """Return the user's name of each column of the first row, by its name in the rows."""
+        """Return the user's column names, read from the first row, by the names that the columns have here."""
         first = next((row for row in self._source.with_invalid() if not isinstance(row, InvalidRow)), {})
         return {name: column for column, name in self._names_of(first).items()}
 
@@ -168,7 +168,7 @@ class ValidRows:
 
 class CheckedRows:
     """
-    Rows that are compared with the checked ones each time they are read.
+    Rows that are compared with the checked rows each time they are read.
 
     A file or a lazy sequence can change between two readings, and what is sent must be what was counted and priced.
 
@@ -188,7 +188,7 @@ class CheckedRows:
         """
         Read the rows.
 
-        :raises ValueError: After the last row if they have changed, and before the first row too many.
+        :raises ValueError: After the last row if the rows have changed, or as soon as there are more than were checked.
         """
         count, digest = 0, RowsDigest(self._product)
         for count, row in enumerate(self._source, 1):
@@ -212,7 +212,7 @@ class CheckedRows:
 
 def check_rows(source: RowSource, product: Product) -> RowSummary:
     """
-    Read all rows once, and reject the first that cannot be enriched or could not be written to the output.
+    Read all rows once, and reject the first one that cannot be enriched or written to the output.
 
     :param source: The rows.
     :param product: The product they are submitted for.

@@ -53,7 +53,7 @@ class InvalidRow(dict[str, Any]):
     The values of a row that cannot be submitted, as far as they could be read.
 
     :param values: The values.
-    :param problem: Why it cannot be submitted: a sentence with its number, counted from 1.
+    :param problem: Why it cannot be submitted: a sentence with the row's number, counted from 1.
     """
 
     def __init__(self, values: dict[str, Any], problem: str) -> None:
@@ -112,7 +112,7 @@ def row_source(*, rows: object = None, input_path: object = None, delimiter: str
 
     :param rows: A list of dicts, or the JSON text of one, as templates render it.
     :param input_path: A CSV or JSONL file: a local path or a URL, as text or a path object.
-    :param delimiter: The character between the cells of a CSV file; found in its header by default.
+    :param delimiter: The character between the cells of a CSV file; detected from the header by default.
     :raises ValueError: If both or neither is given, or the one given is invalid.
     """
     if (rows is None) == (input_path is None):
@@ -158,11 +158,11 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
-#: Characters that can separate the cells of a CSV file. The first of them that occurs in the header is taken.
+#: Characters that can separate the cells of a CSV file. The first of them that occurs in the header is used.
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 #: Longest cell in characters. Python's own limit of 131,072 is too short for some CRM notes.
 MAX_CELL = 2**24
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # the first line of a file for Excel
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that declares the delimiter to Excel
 _QUOTED = re.compile(r'"[^"]*("|$)')
 _BOM = "\ufeff"
 
@@ -172,7 +172,7 @@ class RowFile:
     Rows of a CSV or JSONL file in UTF-8, which may be compressed with gzip. Empty lines are skipped.
 
     :param input_path: A local path or a URL, as text or a path object.
-    :param delimiter: The character between the cells of a CSV file; found in its header by default.
+    :param delimiter: The character between the cells of a CSV file; detected from the header by default.
     :raises ValueError: If it is not a path, or its suffix is not supported.
     """
 
@@ -209,7 +209,7 @@ def _lines(file: StoredFile, name: str) -> Iterator[str]:
         text = io.TextIOWrapper(content, encoding="utf-8", errors="surrogateescape", newline="")
         for number, line in enumerate(_raw_lines(text, name), 1):
             _check_text(line, number, name)
-            yield line.lstrip(_BOM)  # inside a file where another one was appended
+            yield line.lstrip(_BOM)  # also inside the file, where another file was appended
 
 
 def _raw_lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
@@ -272,7 +272,7 @@ def _csv_table(lines: Iterator[str], delimiter: str | None) -> Any:
     header = ""
     for header in lines:
         stated = _SEPARATOR_LINE.fullmatch(header)
-        first_lines.append("\r\n" if stated else header)  # keeps the count of the lines
+        first_lines.append("\r\n" if stated else header)  # keeps the line numbers correct
         if stated:
             delimiter = delimiter or stated[1]
         if not stated and header.strip(' ",;|\t\r\n'):

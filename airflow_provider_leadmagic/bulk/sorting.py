@@ -46,7 +46,7 @@ class ResultSorter:
             tempfile.TemporaryDirectory(prefix="leadmagic-") as directory,
         ):
             self._database = sqlite3.connect(Path(directory) / "results", isolation_level=None)
-            # The file does not outlive a crash, so neither journal nor sync is needed, and no second file is opened.
+            # The file does not outlive a crash, so it needs no sync and no journal, which would be a second file.
             for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
                 self._database.execute(f"PRAGMA {setting}")
             self._database.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
@@ -94,7 +94,7 @@ class ResultSorter:
         yield from repeat(None)
 
     def has_earlier(self) -> bool:
-        """Return whether a row has two results that differ."""
+        """Return whether any row has two different results."""
         return self._number("SELECT EXISTS (SELECT 1 FROM earlier)") > 0
 
     def earlier(self, row_index: int) -> list[RowResult]:
@@ -104,7 +104,7 @@ class ResultSorter:
 
     def suspect(self, row_index: int, key: bytes) -> None:
         """
-        Note that the result of a row does not describe this row.
+        Record that the result of a row describes other data than that row.
 
         :param row_index: The index of the row.
         :param key: The key of the row that the result describes.
@@ -113,7 +113,7 @@ class ResultSorter:
 
     def confirm(self, key: bytes) -> None:
         """
-        Mark the results as doubtful that describe a row which exists.
+        Mark as doubtful the suspect results that describe this row of the input.
 
         :param key: The key of a row.
         """

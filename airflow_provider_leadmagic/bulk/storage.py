@@ -48,7 +48,7 @@ class StoredFile(Protocol):
         """Open the file for reading."""
 
     def check_replaceable(self) -> None:
-        """Check that a draft can replace the file under this very name, or create it, without changing anything."""
+        """Check that a draft can replace or create the file under exactly this name, without changing anything."""
 
     def remove_leftovers(self) -> None:
         """Remove the drafts that killed processes left in the directory, of this file and of others."""
@@ -73,7 +73,7 @@ class StoredFile(Protocol):
 
 
 class LocalFile:
-    """A file on the local disk. A symbolic link is never replaced, but the file that it leads to."""
+    """A file on the local disk. If the path is a symbolic link, its target is replaced, never the link itself."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -90,7 +90,7 @@ class LocalFile:
         return LocalFile(self._path.with_name(name))
 
     def is_same_file(self, other: StoredFile) -> bool:
-        """Return whether two paths lead to the same file, also by links or another spelling."""
+        """Return whether two paths lead to the same file, even through links or with different spellings."""
         if not isinstance(other, LocalFile):
             return False
         with suppress(OSError):  # one of them does not exist
@@ -102,7 +102,7 @@ class LocalFile:
         return self._path.open("rb")
 
     def check_replaceable(self) -> None:
-        """Check that a draft can replace the file under this very name, or create it, without changing anything."""
+        """Check that a draft can replace or create the file under exactly this name, without changing anything."""
         target = self.target
         if target.exists():
             drafts.check_replaceable(target)
@@ -121,7 +121,7 @@ class LocalFile:
         draft.stage(self.target)
 
     def write_errors(self, problem: str, advice: str) -> AbstractContextManager[None]:
-        """Convert OSErrors that occur while a draft is written: it is in the same directory."""
+        """Convert OSErrors that occur while a draft is written, which is in the same directory as the file."""
         return storage_errors_as(problem, self.location, advice, OSError)
 
 
@@ -146,7 +146,7 @@ class ObjectFile:
         return ObjectFile(self._path.parent / name)
 
     def is_same_file(self, other: StoredFile) -> bool:
-        """Return whether two URLs lead to the same object, also by two connections or another spelling."""
+        """Return whether two URLs lead to the same object, even with different connections or spellings."""
         if not isinstance(other, ObjectFile) or type(self._storage) is not type(other._storage):
             return False
         if _normalized(self._key) != _normalized(other._key):
@@ -161,7 +161,7 @@ class ObjectFile:
         """
         Check that an upload can replace the object, without changing anything.
 
-        If the storage has no uncommitted uploads, only another name beside the object is tested.
+        In a storage without uncommitted uploads, only an upload under another name is tested.
         """
         if self._storage.isdir(self._key):
             raise IsADirectoryError
@@ -185,11 +185,11 @@ class ObjectFile:
         draft.stage(self._upload)
 
     def write_errors(self, problem: str, advice: str) -> AbstractContextManager[None]:
-        """Convert OSErrors that occur while a draft is written: it is in the directory for temporary files."""
+        """Convert OSErrors that occur while a draft is written, which is in the directory for temporary files."""
         return temporary_file_errors()
 
     def _upload(self, content: BinaryIO) -> Any:
-        # Single keys only: fsspec reads the name in mv() as a pattern.
+        # Not uploaded under another name and moved: mv() of fsspec interprets names as glob patterns.
         upload = self._storage.open(self._key, "wb", autocommit=False)
         try:
             shutil.copyfileobj(content, upload)
@@ -211,7 +211,7 @@ def _normalized(key: str) -> str:
 
 
 def _is_same_object(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Compare what two connections say about an object: its size, its times, and whatever else both say."""
+    """Compare the metadata of an object from two connections: size, times, and whatever else both report."""
     known = (one.keys() & other.keys()) - {"name", "Key"}
     return bool(known) and all(one[name] == other[name] for name in known)
 
@@ -243,12 +243,12 @@ def storage_errors_as(
     problem: str, location: str, advice: str = "", errors: type[Exception] = Exception
 ) -> Iterator[None]:
     """
-    Convert errors of a storage to one message: the problem, the reason, and last the path, which may be long.
+    Convert errors of a storage to one message: problem, reason, advice, and last the path, which may be long.
 
     :param problem: What fails, such as ``Cannot read input_path``.
     :param location: The path or URL.
     :param advice: A sentence to add.
-    :param errors: The errors to convert. Each storage has classes of its own, so all of them by default.
+    :param errors: The errors to convert. All by default, because each storage has its own classes.
     :raises ValueError: With this message.
     """
     try:
@@ -287,7 +287,7 @@ def _without_secrets(text: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what a storage says about an error, without secrets and without a full stop."""
+    """Return the reason for a storage error, without secrets and without a period at the end."""
     if isinstance(error, FileNotFoundError):
         return "no such file or directory"
     if isinstance(error, IsADirectoryError):

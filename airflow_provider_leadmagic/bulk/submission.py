@@ -115,7 +115,7 @@ class BulkSubmission:
         Submit the job. **Costs credits**, for each row that is a hit.
 
         :param idempotency_key: Identifies the submission: submitting it again returns the same job.
-        :raises LeadMagicError: If LeadMagic rejects the request or does not respond. Even then, it
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond. Even then, LeadMagic
             may have accepted the job, if the response to an earlier attempt was lost.
         """
         name = job_name(idempotency_key, self.digest)
@@ -128,9 +128,9 @@ class BulkSubmission:
 
 def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:
     """
-    Return the key of the one bulk job of a task: the same for all its attempts, another one after it was cleared.
+    Return the idempotency key of a task's bulk job: the same for all attempts, a new one after a clear.
 
-    The first part identifies the task: its keys before and after a clear share it. Airflow increases ``max_tries``
+    The first part identifies the task, and is the same before and after a clear. Airflow increases ``max_tries``
     when a user clears a task. Retries and lost workers or triggerers do not change it.
 
     :param context: The task's context.
@@ -153,7 +153,7 @@ def instance_name() -> str:
 
 
 def _digest(parts: list[object], length: int) -> str:
-    # A digest keeps the names of DAGs from LeadMagic. JSON distinguishes ("a", "bc") from ("ab", "c").
+    # A digest hides the names of DAGs from LeadMagic. JSON distinguishes ("a", "bc") from ("ab", "c").
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:length]
 
 
@@ -178,7 +178,7 @@ def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
 
 def is_same_generation(stored_key: str, idempotency_key: str) -> bool:
     """
-    Return whether a task was not cleared after a job was submitted, even if the instance name was changed.
+    Return whether a job was submitted after the last clear of its task. The instance name may have changed since.
 
     :param stored_key: The key in the state store of the task.
     """

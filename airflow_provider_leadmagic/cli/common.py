@@ -120,7 +120,7 @@ def exit_on_failure(conn_id: str | None = None) -> Iterator[None]:
     except LeadMagicError as error:
         fail(_explain(error, conn_id))
     except Exception as error:
-        # Without the message: those of databases and secrets backends may contain passwords.
+        # Only the type: messages of databases and secrets backends may contain passwords.
         fail(f"Airflow failed ({type(error).__name__}): run `airflow db check` and `airflow info` to find the cause.")
 
 

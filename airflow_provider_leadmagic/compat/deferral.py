@@ -61,7 +61,7 @@ def airflow_calls_on_kill() -> bool:
 
 async def finish_even_if_cancelled(work: Coroutine[Any, Any, T]) -> T:
     """
-    Finish a coroutine even if the caller is cancelled meanwhile, once or several times. The caller ends after it.
+    Finish a coroutine even if the caller is cancelled meanwhile, once or several times. The caller ends afterwards.
 
     :param work: Coroutine to finish.
     :return: Result of the coroutine.
@@ -148,11 +148,12 @@ async def in_thread(call: Callable[..., T], *args: Any) -> T:
 
 async def get_async_connection(hook: type[BaseHook], conn_id: str) -> Connection:
     """
-    Read a connection without blocking the event loop, or other lookups if the secrets backend hangs.
+    Read a connection without blocking the event loop. If the secrets backend hangs, other lookups are not blocked.
 
-    Since Airflow 3.3.2 ``aget_connection`` can be used. Before, it is missing (2.11, 3.0), or it masks the secrets of
-    the connection with a blocking call, which on 3.1 hangs the triggerer. There the synchronous call runs in a thread.
-    asgiref must start it: only then Airflow finds the event loop that talks to its supervisor.
+    Since Airflow 3.3.2 ``aget_connection`` can be used. In older versions it is missing (2.11, 3.0), or it masks the
+    secrets of the connection with a blocking call, which on 3.1 hangs the triggerer. For these versions, the
+    synchronous call runs in a thread. asgiref must start the thread: otherwise Airflow does not find the event loop
+    that talks to its supervisor.
 
     By default asgiref runs the synchronous calls of the whole process one after another, in a single thread.
 
@@ -168,5 +169,5 @@ async def get_async_connection(hook: type[BaseHook], conn_id: str) -> Connection
         async with ThreadSensitiveContext() as context:
             SyncToAsync.context_to_thread_executor[context] = _DAEMON_THREADS
             return await hook.aget_connection(conn_id)
-    threads = cast("ThreadPoolExecutor", _DAEMON_THREADS)  # asgiref only submits
+    threads = cast("ThreadPoolExecutor", _DAEMON_THREADS)  # asgiref only calls submit()
     return await sync_to_async(hook.get_connection, thread_sensitive=False, executor=threads)(conn_id)

@@ -120,19 +120,19 @@ class _NotGiven:
         return "None"
 
 
-#: Default of an argument for which None from a mapped task differs from no argument at all.
+#: Default of an argument for which None, if a mapped task passes it, differs from a missing argument.
 NOT_GIVEN: Any = _NotGiven()
 
 
 def is_given(task: Any, argument: str, had_value: Mapping[str, bool]) -> bool:
     """
-    Return whether a DAG file gives an operator an optional argument, also if its value is None when the task runs.
+    Return whether a DAG file passes an optional argument, even if its value is None when the task runs.
 
     None in the DAG file itself means that the argument is not given.
 
     :param task: Operator that runs in this worker.
     :param argument: An argument of its ``__init__`` with the default :data:`NOT_GIVEN`.
-    :param had_value: For each argument that ``__init__`` got, whether it was another value than None.
+    :param had_value: For each argument that was passed to ``__init__``, whether its value was not None.
     """
     return had_value.get(argument, False) or (argument in had_value and _was_expanded(task, argument))
 
@@ -148,4 +148,4 @@ def _was_expanded(task: Any, argument: str) -> bool:
     values = getattr(getattr(mapped, "expand_input", None), "value", None)
     if isinstance(values, list):  # expand_kwargs()
         return any(argument in each for each in values if isinstance(each, Mapping))
-    return argument in values if isinstance(values, Mapping) else True  # unknown if a task returns the arguments
+    return argument in values if isinstance(values, Mapping) else True  # unknown if they are the output of a task

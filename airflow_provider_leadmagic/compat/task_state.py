@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk.execution_time.comms import GetTaskStates
 
-#: States in which a task that was running must not continue. In any other, it continues, here or in another process: a
-#: task that is cleared while it runs is ``restarting``, for example.
+#: States in which a task that was running must not continue. In any other state it continues, here or in another
+#: process: for example, a task that is cleared while it runs is ``restarting``.
 OVER = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 
 _TEMPORARY_RUN = "__airflow_temporary_run_"
@@ -71,7 +71,7 @@ def _state_request(task_instance: Any) -> GetTaskStates:
 
 
 def _first_state(states_by_run: dict[str, dict[str, Any]]) -> str | None:
-    # Without a task instance, its run was deleted.
+    # No task instance means that its run was deleted.
     return next((state for states in states_by_run.values() for state in states.values()), "removed")
 
 

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 
-#: Statuses of a failed resume after which to poll again: the credits were spent (402), or the job was resumed (409),
-#: by someone else in the meantime.
+#: Statuses of a failed resume after which polling continues: in the meantime, someone else has spent the credits (402)
+#: or resumed the job (409).
 RESUME_LATER = (402, 409)
 _TEST_SPENDS = (
     "airflow tasks test spends credits like a DAG run. A second test of the same rows for the same logical date joins "

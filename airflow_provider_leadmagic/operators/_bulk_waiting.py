@@ -119,7 +119,7 @@ class WorkerWait:
                 return job_from(event)
 
     def next_poll_in(self, requested: float = 0.0) -> float:
-        """Return the seconds until the next poll, at the latest at the deadline; ``math.inf`` after the deadline."""
+        """Return the seconds until the next poll, no later than the deadline; ``math.inf`` after the deadline."""
         left = self._deadline - time.time()
         return min(max(self._interval, requested), left) if left > 0 else math.inf
 

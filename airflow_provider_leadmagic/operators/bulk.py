@@ -1,4 +1,4 @@
-"""Operator that enriches records by one LeadMagic bulk job, submitted once even if Airflow processes are killed."""
+"""Operator that enriches records with one LeadMagic bulk job, submitted once even if Airflow processes are killed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ POLITE_POLL_INTERVAL = 45.0
 
 class BulkEnrichmentOperator(BaseOperator):
     """
-    Enrich records by one bulk job: validate and price them, wait for credits, submit once, write the results.
+    Enrich records with one bulk job: validate and price them, wait for credits, submit once, write the results.
 
     Before any credits are spent, the operator checks the rows, the files and the balance, and requests the price, which
     is free. The idempotency key of the job is derived from Airflow's instance name, DAG, run, task, map index and
@@ -47,20 +47,21 @@ class BulkEnrichmentOperator(BaseOperator):
     :param product: LeadMagic's name of the product, such as ``email_finder``. Templated.
     :param rows: The records: a list of dicts with the same keys, or its JSON text. Templated; may be the output of
         another task. Exactly one of ``rows`` and ``input_path`` must be given.
-    :param input_path: A CSV or JSONL file with the records, also compressed with gzip: local, or a URL for
+    :param input_path: A CSV or JSONL file with the records, optionally compressed with gzip: a local path, or a URL for
         ``ObjectStoragePath``. Templated.
-    :param delimiter: The character between the cells of a CSV file. By default it is found in the header: the first of
-        comma, semicolon, tab and ``|`` that occurs in it.
+    :param delimiter: The character between the cells of a CSV file. By default, the first of comma, semicolon, tab
+        and ``|`` that occurs in the header.
     :param column_mapping: LeadMagic's field for columns with another name: ``{"Work email": "email"}``. A column whose
-        name differs from a required field only in case needs none. The output files keep the user's names. Templated.
+        name differs from a required field only in case needs no entry. The output files keep the user's names.
+        Templated.
     :param on_empty: What to do if there are no records: ``fail`` (default) or ``skip`` the task.
     :param output_path: The output file, CSV or JSONL by its suffix. Rows keep their order and columns; LeadMagic's
         fields are added with the prefix ``lm_``. Failed and skipped rows are written to a second file with ``.errors``
         in its name. Both files appear when they are complete. Templated.
     :param on_invalid_rows: What to do if a record cannot be submitted, for example without a required field: ``fail``
-        (default) before anything is spent, or ``skip`` it. Skipped records are in the second file, with the reason.
-    :param escape_formulas: If True (default), a text that LeadMagic found and a spreadsheet would evaluate as a formula
-        begins with an apostrophe in a CSV file. Numbers, phone numbers and JSONL files are not changed.
+        (default) before anything is spent, or ``skip`` it. Skipped records and the reasons are in the second file.
+    :param escape_formulas: If True (default), a text from LeadMagic that a spreadsheet would evaluate as a formula is
+        written to CSV files with a leading apostrophe. Numbers, phone numbers and JSONL files are not changed.
     :param minimum_balance_after: Credits that must remain even if every row is a hit; 0 by default. Templated.
     :param max_credits: Fail without submitting if the job could cost more. No limit by default. If it is given, it
         must have a value when the task runs. Templated.

@@ -4,9 +4,10 @@ The FastAPI application: all routes, and the middleware that logs, breaks and au
 For each request the middleware adds an entry to the request log, applies a queued fault if one matches, checks the API
 key or the job's token, and adds headers to the response. Requests to the controls bypass the middleware.
 
-Before that, requests from web pages in a user's browser are refused. By DNS rebinding, a page can point its own host
-name to the sandbox and so count as same-site: every path refuses a ``Host`` that is neither an IP address, which cannot
-be rebound, nor a name of the sandbox. Other pages are refused at the controls only: they cannot send the API key.
+Before that, requests from web pages in a user's browser are refused. With DNS rebinding, a page can point its own
+host name to the sandbox and so count as same-site: every path refuses a ``Host`` that is neither an IP address, which
+cannot be rebound, nor a name of the sandbox. Other pages are refused at the controls only: the API needs a key, which
+they lack.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def _is_json(headers: Headers) -> bool:
 
 
 class ApiMiddleware:
-    """Log, break and authenticate the requests to the API. The controls bypass it."""
+    """Log, break and authenticate the requests to the API. Requests to the controls bypass it."""
 
     def __init__(self, app: ASGIApp, state: SandboxState) -> None:
         self._app = app

@@ -54,7 +54,7 @@ class SandboxServer:
 
     def start(self) -> None:
         """
-        Start the server, and return when it accepts requests. A running server is left running.
+        Start the server, and return when it accepts requests. Do nothing if it is running.
 
         :raises OSError: If it cannot listen on the address, or does not accept requests within 10 seconds.
         """
@@ -67,7 +67,7 @@ class SandboxServer:
         self._wait_until_started(self._server)
 
     def stop(self) -> None:
-        """Stop the server and wait up to 5 seconds for its thread. A stopped server is left stopped."""
+        """Stop the server and wait up to 5 seconds for its thread. Do nothing if it is stopped."""
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True

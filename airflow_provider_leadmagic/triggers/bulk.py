@@ -53,7 +53,7 @@ async def cancel_if_task_is_over(trigger: JobTrigger) -> None:
     if trigger.task_instance is None or time.time() >= trigger.deadline:
         return  # in dag.test(), or because the deferral timed out: the next attempt joins the job
     failure = CancelFailure()
-    # Not a timeout of the coroutine: reading the connection cannot be interrupted.
+    # asyncio.wait() and not wait_for(), because reading the connection cannot be interrupted.
     canceling = asyncio.create_task(_cancel_with_retries(trigger, failure))
     try:
         done, _ = await asyncio.wait({canceling}, timeout=CANCEL_PATIENCE)
