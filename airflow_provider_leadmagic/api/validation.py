@@ -112,7 +112,7 @@ def parse_guard(argument: str, value: object, *, is_given: bool, unit: str = "cr
 
     :param argument: Name of the argument, for the error message.
     :param value: Its value at run time: a number of any type, a numeric string, or None.
-    :param is_given: Whether the DAG file sets it. If a template or another task then yields None, the guard is missing.
+    :param is_given: Whether the DAG file sets it. If so, None from a template or another task is an error.
     :param unit: Unit of the number in the plural, for the error message.
     :return: The number; None if the argument is not given.
     :raises ValueError: If the value is invalid, or is None although the argument is given.
@@ -127,7 +127,7 @@ def plain_number(value: object) -> object:
     """
     Convert a number of a type that JSON does not know, such as Decimal and those of numpy, to an int or a float.
 
-    :param value: Anything. What is not a number, or not finite as a Decimal, is returned unchanged.
+    :param value: Any value. It is returned unchanged if it is not a number, or is a Decimal that is not finite.
     """
     if isinstance(value, bool):
         return value

@@ -42,7 +42,7 @@ class BalanceTrigger(BaseEventTrigger):
 
     Triggers with the same connection and interval get the same readings.
 
-    Only event triggers can share a stream (Airflow 3.3+), so this is an event trigger, also for deferred tasks. On
+    Only event triggers can share a stream (Airflow 3.3+), so this is one, even for deferred tasks. On
     older Airflow each trigger runs by itself, and they share readings through
     :mod:`~airflow_provider_leadmagic.triggers.shared_poll`.
 
@@ -154,7 +154,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
                 return
 
     async def _fresh_enough(self, reading: Reading) -> Reading:
-        """Poll again if the task would continue because of an old reading."""
+        """Poll again if the reading is too old for the task to continue."""
         from airflow_provider_leadmagic.triggers.shared_poll import MAX_AGE_TO_SUCCEED, latest_reading
 
         if reading.balance and reading.balance.covers(self._minimum) and reading.age > MAX_AGE_TO_SUCCEED:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Most polls of one connection at the same time. Two hundred bulk jobs need two to be polled once a minute.
+#: Maximum number of simultaneous polls of one connection. Two are enough to poll two hundred bulk jobs once a minute.
 POLLS_AT_A_TIME = 2
 #: Shortest wait between two polls, in seconds.
 SHORTEST_WAIT = 0.01
@@ -107,7 +107,7 @@ def first_wait(interval: float, waiting_since: float, not_before: float) -> floa
     Return the seconds until the first poll of a trigger, with jitter.
 
     This is the rest of the current interval, so that a triggerer restart does not reset the polling schedule. The times
-    are those of the worker's clock: if it differs from this one, the wait is at most as long as the worker meant it.
+    are those of the worker's clock: if it differs from this one, the wait is at most as long as the worker intended.
 
     :param interval: Seconds between two polls.
     :param waiting_since: Unix time of the worker's poll; 0 if there was none, so that the first poll is due at once.
@@ -199,7 +199,7 @@ class PollSlots:
     """
     Limits the polls of one connection that run at the same time, each of which occupies a thread.
 
-    If LeadMagic does not respond, the triggers of this connection wait for a slot, and those of others do not notice.
+    If LeadMagic does not respond, only the triggers of this connection wait for a slot.
     """
 
     def __init__(self) -> None:
@@ -216,8 +216,8 @@ async def poll_once(conn_id: str, request: Callable[[LeadMagicClient], T], *, is
     """
     Wait for a slot of the connection, and send a request in a thread.
 
-    A request cannot be interrupted. If the caller is cancelled meanwhile, it ends at once, and the request keeps its
-    slot until it ends.
+    A request cannot be interrupted. If the caller is cancelled meanwhile, the caller ends at once, and the request keeps
+    its slot until it ends.
 
     :param conn_id: Connection to poll.
     :param request: Sends the request with the given client, which makes a single attempt.
