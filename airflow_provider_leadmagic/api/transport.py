@@ -49,7 +49,7 @@ MAX_DOWNLOAD_BYTES = 32 * 1024**3
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 
 
-#: What requests raises if there is no complete response.
+#: Exceptions for a response that is missing or incomplete.
 _FAILURES = (requests.RequestException, HTTPError, OSError, CACertificatesError)
 
 

@@ -127,7 +127,7 @@ def plain_number(value: object) -> object:
     """
     Convert a number of a type that JSON does not know, such as Decimal and those of numpy, to an int or a float.
 
-    :param value: Any value. It is returned unchanged if it is not a number, or is a Decimal that is not finite.
+    :param value: Any value. Returned unchanged if it is not a number, or is a Decimal that is not finite.
     """
     if isinstance(value, bool):
         return value

@@ -216,8 +216,8 @@ async def poll_once(conn_id: str, request: Callable[[LeadMagicClient], T], *, is
     """
     Wait for a slot of the connection, and send a request in a thread.
 
-    A request cannot be interrupted. If the caller is cancelled meanwhile, the caller ends at once, and the request keeps
-    its slot until it ends.
+    A request cannot be interrupted. If the caller is cancelled meanwhile, the caller ends at once, and the request
+    keeps its slot until it ends.
 
     :param conn_id: Connection to poll.
     :param request: Sends the request with the given client, which makes a single attempt.
