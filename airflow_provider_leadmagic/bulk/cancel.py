@@ -175,7 +175,7 @@ def may_retry(error: Exception) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """Return the text of a LeadMagicError for a log; only the type of others, whose text may contain secrets."""
+    """Return the text of a LeadMagicError, or only the type of any other error: its text may contain secrets."""
     return str(error) if isinstance(error, LeadMagicError) else type(error).__name__
 
 

@@ -20,7 +20,7 @@ from airflow_provider_leadmagic.api.text import temporary_file_errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: On file systems without locks, a draft of this age, in seconds, counts as the leftover of a killed process.
+#: On file systems without locks, a draft of this age or more, in seconds, is a leftover of a killed process.
 LEFTOVER_AGE = 86_400.0
 _DRAFT_NAME = re.compile(r"\..+\.(csv|jsonl|ndjson)\.[0-9a-f]{32}\.part", re.IGNORECASE)
 

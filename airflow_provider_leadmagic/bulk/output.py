@@ -108,7 +108,7 @@ class ResultFiles:
 
 class _Delivery:
     """
-    A draft and the file that it will replace, or a new file next to it if it cannot be replaced.
+    A draft and the file that it replaces: the given one, or a new one next to it if that cannot be replaced.
 
     :param file: The file to replace.
     :param job_id: The job whose results are written.

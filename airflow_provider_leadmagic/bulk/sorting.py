@@ -104,7 +104,7 @@ class ResultSorter:
 
     def suspect(self, row_index: int, key: bytes) -> None:
         """
-        Record that the result of a row describes other data than that row.
+        Record that the result of a row may describe another row.
 
         :param row_index: The index of the row.
         :param key: The key of the row that the result describes.

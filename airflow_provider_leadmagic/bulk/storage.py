@@ -121,7 +121,7 @@ class LocalFile:
         draft.stage(self.target)
 
     def write_errors(self, problem: str, advice: str) -> AbstractContextManager[None]:
-        """Convert OSErrors that occur while a draft is written, which is in the same directory as the file."""
+        """Convert OSErrors that occur while the draft, which is in the same directory, is written."""
         return storage_errors_as(problem, self.location, advice, OSError)
 
 
@@ -185,7 +185,7 @@ class ObjectFile:
         draft.stage(self._upload)
 
     def write_errors(self, problem: str, advice: str) -> AbstractContextManager[None]:
-        """Convert OSErrors that occur while a draft is written, which is in the directory for temporary files."""
+        """Convert OSErrors that occur while the draft, which is in the directory for temporary files, is written."""
         return temporary_file_errors()
 
     def _upload(self, content: BinaryIO) -> Any:

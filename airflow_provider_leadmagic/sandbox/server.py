@@ -67,7 +67,7 @@ class SandboxServer:
         self._wait_until_started(self._server)
 
     def stop(self) -> None:
-        """Stop the server and wait up to 5 seconds for its thread. Do nothing if it is stopped."""
+        """Stop the server and wait up to 5 seconds for its thread. Do nothing if it is not running."""
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True

@@ -154,7 +154,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
                 return
 
     async def _fresh_enough(self, reading: Reading) -> Reading:
-        """Poll again if the reading is too old for the task to continue."""
+        """Poll again if the reading is sufficient but too old for the task to continue."""
         from airflow_provider_leadmagic.triggers.shared_poll import MAX_AGE_TO_SUCCEED, latest_reading
 
         if reading.balance and reading.balance.covers(self._minimum) and reading.age > MAX_AGE_TO_SUCCEED:
