@@ -110,6 +110,7 @@ def triggers_of_silent_accounts(interval: float) -> list[Any]:
     return [*jobs, *(SufficientCreditsTrigger(f"silent_{number}", "5", interval) for number in range(ACCOUNTS))]
 
 
+@pytest.mark.e2e
 def test_fifty_silent_accounts_and_two_hundred_jobs_on_one_of_them_hold_up_nobody_else(
     leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,17 +121,18 @@ def test_fifty_silent_accounts_and_two_hundred_jobs_on_one_of_them_hold_up_nobod
         async with silent_accounts(monkeypatch, ACCOUNTS, timeout=2) as server:
             async with running([*triggers_of_silent_accounts(INTERVAL), good]):
                 waited = await longest_wait_for_a_thread(POLLS * 1.1 * INTERVAL)
+                await until(lambda: len(leadmagic_sandbox.requests) >= POLLS, POLLS * INTERVAL)
                 ended.append(time.monotonic())
             return waited, server.most
 
     ended: list[float] = []
     waited, open_requests = asyncio.run(run())
 
+    # On an idle machine: 0.02 s, 0.1 s, and 1.1 intervals. Without threads of their own, each takes minutes.
     assert time.monotonic() - ended[0] < 1.5  # it waits for no request
-    assert waited < 0.5
+    assert waited < 1
     gaps = [later.at - earlier.at for earlier, later in pairwise(leadmagic_sandbox.requests)]
-    assert len(gaps) >= POLLS - 2
-    assert max(gaps) < 1.5 * INTERVAL
+    assert max(gaps) < 3 * INTERVAL
     assert len(open_requests) == ACCOUNTS
     assert max(open_requests.values()) == POLLS_AT_A_TIME
 
