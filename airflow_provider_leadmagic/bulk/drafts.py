@@ -99,7 +99,7 @@ def check_directory(target: Path) -> None:
         draft.file.write(bytes(io.DEFAULT_BUFFER_SIZE))  # an empty file fits even on a full disk
         draft.stage(trial)
         draft.commit()
-        trial.unlink()
+        trial.unlink(missing_ok=True)  # another task may have removed it as a leftover
     finally:
         draft.discard()
 

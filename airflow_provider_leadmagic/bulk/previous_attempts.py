@@ -149,23 +149,28 @@ class PreviousAttempts:
             found: SubmittedJob | None = stored.in_account_of(self._client)
         else:
             self._warn_of_other_account(stored)
-            found = self.find_in_list(submission, lambda: submission.price(self._client))
+            found = self.find_in_list(submission, lambda: submission.price(self._client), cancel_others=True)
         if found is not None:
             log.info("Joined bulk job %s, submitted by a previous attempt.", found.job_id)
         return found
 
-    def find_in_list(self, submission: BulkSubmission, estimate: Callable[[], Decimal]) -> SubmittedJob | None:
+    def find_in_list(
+        self, submission: BulkSubmission, estimate: Callable[[], Decimal], *, cancel_others: bool
+    ) -> SubmittedJob | None:
         """
-        Find the job to join in LeadMagic's list, and cancel all other running jobs of the task.
+        Find the job to join in LeadMagic's list.
 
         :param submission: The submission, to compare its rows.
         :param estimate: Returns the credits that the job costs if every row is a hit; called only if there is a job.
+        :param cancel_others: Whether to cancel all other running jobs of the task. Only at the start of an attempt:
+            later, an attempt that was suspended would cancel the job of the attempt that replaced it.
         """
         jobs = [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self._key)]
         same_key = [job for job in jobs if was_submitted_with(job.file_name, self._key)]
         # LeadMagic creates one job per key, as long as it remembers the key.
         job = min(same_key, key=lambda job: job.is_canceled, default=None)
-        self._cancel(other for other in jobs if other is not job and not other.is_finished)
+        if cancel_others:
+            self._cancel(other for other in jobs if other is not job and not other.is_finished)
         if job is None:
             return None
         check_same_rows(job, submission.digest, submission.source.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -194,6 +195,10 @@ def was_submitted_with(name: str | None, idempotency_key: str) -> bool:
     return name is not None and name.startswith(f"{idempotency_key}.")
 
 
+#: LeadMagic may append a suffix to a name. If it shortens a name, the digest is unknown.
+_JOB_NAME = re.compile(r"airflow-[0-9a-f]{24}-[0-9a-f]{15}\.([0-9a-f]{16})(?![0-9a-f])")
+
+
 def digest_in(name: str | None) -> str | None:
     """
     Return the digest of the rows that a job was submitted with.
@@ -201,8 +206,8 @@ def digest_in(name: str | None) -> str | None:
     :param name: The job's name.
     :return: The digest; None if the name was not made by :func:`job_name`, or LeadMagic did not keep it.
     """
-    prefix, _, digest = (name or "").partition(".")
-    return digest if digest and prefix.startswith("airflow-") else None
+    found = _JOB_NAME.match(name or "")
+    return found[1] if found else None
 
 
 def check_same_rows(job: BulkJob, digest: str, source: str) -> None:

@@ -145,6 +145,10 @@ MESSAGES = [
     # Previous attempts
     (f"Joined bulk job {JOB}, submitted by a previous attempt.", "submitted by a previous attempt"),
     (
+        f"Could not store bulk job {JOB}: a retry searches LeadMagic's list. Reason: RuntimeError",
+        "a retry searches LeadMagic's list",
+    ),
+    (
         f"Cancel bulk job {JOB} in its account if it is running: connection {CONN} was changed after the submission.",
         f"Cancel bulk job {JOB} in its account if it is running",
     ),

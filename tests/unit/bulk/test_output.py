@@ -21,6 +21,7 @@ from uuid import uuid4
 import pytest
 
 from airflow_provider_leadmagic.api.bulk import body_with_list
+from airflow_provider_leadmagic.bulk import drafts
 from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.result_rows import RowResult
 from airflow_provider_leadmagic.bulk.rows import row_source
@@ -635,3 +636,15 @@ def test_leadmagics_reason_for_a_failed_row_is_escaped_too(tmp_path):
     with ResultFiles(str(path)).replaced(["id"], ["id", "lm_error_message"], JOB) as (_, errors):
         errors.write(["=1", "=1 is not a domain"])
     assert path.with_name("out.errors.csv").read_text().splitlines()[1] == "=1,'=1 is not a domain"
+
+
+def test_a_directory_is_writable_although_another_task_removes_the_trial_file(tmp_path, mocker):
+    commit = drafts.LocalDraft.commit
+
+    def commit_and_remove(draft):
+        commit(draft)
+        drafts.remove_leftovers(tmp_path)
+
+    mocker.patch.object(drafts.LocalDraft, "commit", commit_and_remove)
+    drafts.check_directory(tmp_path / "found.csv")
+    assert list(tmp_path.iterdir()) == []

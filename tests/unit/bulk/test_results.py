@@ -15,7 +15,7 @@ from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.results import WrittenRows, write_results
 from airflow_provider_leadmagic.bulk.row_checks import RowsDigest, check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
-from airflow_provider_leadmagic.bulk.submission import job_name
+from airflow_provider_leadmagic.bulk.submission import digest_in, job_name
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
 NAMES = ["Jane Doe", "notfound", "invalid", "Joe Doe", "Jim Doe", "invalid too"]
@@ -268,7 +268,7 @@ def named():
 
     def name(job, rows, product="email_finder"):
         digest = check_rows(row_source(rows=rows), find_product(product)).digest
-        return replace(job, file_name=job_name("airflow-0123", digest))
+        return replace(job, file_name=job_name(KEY, digest))
 
     return name
 
@@ -487,11 +487,30 @@ def test_rows_without_a_result_that_are_not_skipped_are_missing(
         assert (len(_read(files.output_path)), len(_read(files.errors_path))) == (2, 4)
 
 
+KEY = f"airflow-{'0' * 24}-{'1' * 15}"
+
+
+@pytest.mark.parametrize(
+    ("change", "is_known"),
+    [
+        pytest.param(str, True, id="unchanged"),
+        pytest.param("{}.csv".format, True, id="with a suffix"),
+        pytest.param(lambda name: name[:64], False, id="cut to 64 characters"),
+        pytest.param(lambda name: name[:50], False, id="cut to 50 characters"),
+        pytest.param(lambda name: name + "0", False, id="with another digit"),
+        pytest.param(lambda name: name.replace(".", "_"), False, id="without a dot"),
+    ],
+)
+def test_a_changed_job_name_is_no_proof_of_other_rows(change, is_known):
+    digest = check_rows(row_source(rows=ROWS), find_product("email_finder")).digest
+    assert digest_in(change(job_name(KEY, digest))) == (digest if is_known else None)
+
+
 @pytest.mark.parametrize("now", [[*ROWS, ROWS[0]], [{**row, "crm_id": "new"} for row in ROWS]])
 def test_changed_rows_are_detected_by_the_digest_in_the_job_name(finished, write, now):
     digest = check_rows(row_source(rows=ROWS), find_product("email_finder")).digest
     job = finished([{"full_name": row["full_name"], "domain": row["domain"]} for row in ROWS])
-    named = replace(job, file_name=job_name("airflow-0123", digest))
+    named = replace(job, file_name=job_name(KEY, digest))
     with pytest.raises(
         LeadMagicResponseError, match=r"^Input changed since it was submitted: rows or product do not match bulk job "
     ):
@@ -505,7 +524,7 @@ def test_another_product_is_detected_by_the_digest_in_the_job_name(finished, wri
     with pytest.raises(
         LeadMagicResponseError, match=r"^Input changed since it was submitted: rows or product do not match bulk job "
     ):
-        write(replace(finished(ROWS), file_name=job_name("airflow-0123", digest.text())), rows=ROWS)
+        write(replace(finished(ROWS), file_name=job_name(KEY, digest.text())), rows=ROWS)
 
 
 def test_without_a_digest_in_the_job_name_only_the_rows_are_compared(finished, write):

@@ -24,6 +24,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicRequestError,
     LeadMagicResponseError,
 )
+from airflow_provider_leadmagic.operators._bulk_waiting import WorkerWait
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from tests.support.bulk_task_runner import Killed, TaskInstance
 from tests.support.mounts import Mounts
@@ -674,3 +675,30 @@ def test_with_a_state_store_the_job_is_joined_although_the_instance_name_was_cha
 
 def test_the_key_does_not_reveal_dag_names() -> None:
     assert re.fullmatch(r"airflow-[0-9a-f]{24}-[0-9a-f]{15}", key_of(dag_id="secret_project"))
+
+
+def test_a_job_that_cannot_be_stored_is_delivered(task, mocker, written, logged):
+    enrich = task(store=True)
+    mocker.patch.object(type(enrich.store), "set", side_effect=RuntimeError("503"))
+    assert enrich.run()["succeeded"] == len(written()) == 5
+    assert "Could not store bulk job " in logged()
+
+
+def test_a_suspended_attempt_does_not_cancel_the_job_of_the_attempt_that_replaced_it(task, leadmagic_sandbox, mocker):
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    leadmagic_sandbox.set_credits(0)
+    suspended, second = task(store=True), task(store=True)
+    second.store = suspended.store
+
+    def clear_meanwhile(*_: object) -> None:
+        mocker.stop(wait)
+        leadmagic_sandbox.set_credits(100)
+        second.clear()
+        second.ti.try_number += 1
+        kill_attempt(second, mocker, "while waiting")
+        leadmagic_sandbox.fail_next("/bulk/submit", status=400)
+
+    wait = mocker.patch.object(WorkerWait, "to_submit", clear_meanwhile)
+    with pytest.raises(LeadMagicRequestError):
+        suspended.run()
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded"]
