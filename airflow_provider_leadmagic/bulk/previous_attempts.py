@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self
@@ -135,11 +136,33 @@ class PreviousAttempts:
         self._key = idempotency_key
         self._conn_id = conn_id
 
-    def find(self, submission: BulkSubmission) -> SubmittedJob | None:
+    def cancel_replaced(self) -> list[BulkJob] | None:
         """
-        Find the job to join, and cancel all other running jobs of the task, which were submitted before a clear.
+        Cancel the running jobs that the task submitted before it was cleared.
+
+        Call it only at the start of an attempt: later, an attempt that was suspended would cancel the job of the
+        attempt that replaced it.
+
+        :return: The jobs of the task, for :meth:`find`; None if they were not needed.
+        :raises LeadMagicError: If a job cannot be canceled, or LeadMagic does not return the list of jobs.
+        """
+        stored = SubmittedJob.load(self._store)
+        if stored is not None and is_same_generation(stored.idempotency_key, self._key):
+            return None
+        self._warn_of_other_account(stored)
+        jobs = [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self._key)]
+        if stored is not None and stored.job_id not in {job.job_id for job in jobs}:
+            with suppress(LeadMagicNotFoundError, LeadMagicPermissionError):  # it is in another account
+                jobs.append(self._client.bulk.get(stored.job_id))
+        self._cancel(job for job in jobs if not was_submitted_with(job.file_name, self._key))
+        return jobs
+
+    def find(self, submission: BulkSubmission, jobs: Iterable[BulkJob] | None) -> SubmittedJob | None:
+        """
+        Find the job to join.
 
         :param submission: The submission, to compare its rows, and to price a job that is not in the state store.
+        :param jobs: The jobs of the task; None to request them if they are needed.
         :raises LeadMagicConfigurationError: If the job to join belongs to another account than the connection.
         :raises LeadMagicResponseError: If the job to join has other rows.
         """
@@ -148,29 +171,26 @@ class PreviousAttempts:
             check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
             found: SubmittedJob | None = stored.in_account_of(self._client)
         else:
-            self._warn_of_other_account(stored)
-            found = self.find_in_list(submission, lambda: submission.price(self._client), cancel_others=True)
+            found = self.find_in_list(submission, lambda: submission.price(self._client), jobs)
         if found is not None:
             log.info("Joined bulk job %s, submitted by a previous attempt.", found.job_id)
         return found
 
     def find_in_list(
-        self, submission: BulkSubmission, estimate: Callable[[], Decimal], *, cancel_others: bool
+        self, submission: BulkSubmission, estimate: Callable[[], Decimal], jobs: Iterable[BulkJob] | None = None
     ) -> SubmittedJob | None:
         """
         Find the job to join in LeadMagic's list.
 
         :param submission: The submission, to compare its rows.
         :param estimate: Returns the credits that the job costs if every row is a hit; called only if there is a job.
-        :param cancel_others: Whether to cancel all other running jobs of the task. Only at the start of an attempt:
-            later, an attempt that was suspended would cancel the job of the attempt that replaced it.
+        :param jobs: The jobs of the task; None to request them.
         """
-        jobs = [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self._key)]
-        same_key = [job for job in jobs if was_submitted_with(job.file_name, self._key)]
+        listed = self._client.bulk.list() if jobs is None else jobs
+        same_key = [job for job in listed if was_submitted_with(job.file_name, self._key)]
         # LeadMagic creates one job per key, as long as it remembers the key.
         job = min(same_key, key=lambda job: job.is_canceled, default=None)
-        if cancel_others:
-            self._cancel(other for other in jobs if other is not job and not other.is_finished)
+        self._cancel(other for other in same_key if other is not job)
         if job is None:
             return None
         check_same_rows(job, submission.digest, submission.source.name)
@@ -178,8 +198,9 @@ class PreviousAttempts:
 
     def _cancel(self, replaced: Iterable[BulkJob]) -> None:
         for job in replaced:
-            self._client.bulk.cancel(job.job_id)
-            log.warning("Canceled bulk job %s because the task was cleared: %s.", job.job_id, job.progress())
+            if not job.is_finished:
+                self._client.bulk.cancel(job.job_id)
+                log.warning("Canceled bulk job %s because the task was cleared: %s.", job.job_id, job.progress())
 
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):

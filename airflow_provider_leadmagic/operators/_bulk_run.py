@@ -116,8 +116,10 @@ class BulkAttempt:
         """Join the job of a previous attempt or submit one, wait for it, and write the results."""
         if is_test(self._context):
             self._log.warning(_TEST_SPENDS)
+        jobs = None
         if self._may_have_job:  # before the rows are read, so that on_kill can already find the job
             self._canceller.remember_key(self._running_task, idempotency_key(self._context, ""))
+            jobs = self._cancel_replaced()
         try:
             submission = self._checked_submission()
         except NoRowsError as error:
@@ -125,7 +127,7 @@ class BulkAttempt:
                 raise
             raise AirflowSkipException(f"Skipped: {error}") from None
         with self._hook().get_conn() as client:
-            submitted_job = self._submit_once(client, submission)
+            submitted_job = self._submit_once(client, submission, jobs)
         return self.wait_and_finish(submitted_job)
 
     def wait_and_finish(self, submitted_job: SubmittedJob) -> dict[str, Any]:
@@ -211,11 +213,22 @@ class BulkAttempt:
         source = self._request.source()
         return source, check_rows(source, find_bulk_product(self._request.product))
 
-    def _submit_once(self, client: LeadMagicClient, submission: BulkSubmission) -> SubmittedJob:
+    def _cancel_replaced(self) -> list[BulkJob] | None:
+        if is_test(self._context):  # the key of a test depends on the rows
+            return None
+        key = idempotency_key(self._context, "")
+        with self._hook().get_conn() as client:
+            return PreviousAttempts(client, task_state_store(self._context), key, self._conn_id).cancel_replaced()
+
+    def _submit_once(
+        self, client: LeadMagicClient, submission: BulkSubmission, jobs: list[BulkJob] | None
+    ) -> SubmittedJob:
         store = task_state_store(self._context)
         key = idempotency_key(self._context, submission.digest)
         attempts = PreviousAttempts(client, store, key, self._conn_id)
-        job = attempts.find(submission) if self._may_have_job else None
+        if is_test(self._context):
+            jobs = attempts.cancel_replaced()
+        job = attempts.find(submission, jobs) if self._may_have_job else None
         if job is None:
             self._canceller.forget_key()
             job = self._submit(client, submission, attempts, key)
@@ -264,7 +277,7 @@ class BulkAttempt:
         self, submission: BulkSubmission, attempts: PreviousAttempts, estimate: Decimal
     ) -> SubmittedJob | None:
         try:
-            accepted = attempts.find_in_list(submission, lambda: estimate, cancel_others=False)
+            accepted = attempts.find_in_list(submission, lambda: estimate)
         except LeadMagicError as error:
             self._log.warning("Could not check whether LeadMagic has accepted the bulk job: %s", error)
             return None

@@ -16,7 +16,7 @@ from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.bulk.submission import BulkSubmission, idempotency_key, is_of_same_task, job_name
 from airflow_provider_leadmagic.client import LeadMagicClient
-from airflow_provider_leadmagic.compat.imports import AirflowFailException
+from airflow_provider_leadmagic.compat.imports import AirflowFailException, AirflowSkipException
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicConnectionError,
@@ -702,3 +702,34 @@ def test_a_suspended_attempt_does_not_cancel_the_job_of_the_attempt_that_replace
     with pytest.raises(LeadMagicRequestError):
         suspended.run()
     assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rows", "error"),
+    [
+        pytest.param({"on_empty": "skip"}, [], AirflowSkipException, id="no rows"),
+        pytest.param({}, [{"x": 1}], ValueError, id="an invalid row"),
+    ],
+)
+def test_a_clear_cancels_the_old_job_even_if_nothing_is_submitted_in_its_place(
+    task, leadmagic_sandbox, mocker, store, arguments, rows, error
+):
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store, **arguments)
+    kill_attempt(enrich, mocker, "while waiting")
+    enrich.clear()
+    enrich.operator.rows = rows
+    with pytest.raises(error):
+        enrich.retry()
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled"]
+
+
+def test_a_clear_cancels_the_stored_job_even_if_the_list_does_not_show_it(task, leadmagic_sandbox, mocker):
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=True)
+    kill_attempt(enrich, mocker, "while waiting")
+    enrich.clear()
+    enrich.ti.try_number += 1
+    mocker.patch.object(Bulk, "list", return_value=iter([]))
+    kill_attempt(enrich, mocker, "while waiting")
+    assert sorted(job.status for job in leadmagic_sandbox.bulk_jobs) == ["canceled", "uploaded"]
