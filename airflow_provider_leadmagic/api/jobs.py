@@ -118,9 +118,13 @@ class BulkJob:
     def expected_results(self) -> int | None:
         """Return the number of rows that must have a result; None if LeadMagic's counts do not tell."""
         done = None if self.succeeded is None or self.failed is None else self.succeeded + self.failed
-        if done or not self.is_completed:
+        if not self.is_completed:
             return done
-        return max(self.total_rows - (self.skipped or 0), 0) if self.total_rows else None
+        if not self.total_rows:
+            return done or None
+        # The counts of a job that has just completed may be late, so the highest possible number counts.
+        expected = max(self.total_rows - (self.skipped or 0), done or 0)
+        return expected or (self.total_rows if self.credits_consumed else 0)
 
     def price_of_remaining_rows(self, price: Decimal) -> Decimal:
         """

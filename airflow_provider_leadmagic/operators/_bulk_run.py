@@ -22,6 +22,7 @@ from airflow_provider_leadmagic.bulk.submission import (
     BulkSubmission,
     check_same_rows,
     idempotency_key,
+    is_same_generation,
     was_submitted_with,
 )
 from airflow_provider_leadmagic.compat.imports import AirflowFailException, AirflowSkipException
@@ -206,6 +207,9 @@ class BulkAttempt:
         if not self._may_have_job:
             return False
         key = idempotency_key(self._context, "")
+        stored = SubmittedJob.load(task_state_store(self._context))
+        if stored is not None and is_same_generation(stored.idempotency_key, key):
+            return True
         with self._hook().get_conn() as client:
             return any(was_submitted_with(job.file_name, key) for job in client.bulk.list())
 

@@ -222,3 +222,21 @@ class TestPreviewFromTheApi:
     def test_invalid_price_is_rejected(self, field, value):
         with pytest.raises(LeadMagicResponseError, match=f"`{field}` is not a number, 0 or more"):
             CostPreview.from_api({"totalItems": 3, "totalCredits": 1, field: value})
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        pytest.param({"succeeded": 4, "failed": 1}, 5, id="all rows"),
+        pytest.param({"succeeded": 3, "failed": 0, "skipped": 2}, 3, id="without the skipped rows"),
+        pytest.param({"succeeded": 3, "failed": 0}, 5, id="a count that is late"),
+        pytest.param({"skipped": 5}, 0, id="only skipped rows"),
+        pytest.param({"skipped": 5, "credits_consumed": Decimal(5)}, 5, id="skipped rows that were charged"),
+        pytest.param({"succeeded": None}, 5, id="an unknown count"),
+        pytest.param({"total_rows": 0, "succeeded": 0}, None, id="no number of rows"),
+        pytest.param({"status": "failed", "succeeded": 3, "failed": 0}, 3, id="a job that failed"),
+    ],
+)
+def test_a_completed_job_has_a_result_for_each_row_that_may_be_paid(counts, expected):
+    job = BulkJob(**{"job_id": "1", "status": "completed", "total_rows": 5, **counts})
+    assert job.expected_results() == expected

@@ -733,3 +733,12 @@ def test_a_clear_cancels_the_stored_job_even_if_the_list_does_not_show_it(task, 
     mocker.patch.object(Bulk, "list", return_value=iter([]))
     kill_attempt(enrich, mocker, "while waiting")
     assert sorted(job.status for job in leadmagic_sandbox.bulk_jobs) == ["canceled", "uploaded"]
+
+
+def test_a_retry_without_rows_is_not_skipped_while_the_state_store_has_a_job(task, leadmagic_sandbox, mocker):
+    enrich = task(store=True, on_empty="skip")
+    kill_attempt(enrich, mocker, "while waiting")
+    enrich.operator.rows = []
+    mocker.patch.object(Bulk, "list", return_value=iter([]))
+    with pytest.raises(ValueError, match="^No rows to enrich"):
+        enrich.retry()
