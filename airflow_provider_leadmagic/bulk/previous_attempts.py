@@ -86,8 +86,13 @@ class SubmittedJob:
 
         :param store: The task's state store; None before Airflow 3.3.
         """
-        if store is not None:
+        if store is None:
+            return
+        try:
             store.set(_STORE_KEY, self.to_json())
+        except Exception as error:  # the job is paid: a failure of Airflow's API must not end the attempt
+            problem = "Could not store bulk job %s: a retry searches LeadMagic's list. Reason: %s"
+            log.warning(problem, self.job_id, type(error).__name__)
 
     @classmethod
     def load(cls, store: TaskStateStore | None) -> Self | None:

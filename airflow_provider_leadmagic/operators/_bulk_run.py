@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.bulk.rows import RowSource
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Context, Log
-    from airflow_provider_leadmagic.compat.task_state import TaskStateStore
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 
@@ -237,15 +236,8 @@ class BulkAttempt:
             self._canceller.forget_key()
             job = self._submit(client, submission, attempts, key)
         self._canceller.remember_job(self._running_task, job.job_id)
-        self._save(job, store)
+        job.save(store)
         return job
-
-    def _save(self, job: SubmittedJob, store: TaskStateStore | None) -> None:
-        try:
-            job.save(store)
-        except Exception as error:  # the job is paid: a failure of Airflow's API must not end the attempt
-            problem = "Could not store bulk job %s: a retry searches LeadMagic's list. Reason: %s"
-            self._log.warning(problem, job.job_id, type(error).__name__)
 
     def _submit(
         self, client: LeadMagicClient, submission: BulkSubmission, attempts: PreviousAttempts, key: str

@@ -740,5 +740,5 @@ def test_a_retry_without_rows_is_not_skipped_while_the_state_store_has_a_job(tas
     kill_attempt(enrich, mocker, "while waiting")
     enrich.operator.rows = []
     mocker.patch.object(Bulk, "list", return_value=iter([]))
-    with pytest.raises(ValueError, match="^No rows to enrich"):
+    with pytest.raises(ValueError, match=r"^No rows to enrich"):
         enrich.retry()
