@@ -148,7 +148,7 @@ class PreviousAttempts:
         Call it only at the start of an attempt: later, an attempt that was suspended would cancel the job of the
         attempt that replaced it.
 
-        :return: The jobs of the task, for :meth:`find`; None if they were not needed.
+        :return: The jobs of the task, for :meth:`find`; None if the state store has the job of a previous attempt.
         :raises LeadMagicError: If a job cannot be canceled, or LeadMagic does not return the list of jobs.
         """
         stored = SubmittedJob.load(self._store)

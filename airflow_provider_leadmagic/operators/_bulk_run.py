@@ -22,7 +22,6 @@ from airflow_provider_leadmagic.bulk.submission import (
     BulkSubmission,
     check_same_rows,
     idempotency_key,
-    is_same_generation,
     was_submitted_with,
 )
 from airflow_provider_leadmagic.compat.imports import AirflowFailException, AirflowSkipException
@@ -123,7 +122,7 @@ class BulkAttempt:
         try:
             submission = self._checked_submission()
         except NoRowsError as error:
-            if self._request.on_empty == "fail" or self._was_submitted():
+            if self._request.on_empty == "fail" or self._was_submitted(jobs):
                 raise
             raise AirflowSkipException(f"Skipped: {error}") from None
         with self._hook().get_conn() as client:
@@ -201,16 +200,12 @@ class BulkAttempt:
         checked = CheckedRows(source, product.name, rows)
         return BulkSubmission(product.name, checked, rows.count, rows.digest, reserve, limit)
 
-    def _was_submitted(self) -> bool:
+    def _was_submitted(self, jobs: list[BulkJob] | None) -> bool:
         # A task whose previous attempt submitted rows must not be skipped: their results are paid for.
-        if not self._may_have_job:
+        if not self._may_have_job or is_test(self._context):  # a test without rows has no key
             return False
         key = idempotency_key(self._context, "")
-        stored = SubmittedJob.load(task_state_store(self._context))
-        if stored is not None and is_same_generation(stored.idempotency_key, key):
-            return True
-        with self._hook().get_conn() as client:
-            return any(was_submitted_with(job.file_name, key) for job in client.bulk.list())
+        return jobs is None or any(was_submitted_with(job.file_name, key) for job in jobs)
 
     def _read_rows(self) -> tuple[RowSource, RowSummary]:
         source = self._request.source()

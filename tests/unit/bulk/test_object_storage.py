@@ -76,13 +76,13 @@ def write(files, rows=(), errors=()):
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_each_name_is_a_name_and_not_a_pattern(bucket, name):
     stem = name.removesuffix(".csv")
-    bucket.fs.pipe_file("leads/leads1.csv", b"of somebody else")
+    bucket.fs.pipe_file("leads/leads1.csv", b"of another user")
     files = ResultFiles(f"{bucket.url}/{name}")
     for number in (1, 2):
         files.check_writable()
         write(files, [[number, "x"]], [[number, "y"]])
         assert bucket.texts() == {
-            "leads1.csv": "of somebody else",
+            "leads1.csv": "of another user",
             f"{stem}.csv": f"id,found\r\n{number},x\r\n",
             f"{stem}.errors.csv": f"id,error\r\n{number},y\r\n",
         }

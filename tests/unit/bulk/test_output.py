@@ -292,12 +292,12 @@ def test_files_may_be_in_an_object_storage(storage):
 
 @pytest.mark.parametrize("name", ["leads?.csv", "leads*.csv", "leads[1].csv", "leads{1,2}.csv"])
 def test_the_name_of_an_object_is_not_a_pattern(storage, name):
-    storage.put_text("leads1.csv", "of somebody else")
+    storage.put_text("leads1.csv", "of another user")
     files = ResultFiles(f"{storage.url}/{name}")
     files.check_writable()
     write(files, [[1, "x"]])
     assert storage.texts() == {
-        "leads1.csv": "of somebody else",
+        "leads1.csv": "of another user",
         name: "id,found\r\n1,x\r\n",
         name.replace(".csv", ".errors.csv"): "id,error\r\n",
     }
