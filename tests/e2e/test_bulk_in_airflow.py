@@ -189,16 +189,22 @@ def test_a_rejected_repetition_of_an_accepted_submission_joins_the_job(
     assert_each_row_charged_once(account, scenario)
 
 
-def test_clearing_a_running_task_never_leaves_two_running_jobs(
-    airflow: LocalAirflow, accounts: dict[str, Sandbox]
-) -> None:
-    scenario = "bulk_cleared_while_running"
-    account = accounts[scenario]
+def start_run_that_polls(airflow: LocalAirflow, account: Sandbox, scenario: str) -> str:
+    """Start a run, wait until its task polls a job that makes no progress, and return the run ID."""
     account.bulk_speed(paused_clock=True)
     airflow.wait_for_dag(scenario)
     run_id = airflow.trigger(scenario)
     wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == ["running"], 240, "the task to run")
     wait_for_another_request(account, BULK)
+    return run_id
+
+
+def test_clearing_a_running_task_never_leaves_two_running_jobs(
+    airflow: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    scenario = "bulk_cleared_while_running"
+    account = accounts[scenario]
+    run_id = start_run_that_polls(airflow, account, scenario)
 
     clear(airflow, scenario, run_id, "enrich")
 
@@ -218,11 +224,7 @@ def test_a_job_that_cannot_be_canceled_is_named_in_the_log_of_the_ended_task(
 ) -> None:
     scenario = "bulk_ended_while_leadmagic_is_down"
     account = accounts[scenario]
-    account.bulk_speed(paused_clock=True)
-    airflow.wait_for_dag(scenario)
-    run_id = airflow.trigger(scenario)
-    wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == ["running"], 240, "the task to run")
-    wait_for_another_request(account, BULK)
+    run_id = start_run_that_polls(airflow, account, scenario)
     account.fail_next(f"{BULK}/review", delay=DELAY, times=None)
 
     mark_failed(airflow, scenario, run_id, "enrich")
