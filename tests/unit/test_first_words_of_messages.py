@@ -15,8 +15,8 @@ from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
 from airflow_provider_leadmagic.decisions.check import CreditCheck
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from tests.support.log_view import LINE_LENGTH
 
-LINE_LENGTH = 110
 CONN_ID = "leadmagic_default"
 
 

@@ -16,10 +16,10 @@ from airflow_provider_leadmagic.api import transport
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from tests.hostile.certificates import self_signed, speaking_tls
+from tests.support.log_view import LINE_LENGTH
 from tests.support.raw_server import SILENCE, send
 from tests.support.responses import BALANCE, BALANCE_RESPONSE, CHUNKED, CSV, JSON, OK, sized
 
-VISIBLE = 110
 OWNER = "connection 'leadmagic_default'"
 PASSWORD, HOST = f"check the password of {OWNER}", f"check the host of {OWNER}"
 LATER, TIMEOUT = f"retry later or {HOST}", f"retry later or increase the timeout of {OWNER}"
@@ -270,7 +270,7 @@ def test_every_message_states_cause_and_advice_within_110_characters(network, pa
     ):
         CALLS[path](client)
     message = str(caught.value)
-    assert len(f"{cause}: {advice}") <= VISIBLE
+    assert len(f"{cause}: {advice}") <= LINE_LENGTH
     assert message.startswith(f"{cause}: {advice}")
     assert re.fullmatch(rf".*\. \[(GET|POST) {re.escape(url + path)}(\?\S+)?(, request id \S+)?\]", message)
 

@@ -14,8 +14,8 @@ import pytest
 
 from airflow_provider_leadmagic.bulk.result_rows import FIELDS
 from dev import structure
+from tests.support.log_view import LINE_LENGTH
 
-VISIBLE = 110
 MODULES = [name for name in structure.sources() if re.fullmatch(r"bulk\.\w+|operators\._?bulk\w*|triggers\.bulk", name)]
 #: Texts that never reach a user.
 INTERNAL = {*FIELDS, "more than one value", "Airflow's defer() always raises"}
@@ -347,7 +347,7 @@ ALL_TEXTS = {pattern for tree in TREES for node in ast.walk(tree) if _is_specifi
 
 @pytest.mark.parametrize(("message", "cause"), MESSAGES)
 def test_the_cause_is_visible_in_airflows_log_box(message: str, cause: str) -> None:
-    assert cause in message[:VISIBLE]
+    assert cause in message[:LINE_LENGTH]
 
 
 @pytest.mark.parametrize("pattern", sorted(REPORTED))

@@ -23,13 +23,13 @@ from airflow_provider_leadmagic.exceptions import (
 )
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 from airflow_provider_leadmagic.triggers.credits import CrossingState
+from tests.support.log_view import LINE_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_mock import MockerFixture
 
-LINE_LENGTH = 110
 CONN_ID = "leadmagic_default"
 NO_RESPONSE = LeadMagicConnectionError("No response within 30 s. [GET https://api.leadmagic.io/v1/credits]")
 INVALID_KEY = LeadMagicAuthenticationError(
