@@ -131,7 +131,7 @@ def test_a_client_with_a_shorter_timeout_than_the_delay_times_out(leadmagic_sand
 
 
 def test_a_delayed_request_does_not_block_others(leadmagic_sandbox, call):
-    leadmagic_sandbox.fail_next(delay=0.3)
+    leadmagic_sandbox.fail_next(delay=2)
     waiting = threading.Thread(target=call, args=("GET", CREDITS))
     waiting.start()
     while not leadmagic_sandbox.requests:
@@ -142,7 +142,7 @@ def test_a_delayed_request_does_not_block_others(leadmagic_sandbox, call):
 
 
 def test_a_request_that_waits_during_a_reset_is_dropped_and_spends_nothing(leadmagic_sandbox, find_email):
-    leadmagic_sandbox.fail_next("/v1/people/email-finder", delay=0.2)
+    leadmagic_sandbox.fail_next("/v1/people/email-finder", delay=2)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(find_email)
         while not leadmagic_sandbox.requests:
