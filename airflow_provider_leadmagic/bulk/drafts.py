@@ -90,7 +90,7 @@ def _mount_id(path: Path) -> str:
 
 def check_directory(target: Path) -> None:
     """
-    Check that a draft can be written and renamed beside a file.
+    Check that a draft can be written and renamed next to a file.
 
     :raises OSError: If it cannot.
     """

@@ -32,7 +32,7 @@ _CANNOT_WRITE = "Cannot write output_path"
 
 class ResultFiles:
     """
-    The output file with the rows that succeeded, and beside it the error file with the rows that did not.
+    The output file with the rows that succeeded, and next to it the error file with the rows that did not.
 
     The error file has ``.errors`` before its suffix: ``leads.csv`` and ``leads.errors.csv``.
 
@@ -127,22 +127,22 @@ class _Delivery:
             try:
                 self.file.stage(self._draft)
             except Exception as error:
-                self._stage_beside(error)
+                self._stage_next_to_it(error)
 
     def commit(self) -> None:
         with _write_errors(self.file, self._job_id):
             try:
                 self._draft.commit()
             except Exception as error:
-                self._stage_beside(error)
+                self._stage_next_to_it(error)
                 self._draft.commit()
 
-    def _stage_beside(self, error: Exception) -> None:
-        beside = _with_infix(self.file, re.sub(r"[^\w-]", "_", self._job_id))
-        beside.stage(self._draft)
-        self.file = beside
+    def _stage_next_to_it(self, error: Exception) -> None:
+        sibling = _with_infix(self.file, re.sub(r"[^\w-]", "_", self._job_id))
+        sibling.stage(self._draft)
+        self.file = sibling
         problem = f"Cannot replace output_path: {reason_of(error)}"
-        log.warning("%s. Writing the rows of bulk job %s beside it. [%s]", problem, self._job_id, beside.location)
+        log.warning("%s. Writing the rows of bulk job %s next to it. [%s]", problem, self._job_id, sibling.location)
 
 
 @contextmanager

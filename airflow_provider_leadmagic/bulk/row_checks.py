@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Longest row in MiB. Its result contains it, up to three times as long as escaped JSON, and a response has a limit of
+#: 10 MiB: the result of a longer row could not be read after it is paid.
+MAX_ROW = 3
+
 
 class RowsDigest:
     """
@@ -89,31 +93,38 @@ class RenamedRows:
         columns: KeysView[Any] | None = None
         names: dict[Any, Any] = {}
         for row in self._source.with_invalid():
-            if not isinstance(row, InvalidRow) and columns != row.keys():
-                if columns is None:
-                    self._check_mapping(row)
-                columns, names = row.keys(), self._names_of(row)
+            problem = row.problem if isinstance(row, InvalidRow) else None
+            if problem is None and columns != row.keys():
+                problem = self._problem_of(row, is_first=columns is None)
+                if problem is None:
+                    columns, names = row.keys(), self._names_of(row)
             renamed = {names.get(column) or self._name_of(column, row): value for column, value in row.items()}
-            yield InvalidRow(renamed, row.problem) if isinstance(row, InvalidRow) else renamed
+            yield renamed if problem is None else InvalidRow(renamed, problem)
 
-    def user_names(self) -> dict[str, str]:
-        """Return the user's column names, read from the first row, by the names that the columns have here."""
-        first = next((row for row in self._source.with_invalid() if not isinstance(row, InvalidRow)), {})
-        return {name: column for column, name in self._names_of(first).items()}
+    def user_names(self, source: RowSource) -> dict[str, str]:
+        """
+        Return the user's column names, read from the first valid row, by the names that the columns have here.
 
-    def _check_mapping(self, row: dict[Any, Any]) -> None:
-        if missing := [describe_value(column) for column in self._mapping if column not in row]:
-            problem = f"column_mapping has columns that the rows do not have: {', '.join(missing)}"
-            raise ValueError(f"{problem}. [{self.name}]")
+        :param source: These rows, or those of them that can be submitted.
+        """
+        for row, renamed in zip(self._source.with_invalid(), source.with_invalid(), strict=False):
+            if not isinstance(renamed, InvalidRow):
+                return {name: column for column, name in self._names_of(row).items()}
+        return {}
 
-    def _names_of(self, row: dict[Any, Any]) -> dict[Any, Any]:
-        names = {column: self._name_of(column, row) for column in row}
+    def _problem_of(self, row: dict[Any, Any], *, is_first: bool) -> str | None:
+        if is_first and (missing := [describe_value(column) for column in self._mapping if column not in row]):
+            return f"column_mapping has columns that the rows do not have: {', '.join(missing)}"
+        names = self._names_of(row)
         for name in set(names.values()):
             twins = [describe_value(other) for other in names if names[other] == name]
             if len(twins) > 1:
                 problem = f"Columns {' and '.join(twins)} would both be sent as {describe_value(name)}"
-                raise ValueError(f"{problem}: rename one, or use column_mapping. [{self.name}]")
-        return names
+                return f"{problem}: rename one, or use column_mapping"
+        return None
+
+    def _names_of(self, row: dict[Any, Any]) -> dict[Any, Any]:
+        return {column: self._name_of(column, row) for column in row}
 
     def _name_of(self, column: Any, row: dict[Any, Any]) -> Any:
         if column in self._mapping:
@@ -151,17 +162,19 @@ class ValidRows:
     def with_invalid(self) -> Iterator[dict[str, Any]]:
         """Read all rows, with an :class:`~airflow_provider_leadmagic.bulk.rows.InvalidRow` for each skipped one."""
         columns: tuple[str, ...] = ()
+        first = 1
         for number, row in enumerate(self._source.with_invalid(), 1):
             if isinstance(row, InvalidRow):
                 yield row
                 continue
             try:
                 checked = _checked_columns(row)
-                _check_row(row, columns or checked, self._product)
+                _check_row(row, columns or checked, self._product, first)
             except ValueError as error:
-                values = {name: value if _is_plain_json(value) else repr(value) for name, value in row.items()}
+                values = {name: value if _json_size(value) is not None else repr(value) for name, value in row.items()}
                 yield InvalidRow(values, f"Row {number} {error}")
             else:
+                first = first if columns else number
                 columns = columns or checked
                 yield row
 
@@ -259,12 +272,16 @@ def _checked_columns(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(row)
 
 
-def _check_row(row: dict[str, Any], columns: tuple[str, ...], product: Product) -> None:
+def _check_row(row: dict[str, Any], columns: tuple[str, ...], product: Product, first: int = 1) -> None:
     if row.keys() != set(columns):
-        raise ValueError(f"must have the same columns as row 1: {_difference(row, columns)}")
-    if not _is_plain_json(row):
-        column = next((name for name, value in row.items() if not _is_plain_json(value)), "")
+        raise ValueError(f"must have the same columns as row {first}: {_difference(row, columns)}")
+    size = _json_size(row)
+    if size is None:
+        column = next((name for name, value in row.items() if _json_size(value) is None), "")
         raise ValueError(f"has a value that is not JSON-serializable in column {describe_value(column)}")
+    if size > MAX_ROW * 2**20:
+        longest = max(row, key=lambda name: _json_size(row[name]) or 0)
+        raise ValueError(f"is larger than {MAX_ROW} MiB: shorten column {describe_value(longest)}")
     alternatives = product.missing_fields(row)
     if alternatives:
         raise ValueError(f"is missing {' or '.join(alternatives)}, required by {product.name}")
@@ -277,10 +294,10 @@ def _difference(row: dict[str, Any], columns: tuple[str, ...]) -> str:
     return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
 
 
-def _is_plain_json(value: object) -> bool:
+def _json_size(value: object) -> int | None:
+    """Return the length of a value as JSON in bytes; None if it is not plain JSON."""
     try:
         # Encode as well: Python text may contain a lone surrogate, which cannot be written to a UTF-8 file.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError, RecursionError):
-        return False
-    return True
+        return None

@@ -223,7 +223,7 @@ def _raw_lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
 def _check_text(line: str, number: int, name: str) -> None:
     # Check the encoding first: in UTF-16 every second byte is NUL, and the encoding is what has to be fixed.
     if not (line.isascii() or _is_utf8(line)):
-        raise ValueError(f"Line {number} is not UTF-8: save the file in that encoding. [{name}]")
+        raise ValueError(f"Line {number} is not UTF-8: save the file in UTF-8. [{name}]")
     if "\0" in line:
         raise ValueError(f"Line {number} contains a NUL character: the file is not plain text. [{name}]")
 

@@ -314,7 +314,7 @@ class BulkAttempt:
                 self._request.product,
                 source,
                 files,
-                user_names=self._request.renamed_rows().user_names(),
+                user_names=self._request.renamed_rows().user_names(source),
                 seconds=self._wait.time_left(),
                 is_last_attempt=ti.try_number > ti.max_tries,
             )

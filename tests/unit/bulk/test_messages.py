@@ -56,7 +56,7 @@ MESSAGES = [
     (f"Cannot use input_path: Unsupported filesystem: 's3'. [{FILE}]", "Unsupported filesystem: 's3'"),
     (f"Cannot read input_path: no such file or directory. [{FILE}]", "no such file or directory"),
     (f"Cannot write output_path: Permission denied. [{FILE}]", "Permission denied"),
-    (f"Line 1000000 is not UTF-8: save the file in that encoding. [{FILE}]", "save the file in that encoding"),
+    (f"Line 1000000 is not UTF-8: save the file in UTF-8. [{FILE}]", "save the file in UTF-8"),
     (f"Line 1000000 contains a NUL character: the file is not plain text. [{FILE}]", "NUL character"),
     (f"The file is empty: it must have a line of column names, and rows. [{FILE}]", "The file is empty"),
     (
@@ -103,6 +103,7 @@ MESSAGES = [
     (f"Row 1 has no columns. [{FILE}]", "has no columns"),
     (f"Row 1 has an invalid column name: must be non-blank text; got ''. [{FILE}]", "must be non-blank text; got ''"),
     (f"Row 1000000 must have the same columns as row 1: missing 'domain'. [{FILE}]", "missing 'domain'"),
+    (f"Row 1000000 is larger than 3 MiB: shorten column 'note'. [{FILE}]", "larger than 3 MiB: shorten column 'note'"),
     (
         f"Row 1000000 has a value that is not JSON-serializable in column 'domain'. [{FILE}]",
         "not JSON-serializable in column 'domain'",
@@ -301,7 +302,7 @@ MESSAGES = [
         "Input changed since it was submitted: rows or product do not match",
     ),
     (
-        f"Cannot replace output_path: Permission denied. Writing the rows of bulk job {JOB} beside it. [{FILE}]",
+        f"Cannot replace output_path: Permission denied. Writing the rows of bulk job {JOB} next to it. [{FILE}]",
         "Cannot replace output_path: Permission denied",
     ),
     (

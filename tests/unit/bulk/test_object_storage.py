@@ -172,14 +172,14 @@ def test_a_name_that_cannot_be_replaced_is_detected(bucket, refused, key):
     assert bucket.uploads() == []
 
 
-def test_a_name_that_can_no_longer_be_replaced_is_written_beside_it(bucket, refused, logged):
+def test_a_name_that_can_no_longer_be_replaced_is_written_next_to_it(bucket, refused, logged):
     files = ResultFiles(f"{bucket.url}/leads.csv")
     with files.replaced(*COLUMNS) as (output, _):
         output.write([1, "x"])
         refused.add("leads.csv")
     assert files.output_path == f"s3://leads/leads.{JOB}.csv"
     assert bucket.texts() == {f"leads.{JOB}.csv": "id,found\r\n1,x\r\n", "leads.errors.csv": "id,error\r\n"}
-    assert f"Writing the rows of bulk job {JOB} beside it. [s3://leads/leads.{JOB}.csv]" in logged()
+    assert f"Writing the rows of bulk job {JOB} next to it. [s3://leads/leads.{JOB}.csv]" in logged()
     assert "5ec3e7" not in logged()
 
 

@@ -53,7 +53,7 @@ def names(directory):
         (Path("/data/leads.csv"), "/data/leads.errors.csv"),
     ],
 )
-def test_the_error_file_is_beside_the_output_file(output_path, errors_path):
+def test_the_error_file_is_next_to_the_output_file(output_path, errors_path):
     files = ResultFiles(output_path)
     assert files.errors_path == errors_path
     assert files.output_path == errors_path.replace(".errors", "")
@@ -123,7 +123,7 @@ def test_an_error_leaves_the_files_unchanged(tmp_path):
     ("pinned", "where"),
     [("leads.csv", ["output", "leads.{}.csv"]), ("leads.errors.csv", ["errors", "leads.errors.{}.csv"])],
 )
-def test_a_file_that_can_no_longer_be_replaced_is_written_beside_it(tmp_path, pinned, where, logged):
+def test_a_file_that_can_no_longer_be_replaced_is_written_next_to_it(tmp_path, pinned, where, logged):
     files = ResultFiles(tmp_path / "leads.csv")
     with files.replaced(*COLUMNS) as (output, errors):
         output.write([1, "x"])
@@ -136,7 +136,7 @@ def test_a_file_that_can_no_longer_be_replaced_is_written_beside_it(tmp_path, pi
     assert Path(files.output_path).read_bytes() == b"id,found\r\n1,x\r\n"
     assert Path(files.errors_path).read_bytes() == b"id,error\r\n2,y\r\n"
     assert names(tmp_path) == sorted([pinned, *set(expected.values())])
-    problem = f"Cannot replace output_path: is a directory. Writing the rows of bulk job {JOB} beside it."
+    problem = f"Cannot replace output_path: is a directory. Writing the rows of bulk job {JOB} next to it."
     assert f"{problem} [{tmp_path / beside}]" in logged()
 
 
@@ -456,7 +456,7 @@ def test_a_mounted_file_is_detected(tmp_path, mounts, name):
     assert (tmp_path / name).read_text() == mounted.read_text() == "of last night"
 
 
-def test_a_file_that_was_mounted_in_the_meantime_is_written_beside_it(tmp_path, mounts):
+def test_a_file_that_was_mounted_in_the_meantime_is_written_next_to_it(tmp_path, mounts):
     (tmp_path / "leads.csv").write_text("of last night")
     (mounted := tmp_path / "mounted").write_text("mounted")
     files = ResultFiles(tmp_path / "leads.csv")

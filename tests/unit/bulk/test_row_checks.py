@@ -68,6 +68,13 @@ def test_an_invalid_row_is_reported_by_its_number(row, problem):
     assert "Jane" not in str(caught.value)
 
 
+@pytest.mark.parametrize("note", ["x" * 3 * 2**20, "é" * 2**21], ids=["in characters", "in bytes"])
+def test_a_row_whose_result_could_not_be_read_is_rejected(note):
+    with pytest.raises(ValueError, match=r"^Row 1 is larger than 3 MiB: shorten column 'note'\. \[rows\]$"):
+        check_rows(row_source(rows=[{**JANE, "note": note}]), FINDER)
+    assert check_rows(row_source(rows=[{**JANE, "note": "x" * 2**21}]), FINDER).count == 1
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [

@@ -210,14 +210,14 @@ def test_the_name_of_a_source_contains_no_token():
         ("a,b\n1,2,3\n", "leads.csv", "Row 1 must have 2 cells, like the header; got 3."),
         ('a,b\n1,"2\n', "leads.csv", "Row 1 is not valid CSV: unexpected end of data (line 2)."),
         ('"a"x,b\n', "leads.csv", "The header is not valid CSV: ',' expected after '\"' (line 1)."),
-        (b"a,b\n1,2\nJ\xf6rg,2\n", "leads.csv", "Line 3 is not UTF-8: save the file in that encoding."),
-        (b"a,b\n1,2\nJ\xc3", "leads.csv", "Line 3 is not UTF-8: save the file in that encoding."),
-        ("a\n1\n".encode("utf-16"), "leads.csv", "Line 1 is not UTF-8: save the file in that encoding."),
+        (b"a,b\n1,2\nJ\xf6rg,2\n", "leads.csv", "Line 3 is not UTF-8: save the file in UTF-8."),
+        (b"a,b\n1,2\nJ\xc3", "leads.csv", "Line 3 is not UTF-8: save the file in UTF-8."),
+        ("a\n1\n".encode("utf-16"), "leads.csv", "Line 1 is not UTF-8: save the file in UTF-8."),
         ("a,b\n1,\0\n", "leads.csv", "Line 2 contains a NUL character: the file is not plain text."),
         ('{"a": 1}\n\n{"a": \n', "leads.jsonl", "Row 2 (line 3) is not valid JSON."),
         pytest.param("[" * 100_000, "leads.jsonl", "Row 1 (line 1) is not valid JSON.", id="deep"),
         ('{"a": 1}\n["a"]\n', "leads.jsonl", "Row 2 (line 2) is not a JSON object."),
-        (b'{"a": "\xff"}\n', "leads.jsonl", "Line 1 is not UTF-8: save the file in that encoding."),
+        (b'{"a": "\xff"}\n', "leads.jsonl", "Line 1 is not UTF-8: save the file in UTF-8."),
     ],
 )
 def test_a_malformed_file_is_rejected_with_row_and_path(read, tmp_path, content, name, problem):
@@ -292,7 +292,7 @@ def test_columns_get_the_names_of_leadmagic_and_can_be_named_back(row, mapping, 
     rows = RenamedRows(row_source(rows=[row, row]), mapping, {"email"})
     assert list(rows) == [sent, sent]
     assert [list(row) for row in rows] == [list(sent)] * 2
-    assert {rows.user_names()[name]: value for name, value in sent.items()} == row
+    assert {rows.user_names(rows)[name]: value for name, value in sent.items()} == row
 
 
 def test_two_columns_that_differ_only_in_case_are_ambiguous():

@@ -599,3 +599,36 @@ def test_a_row_without_a_mapped_column_is_invalid(task: MakeTask) -> None:
     ):
         task(**arguments).run()
     assert task(**arguments, on_invalid_rows="skip").run()["skipped"] == 1
+
+
+FIRST_ROWS: dict[str, tuple[dict[str, Any], str]] = {
+    "without a mapped column": (
+        {"domain": "example.com"},
+        "column_mapping has columns that the rows do not have: 'Name'",
+    ),
+    "with two columns of one name": (
+        {"Name": "Ada", "full_name": "Ada", "domain": "example.com"},
+        "Columns 'Name' and 'full_name' would both be sent as 'full_name': rename one, or use column_mapping",
+    ),
+    "with other spellings": (
+        {"Name": "Ada", "DOMAIN": "", "ID": "1"},
+        "Row 1 is missing domain or company_name, required by email_finder",
+    ),
+}
+
+
+@pytest.mark.parametrize("first", FIRST_ROWS)
+def test_the_first_valid_row_decides_columns_and_mapping(
+    task: MakeTask, output: Path, written: Callable[[], list[dict[str, str]]], first: str
+) -> None:
+    row, problem = FIRST_ROWS[first]
+    rows = [row, {"Name": "Ada", "Domain": "example.com"}, {"Name": "Bob", "city": "Rome"}]
+
+    xcom = task(rows=rows, on_invalid_rows="skip", column_mapping={"Name": "full_name"}).run()
+
+    assert (xcom["succeeded"], xcom["skipped"]) == (1, 2)
+    assert list(written()[0])[:2] == ["Name", "Domain"]
+    with output.with_name("enriched.errors.csv").open(newline="") as file:
+        reasons = [row["lm_error_message"] for row in csv.DictReader(file)]
+    columns = "Row 3 must have the same columns as row 2: missing 'domain'; unexpected 'city'"
+    assert reasons == [f"skipped: {problem}", f"skipped: {columns}"]
