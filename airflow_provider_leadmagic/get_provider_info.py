@@ -39,7 +39,8 @@ _CONFIG: dict[str, Any] = {
                     "It is a part of the keys of bulk jobs: with the same name, DAG IDs and run IDs,\n"
                     "one Airflow joins or cancels the jobs of the other. It must be the same on all workers. Do not\n"
                     "change it while bulk jobs are running. If it is empty, the URL of the web interface is used:\n"
-                    "``[api] base_url``, or ``[webserver] base_url`` on Airflow 2.\n"
+                    "``[api] base_url``, or ``[webserver] base_url`` on Airflow 2. If that is the default, a public\n"
+                    "``[core] execution_api_server_url`` is used.\n"
                 ),
                 "version_added": "0.1.0",
                 "type": "string",

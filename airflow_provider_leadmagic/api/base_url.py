@@ -48,6 +48,17 @@ def is_loopback(base_url: str) -> bool:
     return _is_loopback_host(urlsplit(base_url).hostname or "")
 
 
+def is_of_one_machine(url: str) -> bool:
+    """Return whether a URL, with or without scheme, names no other host than the machine that uses it."""
+    host = _host(url)
+    return not host.strip("0.:") or _is_loopback_host(host)
+
+
+def is_public(url: str) -> bool:
+    """Return whether a URL, with or without scheme, has a host that exists only once."""
+    return not is_of_one_machine(url) and not _is_private_host(_host(url))
+
+
 def sends_key_unencrypted(base_url: str) -> bool:
     """Return whether requests to a normalized base URL send the API key over a network in plain text."""
     return base_url.startswith("http://") and not is_loopback(base_url)
@@ -80,6 +91,13 @@ def _split(address: object, field: str) -> tuple[SplitResult, str, int | None]:
     if is_incomplete or has_extra_parts or not address.isprintable() or " " in address:
         raise LeadMagicConfigurationError(problem)
     return parts, host, port
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url if "://" in url else f"//{url}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _describe(address: object) -> str:

@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.api.base_url import is_of_one_machine, is_public
 from airflow_provider_leadmagic.api.text import format_credits
 from airflow_provider_leadmagic.compat.imports import conf
-from airflow_provider_leadmagic.compat.task_state import tested_date, web_url
+from airflow_provider_leadmagic.compat.task_state import execution_api_url, origin_of_run, tested_date, web_url
 from airflow_provider_leadmagic.exceptions import (
     CreditsLimitError,
     InsufficientCreditsError,
@@ -139,7 +140,7 @@ def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:
     """
     ti, date = context["ti"], tested_date(context)
     run, generation = (ti.run_id, ti.max_tries) if date is None else (f"tasks test {date}", rows_digest)
-    task = _digest([instance_name(), ti.dag_id, run, ti.task_id, ti.map_index], 24)
+    task = _digest([instance_name() or origin_of_run(context), ti.dag_id, run, ti.task_id, ti.map_index], 24)
     return f"airflow-{task}-{_digest([generation], 15)}"
 
 
@@ -147,10 +148,17 @@ def instance_name() -> str:
     """
     Return the name that distinguishes this Airflow from others that use the same LeadMagic account.
 
-    The default is the URL of Airflow's web interface. The Fernet key would distinguish more deployments, but it can be
-    rotated, and a worker without one generates one at each start: a retry would then pay again.
+    The default is a configured URL. No secret is used: a Fernet key, for example, can be rotated, and a worker without
+    one generates one at each start. A retry would then pay again.
+
+    :return: The name; empty if nothing is configured that other Airflows do not have too. Keys then contain the
+        start of the run instead.
     """
-    return str(conf.get("leadmagic", "instance_name", fallback=None) or web_url())
+    web, execution = web_url(), execution_api_url()
+    url = "" if is_of_one_machine(web) else web
+    # Workers often use a name that exists in each Docker network or Kubernetes cluster.
+    internal = execution if is_public(execution) else ""
+    return str(conf.get("leadmagic", "instance_name", fallback=None) or url or internal)
 
 
 def _digest(parts: list[object], length: int) -> str:

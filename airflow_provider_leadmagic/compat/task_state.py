@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from socket import gethostname
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from airflow_provider_leadmagic.compat.deferral import in_thread
@@ -149,8 +150,31 @@ def is_test(context: Mapping[str, Any]) -> bool:
 
 
 def web_url() -> str:
-    """Return the configured URL of Airflow's web interface; Airflow's default if there is none."""
+    """Return the configured URL of Airflow's web interface; Airflow's default if there is none: empty since 3.0."""
+    return _configured_url("api" if find_spec("airflow.sdk") else "webserver", "base_url")
+
+
+def execution_api_url() -> str:
+    """Return the configured URL at which workers reach Airflow; empty if there is none, and on Airflow 2."""
+    return _configured_url("core", "execution_api_server_url")
+
+
+def _configured_url(section: str, option: str) -> str:
     from airflow_provider_leadmagic.compat.imports import conf
 
-    section = "api" if find_spec("airflow.sdk") else "webserver"
-    return str(conf.get(section, "base_url", fallback=None) or "").rstrip("/").lower()
+    return str(conf.get(section, option, fallback=None) or "").rstrip("/").lower()
+
+
+def origin_of_run(context: Mapping[str, Any]) -> str:
+    """
+    Return what distinguishes a run from those of other Airflows: the microsecond in which it started.
+
+    Retries do not change it. A clear changes it if the run had ended. For ``airflow tasks test`` and ``airflow dags
+    test``, which set the start themselves, this is the name of the machine.
+
+    :param context: Context of the task.
+    """
+    start = context["dag_run"].start_date
+    if is_test(context) or start == context.get("logical_date"):
+        return gethostname()
+    return f"{start.timestamp():.6f}"

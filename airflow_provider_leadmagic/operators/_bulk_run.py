@@ -22,6 +22,7 @@ from airflow_provider_leadmagic.bulk.submission import (
     BulkSubmission,
     check_same_rows,
     idempotency_key,
+    instance_name,
     was_submitted_with,
 )
 from airflow_provider_leadmagic.compat.imports import AirflowFailException, AirflowSkipException
@@ -54,6 +55,10 @@ RESUME_LATER = (402, 409)
 _TEST_SPENDS = (
     "airflow tasks test spends credits like a DAG run. A second test of the same rows for the same logical date joins "
     "the job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
+)
+_UNNAMED = (
+    "Set [leadmagic] instance_name: without it, a clear cannot cancel each job that is still running. "
+    "Reason: Airflow has no URL of its own."
 )
 
 
@@ -229,6 +234,8 @@ class BulkAttempt:
         job = attempts.find(submission, jobs) if self._may_have_job else None
         if job is None:
             self._canceller.forget_key()
+            if not instance_name():
+                self._log.warning(_UNNAMED)
             job = self._submit(client, submission, attempts, key)
         self._canceller.remember_job(self._running_task, job.job_id)
         job.save(store)

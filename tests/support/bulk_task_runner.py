@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import methodcaller
 from typing import Any
 
@@ -56,6 +56,13 @@ class TaskInstance:
 
 
 @dataclass
+class DagRun:
+    """The attributes of a run that the operator uses."""
+
+    start_date: datetime = datetime(2026, 11, 26, 2, tzinfo=UTC)
+
+
+@dataclass
 class Task:
     """
     A task of a DAG run.
@@ -67,13 +74,15 @@ class Task:
     operator: BulkEnrichmentOperator
     store: StateStore | None = None
     ti: TaskInstance = field(default_factory=TaskInstance)
+    dag_run: DagRun = field(default_factory=DagRun)
     logical_date: datetime = datetime(2026, 11, 26)
     deferrals: list[str] = field(default_factory=list)
 
     @property
     def context(self) -> Any:
         """The entries of the task's context that the operator uses."""
-        context = {"ti": self.ti, "task_instance": self.ti, "logical_date": self.logical_date}
+        context = {"ti": self.ti, "task_instance": self.ti, "dag_run": self.dag_run}
+        context["logical_date"] = self.logical_date
         return {**context, "task_state_store": self.store} if self.store else context
 
     def run(self) -> dict[str, Any]:

@@ -143,6 +143,13 @@ MESSAGES = [
         ),
         f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows",
     ),
+    (
+        (
+            "Set [leadmagic] instance_name: without it, a clear cannot cancel each job that is still running. "
+            "Reason: Airflow has no URL of its own."
+        ),
+        "Set [leadmagic] instance_name: without it, a clear cannot cancel each job that is still running",
+    ),
     # Previous attempts
     (f"Joined bulk job {JOB}, submitted by a previous attempt.", "submitted by a previous attempt"),
     (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from airflow_provider_leadmagic.exceptions import (
 )
 from airflow_provider_leadmagic.operators._bulk_waiting import WorkerWait
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
-from tests.support.bulk_task_runner import Killed, TaskInstance
+from tests.support.bulk_task_runner import DagRun, Killed, TaskInstance
 from tests.support.mounts import Mounts
 from tests.unit.operators.conftest import leads
 
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 #: The environment variable of the URL of Airflow's web interface, after AIRFLOW__: since Airflow 3, on Airflow 2.
 BASE_URL = "API__BASE_URL" if find_spec("airflow.sdk") else "WEBSERVER__BASE_URL"
+EXECUTION_URL = "CORE__EXECUTION_API_SERVER_URL"
+LOGICAL_DATE = datetime(2026, 1, 1, tzinfo=UTC)
+#: The run with the same ID in another Airflow.
+LATER = DagRun(DagRun.start_date + timedelta(microseconds=1))
 MOMENTS: dict[str, tuple[type, str]] = {
     "before the submission": (BulkSubmission, "submit"),
     "after the submission": (SubmittedJob, "save"),
@@ -615,8 +619,10 @@ def test_the_xcom_says_where_the_rows_are_if_a_file_cannot_be_replaced(
     assert result["errors_path"] == str(output.with_name("enriched.errors.csv"))
 
 
-def key_of(digest: str = "digest", **changes: Any) -> str:
-    return idempotency_key({"ti": TaskInstance(**changes)}, digest)
+def key_of(digest: str = "digest", dag_run: DagRun | None = None, **changes: Any) -> str:
+    return idempotency_key(
+        {"ti": TaskInstance(**changes), "dag_run": dag_run or DagRun(), "logical_date": LOGICAL_DATE}, digest
+    )
 
 
 OTHER_TASK: dict[str, dict[str, Any]] = {
@@ -643,14 +649,83 @@ def test_after_a_clear_the_key_is_another_one_of_the_same_task() -> None:
     assert is_of_same_task(job_name(key_of(max_tries=3), "digest"), key_of())
 
 
-@pytest.mark.parametrize("setting", ["LEADMAGIC__INSTANCE_NAME", BASE_URL])
+@pytest.mark.parametrize("setting", ["LEADMAGIC__INSTANCE_NAME", BASE_URL, EXECUTION_URL])
 def test_two_airflows_on_one_account_have_different_keys(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
     keys = set()
     for value in ("https://staging.example.com", "https://production.example.com"):
         monkeypatch.setenv(f"AIRFLOW__{setting}", value)
         keys.add(key_of().rpartition("-")[0])
+        assert key_of() == key_of(dag_run=LATER)
 
     assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        (BASE_URL, ""),
+        (BASE_URL, "http://localhost:8080"),
+        (BASE_URL, "localhost:8080"),
+        (BASE_URL, "http://0.0.0.0:8080"),
+        (BASE_URL, "http://[::1]:8080"),
+        (BASE_URL, "http://[::1"),
+        (EXECUTION_URL, "http://airflow-apiserver:8080/execution/"),
+        (EXECUTION_URL, "http://airflow-api-server.airflow.svc.cluster.local:8080/execution/"),
+        (EXECUTION_URL, "http://10.0.0.5:8080/execution/"),
+    ],
+)
+def test_a_url_that_other_airflows_have_too_does_not_name_this_one(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Callable[[], str],
+    setting: str,
+    value: str,
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    monkeypatch.setenv(f"AIRFLOW__{setting}", value)
+    production, staging = task(store=False), task(store=False, on_empty="skip", rows=[])
+    kill_attempt(production, mocker, "while waiting")
+    staging.dag_run = LATER
+    staging.clear()
+
+    with pytest.raises(AirflowSkipException):
+        staging.retry()
+
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded"]
+    assert "Set [leadmagic] instance_name: " in logged()
+
+
+def test_an_airflow_without_a_name_joins_the_job_of_a_previous_attempt_only(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    enrich, other = task(store=False), task(store=False)
+    other.dag_run = LATER
+    kill_attempt(enrich, mocker, "while waiting")
+
+    assert enrich.retry()["job_id"] != other.retry()["job_id"]
+    assert len(leadmagic_sandbox.bulk_jobs) == 2
+
+
+@pytest.mark.parametrize(
+    "test", [{"run_id": TEMPORARY_RUNS[0]}, {"dag_run": DagRun(LOGICAL_DATE)}], ids=["of a task", "of a DAG"]
+)
+def test_tests_on_two_machines_have_different_keys(mocker: MockerFixture, test: dict[str, Any]) -> None:
+    before = key_of(**test)
+    mocker.patch("airflow_provider_leadmagic.compat.task_state.gethostname", return_value="another machine")
+
+    assert key_of(**test) != before
+
+
+def test_an_airflow_with_a_name_is_not_told_to_set_it(
+    task: MakeTask, leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LEADMAGIC__INSTANCE_NAME", "production")
+
+    task().run()
+
+    assert "instance_name" not in logged()
 
 
 def test_the_instance_name_replaces_the_url(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from airflow_provider_leadmagic.decisions.events import sufficient_event
 from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError
 from airflow_provider_leadmagic.operators import _bulk_waiting as bulk_waiting
 from airflow_provider_leadmagic.operators._bulk_waiting import ResumeMethods, TriggererWait, WorkerWait
-from tests.support.bulk_task_runner import TaskInstance
+from tests.support.bulk_task_runner import DagRun, TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -367,7 +367,7 @@ def test_time_in_the_triggerer_counts_toward_the_timeout(
     resume = getattr(task(deferrable=True, timeout=3600).operator, method_name)
 
     with pytest.raises(LeadMagicTimeoutError):
-        resume({"ti": TaskInstance()}, **EVENTS[method_name], deadline=NOW)
+        resume({"ti": TaskInstance(), "dag_run": DagRun()}, **EVENTS[method_name], deadline=NOW)
 
 
 @pytest.mark.parametrize(

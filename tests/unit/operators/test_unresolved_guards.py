@@ -11,6 +11,7 @@ from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 from tests.support.airflow_names import DAG
+from tests.support.bulk_task_runner import DagRun
 from tests.support.sensor_runner import TaskInstance
 from tests.unit.operators.conftest import leads
 
@@ -65,7 +66,8 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
 
 
 def execute(operator: Any, **context: Any) -> Any:
-    context = {"ti": RenderedTask(operator), "expanded_ti_count": None, "params": {"nothing": None}, **context}
+    context = {"ti": RenderedTask(operator), "dag_run": DagRun(), "params": {"nothing": None}, **context}
+    context["expanded_ti_count"] = None
     operator.render_template_fields(context)
     return operator.execute(context)
 
