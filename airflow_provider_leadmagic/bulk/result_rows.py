@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 SUCCESS = "success"
 FAILED = "failed"
 SKIPPED = "skipped"
+#: The row has no result yet, although LeadMagic lists one.
+UNFINISHED = "unfinished"
+#: Statuses of such a row, of which LeadMagic publishes no list.
+_UNFINISHED_STATUSES = frozenset(
+    {"uploaded", "queued", "pending", "scheduled", "processing", "in_progress", "running", "retrying"}
+)
 #: The fields of a result that are read, in the order of the parameters of :func:`read_result`.
 FIELDS = (
     "row_index",
@@ -42,7 +48,7 @@ class RowResult(NamedTuple):
     The result of one row.
 
     :param row_index: The position of the row in the submission, from 0.
-    :param outcome: ``success``, ``failed`` or ``skipped``.
+    :param outcome: ``success``, ``failed``, ``skipped`` or ``unfinished``.
     :param given: The row as LeadMagic received it, if the result contains it.
     :param found: The fields that LeadMagic found, without the price.
     :param credits_consumed: The price in credits; None if it is unknown.
@@ -76,15 +82,16 @@ def read_result(
     :raises ValueError: If another field is invalid; the message is its name.
     """
     found, price = _without_price(_found(lm_output), credits_consumed)
-    return RowResult(
+    result = RowResult(
         _row_index(row_index),
-        _outcome(status, found),
+        _status(status),
         _given(lm_input),
         found,
         _credits(str(price)),
         redact(error_message) if error_message else None,
         _whole_number(http_status_code),
     )
+    return result._replace(outcome=_outcome(result))
 
 
 def usable_fields(fields: Mapping[str, object]) -> list[object]:
@@ -103,7 +110,7 @@ def usable_fields(fields: Mapping[str, object]) -> list[object]:
 
 def _found(value: object) -> dict[str, Any] | None:
     # Some lookups return a list instead of an object: keep it, because it was paid for.
-    return value if value is None or isinstance(value, dict) else {"output": value}
+    return value if isinstance(value, dict) else None if value in (None, "", []) else {"output": value}
 
 
 def _without_price(found: dict[str, Any] | None, price: object) -> tuple[dict[str, Any] | None, object]:
@@ -126,14 +133,24 @@ def _whole_number(value: object) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
 
-def _outcome(status: object, found: dict[str, Any] | None) -> str:
-    if status in (SUCCESS, FAILED, SKIPPED):
-        return str(status)
-    if not isinstance(status, str) or not status:
+def _status(value: object) -> str:
+    if not isinstance(value, str) or not value:
         raise ValueError("status")
+    return value.lower()
+
+
+def _outcome(result: RowResult) -> str:
+    status = result.outcome
+    if status in (FAILED, SKIPPED):  # these rows are free: one with a price and fields is a hit
+        return SUCCESS if result.found and result.credits_consumed else status
+    if status == SUCCESS or result.found:
+        return SUCCESS
     # LeadMagic publishes no list of statuses. A row with an unknown one that has fields counts as succeeded, because
-    # the fields were paid for.
-    return FAILED if found is None else SUCCESS
+    # the fields were paid for; without fields it is finished if LeadMagic says how it ended.
+    is_finished = result.error_message is not None or result.http_status is not None
+    if status in _UNFINISHED_STATUSES or not is_finished:
+        return UNFINISHED
+    return FAILED if result.found is None else SUCCESS
 
 
 def _given(value: object) -> dict[str, Any] | None:

@@ -151,7 +151,7 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
     match its own row.
     """
     found, groups = FoundFields(), set()
-    rows = results = 0
+    rows = results = skipped = 0
     columns = tuple(next(iter(source), {}))
     known, is_proven = set(columns), digest_in(job.file_name) is not None
     for index, row, result, is_ambiguous in _joined(job, product, source, sorter):
@@ -163,6 +163,7 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
         if result is None:
             continue
         results += 1
+        skipped += result.outcome == SKIPPED
         found.add(result)
         given = result.given or {}
         if is_ambiguous or not (is_proven or rows_match(row, given)):
@@ -173,8 +174,13 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
     _confirm_suspects(source, sorter, groups)
     _check_last_result(job, source, sorter, rows, is_proven=is_proven)
     expected = job.expected_results()
-    missing = min(rows, rows if expected is None else expected) - results
+    missing = _missing(rows, min(rows, rows if expected is None else expected), results, skipped)
     return _Review(columns, found.in_order(), rows, max(missing, 0))
+
+
+def _missing(rows: int, expected: int, results: int, skipped: int) -> int:
+    # The job subtracts rows that it skipped from what it expects. Their results must not stand in for others.
+    return expected - (results - min(skipped, max(rows - expected, 0)))
 
 
 def _confirm_suspects(source: RowSource, sorter: ResultSorter, groups: set[tuple[str, ...]]) -> None:
@@ -288,7 +294,7 @@ def read_results(
     end = time.monotonic() + min(seconds, LONGEST_WAIT)
     for pause in (*PAUSES, math.inf):
         error = _read_pages(client, job, sorter)
-        missing = expected - len(sorter)
+        missing = _missing(job.total_rows or 0, expected, len(sorter), sorter.skipped())
         is_last = time.monotonic() + pause > end or (error is not None and not error.transient)
         if error is not None and is_last and not len(sorter):
             raise error
@@ -317,7 +323,8 @@ def _read_download(client: LeadMagicClient, job: BulkJob, sorter: ResultSorter, 
     except UnreadableDownloadError as problem:
         sorter.fill(())
         return str(problem)
-    return f"has {len(sorter):,} of {expected:,} results" if len(sorter) < expected else None
+    missing = _missing(job.total_rows or 0, expected, len(sorter), sorter.skipped())
+    return f"has {expected - missing:,} of {expected:,} results" if missing > 0 else None
 
 
 def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from airflow_provider_leadmagic.api.text import temporary_file_errors
-from airflow_provider_leadmagic.bulk.result_rows import RowResult
+from airflow_provider_leadmagic.bulk.result_rows import SKIPPED, UNFINISHED, RowResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _CACHE_KB = 32 * 1024
 
 _TABLES = """
-CREATE TABLE results (row_index INTEGER PRIMARY KEY, result BLOB);
+CREATE TABLE results (row_index INTEGER PRIMARY KEY, result BLOB, is_skipped INTEGER);
 CREATE TABLE earlier (row_index INTEGER, result BLOB);
 CREATE INDEX earlier_by_row ON earlier (row_index);
 CREATE TRIGGER keep_earlier BEFORE INSERT ON results
@@ -56,17 +56,21 @@ class ResultSorter:
         """
         Replace the content with these results. If there are two for a row, the later one counts.
 
-        :param results: The results in any order; they are iterated once.
+        :param results: The results in any order; they are iterated once. Unfinished ones are ignored.
         :param keep: Whether to add the results to the content instead.
         """
-        rows = ((result.row_index, marshal.dumps(tuple(result))) for result in results)
+        rows = (
+            (result.row_index, marshal.dumps(tuple(result)), result.outcome == SKIPPED)
+            for result in results
+            if result.outcome != UNFINISHED
+        )
         with temporary_file_errors(sqlite3.Error):
             self._database.execute("BEGIN")
             if not keep:
                 self._database.execute("DELETE FROM results")
                 self._database.execute("DELETE FROM earlier")
             try:
-                self._database.executemany("REPLACE INTO results VALUES (?, ?)", rows)
+                self._database.executemany("REPLACE INTO results VALUES (?, ?, ?)", rows)
             finally:
                 if self._database.in_transaction:  # SQLite ends the transaction itself if the disk is full
                     self._database.execute("COMMIT")
@@ -74,6 +78,10 @@ class ResultSorter:
     def __len__(self) -> int:
         """Return the number of rows that have a result."""
         return self._number("SELECT count(*) FROM results")
+
+    def skipped(self) -> int:
+        """Return the number of rows that were skipped according to their results."""
+        return self._number("SELECT count(*) FROM results WHERE is_skipped")
 
     def last_index(self) -> int:
         """Return the index of the last row that has a result; -1 if there is none."""

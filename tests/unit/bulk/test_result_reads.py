@@ -240,6 +240,16 @@ def test_late_results_are_waited_for(late, read, clock, caplog, some, pauses):
     assert caplog.text.count(f"Results missing: {3 - some} of 3; reading them again in ") == pauses
 
 
+def test_an_unfinished_row_is_waited_for_like_a_missing_one(finished, read, leadmagic_sandbox, clock):
+    job = finished(ROWS)
+    body = "\n".join([HEADER, VALID_ROW.format(0), "1,failed,,,,Invalid,422", "2,processing,,,,,"])
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", body=body, content_type="text/csv")
+    page = {"rows": [{"row_index": 2, "status": "queued", "lm_output": {}}]}
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body=json.dumps(page), times=2)
+    assert [result.outcome for result in read(job, seconds=600)] == ["success", "failed", "success"]
+    assert clock.pauses == [1, 2]
+
+
 def test_waiting_for_late_results_ends_after_a_minute_and_a_half(late, read, clock):
     assert [result is not None for result in read(late(2, None), seconds=600)] == [True, True, False]
     assert (len(clock.pauses), sum(clock.pauses)) == (10, 90)

@@ -73,6 +73,12 @@ def test_content_is_kept_on_request(sorter):
     assert list(islice(sorter.by_row(), 3)) == [success(0), failure(1), success(2)]
 
 
+def test_an_unfinished_result_does_not_replace_another_one(sorter):
+    sorter.fill([success(0), RowResult(0, "unfinished"), RowResult(1, "unfinished"), RowResult(2, "skipped")])
+    assert list(islice(sorter.by_row(), 2)) == [success(0), None]
+    assert (len(sorter), sorter.skipped(), sorter.has_earlier()) == (2, 1, False)
+
+
 def test_earlier_results_of_a_row_are_kept_if_they_differ(sorter):
     sorter.fill([success(0), success(1), success(1), success(2, "first"), success(2, "second"), success(2)])
     assert sorter.has_earlier()

@@ -179,8 +179,16 @@ def test_the_later_of_two_results_for_a_row_is_written(finished, write, results_
     ("result", "is_success"),
     [
         ({"status": "enriched", "lm_output": {"email": "a@b.example"}}, True),
-        ({"status": "enriched"}, False),
+        ({"status": "enriched", "http_status_code": 404}, False),
+        ({"status": "enriched", "error_message": "no match"}, False),
+        ({"status": "enriched", "lm_output": {}, "http_status_code": 200}, True),
+        ({"status": "Success"}, True),
         ({"status": "failed", "lm_output": {"email": "a@b.example"}}, False),
+        ({"status": "failed", "lm_output": {"email": "a@b.example"}, "credits_consumed": "0.00"}, False),
+        ({"status": "failed", "lm_output": {"email": "a@b.example"}, "credits_consumed": "1.00"}, True),
+        ({"status": "skipped", "lm_output": {"email": "a@b.example", "credits_consumed": 1}}, True),
+        ({"status": "skipped", "lm_output": {}, "credits_consumed": "1.00"}, False),
+        ({"status": "processing", "lm_output": {"email": "a@b.example"}}, True),
         ({"status": "skipped"}, False),
         ({"status": "success", "lm_output": ["a", "b"]}, True),
     ],
@@ -485,6 +493,47 @@ def test_rows_without_a_result_that_are_not_skipped_are_missing(
     assert sorted(path.name for path in tmp_path.iterdir()) == (["out.csv", "out.errors.csv"] if exists else [])
     if exists:
         assert (len(_read(files.output_path)), len(_read(files.errors_path))) == (2, 4)
+
+
+UNFINISHED = [
+    {"status": "processing"},
+    {"status": "Queued", "lm_output": {}},
+    {"status": "pending", "lm_output": {"credits_consumed": 0}},
+    {"status": "retrying", "http_status_code": 429, "error_message": "Rate limited"},
+    {"status": "a new word", "lm_output": []},
+]
+
+
+@pytest.mark.parametrize("is_last_attempt", [True, False])
+@pytest.mark.parametrize("unfinished", UNFINISHED, ids=lambda result: result["status"])
+def test_a_row_that_is_not_finished_is_missing(
+    client, finished, results_of, leadmagic_sandbox, tmp_path, unfinished, is_last_attempt
+):
+    job, files = finished(ROWS[:2]), ResultFiles(tmp_path / "out.csv")
+    results_of(SUCCESS_A, unfinished)
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body=json.dumps({"rows": [{"row_index": 1, **unfinished}]}))
+    with pytest.raises(LeadMagicResponseError, match=r"^Results incomplete: 1 of 2 rows missing, "):
+        write_results(client, job, "email_finder", row_source(rows=ROWS[:2]), files, is_last_attempt=is_last_attempt)
+
+
+@pytest.mark.parametrize(
+    ("skipped", "others", "missing"),
+    [(2, 2, 0), (2, 1, 1), (2, 0, 2), (1, 2, 0), (1, 1, 1), (0, 2, 0), (0, 1, 1), (None, 2, 0)],
+)
+def test_the_result_of_a_skipped_row_does_not_stand_in_for_another_row(
+    client, finished, results_of, leadmagic_sandbox, tmp_path, skipped, others, missing
+):
+    job = replace(finished(ROWS[:4]), succeeded=4 - (skipped or 0), failed=0, skipped=skipped)
+    results_of(
+        *[SUCCESS_A, SUCCESS_B][:others], *[{"row_index": 2 + number, "status": "skipped"} for number in range(2)]
+    )
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}')
+    write = partial(write_results, client, job, "email_finder", row_source(rows=ROWS[:4]))
+    if missing:
+        with pytest.raises(LeadMagicResponseError, match=rf"^Results incomplete: {missing} of 4 rows missing, "):
+            write(ResultFiles(tmp_path / "out.csv"))
+    else:
+        assert write(ResultFiles(tmp_path / "out.csv")) == WrittenRows(2, 0, 2)
 
 
 KEY = f"airflow-{'0' * 24}-{'1' * 15}"
