@@ -79,20 +79,28 @@ async def finish_even_if_cancelled(work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-async def leave_running_if_cancelled(work: Coroutine[Any, Any, T]) -> T:
+class StillRunningError(Exception):
+    """Raised by :func:`leave_running_if_cancelled` when the coroutine takes too long."""
+
+
+async def leave_running_if_cancelled(work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
     """
-    Wait for a coroutine. If the caller is cancelled meanwhile, it ends at once, and the coroutine keeps running.
+    Wait for a coroutine. If the caller is cancelled or times out, it ends at once, and the coroutine keeps running.
 
     On Airflow 3.0 and 3.1, if a request to the supervisor is cancelled before its response is read, the next request
     reads that response instead of its own, and the whole triggerer crashes.
 
     :param work: Coroutine to wait for.
+    :param timeout: Seconds to wait; None for no limit.
     :return: Result of the coroutine.
+    :raises StillRunningError: If the coroutine takes longer.
     """
     task = asyncio.create_task(work)
     _left_running.add(task)
     task.add_done_callback(_forget)
-    await asyncio.wait({task})
+    await asyncio.wait({task}, timeout=timeout)
+    if not task.done():
+        raise StillRunningError
     return task.result()
 
 

@@ -12,7 +12,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
-from airflow_provider_leadmagic.compat.deferral import in_thread, leave_running_if_cancelled
+from airflow_provider_leadmagic.compat.deferral import StillRunningError, in_thread, leave_running_if_cancelled
 from airflow_provider_leadmagic.decisions.gate import MAX_REQUESTED_WAIT, requested_wait
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 #: Maximum number of simultaneous polls of one connection. Two are enough to poll two hundred bulk jobs once a minute.
 POLLS_AT_A_TIME = 2
+#: Longest wait for Airflow to read a connection, in seconds, if no earlier lookup of it hangs.
+LOOKUP_TIMEOUT = 60.0
 #: Shortest wait between two polls, in seconds.
 SHORTEST_WAIT = 0.01
 #: Longest jitter of a wait, in seconds: enough to keep many processes from polling at the same moment.
@@ -199,13 +201,15 @@ class PollSlots:
     """
     Limits the polls of one connection that run at the same time, each of which occupies a thread.
 
-    If LeadMagic does not respond, only the triggers of this connection wait for a slot.
+    If LeadMagic or the secrets backend does not respond, only the triggers of this connection wait for a slot.
     """
 
     def __init__(self) -> None:
         self.free = asyncio.Semaphore(POLLS_AT_A_TIME)
         #: Only the first bulk job in this queue waits for a slot, so that the balance never waits for all jobs.
         self.job_queue = asyncio.Lock()
+        #: Lookups of the connection that are running, including those that were given up.
+        self.lookups = 0
 
 
 #: Slots by event loop and connection ID.
@@ -232,7 +236,7 @@ async def poll_once(conn_id: str, request: Callable[[LeadMagicClient], T], *, is
 
 async def _send(conn_id: str, request: Callable[[LeadMagicClient], T], slots: PollSlots) -> T:
     try:
-        client = await _client_for_one_poll(conn_id)
+        client = await _client_for_one_poll(conn_id, slots)
         try:
             return await in_thread(request, client)
         finally:
@@ -241,23 +245,37 @@ async def _send(conn_id: str, request: Callable[[LeadMagicClient], T], slots: Po
         slots.free.release()
 
 
-async def _client_for_one_poll(conn_id: str) -> LeadMagicClient:
+async def _client_for_one_poll(conn_id: str, slots: PollSlots) -> LeadMagicClient:
     """
     Build a client without retries, because the next poll is the retry.
 
     Each poll builds a new client, so that it uses a key or host that was corrected in the connection meanwhile.
 
     :param conn_id: Connection to use.
+    :param slots: The slots of the connection.
     :raises LeadMagicConnectionError: If the connection cannot be read or is invalid.
     """
+    # A lookup that hangs keeps its thread. The limit grows with their number, so that they do not become thousands.
+    limit = LOOKUP_TIMEOUT * (slots.lookups + 1)
     try:
-        return await LeadMagicHook(conn_id, max_attempts=1).aget_conn()
+        return await leave_running_if_cancelled(_look_up(conn_id, slots), limit)
+    except StillRunningError:
+        problem = f"Connection {conn_id!r} cannot be read (no response from Airflow within {limit:g} s)."
+        raise LeadMagicConnectionError(problem, request_sent=False) from None
     except Exception as error:
         # The connection was valid when the task started to wait. Airflow reports an outage of its secrets backend or
         # database as a missing connection: a reason to keep waiting, not to fail all waiting tasks.
         unreadable = f"Connection {conn_id!r} cannot be read ({type(error).__name__})."
         message = str(error) if isinstance(error, LeadMagicError) else unreadable
         raise LeadMagicConnectionError(message, request_sent=False) from error
+
+
+async def _look_up(conn_id: str, slots: PollSlots) -> LeadMagicClient:
+    slots.lookups += 1
+    try:
+        return await LeadMagicHook(conn_id, max_attempts=1).aget_conn()
+    finally:
+        slots.lookups -= 1
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +28,7 @@ from tests.support.sensor_runner import first_event
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_mock import MockerFixture
 
@@ -92,20 +93,23 @@ def test_a_request_that_fails_after_its_caller_was_cancelled_is_not_reported(
 
 
 class HangingBackend(BaseSecretsBackend):
-    """A secrets backend that does not respond to requests for the connection ``unreachable``."""
+    """A secrets backend that does not respond to the first requests for the connection ``unreachable``."""
 
     released: ClassVar[threading.Event]
     requests: ClassVar[list[str]]
+    unanswered: ClassVar[float]
 
     def get_connection(self, conn_id: str) -> None:
         if conn_id == "unreachable":
             self.requests.append(conn_id)
-            self.released.wait(8)
+            if len(self.requests) <= self.unanswered:
+                self.released.wait(30)
 
 
 @pytest.fixture
 def hanging_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[HangingBackend]]:
     HangingBackend.released, HangingBackend.requests = threading.Event(), []
+    HangingBackend.unanswered = math.inf
     for option in ("AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"):
         monkeypatch.setenv(option, f"{__name__}.HangingBackend")
     yield HangingBackend
@@ -137,6 +141,31 @@ def test_a_trigger_is_cancelled_at_once_while_the_secrets_backend_hangs(
     start = time.monotonic()
     assert asyncio.run(run()) < 1
     assert time.monotonic() - start < 4  # the event loop does not wait for the thread either
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_lookups_that_hang_are_failed_polls_and_do_not_keep_the_slots_of_the_connection(
+    hanging_backend: type[HangingBackend],
+    leadmagic_sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Callable[[], str],
+    jobs: int,
+) -> None:
+    monkeypatch.setattr(shared_poll, "LOOKUP_TIMEOUT", 0.2)
+    monkeypatch.setenv("AIRFLOW_CONN_UNREACHABLE", leadmagic_sandbox.connection_json)
+    hanging_backend.unanswered = shared_poll.POLLS_AT_A_TIME
+
+    async def run() -> dict[str, Any]:
+        jobs_first = [BulkJobTrigger("unreachable", f"job-{number}", 60, 1e12) for number in range(jobs)]
+        waiting = [asyncio.create_task(first_event(trigger)) for trigger in jobs_first]
+        await until(lambda: len(hanging_backend.requests) == jobs)
+        event = await asyncio.wait_for(first_event(SufficientCreditsTrigger("unreachable", "5", 0.05)), 20)
+        for job in waiting:
+            job.cancel()
+        return event
+
+    assert asyncio.run(run())["status"] == "open"
+    assert "Connection 'unreachable' cannot be read (no response from Airflow within 0." in logged()
 
 
 def test_a_secrets_backend_that_hangs_for_one_connection_does_not_hold_up_other_lookups(
