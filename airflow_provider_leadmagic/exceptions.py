@@ -101,6 +101,14 @@ class CreditsLimitError(LeadMagicError):
     """The bulk job could cost more than the configured limit; it was not submitted."""
 
 
+class ClaimsError(LeadMagicError):
+    """
+    The claims on the credits of an account cannot be read, written or trusted.
+
+    It is transient if Airflow's API or database does not respond.
+    """
+
+
 class LeadMagicTimeoutError(LeadMagicError):
     """A bulk enrichment task reached its timeout; the job continues at LeadMagic."""
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_leadmagic.compat.imports import Stats
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.exceptions import LeadMagicError
 
@@ -20,8 +22,7 @@ class BalanceMetrics:
     """
 
     def __init__(self, conn_id: str) -> None:
-        # For a tag with any character but these, Airflow logs an error and drops the metric or the tag.
-        self._tags = {"conn_id": re.sub(r"[^\w./-]", "_", str(conn_id), flags=re.ASCII)}
+        self._tags = {"conn_id": _tag(conn_id)}
 
     def seen(self, balance: CreditBalance) -> None:
         """Set the gauges ``leadmagic.credits`` and ``leadmagic.credits_spendable``."""
@@ -31,3 +32,23 @@ class BalanceMetrics:
     def failed(self, error: LeadMagicError) -> None:
         """Increment the counter ``leadmagic.failed_polls``, tagged with the class of the error."""
         Stats.incr("leadmagic.failed_polls", tags={**self._tags, "error": type(error).__name__})
+
+
+def report_claims(pool: str, claimed: Decimal, spendable: Decimal, waiting: int) -> None:
+    """
+    Set the gauges of the claims on an account, with the tag ``pool``.
+
+    :param pool: Name of the claim pool.
+    :param claimed: Sum of all claims: ``leadmagic.credits_claimed``.
+    :param spendable: Spendable credits; less the claims, but not less than 0, they are ``leadmagic.credits_available``.
+    :param waiting: Number of waiting tasks: ``leadmagic.gates_waiting``.
+    """
+    tags = {"pool": _tag(pool)}
+    Stats.gauge("leadmagic.credits_claimed", float(claimed), tags=tags)
+    Stats.gauge("leadmagic.credits_available", max(float(spendable - claimed), 0.0), tags=tags)
+    Stats.gauge("leadmagic.gates_waiting", waiting, tags=tags)
+
+
+def _tag(value: str) -> str:
+    # For a tag with any other character, Airflow logs an error and drops the metric or the tag.
+    return re.sub(r"[^\w./-]", "_", str(value), flags=re.ASCII)

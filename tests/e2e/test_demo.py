@@ -72,7 +72,7 @@ class Demo:
     def __init__(self, folder: Path) -> None:
         self.lines: list[str] = []
         self._folder = folder
-        self._homes = set(REPOSITORY.glob(".build/demo-*"))
+        self._homes: set[str] = set()
         self._processes: set[psutil.Process] = set()
 
     def run_to_end(self, interrupt_at: str | None = None) -> int:
@@ -98,7 +98,8 @@ class Demo:
         running = [process for process in self._processes if process.is_running()]
         processes = [process for process in running if process.status() != psutil.STATUS_ZOMBIE]
         urls = {url for line in self.lines for url in re.findall(r"http://127\.0\.0\.1:\d+", line)}
-        homes = set(REPOSITORY.glob(".build/demo-*")) - self._homes
+        assert self._homes, "no process of the demo had an AIRFLOW_HOME"
+        homes = filter(os.path.exists, self._homes)
         return [*processes, *filter(_is_listening, urls), *homes, *self._folder.iterdir()]
 
     def _follow(self, demo: subprocess.Popen[str], interrupt_at: str | None) -> None:
@@ -107,6 +108,9 @@ class Demo:
             self.lines.append(line.rstrip())
             with suppress(psutil.NoSuchProcess):
                 self._processes.update(process.children(recursive=True))
+            for child in self._processes:
+                with suppress(psutil.Error, KeyError):
+                    self._homes.add(child.environ()["AIRFLOW_HOME"])
             if interrupt_at and interrupt_at in line:
                 demo.send_signal(signal.SIGINT)
         demo.wait()

@@ -1,0 +1,141 @@
+"""Decide in a running task whether it is granted the credits that it claims."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_leadmagic.claims.pool import variable_key
+from airflow_provider_leadmagic.compat.metadata import Question, ReadTaskStates, ReadVariable, WriteVariable, ask
+from airflow_provider_leadmagic.decisions.claims import (
+    IN_A_SLOT,
+    NOTHING_SEEN,
+    Seen,
+    Standing,
+    Standings,
+    Survey,
+    observe,
+    standings,
+    survey,
+)
+from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger
+from airflow_provider_leadmagic.exceptions import ClaimsError
+from airflow_provider_leadmagic.hooks.metrics import report_claims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from airflow_provider_leadmagic.api.models import CreditBalance
+    from airflow_provider_leadmagic.compat.metadata import TaskKey
+
+#: Longest time from the first question to the written ledger, in seconds. A process that was suspended for longer must
+#: not overwrite what others have decided meanwhile. Airflow gives up a process only minutes after its last heartbeat.
+LONGEST_DECISION = 25.0
+_DESCRIPTION = "Claims on LeadMagic credits. Written by the tasks of the pool; do not edit."
+
+
+class ReadBalance(NamedTuple):
+    """A question to LeadMagic: the balance of the account."""
+
+
+class Decision(NamedTuple):
+    """
+    The result of a decision.
+
+    :param balance: The balance, read after the states of the tasks.
+    :param standing: Whether the task is granted its credits.
+    :param standings: The standings of all tasks that waited.
+    """
+
+    balance: CreditBalance
+    standing: Standing
+    standings: Standings
+
+
+def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], seen: Seen = NOTHING_SEEN) -> Decision:
+    """
+    Decide whether the running task is granted the credits that it claims, and write that into the ledger.
+
+    :param pool: Name of the claim pool, whose only slot the task occupies.
+    :param claim: The claim of the task. If the ledger has it already, the task keeps its place in the queue.
+    :param read_balance: Reads the balance of the account.
+    :param seen: What the triggerer has seen.
+    :raises ClaimsError: If the ledger or the states cannot be read or written, if the pool has more than one slot, or
+        if Airflow no longer counts the task as running.
+    :raises LeadMagicError: If the balance cannot be read.
+    """
+    steps = admission(pool, claim, seen, time.time)
+    try:
+        question = next(steps)
+        while True:
+            question = steps.send(read_balance() if isinstance(question, ReadBalance) else ask(question))
+    except StopIteration as end:
+        decision: Decision = end.value
+    waiting = len(decision.standings.by_task) - decision.standing.is_granted
+    report_claims(pool, decision.standings.claimed, decision.balance.spendable, waiting)
+    return decision
+
+
+def admission(
+    pool: str, claim: Claim, seen: Seen, clock: Callable[[], float]
+) -> Generator[Question[Any] | ReadBalance, Any, Decision]:
+    """
+    Yield the questions of a decision in their order, and return the decision.
+
+    :param pool: Name of the claim pool.
+    :param claim: The claim of the task.
+    :param seen: What the triggerer has seen.
+    :param clock: Returns the Unix time.
+    """
+    started, key = clock(), variable_key(pool)
+    text = yield ReadVariable(key)
+    ledger = _enter(Ledger.from_text(text, key), claim)
+    found = yield from survey(ledger)
+    _check_states(pool, claim, ledger, found)
+    balance = yield ReadBalance()
+    now = clock()
+    result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)
+    standing, ledger = result.by_task[claim.task], result.ledger
+    if standing.is_granted:
+        ledger = ledger.with_claim((ledger.find(claim.task) or claim).granted(now))
+    if ledger.to_text() != text:
+        yield from _write(key, ledger, claim.task, started, clock)
+    return Decision(balance, standing, result)
+
+
+def _enter(ledger: Ledger, claim: Claim) -> Ledger:
+    earlier = ledger.find(claim.task)
+    if earlier is None:
+        return ledger.with_claim(claim)
+    kept = replace(claim, since=earlier.since, affordable_since=earlier.affordable_since)
+    if not claim.is_spent_by_itself:  # otherwise the task was cleared, and holds nothing until it is granted credits
+        kept = replace(kept, granted_at=earlier.granted_at, ended_at=earlier.ended_at)
+    return ledger.with_claim(kept)
+
+
+def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> None:
+    if not found.waits(claim):
+        raise _not_running(found.state(claim.task))
+    others = (other.task for other in ledger.claims if other.task != claim.task)
+    if other := next((task for task in others if found.state(task) in IN_A_SLOT), None):
+        raise ClaimsError(
+            f"Pool {pool!r} must have exactly 1 slot, and must not include deferred tasks: task {other.task_id!r} of "
+            f"DAG {other.dag_id!r} is running in it at the same time."
+        )
+
+
+def _write(
+    key: str, ledger: Ledger, task: TaskKey, started: float, clock: Callable[[], float]
+) -> Generator[Question[Any], Any, None]:
+    states = yield ReadTaskStates(task.dag_id, (task.run_id,), (task.task_id,))
+    if (state := states.get(task, "removed")) != "running":
+        raise _not_running(state)
+    if (seconds := clock() - started) > LONGEST_DECISION:
+        limit = f"took {seconds:.0f} s, and the limit is {LONGEST_DECISION:.0f} s"
+        raise ClaimsError(f"Decision about the claim discarded: it {limit}.", transient=True)
+    yield WriteVariable(key, ledger.to_text(), _DESCRIPTION)
+
+
+def _not_running(state: str | None) -> ClaimsError:
+    return ClaimsError(f"No credits claimed: Airflow no longer runs this attempt (state {state!r}).")

@@ -1,0 +1,134 @@
+"""
+Describe the claim of a task: its pool, its place in the DAG, and the arguments that sensor and operator share.
+
+The pool has one slot, and stands for one LeadMagic account. A task decides while it occupies the slot, so that no two
+tasks decide at the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_leadmagic.api.text import describe_value
+from airflow_provider_leadmagic.api.validation import check_seconds, check_text
+from airflow_provider_leadmagic.compat.metadata import TaskKey
+from airflow_provider_leadmagic.decisions.ledger import SpendingTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+#: Airflow's default pool, which a task gets if the DAG file names none.
+_DEFAULT_POOL = "default_pool"
+
+
+def check_claim_arguments(claim_pool: Any, claim_settle: timedelta | float, task_arguments: dict[str, Any]) -> None:
+    """
+    Check the arguments of a task that claims credits, and make the task run in the pool.
+
+    :param claim_pool: Name of the pool; None if the task claims no credits.
+    :param claim_settle: Seconds, or timedelta, for which a claim still counts after its end.
+    :param task_arguments: Arguments of ``BaseOperator``, which get the pool.
+    :raises ValueError: If an argument is invalid; the message names it.
+    """
+    check_seconds("claim_settle", claim_settle)
+    if claim_pool is None:
+        return
+    check_text("claim_pool", claim_pool)
+    default = (task_arguments.get("default_args") or {}).get("pool", _DEFAULT_POOL)
+    pool = task_arguments.get("pool", default)
+    if pool not in (claim_pool, default):
+        raise ValueError(f"pool must be left out or equal claim_pool {claim_pool!r}; got {describe_value(pool)}")
+    task_arguments["pool"] = claim_pool
+
+
+def check_pool(task: Any, claim_pool: str) -> None:
+    """
+    Check that a task occupies the slot of its claim pool while it runs.
+
+    A mapped task gets the pool from its ``partial()``, and a cluster policy can change the pool of any task.
+
+    :param task: Operator that runs in this process.
+    :param claim_pool: Name of the pool.
+    :raises ValueError: If the task runs in another pool, or with other than one slot.
+    """
+    declared = task.get_dag().task_dict[task.task_id]
+    if declared.pool != claim_pool:
+        advice = f"add pool={claim_pool!r} to the task, or to its partial()"
+        raise ValueError(f"pool must equal claim_pool {claim_pool!r}: {advice}; got {declared.pool!r}")
+    if declared.pool_slots != 1:
+        raise ValueError(f"pool_slots must be 1 with claim_pool; got {declared.pool_slots}")
+
+
+def variable_key(claim_pool: str) -> str:
+    """
+    Return the key of the Variable with the claims of a pool.
+
+    :param claim_pool: Name of the pool.
+    """
+    name = re.sub(r"[^\w.-]", "_", claim_pool, flags=re.ASCII)
+    if name != claim_pool or len(name) > 200:  # Airflow 3 puts the key into a URL
+        name = f"{name[:200]}-{hashlib.sha256(claim_pool.encode()).hexdigest()[:12]}"
+    return f"leadmagic_claims_{name}"
+
+
+def key_of(task_instance: Any) -> TaskKey:
+    """
+    Return the key of a task instance.
+
+    :param task_instance: Task instance that runs in this process.
+    """
+    index = task_instance.map_index
+    return TaskKey(
+        task_instance.dag_id, task_instance.run_id, task_instance.task_id, -1 if index is None else int(index)
+    )
+
+
+def spending_tasks(task: Any, task_key: TaskKey, release_after: Sequence[str] | None) -> tuple[SpendingTask, ...]:
+    """
+    Return the tasks after which a claim ends.
+
+    If one of them is in the same mapped task group as the claiming task, only the task with the same index counts.
+
+    :param task: The claiming task.
+    :param task_key: Key of its task instance.
+    :param release_after: IDs of downstream tasks; None for the whole run.
+    :raises ValueError: If one of them is not downstream of the claiming task.
+    """
+    downstream = _relatives(task, "downstream_task_ids")
+    names = tuple(release_after or ())
+    if missing := [name for name in names if name not in downstream]:
+        known = ", ".join(map(repr, sorted(downstream))) or "none"
+        missing_names = ", ".join(map(repr, missing))
+        raise ValueError(f"release_after must name tasks downstream of {task.task_id!r} ({known}); got {missing_names}")
+    group = task.get_closest_mapped_task_group()
+    tasks = task.get_dag().task_dict
+    return tuple(
+        SpendingTask(name, task_key.map_index if group and _is_in(tasks[name], group) else None) for name in names
+    )
+
+
+def upstream_tasks(task: Any) -> tuple[str, ...]:
+    """
+    Return the IDs of all tasks upstream of a task.
+
+    :param task: Operator that runs in this process.
+    """
+    return tuple(sorted(_relatives(task, "upstream_task_ids")))
+
+
+def _is_in(task: Any, group: Any) -> bool:
+    closest = task.get_closest_mapped_task_group()
+    return closest is not None and closest.group_id == group.group_id
+
+
+def _relatives(task: Any, direction: str) -> set[str]:
+    dag = task.get_dag()
+    found: set[str] = set()
+    remaining = set(getattr(task, direction))
+    while dag is not None and remaining:
+        found |= remaining
+        remaining = {name for each in remaining for name in getattr(dag.task_dict[each], direction)} - found
+    return found

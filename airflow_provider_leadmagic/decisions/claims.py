@@ -1,0 +1,277 @@
+"""
+Decide which tasks may spend the credits of an account, so that no two of them count on the same credits.
+
+A task claims credits in the transaction in which Airflow makes it ``success``. Its claim ends with its run, or with the
+tasks that spend the credits. The states that Airflow stores for tasks and runs are therefore the truth about claims: a
+process that is killed leaves no claim behind.
+
+No two tasks may decide at the same time, so each decision runs in a pool with one slot. Its steps are, in this order:
+read the ledger, read the states (:func:`survey`), read the balance, decide (:func:`standings`), write the ledger. If
+the balance was read before the states, a claim that ended in between would no longer count, while the credits that were
+spent under it would still be in the balance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import replace
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_leadmagic.compat.metadata import Question, ReadActiveRuns, ReadTaskStates, TaskKey
+from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger, SpendingTask
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+#: States in which a task does nothing more, unless it is cleared.
+FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+#: States in which a task occupies a slot of its pool.
+IN_A_SLOT = frozenset({"queued", "running"})
+#: Seconds for which a claim is kept after its end, so that it counts again if a task that spends it is cleared.
+RETENTION = 3600.0
+
+
+class Survey:
+    """
+    What Airflow says about the tasks and runs of a ledger.
+
+    :param states: States by task. A task without a task instance is missing.
+    :param active_runs: DAG ID and run ID of the runs that are queued or running.
+    """
+
+    def __init__(self, states: Mapping[TaskKey, str | None], active_runs: Iterable[tuple[str, str]]) -> None:
+        self._states = states
+        self._active_runs = frozenset(active_runs)
+
+    def state(self, task: TaskKey) -> str | None:
+        """Return the state of a task; ``removed`` if it or its run was deleted."""
+        return self._states.get(task, "removed")
+
+    def is_active(self, claim: Claim) -> bool:
+        """Return whether the run of a claim is queued or running."""
+        return claim.run in self._active_runs
+
+    def holds(self, claim: Claim) -> bool:
+        """Return whether a task may spend the credits of its claim."""
+        if not self.is_active(claim):
+            return False
+        state = self.state(claim.task)
+        if claim.is_spent_by_itself:
+            return claim.granted_at is not None and state not in FINISHED
+        return state == "success" and not self._is_spent(claim)
+
+    def waits(self, claim: Claim) -> bool:
+        """Return whether a task waits for the credits of its claim."""
+        return self.is_active(claim) and self.state(claim.task) not in FINISHED and not self.holds(claim)
+
+    def has_ended(self, claim: Claim) -> bool:
+        """Return whether a claim was granted and has ended."""
+        return claim.granted_at is not None and not self.holds(claim) and not self.waits(claim)
+
+    def _is_spent(self, claim: Claim) -> bool:
+        return bool(claim.spent_by) and all(self._has_finished(claim.run, spending) for spending in claim.spent_by)
+
+    def _has_finished(self, run: tuple[str, str], spending: SpendingTask) -> bool:
+        states = self._states_by_index.get((*run, spending.task_id), {})
+        chosen = [state for index, state in states.items() if spending.map_index in (None, index)]
+        # Without a task instance, the task is not mapped yet, or was renamed. Then the claim ends with the run.
+        return bool(chosen) and all(state in FINISHED for state in chosen)
+
+    @cached_property
+    def _states_by_index(self) -> Mapping[tuple[str, str, str], dict[int, str | None]]:
+        found: dict[tuple[str, str, str], dict[int, str | None]] = defaultdict(dict)
+        for task, state in self._states.items():
+            found[task.dag_id, task.run_id, task.task_id][task.map_index] = state
+        return found
+
+
+def survey(ledger: Ledger) -> Generator[Question[Any], Any, Survey]:
+    """
+    Ask Airflow for the states of all tasks and runs of a ledger: two questions for each DAG.
+
+    :param ledger: The ledger.
+    """
+    runs: dict[str, set[str]] = defaultdict(set)
+    tasks: dict[str, set[str]] = defaultdict(set)
+    for claim in ledger.claims:
+        runs[claim.task.dag_id].add(claim.task.run_id)
+        tasks[claim.task.dag_id] |= {claim.task.task_id, *(spending.task_id for spending in claim.spent_by)}
+    states: dict[TaskKey, str | None] = {}
+    active: set[tuple[str, str]] = set()
+    for dag_id in sorted(runs):
+        run_ids = tuple(sorted(runs[dag_id]))
+        states |= yield ReadTaskStates(dag_id, run_ids, tuple(sorted(tasks[dag_id])))
+        active |= {(dag_id, run_id) for run_id in (yield ReadActiveRuns(dag_id, run_ids))}
+    return Survey(states, active)
+
+
+class Seen(NamedTuple):
+    """
+    What a triggerer has seen since the ledger was last written, for the worker that decides.
+
+    :param ended: Seconds since a claim was seen to have ended, by its task.
+    :param affordable: Seconds since a waiting task could have been granted its credits, by the task.
+    """
+
+    ended: Mapping[TaskKey, float]
+    affordable: Mapping[TaskKey, float]
+
+    @classmethod
+    def in_ledger(cls, ledger: Ledger, now: float) -> Seen:
+        """
+        Return what was seen when a ledger was observed.
+
+        :param ledger: The ledger.
+        :param now: Unix time.
+        """
+        ended = {claim.task: now - claim.ended_at for claim in ledger.claims if claim.ended_at is not None}
+        affordable = {
+            claim.task: now - claim.affordable_since for claim in ledger.claims if claim.affordable_since is not None
+        }
+        return cls(ended, affordable)
+
+
+NOTHING_SEEN = Seen({}, {})
+
+
+def observe(ledger: Ledger, survey: Survey, now: float, seen: Seen = NOTHING_SEEN) -> Ledger:
+    """
+    Return a ledger with the times at which claims began and ended, and without the claims that ended long ago.
+
+    :param ledger: The ledger.
+    :param survey: What Airflow says now.
+    :param now: Unix time.
+    :param seen: What a triggerer has seen earlier.
+    """
+    claims = (_observe(claim, survey, now, seen) for claim in ledger.claims)
+    return Ledger(tuple(claim for claim in claims if _is_kept(claim, survey, now)))
+
+
+def _observe(claim: Claim, survey: Survey, now: float, seen: Seen) -> Claim:
+    if survey.holds(claim):
+        granted_at = now if claim.granted_at is None else claim.granted_at  # None if a user marked the task success
+        return replace(claim, granted_at=granted_at, ended_at=None, affordable_since=None)
+    if claim.granted_at is not None:
+        # What was seen before the claim was granted once more belongs to its previous end.
+        ended_at = max(now - seen.ended.get(claim.task, 0.0), claim.granted_at)
+        claim = replace(claim, ended_at=min(ended_at, now if claim.ended_at is None else claim.ended_at))
+    if survey.waits(claim) and claim.task in seen.affordable:
+        since = now if claim.affordable_since is None else claim.affordable_since
+        return replace(claim, affordable_since=min(now - seen.affordable[claim.task], since))
+    return claim
+
+
+def _is_kept(claim: Claim, survey: Survey, now: float) -> bool:
+    if survey.holds(claim) or survey.waits(claim):
+        return True
+    if claim.granted_at is None or claim.ended_at is None:
+        return False
+    return survey.is_active(claim) or now < claim.ended_at + max(claim.settle, RETENTION)
+
+
+def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
+    """
+    Return the claims that count, including those that ended a moment ago.
+
+    :param ledger: The ledger, observed with the same survey.
+    :param survey: What Airflow says.
+    :param now: Unix time.
+    """
+    granted = _by_run(claim for claim in ledger.claims if survey.holds(claim) or survey.has_ended(claim))
+    counting = (claim for claim in ledger.claims if survey.holds(claim) or claim.settles_in(now) > 0)
+    return [claim for claim in counting if not any(_replaces(other, claim) for other in granted[claim.run])]
+
+
+def _replaces(other: Claim, claim: Claim) -> bool:
+    return other.task != claim.task and other.contains(claim)
+
+
+def _by_run(claims: Iterable[Claim]) -> dict[tuple[str, str], list[Claim]]:
+    by_run: dict[tuple[str, str], list[Claim]] = defaultdict(list)
+    for claim in claims:
+        by_run[claim.run].append(claim)
+    return by_run
+
+
+def _sum(claims: Iterable[Claim]) -> Decimal:
+    return sum((claim.credits for claim in claims), Decimal(0))
+
+
+class Standing(NamedTuple):
+    """
+    Whether a waiting task is granted its credits, and why not.
+
+    :param is_granted: Whether the task may spend.
+    :param available: Credits that are neither claimed by others nor about to be claimed by the tasks ahead.
+    :param claimed: Credits claimed by others.
+    :param runs: Number of runs with these claims.
+    :param ahead: Number of waiting tasks that come first.
+    """
+
+    is_granted: bool
+    available: Decimal
+    claimed: Decimal
+    runs: int
+    ahead: int
+
+
+class Standings(NamedTuple):
+    """
+    The standings of all waiting tasks.
+
+    :param ledger: The ledger with the times since which tasks could have been granted their credits.
+    :param by_task: Standing of each waiting task.
+    :param claimed: Sum of all claims that count.
+    :param changes_in: Seconds until a standing changes even if balance and states do not; ``math.inf`` if none does.
+    """
+
+    ledger: Ledger
+    by_task: Mapping[TaskKey, Standing]
+    claimed: Decimal
+    changes_in: float
+
+
+def queue(ledger: Ledger, survey: Survey) -> list[Claim]:
+    """
+    Return the claims of the waiting tasks, by priority and then by the time of their first poll.
+
+    :param ledger: The ledger.
+    :param survey: What Airflow says.
+    """
+    return sorted(filter(survey.waits, ledger.claims), key=lambda claim: (-claim.priority, claim.since, claim.task))
+
+
+def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) -> Standings:
+    """
+    Return which waiting tasks are granted their credits.
+
+    A task is granted its credits if they are covered by the credits that are not claimed, less what the tasks ahead can
+    be granted now. A task that cannot be granted its credits does not hold up those behind it, and a task that could be
+    granted them but does not decide holds up the others only for a while.
+
+    :param ledger: The ledger, observed with the same survey.
+    :param survey: What Airflow says.
+    :param spendable: Spendable credits of the account, read after the survey.
+    :param now: Unix time.
+    """
+    held = held_claims(ledger, survey, now)
+    total, by_run, reserved = _sum(held), _by_run(held), Decimal(0)
+    changes = [claim.settles_in(now) for claim in held if claim.ended_at is not None]
+    by_task, waiting = {}, {}
+    for ahead, claim in enumerate(queue(ledger, survey)):
+        own = [other for other in by_run.get(claim.run, ()) if claim.contains(other)]
+        claimed = total - _sum(own)
+        available = spendable - claimed - reserved
+        is_granted = available - claim.reserve >= claim.credits
+        has_own_run_only = bool(own) and len(own) == len(by_run[claim.run])
+        by_task[claim.task] = Standing(is_granted, available, claimed, len(by_run) - has_own_run_only, ahead)
+        since = (now if claim.affordable_since is None else claim.affordable_since) if is_granted else None
+        waiting[claim.task] = replace(claim, affordable_since=since)
+        if since is not None and now - since < claim.patience:
+            reserved += max(claim.credits - _sum(own), Decimal(0))
+            changes.append(since + claim.patience - now)
+    updated = Ledger(tuple(waiting.get(claim.task, claim) for claim in ledger.claims))
+    return Standings(updated, by_task, total, min(changes, default=math.inf))
