@@ -9,6 +9,7 @@ lists the modules of each name, newest first. Airflow 2.11 has no ``airflow.sdk`
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -124,28 +125,53 @@ class _NotGiven:
 NOT_GIVEN: Any = _NotGiven()
 
 
-def is_given(task: Any, argument: str, had_value: Mapping[str, bool]) -> bool:
+class Guard:
     """
-    Return whether a DAG file passes an optional argument, even if its value is None when the task runs.
+    Attribute of an operator for an optional limit, which must have a value at run time if the DAG file gives it one.
 
-    None in the DAG file itself means that the argument is not given.
-
-    :param task: Operator that runs in this worker.
-    :param argument: An argument of its ``__init__`` with the default :data:`NOT_GIVEN`.
-    :param had_value: For each argument that was passed to ``__init__``, whether its value was not None.
+    It remembers whether it was set, also by a subclass, and whether any value was not None.
     """
-    return had_value.get(argument, False) or (argument in had_value and _was_expanded(task, argument))
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner, name
+
+    def __get__(self, task: Any, owner: type | None = None) -> Any:
+        return self if task is None else vars(task).get(self._name)
+
+    def __set__(self, task: Any, value: Any) -> None:
+        if value is not NOT_GIVEN:
+            had_value = vars(task).get("_had_value", {})
+            vars(task)[self._name] = value
+            vars(task)["_had_value"] = {**had_value, self._name: had_value.get(self._name) or value is not None}
+
+    def is_given(self, task: Any) -> bool:
+        """
+        Return whether a DAG file gives the limit, even if its value is None when the task runs.
+
+        None in the DAG file itself means that it is not given.
+
+        :param task: Operator that runs in this worker.
+        """
+        had_value = vars(task).get("_had_value", {})
+        return self._name in had_value and (had_value[self._name] or self._may_be_expanded(task))
+
+    def _may_be_expanded(self, task: Any) -> bool:
+        # A mapped task passes the arguments of expand() to __init__ with their values at run time.
+        if not getattr(task, "_BaseOperator__from_mapped", False):
+            return False
+        dag = task.get_dag()
+        mapped = None if dag is None else dag.task_dict.get(task.task_id)
+        if self._name in getattr(mapped, "partial_kwargs", {}):
+            return False
+        values = getattr(getattr(mapped, "expand_input", None), "value", None)
+        if isinstance(values, Mapping):
+            values = [values]
+        if not isinstance(values, list):  # the output of a task
+            return True
+        names = {name for each in values if isinstance(each, Mapping) for name in each}
+        # A subclass may pass any argument of its own on as the limit.
+        return self._name in names or bool(names - _arguments(self._owner))
 
 
-def _was_expanded(task: Any, argument: str) -> bool:
-    # A mapped task passes the arguments of expand() to __init__ with their values at run time.
-    if not getattr(task, "_BaseOperator__from_mapped", False):
-        return False
-    dag = task.get_dag()
-    mapped = None if dag is None else dag.task_dict.get(task.task_id)
-    if argument in getattr(mapped, "partial_kwargs", {}):
-        return False
-    values = getattr(getattr(mapped, "expand_input", None), "value", None)
-    if isinstance(values, list):  # expand_kwargs()
-        return any(argument in each for each in values if isinstance(each, Mapping))
-    return argument in values if isinstance(values, Mapping) else True  # unknown if they are the output of a task
+def _arguments(operator: type) -> set[str]:
+    return {name for base in operator.__mro__ for name in inspect.signature(base.__init__).parameters}  # type: ignore[misc]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow_provider_leadmagic.api.validation import check_choice, check_delimiter, check_flag, check_seconds
 from airflow_provider_leadmagic.bulk.cancel import JobCanceller
 from airflow_provider_leadmagic.compat import deferral
-from airflow_provider_leadmagic.compat.imports import NOT_GIVEN, BaseOperator, conf, is_given, path_text
+from airflow_provider_leadmagic.compat.imports import NOT_GIVEN, BaseOperator, Guard, conf, path_text
 from airflow_provider_leadmagic.decisions.events import report_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
@@ -94,6 +94,7 @@ class BulkEnrichmentOperator(BaseOperator):
     )
     operator_extra_links = CREDITS_LINKS
     ui_color = "#e8f4ea"
+    max_credits: Any = Guard()
 
     def __init__(
         self,
@@ -140,8 +141,7 @@ class BulkEnrichmentOperator(BaseOperator):
         self.on_invalid_rows = on_invalid_rows
         self.escape_formulas = escape_formulas
         self.minimum_balance_after = minimum_balance_after
-        self.max_credits = None if max_credits is NOT_GIVEN else max_credits
-        self._had_value = {} if max_credits is NOT_GIVEN else {"max_credits": max_credits is not None}
+        self.max_credits = max_credits
         self.on_insufficient = on_insufficient
         self.resume_when_paused = resume_when_paused
         self.deferrable = deferrable
@@ -256,7 +256,7 @@ class BulkEnrichmentOperator(BaseOperator):
             escape_formulas=self.escape_formulas,
             minimum_balance_after=self.minimum_balance_after,
             max_credits=self.max_credits,
-            has_max_credits=is_given(self, "max_credits", self._had_value),
+            has_max_credits=BulkEnrichmentOperator.max_credits.is_given(self),
             on_insufficient=self.on_insufficient,
             resume_when_paused=self.resume_when_paused,
             conn_id=self.leadmagic_conn_id,

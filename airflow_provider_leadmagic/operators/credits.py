@@ -13,9 +13,9 @@ from airflow_provider_leadmagic.compat.imports import (
     XCOM_RETURN_KEY,
     AirflowSkipException,
     BaseOperator,
+    Guard,
     async_notification,
     context_merge,
-    is_given,
 )
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
 from airflow_provider_leadmagic.links import CREDITS_LINKS
@@ -60,6 +60,9 @@ class CheckCreditsOperator(BaseOperator):
     template_fields: Sequence[str] = ("leadmagic_conn_id", "minimum_credits", "warn_below", "minimum_runway_days")
     operator_extra_links = CREDITS_LINKS
     ui_color = "#e8f4ea"
+    minimum_credits: Any = Guard()
+    warn_below: Any = Guard()
+    minimum_runway_days: Any = Guard()
 
     def __init__(
         self,
@@ -80,16 +83,9 @@ class CheckCreditsOperator(BaseOperator):
             if not callable(callback):  # show only its type: its value may contain a secret
                 problem = "on_low_credits must be a callable, a notifier, or a list of them"
                 raise ValueError(f"{problem}; got {_name_of(callback)}")
-        thresholds = {
-            "minimum_credits": minimum_credits,
-            "warn_below": warn_below,
-            "minimum_runway_days": minimum_runway_days,
-        }
-        given = {name: value for name, value in thresholds.items() if value is not NOT_GIVEN}
-        self.minimum_credits = given.get("minimum_credits")
-        self.warn_below = given.get("warn_below")
-        self.minimum_runway_days = given.get("minimum_runway_days")
-        self._had_value = {name: value is not None for name, value in given.items()}
+        self.minimum_credits = minimum_credits
+        self.warn_below = warn_below
+        self.minimum_runway_days = minimum_runway_days
         self.on_low_credits = on_low_credits
         self.on_insufficient = on_insufficient
         self.leadmagic_conn_id = leadmagic_conn_id
@@ -125,7 +121,7 @@ class CheckCreditsOperator(BaseOperator):
         return CreditCheck(self.leadmagic_conn_id, runway.balance, minimum, warn_below, runway, days)
 
     def _threshold(self, argument: str, unit: str) -> Decimal | None:
-        given = is_given(self, argument, self._had_value)
+        given = getattr(CheckCreditsOperator, argument).is_given(self)
         return parse_guard(argument, getattr(self, argument), is_given=given, unit=unit)
 
     def _notify(self, context: Context, report: dict[str, Any]) -> None:

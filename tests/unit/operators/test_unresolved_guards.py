@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,6 +53,35 @@ class LimitedEnrichment(BulkEnrichmentOperator):
 
     def __init__(self, *, max_credits: Any = None, **arguments: Any) -> None:
         super().__init__(max_credits=max_credits, **arguments)
+
+
+class PassesOn(BulkEnrichmentOperator):
+    """An operator of a user, which passes an argument of its own on."""
+
+    def __init__(self, *, limit: Any = None, **arguments: Any) -> None:
+        super().__init__(max_credits=limit, **arguments)
+
+
+class Derives(BulkEnrichmentOperator):
+    """An operator of a user, which derives the limit from an argument of its own."""
+
+    def __init__(self, *, limit: Any = None, **arguments: Any) -> None:
+        super().__init__(max_credits={"small": 5}.get(limit), **arguments)
+
+
+class Assigns(BulkEnrichmentOperator):
+    """An operator of a user, which sets the limit later."""
+
+    def __init__(self, *, limit: Any = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.max_credits = limit
+
+
+class ChecksThree(CheckCreditsOperator):
+    """An operator of a user, which passes an argument of its own on as each threshold."""
+
+    def __init__(self, *, limit: Any = None, **arguments: Any) -> None:
+        super().__init__(minimum_credits=limit, warn_below=limit, minimum_runway_days=limit, **arguments)
 
 
 @pytest.fixture(params=GUARDS)
@@ -139,16 +169,50 @@ def test_a_limit_that_a_mapped_enrichment_gets_as_none_is_an_error(
     assert leadmagic_sandbox.requests == []
 
 
-@pytest.mark.parametrize("operator_class", [BulkEnrichmentOperator, LimitedEnrichment])
-@pytest.mark.parametrize("limit", [{}, {"max_credits": None}], ids=["no limit", "None in the DAG file"])
+@pytest.mark.parametrize("by_kwargs", [False, True], ids=["expand", "expand_kwargs"])
+@pytest.mark.parametrize("operator_class", [PassesOn, Derives, Assigns, ChecksThree])
+def test_a_limit_that_a_mapped_subclass_gets_as_none_under_another_name_is_an_error(
+    arguments: dict[str, Any], leadmagic_sandbox: Sandbox, operator_class: Any, by_kwargs: bool
+) -> None:
+    partial = {"task_id": "check"} if operator_class is ChecksThree else arguments
+    operator = unmapped(operator_class, partial, {"limit": None}, by_kwargs=by_kwargs)
+
+    with pytest.raises(ValueError, match=r"^(max|minimum)_credits must be a number of credits, 0 or more; got None: "):
+        execute(operator)
+    assert leadmagic_sandbox.requests == []
+
+
+def test_a_limit_that_a_subclass_sets_later_and_that_resolves_to_none_is_an_error(
+    arguments: dict[str, Any], leadmagic_sandbox: Sandbox
+) -> None:
+    with DAG("guards", schedule=None):
+        operator = Assigns(limit=BaseOperator(task_id="limit").output, **arguments)
+
+    with pytest.raises(ValueError, match=r"^max_credits must be a number of credits, 0 or more; got None: "):
+        execute(copy.deepcopy(operator))
+    assert leadmagic_sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    ("operator_class", "argument"),
+    [
+        (BulkEnrichmentOperator, "max_credits"),
+        (LimitedEnrichment, "max_credits"),
+        (PassesOn, "limit"),
+        (Assigns, "limit"),
+    ],
+)
+@pytest.mark.parametrize("is_none", [False, True], ids=["no limit", "None in the DAG file"])
 @pytest.mark.parametrize("by_kwargs", [None, False, True], ids=["not mapped", "expand", "expand_kwargs"])
 def test_an_enrichment_without_a_limit_is_not_limited(
     arguments: dict[str, Any],
     leadmagic_sandbox: Sandbox,
     operator_class: Any,
-    limit: dict[str, Any],
+    argument: str,
+    is_none: bool,
     by_kwargs: bool | None,
 ) -> None:
+    limit = {argument: None} if is_none else {}
     if by_kwargs is None:
         operator = operator_class(**arguments, **limit)
     else:
