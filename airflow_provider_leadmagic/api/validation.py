@@ -74,6 +74,11 @@ def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> 
         raise ValueError(problem if length is None or length <= LONGEST else f"{problem}, which is over ten years")
 
 
+def as_seconds(length: timedelta | float) -> float:
+    """Convert a duration that was checked to seconds."""
+    return length.total_seconds() if isinstance(length, timedelta) else float(length)
+
+
 def parse_credits(argument: str, value: object) -> Decimal:
     """
     Convert an argument to an exact number of credits.

@@ -105,6 +105,8 @@ def admission(
 
 
 def _enter(ledger: Ledger, claim: Claim) -> Ledger:
+    in_run = {other.task.task_id for other in ledger.claims if other.run == claim.run}
+    claim = replace(claim, replaces=tuple(task_id for task_id in claim.replaces if task_id in in_run))
     earlier = ledger.find(claim.task)
     if earlier is None:
         return ledger.with_claim(claim)

@@ -9,34 +9,62 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.api.validation import check_seconds, check_text
 from airflow_provider_leadmagic.compat.metadata import TaskKey
-from airflow_provider_leadmagic.decisions.ledger import SpendingTask
+from airflow_provider_leadmagic.decisions.ledger import Claim, SpendingTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
+    from decimal import Decimal
 
 #: Airflow's default pool, which a task gets if the DAG file names none.
 _DEFAULT_POOL = "default_pool"
 
 
-def check_claim_arguments(claim_pool: Any, claim_settle: timedelta | float, task_arguments: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class ClaimSettings:
+    """
+    Arguments of a task that claims credits.
+
+    :param pool: Name of the claim pool.
+    :param settle: Seconds for which a claim still counts after its end.
+    :param interval: Seconds between two polls of the task.
+    :param release_after: IDs of the downstream tasks after which the claim ends; empty for the whole run.
+    """
+
+    pool: str
+    settle: float
+    interval: float
+    release_after: Sequence[str] = ()
+
+
+def check_claim_arguments(
+    claim_pool: str | None,
+    claim_settle: timedelta | float,
+    task_arguments: dict[str, Any],
+    release_after: Sequence[str] | None = None,
+) -> None:
     """
     Check the arguments of a task that claims credits, and make the task run in the pool.
 
-    :param claim_pool: Name of the pool; None if the task claims no credits.
+    :param claim_pool: Name of the pool.
     :param claim_settle: Seconds, or timedelta, for which a claim still counts after its end.
     :param task_arguments: Arguments of ``BaseOperator``, which get the pool.
+    :param release_after: IDs of tasks.
     :raises ValueError: If an argument is invalid; the message names it.
     """
-    check_seconds("claim_settle", claim_settle)
     if claim_pool is None:
-        return
+        raise ValueError("release_after needs claim_pool: without a pool the task claims no credits")
     check_text("claim_pool", claim_pool)
+    check_seconds("claim_settle", claim_settle)
+    if isinstance(release_after, str) or not all(isinstance(task_id, str) for task_id in release_after or ()):
+        raise ValueError(f"release_after must be a list of task IDs; got {describe_value(release_after)}")
     default = (task_arguments.get("default_args") or {}).get("pool", _DEFAULT_POOL)
     pool = task_arguments.get("pool", default)
     if pool not in (claim_pool, default):
@@ -74,19 +102,39 @@ def variable_key(claim_pool: str) -> str:
     return f"leadmagic_claims_{name}"
 
 
-def key_of(task_instance: Any) -> TaskKey:
+def new_claim(task: Any, task_instance: Any, settings: ClaimSettings, credits: Decimal, **fields: Any) -> Claim:
     """
-    Return the key of a task instance.
+    Describe the claim of a running task.
 
-    :param task_instance: Task instance that runs in this process.
+    :param task: Operator that runs in this process.
+    :param task_instance: Its task instance.
+    :param settings: Arguments of the operator.
+    :param credits: Number of credits.
+    :param fields: Other fields of the claim.
+    :raises ValueError: If the task does not run in the claim pool, or ``release_after`` is invalid.
     """
-    index = task_instance.map_index
-    return TaskKey(
-        task_instance.dag_id, task_instance.run_id, task_instance.task_id, -1 if index is None else int(index)
+    check_pool(task, settings.pool)
+    key = key_of(task_instance)
+    return Claim(
+        task=key,
+        credits=credits,
+        since=time.time(),
+        conn_id=task.leadmagic_conn_id,
+        priority=task.priority_weight,
+        patience=2 * settings.interval + 60,
+        settle=settings.settle,
+        spent_by=spending_tasks(task, key, settings.release_after),
+        replaces=tuple(sorted(_relatives(task, "upstream_task_ids"))),
+        **fields,
     )
 
 
-def spending_tasks(task: Any, task_key: TaskKey, release_after: Sequence[str] | None) -> tuple[SpendingTask, ...]:
+def key_of(ti: Any) -> TaskKey:
+    """Return the key of a task instance that runs in this process."""
+    return TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else int(ti.map_index))
+
+
+def spending_tasks(task: Any, task_key: TaskKey, release_after: Sequence[str]) -> tuple[SpendingTask, ...]:
     """
     Return the tasks after which a claim ends.
 
@@ -94,29 +142,20 @@ def spending_tasks(task: Any, task_key: TaskKey, release_after: Sequence[str] | 
 
     :param task: The claiming task.
     :param task_key: Key of its task instance.
-    :param release_after: IDs of downstream tasks; None for the whole run.
+    :param release_after: IDs of downstream tasks; empty for the whole run.
     :raises ValueError: If one of them is not downstream of the claiming task.
     """
     downstream = _relatives(task, "downstream_task_ids")
-    names = tuple(release_after or ())
-    if missing := [name for name in names if name not in downstream]:
+    if missing := [name for name in release_after if name not in downstream]:
         known = ", ".join(map(repr, sorted(downstream))) or "none"
         missing_names = ", ".join(map(repr, missing))
         raise ValueError(f"release_after must name tasks downstream of {task.task_id!r} ({known}); got {missing_names}")
     group = task.get_closest_mapped_task_group()
     tasks = task.get_dag().task_dict
     return tuple(
-        SpendingTask(name, task_key.map_index if group and _is_in(tasks[name], group) else None) for name in names
+        SpendingTask(name, task_key.map_index if group and _is_in(tasks[name], group) else None)
+        for name in release_after
     )
-
-
-def upstream_tasks(task: Any) -> tuple[str, ...]:
-    """
-    Return the IDs of all tasks upstream of a task.
-
-    :param task: Operator that runs in this process.
-    """
-    return tuple(sorted(_relatives(task, "upstream_task_ids")))
 
 
 def _is_in(task: Any, group: Any) -> bool:

@@ -20,6 +20,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_leadmagic.api.text import json_number
 from airflow_provider_leadmagic.compat.metadata import Question, ReadActiveRuns, ReadTaskStates, TaskKey
 from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger, SpendingTask
 
@@ -216,6 +217,10 @@ class Standing(NamedTuple):
     claimed: Decimal
     runs: int
     ahead: int
+
+    def report(self) -> dict[str, Any]:
+        """Return the fields that claims add to the XCom of a task."""
+        return {"claimed_by_others": json_number(self.claimed), "available": json_number(self.available)}
 
 
 class Standings(NamedTuple):

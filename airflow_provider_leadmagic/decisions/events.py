@@ -15,11 +15,22 @@ from airflow_provider_leadmagic.exceptions import LeadMagicError
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.models import CreditBalance
+    from airflow_provider_leadmagic.decisions.claims import Seen
 
 
 def sufficient_event(balance: CreditBalance, minimum_credits: Decimal) -> dict[str, Any]:
     """Build the event for a sufficient balance; the deferred task then succeeds."""
     return {"status": "open", "balance": balance.to_json(), "minimum_credits": str(minimum_credits)}
+
+
+def wake_event(seen: Seen) -> dict[str, Any]:
+    """
+    Build the event for credits that can probably be granted; the deferred task then decides on a worker.
+
+    :param seen: What the triggerer has seen of the claims.
+    """
+    ages = {name: [[*task, age] for task, age in times.items()] for name, times in seen._asdict().items()}
+    return {"status": "wake", "seen": ages}
 
 
 def error_event(error: LeadMagicError) -> dict[str, Any]:
@@ -48,6 +59,28 @@ def report_from(event: Any) -> dict[str, Any]:
         if event["status"] == "open":
             return CreditBalance.from_json(event["balance"]).report(Decimal(event["minimum_credits"]))
     except (KeyError, TypeError, ValueError, ArithmeticError):
+        pass
+    raise error_from_event(event)
+
+
+def seen_from(event: Any) -> Seen:
+    """
+    Return what the triggerer has seen of the claims.
+
+    :param event: Payload of the event that the trigger sent.
+    :raises LeadMagicError: The error of the trigger. Also raised for an unexpected event.
+    """
+    # Imported here because DAG files import this module, and do not decide about claims.
+    from airflow_provider_leadmagic.compat.metadata import TaskKey
+    from airflow_provider_leadmagic.decisions.claims import NOTHING_SEEN, Seen
+
+    try:
+        if event["status"] == "open":  # the task did not claim credits when it was deferred
+            return NOTHING_SEEN
+        if event["status"] == "wake":
+            ages = {name: {TaskKey(*task): float(age) for *task, age in event["seen"][name]} for name in Seen._fields}
+            return Seen(**ages)
+    except (KeyError, TypeError, ValueError):
         pass
     raise error_from_event(event)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.imports import Log
+    from airflow_provider_leadmagic.decisions.claims import Standing
     from airflow_provider_leadmagic.exceptions import LeadMagicError
 
 #: Longest ``Retry-After`` that is honored, in seconds. LeadMagic has daily limits, so a day is plausible; after a
@@ -34,7 +35,12 @@ def warn_about_short_interval(log: Log, poke_interval: float) -> None:
 
 
 def is_sufficient(
-    log: Log, balance: CreditBalance, minimum_credits: Decimal, conn_id: str, next_poll_in: float | None
+    log: Log,
+    balance: CreditBalance,
+    minimum_credits: Decimal,
+    conn_id: str,
+    next_poll_in: float | None,
+    standing: Standing | None = None,
 ) -> bool:
     """
     Return whether a balance covers the required credits, and log the result.
@@ -44,19 +50,34 @@ def is_sufficient(
     :param minimum_credits: Credits that must be spendable.
     :param conn_id: Connection the balance belongs to.
     :param next_poll_in: Seconds until the next poll; ``math.inf`` if the timeout comes first, None if unknown.
+    :param standing: The standing of a task that claims the credits, so that others must not have claimed them.
     """
-    spendable, required = format_credits(balance.spendable), format_credits(minimum_credits)
-    if balance.covers(minimum_credits):
-        log.info("Credits sufficient: %s spendable, %s required on connection %r.", spendable, required, conn_id)
+    amounts = _amounts(balance, minimum_credits, standing)
+    if standing.is_granted if standing else balance.covers(minimum_credits):
+        log.info("Credits sufficient: %s on connection %r.", amounts, conn_id)
         return True
+    spendable, required = format_credits(balance.spendable), format_credits(minimum_credits)
     if balance.is_frozen:
         reason = f' ("{balance.freeze_message}")' if balance.freeze_message else ""
         cause = f"account frozen by LeadMagic{reason}, {spendable} of {required} required credits spendable"
     else:
-        short = format_credits(minimum_credits - balance.spendable)
-        cause = f"{short} short ({spendable} spendable, {required} required)"
+        available = standing.available if standing else balance.spendable
+        cause = f"{format_credits(minimum_credits - available)} short ({amounts})"
     log.info("Waiting for credits: %s on connection %r.%s", cause, conn_id, _next_poll(next_poll_in))
     return False
+
+
+def _amounts(balance: CreditBalance, minimum_credits: Decimal, standing: Standing | None) -> str:
+    parts = [f"{format_credits(balance.spendable)} spendable", f"{format_credits(minimum_credits)} required"]
+    if standing and standing.claimed:
+        parts.insert(1, f"{format_credits(standing.claimed)} claimed by {_count(standing.runs, 'run')}")
+    if standing and standing.ahead and not standing.is_granted:
+        parts.append(f"{_count(standing.ahead, 'task')} ahead")
+    return ", ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def tolerate_failed_poll(log: Log, error: LeadMagicError, failures: int, next_poll_in: float | None) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.validation import check_choice, check_flag, check_seconds, parse_credits
+from airflow_provider_leadmagic.api.validation import as_seconds, check_choice, check_flag, check_seconds, parse_credits
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import (
     AirflowRescheduleException,
@@ -18,8 +18,8 @@ from airflow_provider_leadmagic.compat.imports import (
     PokeReturnValue,
     conf,
 )
-from airflow_provider_leadmagic.compat.task_state import first_reschedule
-from airflow_provider_leadmagic.decisions.events import report_from
+from airflow_provider_leadmagic.compat.task_state import first_reschedule, is_test
+from airflow_provider_leadmagic.decisions.events import report_from, seen_from
 from airflow_provider_leadmagic.decisions.gate import (
     format_seconds,
     is_sufficient,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.imports import Context
+    from airflow_provider_leadmagic.decisions.claims import Seen, Standing
+    from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
 #: Shortest time to the next reschedule, in seconds, even if the deadline is sooner.
 SHORTEST_RESCHEDULE = 5.0
@@ -62,9 +64,15 @@ class SufficientCreditsSensor(BaseSensorOperator):
     :param mode: ``reschedule`` (default) or ``poke``; ignored if deferrable.
     :param poke_interval: Time between two polls as a timedelta or in seconds; 300 s by default. Each poll is a single
         request without retries.
+    :param claim_pool: Claim the credits, so that other tasks with the same pool cannot count on them: the name of an
+        Airflow pool with one slot, in which the sensor runs. By default the sensor claims nothing.
+    :param release_after: IDs of the downstream tasks that spend the credits: the claim ends when all of them have
+        finished. By default it ends with the run.
+    :param claim_settle: Seconds, or timedelta, for which a claim still counts after its end was seen; 60 by default.
     :param kwargs: Arguments of ``BaseSensorOperator``: ``timeout`` (seconds), ``soft_fail``, ``never_fail`` and so on.
         ``exponential_backoff`` and ``max_wait`` are ignored if deferrable, ``silent_fail`` always.
     :raises LeadMagicError: If a poll fails with a permanent error.
+    :raises ClaimsError: If the claims cannot be read or written.
     :raises AirflowSensorTimeout: If no poll before ``timeout`` finds enough credits.
     :raises ValueError: If an argument is invalid; the message names it.
     """
@@ -82,6 +90,9 @@ class SufficientCreditsSensor(BaseSensorOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         mode: str = "reschedule",
         poke_interval: timedelta | float = 300,
+        claim_pool: str | None = None,
+        release_after: Sequence[str] | None = None,
+        claim_settle: timedelta | float = 60,
         **kwargs: Any,
     ) -> None:
         check_flag("refresh", refresh)
@@ -90,11 +101,22 @@ class SufficientCreditsSensor(BaseSensorOperator):
         check_seconds("poke_interval", poke_interval, above_zero=True)
         if kwargs.get("timeout") is not None:
             check_seconds("timeout", kwargs["timeout"])
+        if claim_pool is not None or release_after is not None:
+            from airflow_provider_leadmagic.claims.pool import check_claim_arguments
+
+            check_claim_arguments(claim_pool, claim_settle, kwargs, release_after)
+            if mode == "poke" and not deferrable:
+                advice = "a sensor that pokes occupies the only slot of the pool while it waits"
+                raise ValueError(f"mode must be 'reschedule', or deferrable True, with claim_pool: {advice}")
         super().__init__(mode=mode, poke_interval=poke_interval, **kwargs)
         self.minimum_credits = minimum_credits
         self.leadmagic_conn_id = leadmagic_conn_id
         self.refresh = refresh
         self.deferrable = deferrable
+        self.claim_pool = claim_pool
+        self.release_after = release_after
+        self.claim_settle = claim_settle
+        self._seen: Seen | None = None
         self._failed_polls = 0
         self._requested_wait = 0.0
         self._started_at: datetime | float | None = None
@@ -108,6 +130,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
         self._warn_about_ignored_settings()
         with self._skip_if_never_fail():
             if self.deferrable:
+                if self.claim_pool is not None:  # it may defer several times, within one timeout
+                    self._started_at = datetime.now(UTC)
                 return self._poke_and_defer(context)
             self._start_clock(context)
             return super().execute(context)
@@ -120,7 +144,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         self._requested_wait = 0.0
         self._poke_count += 1
         try:
-            balance = self._read_balance()
+            balance, standing, changes_in = self._read(context, minimum)
         except LeadMagicError as error:
             self._failed_polls += 1
             self._requested_wait = requested_wait(error)
@@ -128,18 +152,27 @@ class SufficientCreditsSensor(BaseSensorOperator):
             tolerate_failed_poll(self.log, error, self._failed_polls, next_poll_in)
             return self._poke_result(is_done=False)
         self._failed_polls = 0
-        next_poll_in = None if balance.covers(minimum) else self._plan_next_poll()
-        is_done = is_sufficient(self.log, balance, minimum, self.leadmagic_conn_id, next_poll_in)
-        return self._poke_result(is_done, balance.report(minimum))
+        is_granted = standing.is_granted if standing else balance.covers(minimum)
+        next_poll_in = None if is_granted else self._plan_next_poll(changes_in)
+        is_done = is_sufficient(self.log, balance, minimum, self.leadmagic_conn_id, next_poll_in, standing)
+        return self._poke_result(is_done, {**balance.report(minimum), **(standing.report() if standing else {})})
 
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None, deadline: float = 0.0) -> dict[str, Any]:
         """
-        Return the report of the event that the trigger sent, or raise its error.
+        Return the report of the event that the trigger sent, or raise its error. With ``claim_pool``, poll again.
 
         :param context: Context of the task.
         :param event: Payload of the trigger's event.
+        :param deadline: Unix time of the timeout; 0 for a full timeout from now on.
         """
-        return report_from(event)
+        if self.claim_pool is None:
+            return report_from(event)
+        self._seen = seen_from(event)
+        self._started_at = datetime.fromtimestamp(deadline - self.timeout if deadline else time.time(), UTC)
+        if self._elapsed() >= self.timeout:
+            raise self._timed_out()
+        report: dict[str, Any] = self._poke_and_defer(context)
+        return report
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. A deferral that timed out is a timeout of the sensor on every Airflow version."""
@@ -173,17 +206,40 @@ class SufficientCreditsSensor(BaseSensorOperator):
             return (datetime.now(UTC) - self._started_at).total_seconds()
         return time.monotonic() - self._started_at
 
+    def _read(self, context: Context, minimum: Decimal) -> tuple[CreditBalance, Standing | None, float]:
+        """Read the balance, and decide about the claim. The last value is the seconds until the decision changes."""
+        if self.claim_pool is None:
+            return self._read_balance(), None, math.inf
+        if is_test(context):
+            self.log.warning("No credits claimed: a task of `airflow tasks test` has no state in Airflow.")
+            return self._read_balance(), None, math.inf
+        from airflow_provider_leadmagic.claims.admission import decide
+        from airflow_provider_leadmagic.claims.pool import ClaimSettings, new_claim
+        from airflow_provider_leadmagic.decisions.claims import NOTHING_SEEN
+
+        settings = ClaimSettings(
+            self.claim_pool, as_seconds(self.claim_settle), self.poke_interval, self.release_after or ()
+        )
+        claim = new_claim(self, context["ti"], settings, minimum)
+        decision = decide(self.claim_pool, claim, self._read_balance, self._seen or NOTHING_SEEN)
+        return decision.balance, decision.standing, decision.standings.changes_in
+
     def _read_balance(self) -> CreditBalance:
         # Imported here because it imports the HTTP client, which DAG parsing does not need.
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         return LeadMagicHook(self.leadmagic_conn_id, max_attempts=1).get_credits(refresh=self.refresh)
 
-    def _plan_next_poll(self) -> float:
-        """Compute and return the seconds until the next poll; ``math.inf`` if the timeout comes first."""
+    def _plan_next_poll(self, changes_in: float = math.inf) -> float:
+        """
+        Compute and return the seconds until the next poll; ``math.inf`` if the timeout comes first.
+
+        :param changes_in: Seconds until the result of the poll changes even if the balance does not.
+        """
         wait: float = self.poke_interval
         if not self.deferrable:  # where the base class applies exponential_backoff and max_wait
             wait = super()._get_next_poke_interval(self._started_at or 0.0, self._elapsed, self._poke_count)
+            wait = min(wait, max(changes_in, SHORTEST_RESCHEDULE))
         self._next_wait = max(wait, self._requested_wait)
         self._time_left = max(self.timeout - self._elapsed(), 0.0)
         is_last = self._next_wait >= self._time_left
@@ -196,22 +252,36 @@ class SufficientCreditsSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=is_done, xcom_value=report)
 
     def _poke_and_defer(self, context: Context) -> Any:
-        from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
-
         result = self.poke(context)
         if result.is_done:
             return result.xcom_value
-        now = time.time()
-        trigger = SufficientCreditsTrigger(
-            leadmagic_conn_id=self.leadmagic_conn_id,
-            minimum_credits=str(self.minimum_credits),
-            poke_interval=self.poke_interval,
-            refresh=self.refresh,
-            not_before=now + self._requested_wait if self._requested_wait else 0.0,
-            waiting_since=now,
-        )
+        left = self.timeout - self._elapsed()
         # Airflow stores this timeout in its database, so it survives a restart of the triggerer.
-        return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+        return self.defer(
+            trigger=self._trigger(context["ti"]),
+            method_name="execute_complete",
+            kwargs=None if self.claim_pool is None else {"deadline": time.time() + left},
+            timeout=timedelta(seconds=left),
+        )
+
+    def _trigger(self, ti: Any) -> BalanceTrigger:
+        from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+
+        now = time.time()
+        arguments: dict[str, Any] = {
+            "leadmagic_conn_id": self.leadmagic_conn_id,
+            "minimum_credits": str(self.minimum_credits),
+            "poke_interval": self.poke_interval,
+            "refresh": self.refresh,
+            "not_before": now + self._requested_wait if self._requested_wait else 0.0,
+            "waiting_since": now,
+        }
+        if self.claim_pool is None:
+            return SufficientCreditsTrigger(**arguments)
+        from airflow_provider_leadmagic.claims.pool import key_of
+        from airflow_provider_leadmagic.triggers.claims import ClaimedCreditsTrigger
+
+        return ClaimedCreditsTrigger(**arguments, claim_pool=self.claim_pool, claimed_by=list(key_of(ti)))
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Any, poke_count: int) -> float:
         """Return the wait that :meth:`poke` planned, shortened to end at the deadline: there is no poll after it."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from contextlib import aclosing
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_leadmagic.api.validation import check_flag, check_seconds, check_text, parse_credits
+from airflow_provider_leadmagic.api.validation import as_seconds, check_flag, check_seconds, check_text, parse_credits
 from airflow_provider_leadmagic.compat.imports import BaseEventTrigger
 from airflow_provider_leadmagic.compat.task_state import asset_state_store
 from airflow_provider_leadmagic.decisions.crossing import (
@@ -27,6 +26,7 @@ from airflow_provider_leadmagic.decisions.gate import is_sufficient, tolerate_fa
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Hashable
+    from datetime import timedelta
     from decimal import Decimal
 
     from airflow_provider_leadmagic.api.models import CreditBalance
@@ -216,8 +216,7 @@ class CreditsCrossingTrigger(BalanceTrigger):
         check_text("leadmagic_conn_id", leadmagic_conn_id)
         check_seconds("poke_interval", poke_interval, above_zero=True)
         check_flag("refresh", refresh)
-        seconds = poke_interval.total_seconds() if isinstance(poke_interval, timedelta) else float(poke_interval)
-        super().__init__(leadmagic_conn_id, seconds, refresh)
+        super().__init__(leadmagic_conn_id, as_seconds(poke_interval), refresh)
         self.crossing = Crossing.parse(direction, minimum_credits, hysteresis)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

@@ -312,14 +312,12 @@ def test_an_unexpected_exception_fails_the_task_and_not_the_shared_poll(
 def test_cancelling_a_trigger_during_a_request_closes_its_client(
     leadmagic_sandbox: Sandbox, mocker: MockerFixture
 ) -> None:
-    aget_conn = mocker.spy(LeadMagicHook, "aget_conn")
     close = mocker.patch("airflow_provider_leadmagic.client.LeadMagicClient.close", autospec=True)
     leadmagic_sandbox.fail_next("/v1/credits", delay=0.5)
 
     async def run() -> None:
         task = asyncio.create_task(event_of(make(poke_interval=0.01)))
-        await until(lambda: aget_conn.call_count == 1)
-        await asyncio.sleep(0.05)
+        await until(lambda: bool(leadmagic_sandbox.requests))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -1,0 +1,244 @@
+"""A trigger that resumes a deferred task when it can probably be granted the credits that it claims."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_leadmagic.api.validation import parse_credits
+from airflow_provider_leadmagic.claims.pool import variable_key
+from airflow_provider_leadmagic.compat.metadata import Question, ReadVariable, TaskKey, aask
+from airflow_provider_leadmagic.decisions.claims import Seen, Standings, observe, standings, survey
+from airflow_provider_leadmagic.decisions.events import error_event, wake_event
+from airflow_provider_leadmagic.decisions.gate import is_sufficient, tolerate_failed_poll
+from airflow_provider_leadmagic.decisions.ledger import Ledger
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.hooks.metrics import report_claims
+from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Hashable
+
+    from airflow_provider_leadmagic.api.models import CreditBalance
+    from airflow_provider_leadmagic.triggers.shared_poll import Reading
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ClaimedCreditsTrigger(BalanceTrigger):
+    """
+    Fires once, when the task can probably be granted its credits or a poll fails with a permanent error.
+
+    It only reads the claims. The task then decides on a worker, in the slot of the claim pool, and defers again if it
+    is not granted the credits.
+
+    :param leadmagic_conn_id: Connection to poll.
+    :param minimum_credits: Required credits, as a numeric string.
+    :param poke_interval: Seconds between two polls.
+    :param claim_pool: Name of the claim pool.
+    :param claimed_by: DAG ID, run ID, task ID and map index of the task.
+    :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
+    :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
+    :param waiting_since: Unix time of the worker's poll before it deferred.
+    """
+
+    # Airflow keeps event triggers off named triggerer queues because they have no task. This one has a task.
+    supports_triggerer_queue = True
+
+    def __init__(
+        self,
+        leadmagic_conn_id: str,
+        minimum_credits: str,
+        poke_interval: float,
+        claim_pool: str,
+        claimed_by: list[Any],
+        refresh: bool = False,
+        not_before: float = 0.0,
+        waiting_since: float = 0.0,
+    ) -> None:
+        super().__init__(leadmagic_conn_id, poke_interval, refresh, not_before)
+        self.minimum_credits = minimum_credits
+        self.claim_pool = claim_pool
+        self.claimed_by = claimed_by
+        self.waiting_since = waiting_since
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments for Airflow's database; none of them is secret."""
+        return self._path(), {
+            "leadmagic_conn_id": self.leadmagic_conn_id,
+            "minimum_credits": self.minimum_credits,
+            "poke_interval": self.poke_interval,
+            "claim_pool": self.claim_pool,
+            "claimed_by": self.claimed_by,
+            "refresh": self.refresh,
+            "not_before": self.not_before,
+            "waiting_since": self.waiting_since,
+        }
+
+    def shared_stream_key(self) -> Hashable:
+        """Return the key of the poll; triggers with equal keys share one."""
+        settings = (self.leadmagic_conn_id, self.poke_interval, self.refresh, self.not_before, self.claim_pool)
+        return ("leadmagic-claims", *settings)
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Reading, None]:
+        """
+        Poll the balance and yield the readings, and yield a reading again when a standing may have changed.
+
+        :param kwargs: Serialized arguments of one of the triggers that share the poll.
+        """
+        from airflow_provider_leadmagic.triggers.shared_poll import first_wait, latest_reading, next_wait
+
+        conn_id, interval = kwargs["leadmagic_conn_id"], kwargs["poke_interval"]
+        await asyncio.sleep(first_wait(interval, kwargs["waiting_since"], kwargs["not_before"]))
+        while True:
+            reading = await latest_reading(conn_id, interval, refresh=kwargs["refresh"])
+            yield reading
+            result = await latest_standings(kwargs["claim_pool"], reading)
+            await asyncio.sleep(next_wait(interval, min(reading.due_in(interval), result.changes_in)))
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[TriggerEvent, None]:
+        """
+        Evaluate the readings, and yield the only event of this trigger.
+
+        :param shared_stream: The readings that :meth:`open_shared_stream` yields.
+        """
+        from airflow_provider_leadmagic.triggers.shared_poll import one_at_a_time
+
+        async for reading in shared_stream:
+            result = await latest_standings(self.claim_pool, reading)
+            async with one_at_a_time():
+                event = self._judge(reading, result)
+            if event is not None:
+                yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+                return
+
+    def _judge(self, reading: Reading, result: ClaimsReading) -> dict[str, Any] | None:
+        next_poll_in = max(min(reading.due_in(self.poke_interval), result.changes_in), 0.0)
+        error = reading.error or result.error
+        if error and not error.transient:
+            return error_event(error)
+        if error:
+            tolerate_failed_poll(self.log, error, max(reading.failures, result.failures), next_poll_in)
+        elif reading.balance and self._is_possible(reading.balance, result, next_poll_in):
+            return wake_event(result.seen())
+        return None
+
+    def _is_possible(self, balance: CreditBalance, result: ClaimsReading, next_poll_in: float) -> bool:
+        minimum, task = parse_credits("minimum_credits", self.minimum_credits), TaskKey(*self.claimed_by)
+        if result.standings is None or result.standings.ledger.find(task) is None:
+            # The ledger has lost the task, or never had it because the first poll failed: only a worker can enter it.
+            return balance.covers(minimum)
+        standing = result.standings.by_task.get(task)
+        if standing is None:  # Airflow no longer counts the task as waiting, and will cancel this trigger
+            return False
+        if standing.is_granted:
+            self.log.info("Credits can be claimed: the task decides as soon as pool %r is free.", self.claim_pool)
+            return True
+        return is_sufficient(self.log, balance, minimum, self.leadmagic_conn_id, next_poll_in, standing)
+
+
+@dataclass(frozen=True)
+class ClaimsReading:
+    """
+    What the claims on an account were when its balance was read.
+
+    :param taken_at: Time by the monotonic clock of the process.
+    :param standings: The standings of the waiting tasks; None after an error.
+    :param error: The error, if ledger or states could not be read.
+    :param failures: Number of consecutive errors, including this one.
+    """
+
+    taken_at: float
+    standings: Standings | None = None
+    error: LeadMagicError | None = None
+    failures: int = 0
+
+    @property
+    def changes_in(self) -> float:
+        """Seconds until a standing changes even if balance and states do not; ``math.inf`` if none does."""
+        if self.standings is None:
+            return math.inf
+        return self.taken_at + self.standings.changes_in - time.monotonic()
+
+    def seen(self) -> Seen:
+        """Return the number of seconds since claims ended and became affordable."""
+        return Seen({}, {}) if self.standings is None else Seen.in_ledger(self.standings.ledger, time.time())
+
+
+class SharedStandings:
+    """
+    The standings of one claim pool, computed once for each reading of the balance.
+
+    :param pool: Name of the claim pool.
+    """
+
+    def __init__(self, pool: str) -> None:
+        self._pool = pool
+        self._lock = asyncio.Lock()
+        self._reading: Reading | None = None
+        self._latest = ClaimsReading(0.0)
+        # What was seen of the claims. It is kept after an error.
+        self._seen = Ledger()
+
+    async def get(self, reading: Reading) -> ClaimsReading:
+        """
+        Return the standings for a reading.
+
+        :param reading: A reading of the balance.
+        """
+        async with self._lock:
+            if self._reading is not reading or self._latest.changes_in <= 0:
+                self._latest = await self._survey(reading.balance)
+                self._reading = reading
+            return self._latest
+
+    async def _survey(self, balance: CreditBalance | None) -> ClaimsReading:
+        if balance is None:
+            return ClaimsReading(time.monotonic())
+        try:
+            key = variable_key(self._pool)
+            ledger = Ledger.from_text(await aask(ReadVariable(key)), key)
+            found = await _run(survey(ledger))
+        except LeadMagicError as error:
+            return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
+        now = time.time()
+        ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))
+        result = standings(ledger, found, balance.spendable, now)
+        self._seen = result.ledger
+        report_claims(self._pool, result.claimed, balance.spendable, len(result.by_task))
+        return ClaimsReading(time.monotonic(), result)
+
+
+#: Standings by event loop and claim pool.
+_shared_standings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedStandings]] = WeakKeyDictionary()
+
+
+async def latest_standings(pool: str, reading: Reading) -> ClaimsReading:
+    """
+    Return the standings of this process for a reading.
+
+    :param pool: Name of the claim pool.
+    :param reading: A reading of the balance.
+    """
+    by_pool = _shared_standings.setdefault(asyncio.get_running_loop(), {})
+    return await by_pool.setdefault(pool, SharedStandings(pool)).get(reading)
+
+
+async def _run(questions: Generator[Question[Any], Any, T]) -> T:
+    try:
+        question = next(questions)
+        while True:
+            question = questions.send(await aask(question))
+    except StopIteration as end:
+        answer: T = end.value
+        return answer
