@@ -15,7 +15,6 @@ import pytest
 from airflow.models.trigger import Trigger
 
 from airflow_provider_leadmagic.api.models import CreditBalance
-from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.triggers import shared_poll
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from dev.local_airflow import IS_AIRFLOW_3
