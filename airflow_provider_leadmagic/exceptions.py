@@ -32,6 +32,8 @@ class LeadMagicError(Exception):
     transient: bool = False
     #: Seconds to wait before the next request, if LeadMagic sent a ``Retry-After``.
     retry_after: float | None = None
+    #: Whether LeadMagic may have executed the request, or an earlier one of the same call, whose response was lost.
+    maybe_executed: bool = False
 
     def __init__(
         self,

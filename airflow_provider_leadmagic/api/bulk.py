@@ -183,7 +183,12 @@ class Bulk:
 
         :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
         """
-        self._calls.free("POST", _job_path(job_id, "/resume"), spends=True)
+        try:
+            self._calls.free("POST", _job_path(job_id, "/resume"), spends=True)
+        except LeadMagicRequestError as error:
+            job = self.get(job_id)
+            if job.is_paused or (job.is_finished and not error.maybe_executed):
+                raise
 
     def restart(self, job_id: str, mode: str = "failed_only", *, start_row: int | None = None) -> str:
         """

@@ -15,6 +15,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from airflow_provider_leadmagic.api.errors import error_for_response
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConnectionError,
+    LeadMagicError,
     LeadMagicRateLimitError,
 )
 
@@ -79,7 +80,7 @@ class Calls:
         """
         if spends:
             self._before_spending()
-        response: Response = self._free(self._send, method, path, json_body, body_file)
+        response: Response = self._free(_noting_executions(self._send), method, path, json_body, body_file)
         return response
 
     def paid(self, method: str, path: str, json_body: Mapping[str, Any] | None = None) -> Response:
@@ -137,6 +138,27 @@ def _was_not_executed(error: BaseException) -> bool:
     if isinstance(error, LeadMagicConnectionError):
         return not error.request_sent
     return isinstance(error, LeadMagicRateLimitError)
+
+
+def _noting_executions(send: Callable[..., Response]) -> Callable[..., Response]:
+    """Return a function that sends the requests of one call, and sets ``maybe_executed`` of their errors."""
+    maybe_executed = False
+
+    def send_and_note(*arguments: Any) -> Response:
+        nonlocal maybe_executed
+        try:
+            return send(*arguments)
+        except LeadMagicError as error:
+            error.maybe_executed = maybe_executed = maybe_executed or not _was_refused(error)
+            raise
+
+    return send_and_note
+
+
+def _was_refused(error: LeadMagicError) -> bool:
+    if isinstance(error, LeadMagicConnectionError):
+        return not error.request_sent
+    return error.status is not None and 400 <= error.status < 500
 
 
 def _retrying(may_retry: Callable[[BaseException], bool], max_attempts: int) -> Retrying:

@@ -57,17 +57,23 @@ class ResultFiles:
         """Path or URL of the error file; after writing, of the file that actually has the rows."""
         return self._errors.location
 
-    def check_writable(self, source: RowSource | None = None) -> None:
+    def check_not_input(self, source: RowSource) -> None:
+        """Check that the rows do not come from one of the two files; raise ValueError if they do."""
+        for file in (self._output, self._errors):
+            with storage_errors_as(_CANNOT_WRITE, file.location):
+                is_input = source.file is not None and file.is_same_file(source.file)
+            if is_input:
+                raise ValueError(f"output_path must not overwrite the input file; got {redact(file.location)}")
+
+    def check_writable(self) -> None:
         """
         Check that both files can be replaced or created under exactly these names. Existing files stay unchanged.
 
         Drafts that killed processes left in the directory are removed.
 
-        :param source: The rows. It is an error if they come from one of the two files.
         :raises ValueError: If one cannot be written; the message contains the reason.
         """
         for file in (self._output, self._errors):
-            _check_not_input(file, source)
             with storage_errors_as(_CANNOT_WRITE, file.location):
                 file.remove_leftovers()
                 file.check_replaceable()
@@ -167,13 +173,6 @@ def _advice(job_id: str) -> str:
 def _with_infix(file: StoredFile, infix: str) -> StoredFile:
     suffix = PurePath(file.name).suffix
     return file.sibling(f"{file.name.removesuffix(suffix)}.{infix}{suffix}")
-
-
-def _check_not_input(file: StoredFile, source: RowSource | None) -> None:
-    with storage_errors_as(_CANNOT_WRITE, file.location):
-        is_input = source is not None and source.file is not None and file.is_same_file(source.file)
-    if is_input:
-        raise ValueError(f"output_path must not overwrite the input file; got {redact(file.location)}")
 
 
 class RowWriter(Protocol):

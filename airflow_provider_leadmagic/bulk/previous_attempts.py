@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
+from airflow_provider_leadmagic.api.jobs import format_count
 from airflow_provider_leadmagic.bulk.submission import (
     check_same_rows,
     is_of_same_task,
@@ -17,12 +19,14 @@ from airflow_provider_leadmagic.bulk.submission import (
 )
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
+    LeadMagicError,
     LeadMagicNotFoundError,
     LeadMagicPermissionError,
+    LeadMagicResponseError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.submission import BulkSubmission
@@ -33,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: Attempts in progress have stored their job under this key: renaming it would lose the job.
 _STORE_KEY = "leadmagic_bulk_job"
+#: Pauses between searches of LeadMagic's list for a job that it may have accepted a moment ago, in seconds.
+PAUSES = (1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,13 @@ class SubmittedJob:
 
     :param job_id: The ID that LeadMagic assigned.
     :param idempotency_key: The key it was submitted with.
-    :param estimate: Credits that it costs if every row is a hit.
+    :param estimate: Credits that it costs if every row is a hit; None if no attempt has saved them.
     :param account: Salt and digest of the account it belongs to; empty if an older version saved the job.
     """
 
     job_id: str
     idempotency_key: str
-    estimate: Decimal
+    estimate: Decimal | None
     account: str = ""
 
     def in_account_of(self, client: LeadMagicClient) -> Self:
@@ -109,21 +115,20 @@ class SubmittedJob:
         return {
             "job_id": self.job_id,
             "idempotency_key": self.idempotency_key,
-            "estimate": str(self.estimate),
+            "estimate": "" if self.estimate is None else str(self.estimate),
             "account": self.account,
         }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, str]) -> Self:
         """Build the job from the output of :meth:`to_json`, of this version or another."""
-        return cls(
-            fields["job_id"], fields["idempotency_key"], Decimal(fields["estimate"]), fields.get("account") or ""
-        )
+        estimate = Decimal(fields["estimate"]) if fields["estimate"] else None
+        return cls(fields["job_id"], fields["idempotency_key"], estimate, fields.get("account") or "")
 
 
 class PreviousAttempts:
     """
-    Finds the job of a previous attempt in Airflow's state store, or else in LeadMagic's list of jobs.
+    Finds the job of a previous attempt in Airflow's state store, or else in LeadMagic's list of jobs, or submits it.
 
     The store is missing before Airflow 3.3, and does not contain the job if the worker was lost right after submitting.
 
@@ -138,7 +143,7 @@ class PreviousAttempts:
     ) -> None:
         self._client = client
         self._store = store
-        self._key = idempotency_key
+        self.key = idempotency_key
         self._conn_id = conn_id
 
     def cancel_replaced(self) -> list[BulkJob] | None:
@@ -152,54 +157,123 @@ class PreviousAttempts:
         :raises LeadMagicError: If a job cannot be canceled, or LeadMagic does not return the list of jobs.
         """
         stored = SubmittedJob.load(self._store)
-        if stored is not None and is_same_generation(stored.idempotency_key, self._key):
+        if stored is not None and is_same_generation(stored.idempotency_key, self.key):
             return None
         self._warn_of_other_account(stored)
-        jobs = [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self._key)]
+        jobs = self.jobs_of_task()
         if stored is not None and stored.job_id not in {job.job_id for job in jobs}:
             with suppress(LeadMagicNotFoundError, LeadMagicPermissionError):  # it is in another account
                 jobs.append(self._client.bulk.get(stored.job_id))
-        self._cancel(job for job in jobs if not was_submitted_with(job.file_name, self._key))
+        self._cancel(job for job in jobs if not was_submitted_with(job.file_name, self.key))
         return jobs
+
+    def jobs_of_task(self) -> list[BulkJob]:
+        """Return the jobs in LeadMagic's list that any attempt of the task submitted, even before a clear."""
+        return [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self.key)]
 
     def find(self, submission: BulkSubmission, jobs: Iterable[BulkJob] | None) -> SubmittedJob | None:
         """
         Find the job to join.
 
-        :param submission: The submission, to compare its rows, and to price a job that is not in the state store.
+        :param submission: The submission, to compare its rows.
         :param jobs: The jobs of the task; None to request them if they are needed.
         :raises LeadMagicConfigurationError: If the job to join belongs to another account than the connection.
         :raises LeadMagicResponseError: If the job to join has other rows.
         """
         stored = SubmittedJob.load(self._store)
-        if stored is not None and is_same_generation(stored.idempotency_key, self._key):
+        if stored is not None and is_same_generation(stored.idempotency_key, self.key):
             check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
             found: SubmittedJob | None = stored.in_account_of(self._client)
         else:
-            found = self.find_in_list(submission, lambda: submission.price(self._client), jobs)
-        if found is not None:
-            log.info("Joined bulk job %s, submitted by a previous attempt.", found.job_id)
-        return found
+            found = self._find_in(self._client.bulk.list() if jobs is None else jobs, submission, None)
+        return self._joined(found)
 
-    def find_in_list(
-        self, submission: BulkSubmission, estimate: Callable[[], Decimal], jobs: Iterable[BulkJob] | None = None
+    def find_after_wait(
+        self, submission: BulkSubmission, estimate: Decimal, known: Collection[str]
     ) -> SubmittedJob | None:
         """
-        Find the job to join in LeadMagic's list.
+        Find the job again after a wait: LeadMagic may have listed it meanwhile.
 
-        :param submission: The submission, to compare its rows.
-        :param estimate: Returns the credits that the job costs if every row is a hit; called only if there is a job.
-        :param jobs: The jobs of the task; None to request them.
+        :param known: IDs of the jobs that the task had before the wait.
+        :raises LeadMagicError: If a later attempt has submitted a job meanwhile: this one was suspended.
         """
-        listed = self._client.bulk.list() if jobs is None else jobs
-        same_key = [job for job in listed if was_submitted_with(job.file_name, self._key)]
+        jobs = self.jobs_of_task()
+        found = self._find_in(jobs, submission, estimate)
+        if found is None:
+            self.check_not_replaced(jobs, known)
+        return self._joined(found)
+
+    def check_not_replaced(self, jobs: Iterable[BulkJob], known: Collection[str]) -> None:
+        """
+        Check that no later attempt has submitted a job.
+
+        :param jobs: The jobs of the task.
+        :param known: IDs of the jobs that the task had before.
+        :raises LeadMagicError: If there is another one: this attempt was suspended while a user cleared the task.
+        """
+        for job in jobs:
+            if job.job_id not in known and not was_submitted_with(job.file_name, self.key):
+                raise LeadMagicError(f"Not submitted: the task was cleared, and has bulk job {job.job_id} by now.")
+
+    def submit(self, submission: BulkSubmission, estimate: Decimal, *, may_exist: bool) -> SubmittedJob:
+        """
+        Submit the job. After an error, check whether LeadMagic has accepted it: a response may have been lost.
+
+        :param estimate: Credits that the job costs if every row is a hit.
+        :param may_exist: Whether an earlier request may have submitted the job already.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond, and does not list the job.
+        """
+        try:
+            job = submission.submit(self._client, self.key)
+        except LeadMagicError as error:
+            may_exist = may_exist or error.maybe_executed or isinstance(error, LeadMagicResponseError)
+            accepted = self.find_accepted(submission, estimate, PAUSES if may_exist else ())
+            if accepted is None:
+                raise
+            log.warning("Bulk job %s was accepted although the submission failed: %s", accepted.job_id, error)
+            return accepted
+        log.info("Submitted bulk job %s (%s rows).", job.job_id, format_count(job.total_rows))
+        return SubmittedJob(job.job_id, self.key, estimate).in_account_of(self._client)
+
+    def find_accepted(
+        self, submission: BulkSubmission, estimate: Decimal, pauses: Iterable[float] = PAUSES
+    ) -> SubmittedJob | None:
+        """
+        Find a job that LeadMagic may have accepted a moment ago. It may be listed late.
+
+        :param estimate: Credits that the job costs if every row is a hit.
+        :param pauses: Pauses between the searches, in seconds.
+        """
+        for pause in (0.0, *pauses):
+            time.sleep(pause)
+            try:
+                found = self._find_in(self._client.bulk.list(), submission, estimate)
+            except LeadMagicError as error:
+                log.warning("Could not check whether LeadMagic has accepted the bulk job: %s", error)
+                found = None
+                if not error.transient:
+                    break
+            if found is not None:
+                return found
+        return None
+
+    def _find_in(
+        self, jobs: Iterable[BulkJob], submission: BulkSubmission, estimate: Decimal | None
+    ) -> SubmittedJob | None:
+        same_key = [job for job in jobs if was_submitted_with(job.file_name, self.key)]
         # LeadMagic creates one job per key, as long as it remembers the key.
         job = min(same_key, key=lambda job: job.is_canceled, default=None)
         self._cancel(other for other in same_key if other is not job)
         if job is None:
             return None
         check_same_rows(job, submission.digest, submission.source.name)
-        return SubmittedJob(job.job_id, self._key, estimate()).in_account_of(self._client)
+        return SubmittedJob(job.job_id, self.key, estimate).in_account_of(self._client)
+
+    @staticmethod
+    def _joined(found: SubmittedJob | None) -> SubmittedJob | None:
+        if found is not None:
+            log.info("Joined bulk job %s, submitted by a previous attempt.", found.job_id)
+        return found
 
     def _cancel(self, replaced: Iterable[BulkJob]) -> None:
         for job in replaced:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.base_url import is_of_one_machine, is_public
+from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.api.text import format_credits
+from airflow_provider_leadmagic.bulk.row_checks import RenamedRows, ValidRows
+from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.compat.imports import conf
 from airflow_provider_leadmagic.compat.task_state import execution_api_url, origin_of_run, tested_date, web_url
 from airflow_provider_leadmagic.exceptions import (
@@ -29,6 +32,41 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BulkRequest:
+    """
+    The operator's arguments of the same names. Their templates are rendered, but their values are not validated.
+
+    ``has_max_credits`` is whether the DAG file gives ``max_credits``, which then must not be None.
+    """
+
+    product: str
+    rows: object
+    input_path: object
+    output_path: object
+    delimiter: str | None
+    column_mapping: object
+    on_empty: str
+    on_invalid_rows: str
+    escape_formulas: bool
+    minimum_balance_after: object
+    max_credits: object
+    has_max_credits: bool
+    on_insufficient: str
+    resume_when_paused: bool
+    conn_id: str
+
+    def source(self) -> RowSource:
+        """Return the rows to submit, with the column names of LeadMagic."""
+        renamed = self.renamed_rows()
+        return renamed if self.on_invalid_rows == "fail" else ValidRows(renamed, find_bulk_product(self.product))
+
+    def renamed_rows(self) -> RenamedRows:
+        """Return all rows, with the column names of LeadMagic."""
+        source = row_source(rows=self.rows, input_path=self.input_path, delimiter=self.delimiter)
+        return RenamedRows(source, self.column_mapping, find_bulk_product(self.product).fields)
 
 
 @dataclass(frozen=True)
@@ -51,22 +89,6 @@ class BulkSubmission:
     minimum_balance_after: Decimal
     max_credits: Decimal | None
 
-    def price(self, client: LeadMagicClient) -> Decimal:
-        """
-        Return the price if every row is a hit. Free of charge.
-
-        :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
-        """
-        preview = client.bulk.preview(self.product, self.source)
-        if preview.items != self.rows:
-            problem = f"it covers {preview.items:,} rows instead of {self.rows:,}"
-            raise LeadMagicResponseError(f"Unexpected cost preview from LeadMagic: {problem}.")
-        price = format_credits(preview.credits)
-        log.info("Cost preview: up to %s credits for %s rows of %s.", price, f"{preview.items:,}", self.product)
-        if preview.will_exceed_budget:
-            log.warning("Cost preview: the job exceeds a budget set at LeadMagic, which may reject it.")
-        return preview.credits
-
     def estimate(self, client: LeadMagicClient) -> Decimal:
         """
         Let LeadMagic validate the rows, and check their price. Free of charge.
@@ -77,7 +99,7 @@ class BulkSubmission:
         """
         if client.bulk.validate(self.product, self.source).get("valid") is False:
             raise LeadMagicRequestError(f"LeadMagic rejected the rows as invalid. [{self.source.name}]")
-        price = self.price(client)
+        price = price_of(client, self.product, self.source, self.rows)
         if self.max_credits is not None and price > self.max_credits:
             limit = format_credits(self.max_credits)
             problem = f"the job can cost {format_credits(price)} credits, max_credits is {limit}"
@@ -126,6 +148,26 @@ class BulkSubmission:
             problem = f"{job.total_rows:,} rows at LeadMagic, {self.rows:,} were submitted and priced"
             log.error("Check bulk job %s in LeadMagic's app: it has %s.", job.job_id, problem)
         return job
+
+
+def price_of(client: LeadMagicClient, product: str, source: RowSource, rows: int) -> Decimal:
+    """
+    Return the price of rows if each of them is a hit. Free of charge.
+
+    :param product: The product's name.
+    :param source: The rows.
+    :param rows: The number of rows.
+    :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
+    """
+    preview = client.bulk.preview(product, source)
+    if preview.items != rows:
+        problem = f"it covers {preview.items:,} rows instead of {rows:,}"
+        raise LeadMagicResponseError(f"Unexpected cost preview from LeadMagic: {problem}.")
+    price = format_credits(preview.credits)
+    log.info("Cost preview: up to %s credits for %s rows of %s.", price, f"{preview.items:,}", product)
+    if preview.will_exceed_budget:
+        log.warning("Cost preview: the job exceeds a budget set at LeadMagic, which may reject it.")
+    return preview.credits
 
 
 def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:

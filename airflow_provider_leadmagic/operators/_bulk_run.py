@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.jobs import format_count
 from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.api.text import json_number
 from airflow_provider_leadmagic.api.validation import parse_credits, parse_guard
@@ -16,13 +15,14 @@ from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.previous_attempts import PreviousAttempts, SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from
 from airflow_provider_leadmagic.bulk.results import write_results
-from airflow_provider_leadmagic.bulk.row_checks import CheckedRows, RenamedRows, ValidRows, check_rows
-from airflow_provider_leadmagic.bulk.rows import NoRowsError, row_source
+from airflow_provider_leadmagic.bulk.row_checks import CheckedRows, check_rows
+from airflow_provider_leadmagic.bulk.rows import NoRowsError
 from airflow_provider_leadmagic.bulk.submission import (
     BulkSubmission,
     check_same_rows,
     idempotency_key,
     instance_name,
+    price_of,
     was_submitted_with,
 )
 from airflow_provider_leadmagic.compat.imports import AirflowFailException, AirflowSkipException
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.bulk.cancel import JobCanceller
     from airflow_provider_leadmagic.bulk.row_checks import RowSummary
     from airflow_provider_leadmagic.bulk.rows import RowSource
+    from airflow_provider_leadmagic.bulk.submission import BulkRequest
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Context, Log
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
@@ -62,41 +63,6 @@ _UNNAMED = (
 )
 
 
-@dataclass(frozen=True)
-class BulkRequest:
-    """
-    The operator's arguments of the same names. Their templates are rendered, but their values are not validated.
-
-    ``has_max_credits`` is whether the DAG file gives ``max_credits``, which then must not be None.
-    """
-
-    product: str
-    rows: object
-    input_path: object
-    output_path: object
-    delimiter: str | None
-    column_mapping: object
-    on_empty: str
-    on_invalid_rows: str
-    escape_formulas: bool
-    minimum_balance_after: object
-    max_credits: object
-    has_max_credits: bool
-    on_insufficient: str
-    resume_when_paused: bool
-    conn_id: str
-
-    def source(self) -> RowSource:
-        """Return the rows to submit, with the column names of LeadMagic."""
-        renamed = self.renamed_rows()
-        return renamed if self.on_invalid_rows == "fail" else ValidRows(renamed, find_bulk_product(self.product))
-
-    def renamed_rows(self) -> RenamedRows:
-        """Return all rows, with the column names of LeadMagic."""
-        source = row_source(rows=self.rows, input_path=self.input_path, delimiter=self.delimiter)
-        return RenamedRows(source, self.column_mapping, find_bulk_product(self.product).fields)
-
-
 class BulkAttempt:
     """
     One attempt of a bulk enrichment task.
@@ -106,9 +72,20 @@ class BulkAttempt:
     :param wait: Waits on the worker or in the triggerer.
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
+    :param has_waited: Whether the attempt was deferred until there were credits to submit a job.
     """
 
-    def __init__(self, request: BulkRequest, context: Context, wait: Wait, canceller: JobCanceller, log: Log) -> None:
+    def __init__(
+        self,
+        request: BulkRequest,
+        context: Context,
+        wait: Wait,
+        canceller: JobCanceller,
+        log: Log,
+        *,
+        has_waited: bool = False,
+    ) -> None:
+        self._has_waited = has_waited
         self._request = request
         self._context = context
         self._wait = wait
@@ -123,7 +100,7 @@ class BulkAttempt:
         jobs = None
         if self._may_have_job:  # before the rows are read, so that on_kill can already find the job
             self._canceller.remember_key(self._running_task, idempotency_key(self._context, ""))
-            jobs = self._cancel_replaced()
+            jobs = self._previous_jobs()
         try:
             submission = self._checked_submission()
         except NoRowsError as error:
@@ -161,6 +138,7 @@ class BulkAttempt:
             if not job.is_finished:
                 source, rows = self._read_rows()
                 check_same_rows(job, rows.digest, source.name)
+                submitted_job = replace(submitted_job, estimate=self._price_of(submitted_job, source, rows))
             while not job.is_finished:
                 self._try_to_resume(job, submitted_job)
                 job = self._wait_for_job(submitted_job)
@@ -189,6 +167,10 @@ class BulkAttempt:
 
     @property
     def _may_have_job(self) -> bool:
+        return self._has_earlier_attempts or self._has_waited
+
+    @property
+    def _has_earlier_attempts(self) -> bool:
         return self._context["ti"].try_number > 1 or is_test(self._context)
 
     @property
@@ -200,10 +182,26 @@ class BulkAttempt:
         product = find_bulk_product(request.product)
         limit = parse_guard("max_credits", request.max_credits, is_given=request.has_max_credits)
         source, rows = self._read_rows()
-        ResultFiles(request.output_path).check_writable(source)
+        ResultFiles(request.output_path).check_not_input(source)
         reserve = self._minimum_balance_after()
         checked = CheckedRows(source, product.name, rows)
         return BulkSubmission(product.name, checked, rows.count, rows.digest, reserve, limit)
+
+    def _check_output(self, joined: SubmittedJob | None) -> None:
+        try:
+            ResultFiles(self._request.output_path).check_writable()
+        except ValueError as error:
+            if joined is None:
+                raise
+            # Its rows are paid: they are written next to a file that cannot be replaced.
+            self._log.warning("Output may be written under another name: %s", error)
+
+    def _price_of(self, submitted_job: SubmittedJob, source: RowSource, rows: RowSummary) -> Decimal:
+        if submitted_job.estimate is not None:
+            return submitted_job.estimate
+        product = self._request.product
+        with self._hook().get_conn() as client:
+            return price_of(client, product, CheckedRows(source, product, rows), rows.count)
 
     def _was_submitted(self, jobs: list[BulkJob] | None) -> bool:
         # A task whose previous attempt submitted rows must not be skipped: their results are paid for.
@@ -216,12 +214,15 @@ class BulkAttempt:
         source = self._request.source()
         return source, check_rows(source, find_bulk_product(self._request.product))
 
-    def _cancel_replaced(self) -> list[BulkJob] | None:
+    def _previous_jobs(self) -> list[BulkJob] | None:
         if is_test(self._context):  # the key of a test depends on the rows
             return None
         key = idempotency_key(self._context, "")
         with self._hook().get_conn() as client:
-            return PreviousAttempts(client, task_state_store(self._context), key, self._conn_id).cancel_replaced()
+            return self._jobs_in(PreviousAttempts(client, task_state_store(self._context), key, self._conn_id))
+
+    def _jobs_in(self, attempts: PreviousAttempts) -> list[BulkJob] | None:
+        return attempts.jobs_of_task() if self._has_waited else attempts.cancel_replaced()
 
     def _submit_once(
         self, client: LeadMagicClient, submission: BulkSubmission, jobs: list[BulkJob] | None
@@ -230,58 +231,56 @@ class BulkAttempt:
         key = idempotency_key(self._context, submission.digest)
         attempts = PreviousAttempts(client, store, key, self._conn_id)
         if is_test(self._context):
-            jobs = attempts.cancel_replaced()
+            jobs = self._jobs_in(attempts)
         job = attempts.find(submission, jobs) if self._may_have_job else None
+        self._check_output(job)
         if job is None:
-            self._canceller.forget_key()
+            if not self._has_waited:
+                self._canceller.forget_key()
             if not instance_name():
                 self._log.warning(_UNNAMED)
-            job = self._submit(client, submission, attempts, key)
+            job = self._submit(client, submission, attempts, jobs or [])
         self._canceller.remember_job(self._running_task, job.job_id)
         job.save(store)
         return job
 
     def _submit(
-        self, client: LeadMagicClient, submission: BulkSubmission, attempts: PreviousAttempts, key: str
+        self, client: LeadMagicClient, submission: BulkSubmission, attempts: PreviousAttempts, jobs: list[BulkJob]
     ) -> SubmittedJob:
+        known = self._jobs_before_wait(jobs)
+        attempts.check_not_replaced(jobs, known)
+        is_uncertain = False
         while True:
             estimate = submission.estimate(client)
             try:
                 submission.check_balance(client, estimate, self._conn_id)
-                return self._submit_or_join(client, submission, attempts, SubmittedJob("", key, estimate))
+                self._canceller.remember_key(self._running_task, attempts.key)
+                return attempts.submit(submission, estimate, may_exist=self._may_have_job or is_uncertain)
             except InsufficientCreditsError as error:
-                if self._request.on_insufficient == "fail":
-                    raise
-                self._log.info("Bulk job not submitted yet. %s", error)
-                self._wait.to_submit(max(submission.credits_needed(estimate), error.required or Decimal(0)))
+                is_uncertain = is_uncertain or error.maybe_executed
+                was_searched = error.status is not None  # by submit()
+                found = None
+                if not was_searched and (is_uncertain or self._may_have_job):
+                    found = attempts.find_accepted(submission, estimate)  # which may have spent the credits
+                if found is None:
+                    self._wait_to_submit(error, submission.credits_needed(estimate), keep_key=is_uncertain)
+                    found = attempts.find_after_wait(submission, estimate, known)
+            if found is not None:
+                return found
 
-    def _submit_or_join(
-        self, client: LeadMagicClient, submission: BulkSubmission, attempts: PreviousAttempts, wanted: SubmittedJob
-    ) -> SubmittedJob:
-        """Submit the job. After an error, check whether LeadMagic has accepted it: a response may have been lost."""
-        self._canceller.remember_key(self._running_task, wanted.idempotency_key)
-        try:
-            job = submission.submit(client, wanted.idempotency_key)
-        except LeadMagicError as error:
-            accepted = self._find_accepted(submission, attempts, wanted.estimate)
-            if accepted is None:
-                raise
-            self._log.warning("Bulk job %s was accepted although the submission failed: %s", accepted.job_id, error)
-            return accepted
-        self._log.info("Submitted bulk job %s (%s rows).", job.job_id, format_count(job.total_rows))
-        return replace(wanted, job_id=job.job_id).in_account_of(client)
+    def _jobs_before_wait(self, jobs: list[BulkJob]) -> set[str]:
+        if not self._has_waited:
+            return {job.job_id for job in jobs}
+        # This process does not know the jobs from before the deferral. At that time, all of them had finished.
+        return {job.job_id for job in jobs if job.is_finished and self._has_earlier_attempts}
 
-    def _find_accepted(
-        self, submission: BulkSubmission, attempts: PreviousAttempts, estimate: Decimal
-    ) -> SubmittedJob | None:
-        try:
-            accepted = attempts.find_in_list(submission, lambda: estimate)
-        except LeadMagicError as error:
-            self._log.warning("Could not check whether LeadMagic has accepted the bulk job: %s", error)
-            return None
-        if accepted is None:
+    def _wait_to_submit(self, error: InsufficientCreditsError, needed: Decimal, *, keep_key: bool) -> None:
+        if not keep_key:
             self._canceller.forget_key()
-        return accepted
+        if self._request.on_insufficient == "fail":
+            raise error
+        self._log.info("Bulk job not submitted yet. %s", error)
+        self._wait.to_submit(max(needed, error.required or Decimal(0)))
 
     def _wait_for_job(self, submitted_job: SubmittedJob, requested_wait: float = 0.0) -> BulkJob:
         report_pause = self._request.resume_when_paused
@@ -296,7 +295,7 @@ class BulkAttempt:
             self._log.warning("Bulk job %s: resume failed, retrying after the next poll: %s", job.job_id, error)
 
     def _resume_when_covered(self, job: BulkJob, submitted_job: SubmittedJob) -> None:
-        needed = job.price_of_remaining_rows(submitted_job.estimate) + self._minimum_balance_after()
+        needed = job.price_of_remaining_rows(submitted_job.estimate or Decimal(0)) + self._minimum_balance_after()
         balance = self._hook().get_credits()
         if not is_sufficient(self._log, balance, needed, self._conn_id, self._wait.next_poll_in()):
             self._wait.to_resume(needed, submitted_job)
@@ -332,7 +331,7 @@ class BulkAttempt:
             "succeeded": written.succeeded,
             "failed": written.failed,
             "skipped": written.skipped,
-            "credits_estimated": json_number(submitted_job.estimate),
+            "credits_estimated": None if submitted_job.estimate is None else json_number(submitted_job.estimate),
             "credits_consumed": None if job.credits_consumed is None else json_number(job.credits_consumed),
             "output_path": files.output_path,
             "errors_path": files.errors_path,

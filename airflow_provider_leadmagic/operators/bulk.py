@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
+    from airflow_provider_leadmagic.bulk.submission import BulkRequest
     from airflow_provider_leadmagic.compat.imports import Context, ObjectStoragePath
-    from airflow_provider_leadmagic.operators._bulk_run import BulkAttempt, BulkRequest
+    from airflow_provider_leadmagic.operators._bulk_run import BulkAttempt
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 OnInsufficient = Literal["wait", "fail"]
@@ -174,7 +175,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param deadline: Unix time at which the attempt times out.
         """
         self._log_credits_sufficient(event)
-        return self._attempt(context, deadline).start()
+        return self._attempt(context, deadline, has_waited=True).start()
 
     def credits_to_resume(
         self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
@@ -229,7 +230,7 @@ class BulkEnrichmentOperator(BaseOperator):
         """Cancel the job if a user ended the task. If only the worker is stopped, the next attempt joins the job."""
         self._canceller.on_kill()
 
-    def _attempt(self, context: Context, deadline: float) -> BulkAttempt:
+    def _attempt(self, context: Context, deadline: float, *, has_waited: bool = False) -> BulkAttempt:
         from airflow_provider_leadmagic.operators._bulk_run import BulkAttempt
         from airflow_provider_leadmagic.operators._bulk_waiting import ResumeMethods, TriggererWait, WorkerWait
 
@@ -239,10 +240,10 @@ class BulkEnrichmentOperator(BaseOperator):
             wait = TriggererWait(
                 self.defer, self.leadmagic_conn_id, self.poll_interval, deadline, ResumeMethods(*names)
             )
-        return BulkAttempt(self._request(), context, wait, self._canceller, self.log)
+        return BulkAttempt(self._request(), context, wait, self._canceller, self.log, has_waited=has_waited)
 
     def _request(self) -> BulkRequest:
-        from airflow_provider_leadmagic.operators._bulk_run import BulkRequest
+        from airflow_provider_leadmagic.bulk.submission import BulkRequest
 
         return BulkRequest(
             product=self.product,

@@ -21,7 +21,8 @@ CANARY = "lm_canary_5f0c9b7e2d1a4c83"
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Make retries immediate, and return the list of the seconds that each would have waited."""
     waits: list[float] = []
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waits.append))
+    for module in ("tenacity.nap", "airflow_provider_leadmagic.bulk.previous_attempts"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(sleep=waits.append))
     return waits
 
 

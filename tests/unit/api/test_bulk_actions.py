@@ -90,6 +90,24 @@ class TestResume:
         client.bulk.resume(paused)
         assert (len(leadmagic_sandbox.requests_to(RESUME)), len(sleeps)) == (2, 1)
 
+    @pytest.mark.usefixtures("sleeps")
+    @pytest.mark.parametrize("done", [0, 3], ids=["running", "completed"])
+    @pytest.mark.parametrize("refusal", [400, 409, 422])
+    def test_refusal_after_a_lost_response_is_not_an_error(self, client, leadmagic_sandbox, paused, refusal, done):
+        leadmagic_sandbox.add_credits(10)
+        leadmagic_sandbox.bulk_speed(paused_clock=not done)
+        leadmagic_sandbox.fail_next(RESUME, lose_response=True)
+        leadmagic_sandbox.fail_next(RESUME, status=refusal)
+        client.bulk.resume(paused)
+        assert len(leadmagic_sandbox.requests_to(RESUME)) == 2
+
+    @pytest.mark.usefixtures("sleeps")
+    def test_refusal_of_a_job_that_is_still_paused_is_raised(self, client, leadmagic_sandbox, paused):
+        leadmagic_sandbox.fail_next(RESUME, drop=True)
+        leadmagic_sandbox.fail_next(RESUME, status=422)
+        with pytest.raises(LeadMagicRequestError, match="422"):
+            client.bulk.resume(paused)
+
     def test_ended_job_cannot_be_resumed(self, client, submitted):
         with pytest.raises(LeadMagicRequestError, match=r"^Request rejected \(409 conflict\): .*/resume, "):
             client.bulk.resume(submitted(done=3))

@@ -275,3 +275,25 @@ class TestRetryAfter:
         with pytest.raises(LeadMagicRateLimitError):
             client.enrich("email_finder", **LEAD)
         assert (len(leadmagic_sandbox.requests), sleeps) == (1, [])
+
+
+@pytest.mark.usefixtures("sleeps")
+@pytest.mark.parametrize(
+    ("faults", "maybe_executed"),
+    [
+        pytest.param([{"status": 402}], False, id="refused"),
+        pytest.param([{"status": 429}, {"status": 400}], False, id="refused twice"),
+        pytest.param([{"lose_response": True}, {"status": 402}], True, id="response lost, then refused"),
+        pytest.param([{"status": 502}, {"status": 409}], True, id="error of a proxy, then refused"),
+        pytest.param([{"drop": True}] * 4, True, id="no response"),
+        pytest.param([{"redirect_to": "https://example.com/"}], True, id="redirected"),
+    ],
+)
+def test_an_error_tells_whether_leadmagic_may_have_executed_the_call(client, leadmagic_sandbox, faults, maybe_executed):
+    for fault in faults:
+        leadmagic_sandbox.fail_next("/bulk/submit", **fault)
+    for expected in (maybe_executed, False):  # the next call starts anew
+        with pytest.raises(LeadMagicError) as raised:
+            client.bulk.submit("email_finder", [LEAD], idempotency_key="key")
+        assert raised.value.maybe_executed is expected
+        leadmagic_sandbox.fail_next("/bulk/submit", status=400)

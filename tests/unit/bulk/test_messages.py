@@ -183,6 +183,10 @@ MESSAGES = [
         "Could not check whether LeadMagic has accepted the bulk job",
     ),
     (
+        f"Not submitted: the task was cleared, and has bulk job {JOB} by now.",
+        "Not submitted: the task was cleared, and has bulk job",
+    ),
+    (
         (
             "airflow tasks test spends credits like a DAG run. A second test of the same rows for the same logical "
             "date joins the job of the first; without a date, each test pays. For free tests, point the connection to "
@@ -307,6 +311,10 @@ MESSAGES = [
             f"[{FILE}]"
         ),
         "Input changed since it was submitted: rows or product do not match",
+    ),
+    (
+        f"Output may be written under another name: Cannot write output_path: Permission denied. [{FILE}]",
+        "Output may be written under another name: Cannot write output_path: Permission denied",
     ),
     (
         f"Cannot replace output_path: Permission denied. Writing the rows of bulk job {JOB} next to it. [{FILE}]",

@@ -207,4 +207,4 @@ def test_the_input_is_recognized_by_another_connection_and_another_spelling(buck
     bucket.fs.pipe_file("leads/x/in.csv", b"id\r\n1\r\n")
     source = row_source(input_path="s3://leads/x/in.csv")
     with pytest.raises(ValueError, match=r"^output_path must not overwrite the input file; got s3://"):
-        ResultFiles(output_path).check_writable(source)
+        ResultFiles(output_path).check_not_input(source)

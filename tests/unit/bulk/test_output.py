@@ -535,7 +535,7 @@ def test_the_input_file_is_never_overwritten(tmp_path, input_name, form):
     (tmp_path / "hard_link.csv").hardlink_to(tmp_path / "leads.csv")
     source = row_source(input_path=form.format(f"{tmp_path}/{input_name}"))
     with pytest.raises(ValueError, match=r"^output_path must not overwrite the input file; got .*leads\."):
-        ResultFiles(tmp_path / "leads.csv").check_writable(source)
+        ResultFiles(tmp_path / "leads.csv").check_not_input(source)
 
 
 def test_a_relative_path_to_the_input_file_is_recognized(tmp_path, monkeypatch):
@@ -543,7 +543,7 @@ def test_a_relative_path_to_the_input_file_is_recognized(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = row_source(input_path=f"file://{tmp_path}/leads.csv")
     with pytest.raises(ValueError, match=r"^output_path must not overwrite the input file; got leads\.csv$"):
-        ResultFiles("leads.csv").check_writable(source)
+        ResultFiles("leads.csv").check_not_input(source)
 
 
 @pytest.mark.parametrize("output_path", ["memory://bucket//leads.csv", "memory://other@bucket/leads.csv"])
@@ -552,7 +552,7 @@ def test_an_input_object_is_recognized_by_another_spelling_and_connection(storag
     storage.put_text("leads.csv", "id\n1\n")
     source = row_source(input_path=f"{storage.url}/leads.csv")
     with pytest.raises(ValueError, match=r"^output_path must not overwrite the input file; got memory://"):
-        ResultFiles(output_path).check_writable(source)
+        ResultFiles(output_path).check_not_input(source)
 
 
 @pytest.mark.parametrize("text", [None, "an older list"])
@@ -562,18 +562,18 @@ def test_the_same_key_in_another_storage_is_another_file(storage, text):
     if text:
         other.put_text("leads.csv", text)
     storage.put_text("leads.csv", "id\n1\n")
-    ResultFiles("memory://other@bucket/leads.csv").check_writable(row_source(input_path=f"{storage.url}/leads.csv"))
+    ResultFiles("memory://other@bucket/leads.csv").check_not_input(row_source(input_path=f"{storage.url}/leads.csv"))
 
 
 def test_an_input_file_in_an_object_storage_is_never_overwritten(storage):
     source = row_source(input_path=f"{storage.url}/leads.csv")
     with pytest.raises(ValueError, match=r"^output_path must not overwrite the input file; got memory://"):
-        ResultFiles(f"{storage.url}/leads.csv").check_writable(source)
+        ResultFiles(f"{storage.url}/leads.csv").check_not_input(source)
 
 
 @pytest.mark.parametrize("rows", [{"rows": [{"id": 1}]}, {"input_path": "leads.in.csv"}], ids=str)
 def test_any_other_input_is_accepted(tmp_path, rows):
-    ResultFiles(tmp_path / "leads.csv").check_writable(row_source(**rows))
+    ResultFiles(tmp_path / "leads.csv").check_not_input(row_source(**rows))
 
 
 FORMULAS = [

@@ -20,11 +20,12 @@ from airflow_provider_leadmagic.compat.imports import AirflowFailException, Airf
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicConnectionError,
+    LeadMagicError,
     LeadMagicPermissionError,
     LeadMagicRequestError,
     LeadMagicResponseError,
 )
-from airflow_provider_leadmagic.operators._bulk_waiting import WorkerWait
+from airflow_provider_leadmagic.operators._bulk_waiting import TriggererWait, WorkerWait
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from tests.support.bulk_task_runner import DagRun, Killed, TaskInstance
 from tests.support.mounts import Mounts
@@ -96,7 +97,7 @@ def test_a_job_that_spent_all_credits_is_joined(
     assert leadmagic_sandbox.bulk_jobs[0].processed == 5
     assert leadmagic_sandbox.credits == 0
 
-    assert enrich.retry()["credits_estimated"] == 5
+    assert enrich.retry()["credits_consumed"] == 5
 
 
 @pytest.mark.usefixtures("sleeps")
@@ -114,7 +115,7 @@ def test_a_job_whose_submission_never_got_a_response_is_joined_by_the_next_attem
     task: MakeTask, leadmagic_sandbox: Sandbox, store: bool
 ) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)
-    leadmagic_sandbox.fail_next("/bulk/jobs", status=503, times=4)
+    leadmagic_sandbox.fail_next("/bulk/jobs", status=503, times=16)  # four requests in each of four searches
     enrich = task(store=store)
     with pytest.raises(LeadMagicConnectionError):
         enrich.run()
@@ -136,15 +137,37 @@ def test_with_a_state_store_the_list_of_jobs_is_not_requested(
     assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
 
 
-@pytest.mark.parametrize(("store", "previews"), [(True, 1), (False, 2)])
-def test_with_a_state_store_the_price_is_not_requested_again(
-    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, previews: int
+PREVIEW = "/v1/batch/preview-cost"
+
+
+def test_a_joined_job_is_delivered_although_its_price_is_refused(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
 ) -> None:
     enrich = task(store=store)
     kill_attempt(enrich, mocker, "while waiting")
+    leadmagic_sandbox.fail_next(PREVIEW, status=403, times=None)
 
-    assert enrich.retry()["credits_estimated"] == 5
-    assert len(leadmagic_sandbox.requests_to("/v1/batch/preview-cost")) == previews
+    xcom = enrich.retry()
+
+    assert (xcom["succeeded"], xcom["credits_estimated"]) == (5, 5 if store else None)
+
+
+@pytest.mark.parametrize(("store", "previews"), [(True, 1), (False, 2)])
+def test_the_price_of_a_joined_job_is_requested_only_to_resume_it_without_a_state_store(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, previews: int, deferrable: bool
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store, deferrable=deferrable)
+    kill_attempt(enrich, mocker, "while waiting")
+    leadmagic_sandbox.set_credits(2)
+    leadmagic_sandbox.advance_bulk(5)
+    leadmagic_sandbox.set_credits(3)
+    leadmagic_sandbox.bulk_speed()
+
+    xcom = enrich.retry()
+
+    assert (xcom["succeeded"], xcom["credits_estimated"]) == (5, 5)
+    assert len(leadmagic_sandbox.requests_to(PREVIEW)) == previews
 
 
 def test_a_job_found_in_the_list_is_saved_in_the_state_store(
@@ -313,6 +336,61 @@ def test_an_accepted_job_is_joined_although_its_repeated_submission_is_refused(
     [job] = leadmagic_sandbox.bulk_jobs
     assert xcom["job_id"] == job.job_id
     assert leadmagic_sandbox.charges_per_row(job.job_id) == Counter(range(5))
+
+
+#: How LeadMagic's list does not show a job that was accepted a moment ago, in two searches.
+LATE_LISTS: dict[str, dict[str, Any]] = {
+    "late": {"body": '{"jobs": [], "limit": 200}', "times": 2},
+    "down": {"status": 503, "times": 8},
+}
+
+
+@pytest.mark.parametrize("late", LATE_LISTS)
+@pytest.mark.parametrize("refusal", [400, 402, 409, 422])
+@pytest.mark.parametrize("on_insufficient", ["wait", "fail"])
+def test_an_accepted_job_is_joined_although_it_is_listed_late_and_has_spent_all_credits(
+    task: MakeTask, leadmagic_sandbox: Sandbox, sleeps: list[float], refusal: int, late: str, on_insufficient: str
+) -> None:
+    leadmagic_sandbox.set_credits(5)
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
+    leadmagic_sandbox.fail_next("/bulk/submit", status=refusal)
+    leadmagic_sandbox.fail_next("/bulk/jobs", **LATE_LISTS[late])
+
+    xcom = task(on_insufficient=on_insufficient, timeout=5).run()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert xcom["job_id"] == job.job_id
+    assert [pause for pause in sleeps if pause in (0, 1, 2, 4)] == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("sleeps")
+@pytest.mark.parametrize("on_insufficient", ["wait", "fail"])
+def test_a_retry_joins_a_job_that_is_listed_late_and_has_spent_all_credits(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, on_insufficient: str
+) -> None:
+    leadmagic_sandbox.set_credits(5)
+    enrich = task(store=False, on_insufficient=on_insufficient, timeout=5)
+    kill_attempt(enrich, mocker, "after the submission")
+    leadmagic_sandbox.fail_next("/bulk/jobs", **LATE_LISTS["late"])
+
+    assert enrich.retry()["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
+
+
+@pytest.mark.usefixtures("sleeps")
+def test_a_job_that_is_listed_while_the_task_waits_for_credits_is_joined(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, deferrable: bool
+) -> None:
+    leadmagic_sandbox.set_credits(5)
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
+    leadmagic_sandbox.fail_next("/bulk/submit", status=402)
+    leadmagic_sandbox.fail_next("/bulk/jobs", body='{"jobs": [], "limit": 200}', times=4)
+    when(lambda: len(leadmagic_sandbox.requests_to("/v1/credits")) >= 2, lambda: leadmagic_sandbox.set_credits(5))
+
+    xcom = task(deferrable=deferrable).run()
+
+    [job] = leadmagic_sandbox.bulk_jobs
+    assert xcom["job_id"] == job.job_id
+    assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 2
 
 
 @pytest.mark.usefixtures("sleeps")
@@ -619,6 +697,31 @@ def test_the_xcom_says_where_the_rows_are_if_a_file_cannot_be_replaced(
     assert result["errors_path"] == str(output.with_name("enriched.errors.csv"))
 
 
+def test_a_retry_delivers_although_the_output_can_no_longer_be_replaced(
+    task: MakeTask, mocker: MockerFixture, output: Path, store: bool, logged: Callable[[], str]
+) -> None:
+    enrich = task(store=store)
+    kill_attempt(enrich, mocker, "while waiting")
+    output.mkdir()
+
+    result = enrich.retry()
+
+    assert result["output_path"] == str(output.with_name(f"enriched.{result['job_id']}.csv"))
+    assert len(Path(result["output_path"]).read_text().splitlines()) == 6
+    assert "Output may be written under another name: Cannot write output_path: is a directory." in logged()
+
+
+def test_a_retry_does_not_overwrite_the_input(task: MakeTask, mocker: MockerFixture, tmp_path: Path) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_text("full_name,domain\nAda Lovelace,example.com\n")
+    enrich = task(input_path=path)
+    kill_attempt(enrich, mocker, "while waiting")
+    enrich.operator.output_path = str(path)
+
+    with pytest.raises(ValueError, match=r"^output_path must not overwrite the input file"):
+        enrich.retry()
+
+
 def key_of(digest: str = "digest", dag_run: DagRun | None = None, **changes: Any) -> str:
     return idempotency_key(
         {"ti": TaskInstance(**changes), "dag_run": dag_run or DagRun(), "logical_date": LOGICAL_DATE}, digest
@@ -759,24 +862,31 @@ def test_a_job_that_cannot_be_stored_is_delivered(task, mocker, written, logged)
     assert "Could not store bulk job " in logged()
 
 
-def test_a_suspended_attempt_does_not_cancel_the_job_of_the_attempt_that_replaced_it(task, leadmagic_sandbox, mocker):
-    leadmagic_sandbox.bulk_speed(paused_clock=True)
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "completed"])
+def test_a_suspended_attempt_neither_submits_nor_cancels_once_another_attempt_has_replaced_it(
+    task, leadmagic_sandbox, mocker, store, deferrable, is_running
+):
+    leadmagic_sandbox.bulk_speed(paused_clock=is_running)
     leadmagic_sandbox.set_credits(0)
-    suspended, second = task(store=True), task(store=True)
+    suspended, second = task(store=store, deferrable=deferrable), task(store=store)
     second.store = suspended.store
+    wait_type = TriggererWait if deferrable else WorkerWait
+    to_submit = wait_type.to_submit
 
-    def clear_meanwhile(*_: object) -> None:
-        mocker.stop(wait)
+    def clear_meanwhile(*arguments: object) -> None:
         leadmagic_sandbox.set_credits(100)
+        mocker.stop(wait)
         second.clear()
         second.ti.try_number += 1
         kill_attempt(second, mocker, "while waiting")
-        leadmagic_sandbox.fail_next("/bulk/submit", status=400)
+        to_submit(*arguments)
 
-    wait = mocker.patch.object(WorkerWait, "to_submit", clear_meanwhile)
-    with pytest.raises(LeadMagicRequestError):
+    wait = mocker.patch.object(wait_type, "to_submit", autospec=True, side_effect=clear_meanwhile)
+    with pytest.raises(LeadMagicError, match=r"^Not submitted: the task was cleared, and has bulk job .+ by now\.$"):
         suspended.run()
-    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded"]
+
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded" if is_running else "completed"]
+    assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
 
 
 @pytest.mark.parametrize(

@@ -495,6 +495,29 @@ def test_ending_a_task_that_waits_for_credits_does_not_report_a_job(
     assert "Bulk job may still start" not in log
 
 
+@pytest.mark.usefixtures("sleeps")
+def test_ending_a_task_that_waits_for_credits_cancels_a_job_whose_response_was_lost(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, task_state: Callable[[Any], None]
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    task_state("failed")
+    enrich = task(deferrable=False)
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
+    leadmagic_sandbox.fail_next("/bulk/submit", status=402)
+    leadmagic_sandbox.fail_next("/bulk/jobs", body='{"jobs": [], "limit": 200}', times=4)
+    mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
+
+    def ended(*_: Any) -> None:
+        enrich.operator.on_kill()
+        raise Killed
+
+    mocker.patch.object(WorkerWait, "_sleep", side_effect=ended)
+    with pytest.raises(Killed):
+        enrich.run()
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
 @pytest.mark.parametrize("attempt", ["that submitted it", "that joined it"])
 def test_ending_a_task_cancels_its_job_by_id_from_the_moment_it_is_known(
     task: MakeTask,

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.compat.imports import AirflowFailException
-from airflow_provider_leadmagic.exceptions import LeadMagicNotFoundError, LeadMagicTimeoutError
+from airflow_provider_leadmagic.exceptions import LeadMagicNotFoundError, LeadMagicRequestError, LeadMagicTimeoutError
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
 if TYPE_CHECKING:
@@ -191,6 +191,33 @@ def test_a_resume_that_is_too_late_is_not_a_failure(
     when(lambda: paused(leadmagic_sandbox), lambda: leadmagic_sandbox.set_credits(3))
 
     assert task(deferrable=deferrable).run()["credits_consumed"] == 5
+
+
+@pytest.mark.usefixtures("sleeps")
+@pytest.mark.parametrize("refusal", [400, 402, 409, 422])
+def test_a_resume_whose_response_is_lost_and_whose_repetition_is_refused_is_not_a_failure(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, refusal: int, deferrable: bool
+) -> None:
+    pause_after(leadmagic_sandbox, when, 2)
+    leadmagic_sandbox.fail_next(f"{JOB}/resume", lose_response=True)
+    leadmagic_sandbox.fail_next(f"{JOB}/resume", status=refusal)
+    when(lambda: paused(leadmagic_sandbox), lambda: leadmagic_sandbox.set_credits(3))
+
+    xcom = task(deferrable=deferrable).run()
+
+    assert leadmagic_sandbox.charges_per_row(xcom["job_id"]) == Counter(range(5))
+
+
+@pytest.mark.parametrize("refusal", [400, 422])
+def test_a_refused_resume_of_a_job_that_is_still_paused_fails_the_task(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When, refusal: int
+) -> None:
+    pause_after(leadmagic_sandbox, when, 2)
+    leadmagic_sandbox.fail_next(f"{JOB}/resume", status=refusal)
+    when(lambda: paused(leadmagic_sandbox), lambda: leadmagic_sandbox.set_credits(3))
+
+    with pytest.raises(LeadMagicRequestError, match=str(refusal)):
+        task(deferrable=False).run()
 
 
 def test_a_transient_error_of_the_balance_does_not_fail_a_paused_job(
