@@ -567,37 +567,6 @@ def trigger(request: pytest.FixtureRequest, job_id: str) -> BulkJobTrigger | Pau
     return PausedBulkJobTrigger("leadmagic_default", "9999", NEVER, job_id=job_id, deadline=deadline)
 
 
-@pytest.mark.parametrize("state", [*ENDED_BY_A_USER, None])
-def test_on_kill_of_a_trigger_cancels_the_job_of_an_ended_task(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger,
-    leadmagic_sandbox: Sandbox,
-    task_state: Callable[[Any], None],
-    state: Any,
-) -> None:
-    task_state(state)
-    trigger.task_instance = TASK_INSTANCE
-
-    asyncio.run(trigger.on_kill())
-
-    assert statuses(leadmagic_sandbox) == ["canceled"]
-
-
-@pytest.mark.usefixtures("short_patience")
-@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "up_for_retry", RuntimeError("down")])
-def test_on_kill_of_a_trigger_cancels_nothing_when_another_triggerer_took_over(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger,
-    leadmagic_sandbox: Sandbox,
-    task_state: Callable[[Any], None],
-    state: Any,
-) -> None:
-    task_state(state)
-    trigger.task_instance = TASK_INSTANCE
-
-    asyncio.run(trigger.on_kill())
-
-    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
-
-
 async def stop(trigger: Any, task_instance: Any) -> None:
     """Stop a trigger like a triggerer does."""
 
@@ -622,68 +591,67 @@ def before_airflow_33(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(BaseTrigger, "on_kill", raising=False)
 
 
-@pytest.mark.usefixtures("before_airflow_33")
+@pytest.fixture(params=["on_kill", "cancelled before Airflow 3.3"])
+def end(request: pytest.FixtureRequest, trigger: BulkJobTrigger | PausedBulkJobTrigger) -> Callable[[], None]:
+    """Return a function that ends a trigger as since Airflow 3.3, and as before."""
+    trigger.task_instance = TASK_INSTANCE
+    if request.param == "on_kill":
+        return lambda: asyncio.run(trigger.on_kill())
+    request.getfixturevalue("before_airflow_33")
+    return lambda: asyncio.run(stop(trigger, TASK_INSTANCE))
+
+
 @pytest.mark.parametrize("state", [*ENDED_BY_A_USER, None])
-def test_before_airflow_33_a_cancelled_trigger_of_an_ended_task_cancels_the_job(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger,
-    leadmagic_sandbox: Sandbox,
-    task_state: Callable[[Any], None],
-    state: Any,
+def test_a_trigger_cancels_the_job_of_an_ended_task(
+    end: Callable[[], None], leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None], state: Any
 ) -> None:
     task_state(state)
 
-    asyncio.run(stop(trigger, TASK_INSTANCE))
+    end()
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
-@pytest.mark.usefixtures("before_airflow_33", "short_patience")
-@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", RuntimeError("the database is down")])
-def test_before_airflow_33_a_trigger_that_moves_to_another_triggerer_cancels_nothing(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger,
-    leadmagic_sandbox: Sandbox,
-    task_state: Callable[[Any], None],
-    state: Any,
+@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "up_for_retry", RuntimeError("down")])
+def test_a_trigger_cancels_nothing_when_another_triggerer_took_over(
+    end: Callable[[], None], leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None], state: Any
 ) -> None:
     task_state(state)
 
-    asyncio.run(stop(trigger, TASK_INSTANCE))
+    end()
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
 
 
-@pytest.mark.usefixtures("before_airflow_33")
-def test_before_airflow_33_a_deferral_that_timed_out_cancels_nothing(
+@pytest.mark.parametrize(
+    ("fixture", "task_instance", "time_left"),
+    [
+        pytest.param("before_airflow_33", TASK_INSTANCE, -1.0, id="the deferral timed out without an attempt left"),
+        pytest.param("before_airflow_33", None, NEVER, id="in dag.test"),
+        pytest.param(
+            "trigger",
+            TASK_INSTANCE,
+            NEVER,
+            id="since Airflow 3.3, which calls on_kill",
+            marks=pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="Airflow 3.3+ calls on_kill"),
+        ),
+    ],
+)
+def test_a_cancelled_trigger_leaves_the_job_running_although_its_task_failed(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
     task_state: Callable[[Any], None],
+    request: pytest.FixtureRequest,
+    fixture: str,
+    task_instance: Any,
+    time_left: float,
 ) -> None:
-    task_state("failed")  # because no attempt was left
-    trigger.deadline = time.time() - 1
-
-    asyncio.run(stop(trigger, TASK_INSTANCE))
-
-    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
-
-
-@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="Airflow before 3.3 does not call on_kill")
-def test_since_airflow_33_a_cancelled_trigger_leaves_the_cancellation_to_on_kill(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
-) -> None:
+    request.getfixturevalue(fixture)
     task_state("failed")
+    trigger.deadline = time.time() + time_left
 
-    asyncio.run(stop(trigger, TASK_INSTANCE))
-
-    assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
-
-
-@pytest.mark.usefixtures("before_airflow_33")
-def test_before_airflow_33_a_trigger_in_dag_test_cancels_nothing(
-    trigger: BulkJobTrigger | PausedBulkJobTrigger, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None]
-) -> None:
-    task_state("failed")
-
-    asyncio.run(stop(trigger, None))
+    asyncio.run(stop(trigger, task_instance))
 
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
 
