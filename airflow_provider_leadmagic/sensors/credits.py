@@ -6,7 +6,7 @@ import math
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_leadmagic.api.validation import as_seconds, check_choice, check_flag, check_seconds, parse_credits
 from airflow_provider_leadmagic.compat import deferral
@@ -41,6 +41,25 @@ if TYPE_CHECKING:
 
 #: Shortest time to the next reschedule, in seconds, even if the deadline is sooner.
 SHORTEST_RESCHEDULE = 5.0
+
+
+class NextPoll(NamedTuple):
+    """
+    When a sensor polls next.
+
+    :param wait: Seconds until then.
+    :param requested_wait: The part of ``wait`` that LeadMagic requested with ``Retry-After``; 0 for none.
+    :param time_left: Seconds until the sensor times out.
+    """
+
+    wait: float = 0.0
+    requested_wait: float = 0.0
+    time_left: float = math.inf
+
+    @property
+    def is_too_late(self) -> bool:
+        """Whether the sensor times out before."""
+        return self.wait >= self.time_left
 
 
 class SufficientCreditsSensor(BaseSensorOperator):
@@ -118,12 +137,9 @@ class SufficientCreditsSensor(BaseSensorOperator):
         self.claim_settle = claim_settle
         self._seen: Seen | None = None
         self._failed_polls = 0
-        self._requested_wait = 0.0
-        self._started_at: datetime | float | None = None
         self._poke_count = 0
-        self._next_wait = 0.0
-        self._time_left = 0.0
-        self._is_time_up = False
+        self._started_at: datetime | float | None = None
+        self._next_poll = NextPoll()
 
     def execute(self, context: Context) -> Any:
         """Poll, and wait in the chosen mode while the balance is insufficient."""
@@ -138,22 +154,20 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once, unless the timeout is reached."""
-        if self._is_time_up:
+        if self._is_time_up():
             raise self._timed_out()
         minimum = parse_credits("minimum_credits", self.minimum_credits)
-        self._requested_wait = 0.0
         self._poke_count += 1
         try:
             balance, standing, changes_in = self._read(context, minimum)
         except LeadMagicError as error:
             self._failed_polls += 1
-            self._requested_wait = requested_wait(error)
-            next_poll_in = self._plan_next_poll() if error.transient else None
+            next_poll_in = self._plan_next_poll(requested_wait=requested_wait(error)) if error.transient else None
             tolerate_failed_poll(self.log, error, self._failed_polls, next_poll_in)
             return self._poke_result(is_done=False)
         self._failed_polls = 0
         is_granted = standing.is_granted if standing else balance.covers(minimum)
-        next_poll_in = None if is_granted else self._plan_next_poll(changes_in)
+        next_poll_in = None if is_granted else self._plan_next_poll(changes_in=changes_in)
         is_done = is_sufficient(self.log, balance, minimum, self.leadmagic_conn_id, next_poll_in, standing)
         return self._poke_result(is_done, {**balance.report(minimum), **(standing.report() if standing else {})})
 
@@ -230,24 +244,26 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
         return LeadMagicHook(self.leadmagic_conn_id, max_attempts=1).get_credits(refresh=self.refresh)
 
-    def _plan_next_poll(self, changes_in: float = math.inf) -> float:
+    def _plan_next_poll(self, *, changes_in: float = math.inf, requested_wait: float = 0.0) -> float:
         """
         Compute and return the seconds until the next poll; ``math.inf`` if the timeout comes first.
 
         :param changes_in: Seconds until the result of the poll changes even if the balance does not.
+        :param requested_wait: Seconds that LeadMagic requested to wait.
         """
         wait: float = self.poke_interval
         if not self.deferrable:  # where the base class applies exponential_backoff and max_wait
             wait = super()._get_next_poke_interval(self._started_at or 0.0, self._elapsed, self._poke_count)
             wait = min(wait, max(changes_in, SHORTEST_RESCHEDULE))
-        self._next_wait = max(wait, self._requested_wait)
-        self._time_left = max(self.timeout - self._elapsed(), 0.0)
-        is_last = self._next_wait >= self._time_left
-        self._is_time_up = is_last and self._started_at is not None
-        return math.inf if is_last else self._next_wait
+        time_left = max(self.timeout - self._elapsed(), 0.0)
+        self._next_poll = NextPoll(max(wait, requested_wait), requested_wait, time_left)
+        return math.inf if self._next_poll.is_too_late else self._next_poll.wait
+
+    def _is_time_up(self) -> bool:
+        return self._started_at is not None and self._next_poll.is_too_late
 
     def _poke_result(self, is_done: bool, report: dict[str, Any] | None = None) -> PokeReturnValue:
-        if not is_done and self._is_time_up and not self._time_left:
+        if not is_done and self._is_time_up() and not self._next_poll.time_left:
             raise self._timed_out()  # The base class would raise the same error now, with a different message.
         return PokeReturnValue(is_done=is_done, xcom_value=report)
 
@@ -267,13 +283,13 @@ class SufficientCreditsSensor(BaseSensorOperator):
     def _trigger(self, ti: Any) -> BalanceTrigger:
         from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 
-        now = time.time()
+        now, requested = time.time(), self._next_poll.requested_wait
         arguments: dict[str, Any] = {
             "leadmagic_conn_id": self.leadmagic_conn_id,
             "minimum_credits": str(self.minimum_credits),
             "poke_interval": self.poke_interval,
             "refresh": self.refresh,
-            "not_before": now + self._requested_wait if self._requested_wait else 0.0,
+            "not_before": now + requested if requested else 0.0,
             "waiting_since": now,
         }
         if self.claim_pool is None:
@@ -285,11 +301,11 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Any, poke_count: int) -> float:
         """Return the wait that :meth:`poke` planned, shortened to end at the deadline: there is no poll after it."""
-        left = self._time_left
+        left = self._next_poll.time_left
         if self.reschedule:
             # If the task is due again before the scheduler notices that this process ended, it counts as lost.
             left = max(left, min(self.poke_interval, SHORTEST_RESCHEDULE))
-        return float(min(self._next_wait, left))
+        return float(min(self._next_poll.wait, left))
 
     @contextmanager
     def _skip_if_never_fail(self) -> Iterator[None]:
