@@ -98,8 +98,8 @@ lint: $(READY)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/deptry --no-ansi .
 
-wheel: $(READY)
-	$(VENV)/bin/python -m pytest -m wheel
+wheel:
+	$(call IN,release,-m pytest -m wheel)
 
 format: $(READY)
 	$(VENV)/bin/ruff check --fix .

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,12 @@ def constraints_of(airflow: str) -> dict[str, str]:
     return dict(line.lower().split("==") for line in lines)
 
 
+def stored_in(database: Path, statement: str) -> dict[str, Any]:
+    """Return the rows that a statement selects in the database of an Airflow, as pairs."""
+    with closing(sqlite3.connect(database)) as connection:
+        return dict(connection.execute(statement).fetchall())
+
+
 class CleanEnvironment:
     """
     A virtual environment, and an ``AIRFLOW_HOME`` for it.
@@ -46,7 +53,7 @@ class CleanEnvironment:
         self.home.mkdir()
         self.bin = folder / "environment" / "bin"
         self.variables = self._variables()
-        _uv("venv", "--python", interpreter, folder / "environment")
+        _uv("venv", "--seed", "--python", interpreter, folder / "environment")  # with pip, as users have it
 
     def install(self, *arguments: str) -> str:
         """Install packages under the constraints of this Airflow, and return the output of uv."""

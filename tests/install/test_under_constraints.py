@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sqlite3
-import sys
 import zipfile
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from dev.local_airflow import wait_until
-from dev.matrix import CELLS, find_python, requirements
-from tests.install.clean_environment import VERSIONS, CleanEnvironment
-from tests.support.airflow_home import REPOSITORY
-from tests.support.build import build
+from tests.install.clean_environment import stored_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.install.clean_environment import CleanEnvironment
 
 pytestmark = pytest.mark.install
 
@@ -39,22 +33,6 @@ for module in sys.argv[1:]:
         missing[module] = error.name
 print(json.dumps(missing))
 """
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("wheel", REPOSITORY, tmp_path_factory.mktemp("dist"))
-
-
-@pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: f"airflow-{version}")
-def clean(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CleanEnvironment]:
-    """Install only Airflow."""
-    folder = tmp_path_factory.mktemp("install")
-    environment = CleanEnvironment(request.param, python_for(request.param), folder)
-    environment.install(f"apache-airflow=={request.param}")
-    yield environment
-    if not os.environ.get("LEADMAGIC_TESTS_KEEP"):
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +61,6 @@ def sandbox(installed: CleanEnvironment) -> Iterator[Sandbox]:
     with Sandbox(100) as sandbox:
         installed.variables["AIRFLOW_CONN_LEADMAGIC_DEFAULT"] = sandbox.connection_json
         yield sandbox
-
-
-def python_for(airflow: str) -> str:
-    """Find a Python that this Airflow supports, preferably the one that runs these tests."""
-    supported = [python for version, python in CELLS.values() if requirements(version)[1] == airflow]
-    if "{}.{}".format(*sys.version_info) in supported:
-        return sys.executable
-    found = next(filter(None, map(find_python, supported)), None)
-    assert found, f"Airflow {airflow} needs Python {' or '.join(supported)}, which is not installed"
-    return found
 
 
 def test_installing_adds_one_package_and_changes_none(
@@ -155,8 +123,7 @@ def polls(sandbox: Sandbox) -> int:
 
 
 def stored(installed: CleanEnvironment, statement: str) -> dict[str, Any]:
-    with closing(sqlite3.connect(installed.home / "airflow.db")) as database:
-        return dict(database.execute(statement).fetchall())
+    return stored_in(installed.home / "airflow.db", statement)
 
 
 def read_xcom(item: tuple[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import tomllib
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ from tests.support.pages import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
@@ -268,6 +270,20 @@ def test_every_link_resolves(page: str, target: str) -> None:
 
     assert file.exists()
     assert not anchor or anchor in anchors_of(str(file.relative_to(REPOSITORY)))
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "example_dags").glob("*.py")), ids=lambda file: str(file.name))
+def test_the_texts_of_the_example_dags_have_no_relative_links(file: Path) -> None:
+    # Airflow shows them, where a relative link leads to a page of Airflow.
+    assert re.findall(r"\]\((?!https://)[^)]*\)", file.read_text()) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_to_this_repository_are_relative_or_those_of_the_project(page: str) -> None:
+    urls = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["urls"].values()
+    source = re.findall(r"https://github\.com/[\w-]*leadmagic[^\s)]*", text_of(page))
+
+    assert set(source) <= set(urls)
 
 
 @pytest.mark.parametrize("page", [page for page in DOCS if page != "docs/index.md"])

@@ -15,18 +15,16 @@ BOUNDS = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["sandbox"]
 ALL = pytest.mark.parametrize("version", VERSIONS)
 
 
-def lines(version: str) -> list[str]:
-    file, _ = requirements(version)
-    return (REPOSITORY / file).read_text().splitlines()
-
-
 def pins(version: str) -> dict[str, str]:
-    return dict(re.split("==| ;", line)[:2] for line in lines(version))
+    file, _ = requirements(version)
+    return dict(re.split("==| ;", line)[:2] for line in (REPOSITORY / file).read_text().splitlines())
 
 
-@ALL
-def test_every_line_pins_a_version(version: str) -> None:
-    assert [line for line in lines(version) if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)] == []
+@pytest.mark.parametrize("file", sorted(path.name for path in (REPOSITORY / "requirements").iterdir()))
+def test_every_line_pins_a_version(file: str) -> None:
+    lines = (REPOSITORY / "requirements" / file).read_text().splitlines()
+
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)] == []
 
 
 @ALL
@@ -45,6 +43,6 @@ def test_the_oldest_environment_pins_the_lower_bounds(bound: str) -> None:
 
 def test_every_file_belongs_to_a_version_or_is_an_addition() -> None:
     files = {f"requirements/{path.name}" for path in (REPOSITORY / "requirements").iterdir()}
-    additions = {f"requirements/{name}.txt" for name in ("benchmarks", "distributed", "storage")}
+    additions = {f"requirements/{name}.txt" for name in ("benchmarks", "distributed", "release", "storage")}
 
     assert files == {requirements(version)[0] for version in VERSIONS} | additions

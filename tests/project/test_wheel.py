@@ -1,21 +1,20 @@
-"""The built wheel: its content, its metadata, and its client in an environment without Airflow."""
+"""The distributions: their content, their metadata, and the client of the wheel in an environment without Airflow."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import sys
 import tarfile
 import venv
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.support.airflow_home import REPOSITORY
 from tests.support.build import build
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.wheel
 
@@ -23,6 +22,20 @@ pytestmark = pytest.mark.wheel
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("wheel", REPOSITORY, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", REPOSITORY, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    [source] = folder.iterdir()
+    return source
 
 
 def files(wheel: Path) -> list[str]:
@@ -81,15 +94,52 @@ def test_the_description_has_no_relative_links(wheel: Path) -> None:
     assert [path for path in linked_files if not path or not (REPOSITORY / path).exists()] == []
 
 
-def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
-    with tarfile.open(build("sdist", REPOSITORY, tmp_path)) as archive:
-        archive.extractall(tmp_path, filter="data")
-    [unpacked] = [path for path in tmp_path.iterdir() if path.is_dir()]
+def test_the_package_index_can_show_both_distributions(wheel: Path, sdist: Path) -> None:
+    command = [sys.executable, "-m", "twine", "check", "--strict", wheel, sdist]
 
-    rebuilt = build("wheel", unpacked, tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True)
 
-    assert metadata(rebuilt) == metadata(wheel)
-    assert files(rebuilt) == files(wheel)
+    assert done.stdout.count("PASSED") == 2, done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_the_source_distribution_contains_only_files_of_the_repository(unpacked: Path) -> None:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    contained = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+
+    assert contained - {*listed.stdout.splitlines(), "PKG-INFO"} == set()
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "hatch_build.py"} <= contained
+
+
+def test_the_source_distribution_builds_the_same_wheel(wheel: Path, unpacked: Path, tmp_path: Path) -> None:
+    assert build("wheel", unpacked, tmp_path).read_bytes() == wheel.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_a_build_can_be_reproduced_in_another_folder(
+    kind: str, unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    # Without copy2, the copy has other modification times.
+    copy = shutil.copytree(unpacked, tmp_path / "copy", copy_function=shutil.copyfile)
+
+    first, second = build(kind, unpacked, tmp_path / "first"), build(kind, copy, tmp_path / "second")
+
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_no_file_contains_a_path_of_the_machine_that_built_it(kind: str, wheel: Path, unpacked: Path) -> None:
+    if kind == "wheel":
+        contents = {name: zipfile.ZipFile(wheel).read(name) for name in files(wheel)}
+    else:
+        contents = {str(path): path.read_bytes() for path in unpacked.rglob("*") if path.is_file()}
+    machine = re.compile(b"|".join(re.escape(str(path).encode()) for path in (REPOSITORY, Path.home(), sys.prefix)))
+
+    assert len(contents) > 50
+    assert {name: found[0] for name, text in contents.items() if (found := machine.search(text))} == {}
 
 
 def test_the_client_works_without_airflow(wheel: Path, tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ import re
 
 from tests.support.airflow_home import REPOSITORY
 
-#: Folders that contain no pages of this repository, such as .build and .git, start with a dot.
-PAGES = sorted(
-    str(path.relative_to(REPOSITORY)) for pattern in ("*.md", "[!.]*/**/*.md") for path in REPOSITORY.glob(pattern)
-)
+#: Other folders that start with a dot, such as .build and .git, contain no pages of this repository.
+_PATTERNS = ("*.md", "[!.]*/**/*.md", ".github/**/*.md")
+PAGES = sorted(str(path.relative_to(REPOSITORY)) for pattern in _PATTERNS for path in REPOSITORY.glob(pattern))
 DOCS = [page for page in PAGES if page.startswith("docs/")]
 
 _FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
