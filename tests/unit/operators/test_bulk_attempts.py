@@ -225,6 +225,7 @@ def test_attempts_after_a_clear_join_the_new_job(
     assert len(leadmagic_sandbox.bulk_jobs) == 2
 
 
+@pytest.mark.usefixtures("sleeps")
 def test_a_running_job_is_canceled_when_a_clear_replaces_it(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool
 ) -> None:

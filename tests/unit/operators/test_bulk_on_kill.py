@@ -464,6 +464,7 @@ def test_ending_a_task_while_it_searches_for_its_job_cancels_the_job(
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
+@pytest.mark.usefixtures("sleeps")
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_ending_a_task_that_waits_for_credits_does_not_report_a_job(
     task: MakeTask,

@@ -358,6 +358,7 @@ EVENTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.usefixtures("sleeps")
 @pytest.mark.parametrize("method_name", EVENTS)
 def test_time_in_the_triggerer_counts_toward_the_timeout(
     task: MakeTask, leadmagic_sandbox: Sandbox, method_name: str

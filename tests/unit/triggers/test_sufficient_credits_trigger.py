@@ -131,7 +131,7 @@ def test_one_hundred_triggers_in_one_event_loop_send_at_most_two_requests_per_in
     leadmagic_sandbox: Sandbox,
 ) -> None:
     leadmagic_sandbox.set_credits(1)
-    interval, intervals = 0.25, 8
+    interval, intervals = 0.25, 4
 
     async def run() -> list[dict[str, Any]]:
         tasks = [asyncio.create_task(event_of(make(poke_interval=interval), 60)) for _ in range(100)]
