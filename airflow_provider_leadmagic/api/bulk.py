@@ -32,13 +32,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Maximum number of rows per price request.
-PREVIEW_ROWS = 10_000
-#: Largest page of jobs, and the largest offset LeadMagic accepts.
-MAX_JOBS = 200
+PREVIEW_ROWS = 10_000  # maximum number of rows per price request
+#: Largest page of jobs, LeadMagic's default, and the largest offset it accepts.
+MAX_JOBS, DEFAULT_JOBS = 200, 50
 MAX_JOBS_OFFSET = 10_000
-#: Largest page of results, in rows.
-MAX_PAGE_SIZE = 1000
+#: Largest page of results, and LeadMagic's default, in rows.
+MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE = 1000, 200
 RESTART_MODES = ("failed_only", "full", "from_row")
 
 
@@ -126,7 +125,7 @@ class Bulk:
             jobs = _objects(response, page, "jobs")
             yield from _readable_jobs(jobs, response)
             offset += len(jobs)
-            if len(jobs) < min(MAX_JOBS, _limit_of(page, MAX_JOBS)):
+            if len(jobs) < min(MAX_JOBS, _limit_of(page, DEFAULT_JOBS)):
                 return
 
     def results(self, job_id: str, *, status: str | None = None, page_size: int = 200) -> Iterator[dict[str, Any]]:
@@ -237,7 +236,7 @@ class Bulk:
             rows = _objects(response, page, "rows")
             yield from rows
             offset += len(rows)
-            is_last = len(rows) < min(page_size, _limit_of(page, page_size))
+            is_last = len(rows) < min(page_size, _limit_of(page, DEFAULT_PAGE_SIZE))
 
 
 def _job_path(job_id: object, rest: str = "") -> str:
@@ -284,10 +283,10 @@ def _objects(response: Response, page: Mapping[str, Any], name: str) -> list[dic
     return objects
 
 
-def _limit_of(page: Mapping[str, Any], page_size: int) -> int:
-    """Return the page size that LeadMagic applied, which can be smaller than the requested one."""
+def _limit_of(page: Mapping[str, Any], default: int) -> int:
+    """Return the page size that LeadMagic applied, maybe not the requested one; its default if it does not tell."""
     limit = page.get("limit")
-    return limit if isinstance(limit, int) and limit >= 1 else page_size
+    return limit if isinstance(limit, int) and limit >= 1 else default
 
 
 def _plain_number(value: object) -> object:

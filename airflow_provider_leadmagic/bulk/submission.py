@@ -15,7 +15,7 @@ from airflow_provider_leadmagic.api.text import format_credits
 from airflow_provider_leadmagic.bulk.row_checks import RenamedRows, ValidRows
 from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.compat.imports import conf
-from airflow_provider_leadmagic.compat.task_state import execution_api_url, origin_of_run, tested_date, web_url
+from airflow_provider_leadmagic.compat.task_state import execution_api_url, origin_of_run, tested_run, web_url
 from airflow_provider_leadmagic.exceptions import (
     CreditsLimitError,
     InsufficientCreditsError,
@@ -180,8 +180,8 @@ def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:
     :param context: The task's context.
     :param rows_digest: The digest of the rows. Used instead of ``max_tries`` in ``airflow tasks test``.
     """
-    ti, date = context["ti"], tested_date(context)
-    run, generation = (ti.run_id, ti.max_tries) if date is None else (f"tasks test {date}", rows_digest)
+    ti, tested = context["ti"], tested_run(context)
+    run, generation = (ti.run_id, ti.max_tries) if tested is None else (f"tasks test {tested}", rows_digest)
     task = _digest([instance_name() or origin_of_run(context), ti.dag_id, run, ti.task_id, ti.map_index], 24)
     return f"airflow-{task}-{_digest([generation], 15)}"
 

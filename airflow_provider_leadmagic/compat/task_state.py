@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from socket import gethostname
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -111,11 +112,11 @@ class AssetStateStore(Protocol):
 
 def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
     """
-    Return the state store of a task; None before Airflow 3.3.
+    Return the state store of a task; None before Airflow 3.3, and in a test, which may have the store of a real run.
 
     :param context: Context of the task.
     """
-    return cast("TaskStateStore | None", context.get("task_state_store"))
+    return None if is_test(context) else cast("TaskStateStore | None", context.get("task_state_store"))
 
 
 def asset_state_store(trigger: object) -> AssetStateStore | None:
@@ -127,26 +128,28 @@ def asset_state_store(trigger: object) -> AssetStateStore | None:
     return cast("AssetStateStore | None", getattr(trigger, "asset_state_store", None))
 
 
-def tested_date(context: Mapping[str, Any]) -> str | None:
+def tested_run(context: Mapping[str, Any]) -> str | None:
     """
-    Return the logical date of a run that ``airflow tasks test`` created.
+    Return what identifies a run in ``airflow tasks test``: its logical date, or its ID if it has none.
 
-    Each of these runs has its own ID, even for the same date.
+    Runs that this command creates have IDs of their own, even for the same date.
 
     :param context: Context of the task.
-    :return: The date; None for any other run, or if the test has no date.
+    :return: The date or ID; None for any other run.
     """
-    date = context.get("logical_date") if is_test(context) else None
-    return None if date is None else str(date.isoformat())
+    if not is_test(context):
+        return None
+    date = context.get("logical_date")
+    return str(context["ti"].run_id if date is None else date.isoformat())
 
 
 def is_test(context: Mapping[str, Any]) -> bool:
     """
-    Return whether the run was created by ``airflow tasks test``.
+    Return whether the task runs in ``airflow tasks test``, which uses the real run of a date if there is one.
 
     :param context: Context of the task.
     """
-    return str(context["ti"].run_id).startswith(_TEMPORARY_RUN)
+    return sys.argv[1:3] == ["tasks", "test"] or str(context["ti"].run_id).startswith(_TEMPORARY_RUN)
 
 
 def web_url() -> str:

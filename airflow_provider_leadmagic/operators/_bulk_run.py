@@ -36,6 +36,8 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicPermissionError,
 )
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.operators._bulk_waiting import poll_job
+from airflow_provider_leadmagic.triggers.shared_poll import open_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,8 +123,7 @@ class BulkAttempt:
         report_pause = self._request.resume_when_paused
         progress = JobProgress(self._log, submitted_job.job_id, self._wait.next_poll_in, report_pause=report_pause)
         with self.other_account_refused(submitted_job):
-            with self._hook(max_attempts=1).get_conn() as client:
-                event = progress.poll(client)
+            event = poll_job(self._conn_id, progress)
             job = job_from(event) if event else self._wait_for_job(submitted_job, progress.requested_wait)
         return self.continue_with(job, submitted_job)
 
@@ -296,10 +297,11 @@ class BulkAttempt:
 
     def _resume_when_covered(self, job: BulkJob, submitted_job: SubmittedJob) -> None:
         needed = job.price_of_remaining_rows(submitted_job.estimate or Decimal(0)) + self._minimum_balance_after()
-        balance = self._hook().get_credits()
+        with open_client(self._conn_id) as client:
+            balance = client.get_credits()
         if not is_sufficient(self._log, balance, needed, self._conn_id, self._wait.next_poll_in()):
             self._wait.to_resume(needed, submitted_job)
-        with self._hook().get_conn() as client:
+        with open_client(self._conn_id) as client:
             if client.bulk.get(submitted_job.job_id).is_paused:  # it may have been resumed elsewhere in the meantime
                 client.bulk.resume(submitted_job.job_id)
                 self._log.info("Resumed bulk job %s.", submitted_job.job_id)
@@ -340,5 +342,5 @@ class BulkAttempt:
     def _minimum_balance_after(self) -> Decimal:
         return parse_credits("minimum_balance_after", self._request.minimum_balance_after)
 
-    def _hook(self, **arguments: Any) -> LeadMagicHook:
-        return LeadMagicHook(self._conn_id, **arguments)
+    def _hook(self) -> LeadMagicHook:
+        return LeadMagicHook(self._conn_id)

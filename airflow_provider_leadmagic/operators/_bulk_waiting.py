@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from, timed_out
 from airflow_provider_leadmagic.decisions.gate import is_sufficient, requested_wait, tolerate_failed_poll
-from airflow_provider_leadmagic.exceptions import LeadMagicError
-from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+from airflow_provider_leadmagic.triggers.shared_poll import open_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +66,22 @@ class Wait(Protocol):
         """Return the seconds until the deadline, 0 after it."""
 
 
+def poll_job(conn_id: str, progress: JobProgress) -> dict[str, Any] | None:
+    """
+    Poll a job once on the worker, without retries: the next poll is the retry.
+
+    :param conn_id: The connection. If it cannot be read at the moment, the poll has failed.
+    :param progress: The job.
+    :return: See :meth:`~airflow_provider_leadmagic.bulk.progress.JobProgress.poll`.
+    """
+    try:
+        client = open_client(conn_id, max_attempts=1)
+    except LeadMagicConnectionError as error:
+        return progress.handle_failure(error)
+    with client:
+        return progress.poll(client)
+
+
 class WorkerWait:
     """
     Polls on the worker, and occupies its slot meanwhile.
@@ -88,7 +104,8 @@ class WorkerWait:
         while True:
             self._sleep(wait)
             try:
-                balance = self._hook().get_credits()
+                with open_client(self._conn_id, max_attempts=1) as client:
+                    balance = client.get_credits()
             except LeadMagicError as error:
                 failures += 1
                 wait = requested_wait(error)
@@ -113,8 +130,7 @@ class WorkerWait:
         )
         while True:
             self._sleep(progress.requested_wait)
-            with self._hook().get_conn() as client:
-                event = progress.poll(client)
+            event = poll_job(self._conn_id, progress)
             if event is not None:
                 return job_from(event)
 
@@ -126,9 +142,6 @@ class WorkerWait:
     def time_left(self) -> float:
         """Return the seconds until the deadline, 0 after it."""
         return max(self._deadline - time.time(), 0.0)
-
-    def _hook(self) -> LeadMagicHook:
-        return LeadMagicHook(self._conn_id, max_attempts=1)  # the next poll is the retry
 
     def _sleep(self, requested: float) -> None:
         left = self._deadline - time.time()

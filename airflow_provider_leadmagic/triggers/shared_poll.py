@@ -9,7 +9,7 @@ import time
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from operator import methodcaller
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from airflow_provider_leadmagic.compat.deferral import StillRunningError, in_thread, leave_running_if_cancelled
@@ -245,6 +245,20 @@ async def _send(conn_id: str, request: Callable[[LeadMagicClient], T], slots: Po
         slots.free.release()
 
 
+def open_client(conn_id: str, **limits: Any) -> LeadMagicClient:
+    """
+    Build a client on a worker that waits. An unreadable connection has the same effect as in the triggerer.
+
+    :param conn_id: Connection to use.
+    :param limits: Arguments of :class:`~airflow_provider_leadmagic.hooks.leadmagic.LeadMagicHook`.
+    :raises LeadMagicConnectionError: If the connection cannot be read or is invalid.
+    """
+    try:
+        return LeadMagicHook(conn_id, **limits).get_conn()
+    except Exception as error:
+        raise _unreadable(conn_id, error) from error
+
+
 async def _client_for_one_poll(conn_id: str, slots: PollSlots) -> LeadMagicClient:
     """
     Build a client without retries, because the next poll is the retry.
@@ -263,11 +277,15 @@ async def _client_for_one_poll(conn_id: str, slots: PollSlots) -> LeadMagicClien
         problem = f"Connection {conn_id!r} cannot be read (no response from Airflow within {limit:g} s)."
         raise LeadMagicConnectionError(problem, request_sent=False) from None
     except Exception as error:
-        # The connection was valid when the task started to wait. Airflow reports an outage of its secrets backend or
-        # database as a missing connection: a reason to keep waiting, not to fail all waiting tasks.
-        unreadable = f"Connection {conn_id!r} cannot be read ({type(error).__name__})."
-        message = str(error) if isinstance(error, LeadMagicError) else unreadable
-        raise LeadMagicConnectionError(message, request_sent=False) from error
+        raise _unreadable(conn_id, error) from error
+
+
+def _unreadable(conn_id: str, error: Exception) -> LeadMagicConnectionError:
+    # The connection was valid when the task started to wait. Airflow reports an outage of its secrets backend or
+    # database as a missing connection: a reason to keep waiting, not to fail all waiting tasks.
+    unreadable = f"Connection {conn_id!r} cannot be read ({type(error).__name__})."
+    message = str(error) if isinstance(error, LeadMagicError) else unreadable
+    return LeadMagicConnectionError(message, request_sent=False)
 
 
 async def _look_up(conn_id: str, slots: PollSlots) -> LeadMagicClient:

@@ -75,7 +75,7 @@ class Task:
     store: StateStore | None = None
     ti: TaskInstance = field(default_factory=TaskInstance)
     dag_run: DagRun = field(default_factory=DagRun)
-    logical_date: datetime = datetime(2026, 11, 26)
+    logical_date: datetime | None = datetime(2026, 11, 26)
     deferrals: list[str] = field(default_factory=list)
 
     @property

@@ -195,6 +195,16 @@ class TestPages:
         leadmagic_sandbox.fail_next(RESULTS, body=json.dumps({"rows": [{"row_index": 0}], **limit}))
         assert indexes(client.bulk.results("j1", page_size=2)) == [0]
 
+    @pytest.mark.parametrize(("path", "name", "default"), [("/bulk/jobs", "jobs", 50), (RESULTS, "rows", 200)])
+    def test_a_page_of_the_default_size_is_not_the_last_one_if_the_server_states_no_size(
+        self, client, leadmagic_sandbox, path, name, default
+    ):
+        items = [{"job_id": f"j{index}", "status": "completed", "row_index": index} for index in range(default + 1)]
+        for page in (items[:default], items[default:]):
+            leadmagic_sandbox.fail_next(path, body=json.dumps({name: page}))
+        found = client.bulk.list() if name == "jobs" else client.bulk.results("j1", page_size=1000)
+        assert len(list(found)) == default + 1
+
     def test_retried_page_neither_loses_nor_repeats_rows(self, client, leadmagic_sandbox, job_id, sleeps):
         rows = client.bulk.results(job_id, page_size=2)
         received = [next(rows)]

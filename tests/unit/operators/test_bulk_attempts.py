@@ -646,6 +646,29 @@ def test_a_second_airflow_tasks_test_of_one_date_joins_the_job_of_the_first(
     assert "airflow tasks test spends credits like a DAG run." in logged()
 
 
+@pytest.mark.parametrize("has_date", [True, False])
+def test_airflow_tasks_test_of_a_real_run_neither_joins_nor_cancels_its_job(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    mocker: MockerFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    store: bool,
+    has_date: bool,
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store)
+    if not has_date:  # as in the runs that an asset starts
+        enrich.logical_date = None
+    kill_attempt(enrich, mocker, "while waiting")
+    with monkeypatch.context() as in_command:
+        in_command.setattr("sys.argv", ["airflow", "tasks", "test", "night", "enrich", "2026-11-26"])
+        kill_attempt(enrich, mocker, "while waiting")
+
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["uploaded", "uploaded"]
+    leadmagic_sandbox.bulk_speed()
+    assert enrich.retry()["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
+
+
 @pytest.mark.parametrize("change", ["the date", "the rows"])
 def test_airflow_tasks_test_of_another_date_or_of_other_rows_submits_a_new_job(
     task: MakeTask, leadmagic_sandbox: Sandbox, change: str

@@ -18,7 +18,8 @@ from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.decisions.events import sufficient_event
-from airflow_provider_leadmagic.exceptions import LeadMagicError, LeadMagicTimeoutError
+from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError, LeadMagicTimeoutError
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.operators import _bulk_waiting as bulk_waiting
 from airflow_provider_leadmagic.operators._bulk_waiting import ResumeMethods, TriggererWait, WorkerWait
 from tests.support.bulk_task_runner import DagRun, TaskInstance
@@ -109,6 +110,29 @@ class TestOnTheWorker:
         wait_for(path)
 
         assert clock.sleeps == [60, 60, 60]
+
+    def test_it_retries_while_the_connection_cannot_be_read(
+        self,
+        wait_for: Callable[..., None],
+        clock: Clock,
+        path: str,
+        mocker: MockerFixture,
+        logged: Callable[[], str],
+    ) -> None:
+        readable = LeadMagicHook("leadmagic_default", max_attempts=1).get_conn()
+        missing = LeadMagicConfigurationError("Connection 'leadmagic_default' not found")
+        outages = [RuntimeError("the secrets backend is down"), missing, readable]
+        mocker.patch.object(LeadMagicHook, "get_conn", side_effect=outages)
+
+        wait_for(path)
+
+        assert clock.sleeps == [60, 60, 60]
+        log = logged()
+        first = (
+            "poll failed (1 in a row), retrying in 60 s: Connection 'leadmagic_default' cannot be read (RuntimeError)."
+        )
+        assert first in log
+        assert "poll failed (2 in a row), retrying in 60 s: Connection 'leadmagic_default' not found" in log
 
     def test_it_sleeps_for_the_requested_retry_after_once(
         self,
@@ -288,6 +312,21 @@ def test_a_retry_after_of_the_immediate_poll_delays_the_next_one(
     task(deferrable=False).run()
 
     assert clock.sleeps == [0.3]
+
+
+def test_a_connection_that_cannot_be_read_right_after_the_submission_is_a_failed_poll(
+    task: MakeTask, mocker: MockerFixture, deferrable: bool
+) -> None:
+    def submitted(*arguments: Any) -> None:
+        mocker.patch.object(LeadMagicHook, "get_conn", side_effect=fail_once)
+
+    def fail_once() -> None:
+        mocker.stopall()
+        raise RuntimeError("the secrets backend is down")
+
+    mocker.patch.object(SubmittedJob, "save", side_effect=submitted)
+
+    assert task(deferrable=deferrable).run()["succeeded"] == 5
 
 
 def test_a_successful_poll_resets_the_requested_wait(
