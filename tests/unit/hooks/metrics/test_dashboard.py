@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.exceptions import LeadMagicServerError
-from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics
+from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics, report_claims
 from tests.support.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def sent(mocker: MockerFixture) -> dict[str, set[str]]:
     metrics = BalanceMetrics("main")
     metrics.seen(CreditBalance(credits=Decimal(1000), observed_at=datetime.now(UTC)))
     metrics.failed(LeadMagicServerError("LeadMagic returned 503"))
+    report_claims("leadmagic", Decimal(700), Decimal(1000), 2)
     calls = {call.args[0].replace(".", "_"): set(call.kwargs["tags"]) for call in stats.gauge.call_args_list}
     for call in stats.incr.call_args_list:
         name = call.args[0].replace(".", "_")
@@ -59,9 +60,12 @@ def test_its_queries_select_the_metrics_that_are_sent_and_no_others(sent: dict[s
     assert selected == {f"${{prefix}}_{name}" for name in sent}
 
 
-def test_every_metric_in_its_queries_is_filtered_by_connection() -> None:
+def test_every_metric_in_its_queries_is_filtered_by_connection_or_claim_pool(sent: dict[str, set[str]]) -> None:
     for query in QUERIES:
-        assert len(re.findall("_leadmagic_", query)) == query.count('{conn_id=~"$conn_id"}') > 0
+        filtered = re.findall(r'_(leadmagic_\w+){(\w+)=~"\$\2"}', query)
+
+        assert len(filtered) == query.count("_leadmagic_") > 0
+        assert all(label in sent[name] & {"conn_id", "pool"} for name, label in filtered)
 
 
 def test_it_groups_by_tags_that_are_sent(sent: dict[str, set[str]]) -> None:
@@ -92,11 +96,12 @@ def test_it_uses_exactly_the_variables_that_it_defines() -> None:
     assert set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD))) - {"__all"} == defined
 
 
-def test_its_connection_list_comes_from_the_gauge(sent: dict[str, set[str]]) -> None:
-    (query,) = [variable["query"]["query"] for variable in VARIABLES if variable["name"] == "conn_id"]
+@pytest.mark.parametrize(("label", "gauge"), [("conn_id", "credits"), ("pool", "credits_claimed")])
+def test_its_lists_come_from_a_gauge(sent: dict[str, set[str]], label: str, gauge: str) -> None:
+    (query,) = [variable["query"]["query"] for variable in VARIABLES if variable["name"] == label]
 
-    assert "leadmagic_credits" in sent
-    assert query == "label_values(${prefix}_leadmagic_credits, conn_id)"
+    assert label in sent[f"leadmagic_{gauge}"]
+    assert query == f"label_values(${{prefix}}_leadmagic_{gauge}, {label})"
 
 
 def test_its_panels_do_not_overlap_and_fit_the_width() -> None:
@@ -118,7 +123,7 @@ def test_its_panels_and_queries_have_unique_ids_and_titles() -> None:
 def test_it_reads_from_the_selected_data_source() -> None:
     sources = [found["datasource"] for found in objects(DASHBOARD) if "datasource" in found]
 
-    assert len(sources) == len(PANELS) + len(QUERIES) + 1
+    assert len(sources) == len(PANELS) + len(QUERIES) + 2
     assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.hooks.metrics import report_claims
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 from airflow_provider_leadmagic.triggers.shared_poll import latest_reading
@@ -199,6 +201,19 @@ def test_an_enrichment_does_not_report_a_balance(leadmagic_sandbox: Sandbox, sta
         client.enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
 
     assert statsd.lines == []
+
+
+@pytest.mark.parametrize(
+    ("spendable", "available"), [("1000.5", "300.5"), ("40", "0.0")], ids=["enough", "less than claimed"]
+)
+def test_claims_are_reported_by_pool(statsd: Statsd, spendable: str, available: str) -> None:
+    report_claims("sales & ops", Decimal(700), Decimal(spendable), 3)
+
+    assert statsd.lines == [
+        "airflow.leadmagic.credits_claimed,pool=sales___ops:700.0|g",
+        f"airflow.leadmagic.credits_available,pool=sales___ops:{available}|g",
+        "airflow.leadmagic.gates_waiting,pool=sales___ops:3|g",
+    ]
 
 
 @pytest.mark.parametrize("statsd", [{"AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "False"}], indirect=True, ids=["off"])
