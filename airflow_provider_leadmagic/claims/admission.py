@@ -90,7 +90,7 @@ def admission(
     """
     started, key = clock(), variable_key(pool)
     text = yield ReadVariable(key)
-    ledger = _enter(Ledger.from_text(text, key), claim)
+    ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim)
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
     balance = yield ReadBalance()

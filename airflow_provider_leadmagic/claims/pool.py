@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from decimal import Decimal
 
+#: First characters of the keys of all Variables with claims.
+VARIABLE_PREFIX = "leadmagic_claims_"
 #: Airflow's default pool, which a task gets if the DAG file names none.
 _DEFAULT_POOL = "default_pool"
 
@@ -99,7 +101,7 @@ def variable_key(claim_pool: str) -> str:
     name = re.sub(r"[^\w.-]", "_", claim_pool, flags=re.ASCII)
     if name != claim_pool or len(name) > 200:  # Airflow 3 puts the key into a URL
         name = f"{name[:200]}-{hashlib.sha256(claim_pool.encode()).hexdigest()[:12]}"
-    return f"leadmagic_claims_{name}"
+    return f"{VARIABLE_PREFIX}{name}"
 
 
 def new_claim(task: Any, task_instance: Any, settings: ClaimSettings, credits: Decimal, **fields: Any) -> Claim:

@@ -25,6 +25,8 @@ def _arg(*flags: str, **properties: Any) -> Arg:
 # The commands parse and check numbers themselves: for an invalid one Airflow's parser prints the whole help text to
 # standard output.
 ARG_CONNECTION = _arg("--conn-id", default="leadmagic_default", help="Airflow connection ID (default: %(default)s)")
+ARG_CLAIMS_CONNECTION = _arg("--conn-id", help="Airflow connection ID (default: that of the latest claim)")
+ARG_POOL = _arg("--pool", help="claim pool (default: every pool with claims)")
 ARG_OUTPUT = _arg("-o", "--output", choices=("table", "json"), default="table", help="table (default) or json")
 ARG_MINIMUM = _arg("--minimum", metavar="CREDITS", help="exit with 1 if fewer credits are spendable")
 ARG_REFRESH = _arg("--refresh", action="store_true", help="make LeadMagic re-read the balance from its database first")
@@ -48,6 +50,14 @@ COMMANDS = (
         epilog="Exit code: 0 on success, 2 if the usage could not be read.",
     ),
     ActionCommand(
+        name="claims",
+        help="Show which tasks hold credits or wait for them",
+        description="Show which tasks hold credits or wait for them, and check the claim pools. Free of charge.",
+        func=lazy_load_command(f"{_CODE}.claims.claims"),
+        args=(ARG_POOL, ARG_CLAIMS_CONNECTION, ARG_OUTPUT),
+        epilog="Exit code: 0 on success, 1 if a pool has wrong settings, 2 if claims or balance could not be read.",
+    ),
+    ActionCommand(
         name="sandbox",
         help="Run a local LeadMagic API for development and tests",
         func=lazy_load_command("airflow_provider_leadmagic.sandbox.command.sandbox"),
@@ -58,4 +68,4 @@ COMMANDS = (
 
 def get_leadmagic_cli_commands() -> list[CLICommand]:
     """Return the command group ``airflow leadmagic``, for Airflow 3.2 and later."""
-    return [GroupCommand(name="leadmagic", help="Show LeadMagic credits and usage", subcommands=COMMANDS)]
+    return [GroupCommand(name="leadmagic", help="Show LeadMagic credits, usage and claims", subcommands=COMMANDS)]

@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.exceptions import ClaimsError, LeadMagicError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -117,16 +117,22 @@ def exit_on_failure(conn_id: str | None = None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         fail("Stopped by Ctrl-C.")
-    except LeadMagicError as error:
-        fail(_explain(error, conn_id))
     except Exception as error:
+        fail(describe_failure(error, conn_id))
+
+
+def describe_failure(error: Exception, conn_id: str | None) -> str:
+    """
+    Describe a failure in one line.
+
+    :param error: The exception.
+    :param conn_id: Airflow connection ID, for messages that do not name it.
+    """
+    if not isinstance(error, LeadMagicError):
         # Only the type: messages of databases and secrets backends may contain passwords.
-        fail(f"Airflow failed ({type(error).__name__}): run `airflow db check` and `airflow info` to find the cause.")
-
-
-def _explain(error: LeadMagicError, conn_id: str | None) -> str:
+        return f"Airflow failed ({type(error).__name__}): run `airflow db check` and `airflow info` to find the cause."
     message = str(error).replace("leadmagic_conn_id", "--conn-id")
-    if conn_id is None or repr(conn_id) in message:
+    if conn_id is None or isinstance(error, ClaimsError) or repr(conn_id) in message:
         return message
     summary, bracket, request = message.rpartition(" [")
     return f"{summary or message} Used connection {conn_id!r}.{bracket}{request}"

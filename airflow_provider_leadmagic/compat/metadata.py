@@ -39,14 +39,18 @@ class TaskKey(NamedTuple):
     map_index: int = -1
 
 
-class Question(Protocol[T_co]):
-    """A question to Airflow, which can be answered by the supervisor or by the database."""
-
-    def converse(self) -> Conversation[T_co]:
-        """Ask the supervisor."""
+class DatabaseQuestion(Protocol[T_co]):
+    """A question to Airflow that only the database can answer."""
 
     def query(self) -> T_co:
         """Ask the database."""
+
+
+class Question(DatabaseQuestion[T_co], Protocol[T_co]):
+    """A question to Airflow that the supervisor can answer too."""
+
+    def converse(self) -> Conversation[T_co]:
+        """Ask the supervisor."""
 
 
 class ReadVariable(NamedTuple):
@@ -92,6 +96,42 @@ class WriteVariable(NamedTuple):
                 session.add(model(key=self.key, val=self.value, description=self.description))
             else:
                 found.set_val(self.value)
+
+
+class ReadVariables(NamedTuple):
+    """Read the texts of all Variables in Airflow's database whose keys start with a prefix, by key."""
+
+    prefix: str
+
+    def query(self) -> dict[str, str]:
+        from airflow.models.variable import Variable
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            found: Any = session.query(Variable).filter(Variable.key.startswith(self.prefix, autoescape=True))
+            return {str(row.key): str(row.get_val()) for row in found.order_by(Variable.key)}
+
+
+class PoolSettings(NamedTuple):
+    """Settings of an Airflow pool."""
+
+    slots: int
+    includes_deferred: bool
+    description: str | None
+
+
+class ReadPool(NamedTuple):
+    """Read the settings of a pool; None if it does not exist."""
+
+    name: str
+
+    def query(self) -> PoolSettings | None:
+        from airflow.models.pool import Pool
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            found: Any = session.query(Pool).filter(Pool.pool == self.name).first()
+            return found and PoolSettings(found.slots, found.include_deferred, found.description)
 
 
 class ReadTaskStates(NamedTuple):
@@ -220,7 +260,7 @@ async def _ask_supervisor(question: Question[T], supervisor: Any) -> T:
         raise _no_answer(question, error) from error
 
 
-def ask_database(question: Question[T]) -> T:
+def ask_database(question: DatabaseQuestion[T]) -> T:
     """
     Ask Airflow's database: on Airflow 2, and from a command on any version.
 
@@ -276,7 +316,7 @@ def _checked(response: Any) -> Any:
     raise _RefusedError(response)
 
 
-def _no_answer(question: Question[Any], error: Exception) -> ClaimsError:
+def _no_answer(question: DatabaseQuestion[Any], error: Exception) -> ClaimsError:
     # Only the type of an unknown error: messages of databases may contain passwords.
     reason = str(error) if isinstance(error, _RefusedError) else type(error).__name__
     is_permanent = getattr(error, "is_permanent", False)
@@ -288,6 +328,8 @@ def _no_answer(question: Question[Any], error: Exception) -> ClaimsError:
 _ACTIONS: dict[type[Any], str] = {
     ReadVariable: "read the Variable {0.key!r}",
     WriteVariable: "write the Variable {0.key!r}",
+    ReadVariables: "read the Variables '{0.prefix}*'",
+    ReadPool: "read the pool {0.name!r}",
     ReadTaskStates: "read the task states of DAG {0.dag_id!r}",
     ReadActiveRuns: "read the runs of DAG {0.dag_id!r}",
 }

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_leadmagic.api.text import json_number
 from airflow_provider_leadmagic.compat.metadata import Question, ReadActiveRuns, ReadTaskStates, TaskKey
-from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger, SpendingTask
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
+
+    from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger, SpendingTask
 
 #: States in which a task does nothing more, unless it is cleared.
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
@@ -148,7 +149,7 @@ def observe(ledger: Ledger, survey: Survey, now: float, seen: Seen = NOTHING_SEE
     :param seen: What a triggerer has seen earlier.
     """
     claims = (_observe(claim, survey, now, seen) for claim in ledger.claims)
-    return Ledger(tuple(claim for claim in claims if _is_kept(claim, survey, now)))
+    return ledger.with_claims(claim for claim in claims if _is_kept(claim, survey, now))
 
 
 def _observe(claim: Claim, survey: Survey, now: float, seen: Seen) -> Claim:
@@ -278,5 +279,5 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
         if since is not None and now - since < claim.patience:
             reserved += max(claim.credits - _sum(own), Decimal(0))
             changes.append(since + claim.patience - now)
-    updated = Ledger(tuple(waiting.get(claim.task, claim) for claim in ledger.claims))
+    updated = ledger.with_claims(waiting.get(claim.task, claim) for claim in ledger.claims)
     return Standings(updated, by_task, total, min(changes, default=math.inf))

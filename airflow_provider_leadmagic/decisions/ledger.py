@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.compat.metadata import TaskKey
 from airflow_provider_leadmagic.exceptions import ClaimsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Version of the format of the text.
 VERSION = 1
@@ -88,9 +91,11 @@ class Ledger:
     The claims on the credits of one account.
 
     :param claims: Claims of tasks that hold credits, wait for credits, or have finished a short time ago.
+    :param pool: Name of the claim pool.
     """
 
     claims: tuple[Claim, ...] = ()
+    pool: str = ""
 
     def find(self, task: TaskKey) -> Claim | None:
         """Return the claim of a task."""
@@ -98,11 +103,16 @@ class Ledger:
 
     def with_claim(self, claim: Claim) -> Ledger:
         """Return the ledger with a new or changed claim."""
-        return Ledger((*(other for other in self.claims if other.task != claim.task), claim))
+        return self.with_claims((*(other for other in self.claims if other.task != claim.task), claim))
+
+    def with_claims(self, claims: Iterable[Claim]) -> Ledger:
+        """Return the ledger of the same pool with other claims."""
+        return replace(self, claims=tuple(claims))
 
     def to_text(self) -> str:
         """Return the JSON text of the ledger. Fields with their default value are left out."""
-        return json.dumps({"version": VERSION, "claims": [_to_json(claim) for claim in self.claims]})
+        claims = [_to_json(claim) for claim in self.claims]
+        return json.dumps({"version": VERSION, "pool": self.pool, "claims": claims})
 
     @classmethod
     def from_text(cls, text: str | None, variable: str) -> Ledger:
@@ -118,14 +128,14 @@ class Ledger:
         try:
             body = json.loads(text)
             version = body["version"]
-            claims = tuple(map(_from_json, body["claims"])) if version == VERSION else ()
+            ledger = cls(tuple(map(_from_json, body["claims"])), str(body["pool"])) if version == VERSION else cls()
         except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
             advice = f"restore the Variable {variable!r}, or delete it if no run holds credits"
             raise ClaimsError(f"Unreadable claims: {advice}; got {describe_value(text)}") from None
         if version != VERSION:
             advice = "run the same version of the provider everywhere"
             raise ClaimsError(f"Claims in Variable {variable!r} have version {version!r}, not {VERSION}: {advice}.")
-        return cls(claims)
+        return ledger
 
 
 _DEFAULTS = {field.name: field.default for field in fields(Claim)}

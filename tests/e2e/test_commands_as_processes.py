@@ -163,6 +163,20 @@ def test_a_connection_in_airflows_database_is_found(shell, leadmagic_sandbox, ai
     assert re.search(r"^Credits +1,000$", outcome.out, re.MULTILINE)
 
 
+def test_claims_are_read_from_airflows_database(shell, airflow_database):
+    variables = {
+        "AIRFLOW_HOME": str(airflow_database.parent),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow_database}",
+    }
+    airflow = Shell(AIRFLOW[:1], shell.environment | variables)
+    ledger = json.dumps({"version": 1, "pool": "e2e", "claims": []})
+    assert airflow.run("variables", "set", "leadmagic_claims_e2e", ledger).code == 0
+    outcome = shell.run("claims", "--pool", "e2e", "-o", "json", **variables)
+    assert json.loads(outcome.out)["pools"][0]["claimed"] == 0
+    assert outcome.code == 1
+    assert outcome.error.startswith("Pool 'e2e' does not exist, so Airflow never starts its tasks: run `airflow pools set")
+
+
 def test_a_missing_connection_prints_one_line_without_a_database(shell):
     outcome = shell.run("credits", "-o", "json")
     assert (outcome.code, outcome.out) == (2, "")

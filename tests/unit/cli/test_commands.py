@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from airflow_provider_leadmagic.__main__ import main
-from airflow_provider_leadmagic.cli import commands, credits, usage
+from airflow_provider_leadmagic.cli import claims, commands, credits, usage
 from airflow_provider_leadmagic.get_provider_info import get_provider_info
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.sandbox import command as console_script
@@ -22,6 +22,8 @@ COMMAND_LINES = [
     ["credits", "--conn-id", "other", "--minimum", "5", "--refresh", "-o", "json"],
     ["usage"],
     ["usage", "--days", "7", "--output", "json"],
+    ["claims"],
+    ["claims", "--pool", "sales & ops", "--conn-id", "other", "-o", "json"],
     ["sandbox"],
     ["sandbox", "--port", "0", "--credits", "12.5", "--api-key", "k", "--host", "::1"],
 ]
@@ -32,7 +34,7 @@ def options_of(mocker):
     """Return a function that returns the options that ``python -m airflow_provider_leadmagic`` passes to a command."""
 
     def options_of(line):
-        module = {"credits": credits, "usage": usage, "sandbox": console_script}[line[0]]
+        module = {"credits": credits, "usage": usage, "claims": claims, "sandbox": console_script}[line[0]]
         called = mocker.patch.object(module, line[0])
         main(line)
         return {name: value for name, value in vars(called.call_args.args[0]).items() if name != "func"}
@@ -53,6 +55,7 @@ def test_defaults_are_the_default_connection_and_a_table(options_of):
     defaults = {"conn_id": LeadMagicHook.default_conn_name, "output": "table"}
     assert options_of(["credits"]) == {**defaults, "minimum": None, "refresh": False}
     assert options_of(["usage"]) == {**defaults, "days": "30"}
+    assert options_of(["claims"]) == {**defaults, "pool": None, "conn_id": None}
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES[-2:], ids=" ".join)
@@ -68,7 +71,7 @@ def test_provider_info_refers_to_the_commands():
     [group] = commands.get_leadmagic_cli_commands()
     assert (group.name, [command.name for command in group.subcommands]) == (
         "leadmagic",
-        ["credits", "usage", "sandbox"],
+        ["credits", "usage", "claims", "sandbox"],
     )
 
 
