@@ -174,7 +174,7 @@ def test_claims_are_read_from_airflows_database(shell, airflow_database):
     outcome = shell.run("claims", "--pool", "e2e", "-o", "json", **variables)
     assert json.loads(outcome.out)["pools"][0]["claimed"] == 0
     assert outcome.code == 1
-    assert outcome.error.startswith("Pool 'e2e' does not exist, so Airflow never starts its tasks: run `airflow pools set")
+    assert outcome.error.startswith("Pool 'e2e' does not exist, so Airflow never starts its tasks: run `airflow pools")
 
 
 def test_a_missing_connection_prints_one_line_without_a_database(shell):
