@@ -11,7 +11,9 @@
 #   make test-storage            output files in an S3 bucket, on a server of its own (needs s3fs and moto)
 #   make test-install            install the wheel under the constraints of each Airflow (ONLY="2.11.0 3.3.2")
 #   make test-browser            the connection form in a real browser (needs Chromium)
-#   make check                   ruff, mypy --strict, deptry, and the content of the wheel
+#   make check                   ruff, mypy --strict, deptry, the content of the wheel, and the GitHub workflows
+#   make docs                    build the documentation site in .build/docs, with warnings as errors
+#   make release-dry-run         build and check what a release uploads, and list it; uploads nothing (TAG=v0.1.0)
 #   make bench                   measure the cost of waiting sensors, compared with the alternatives (QUICK=1)
 #   make test-bench              check that the benchmark runs, and that the notes below its tables are true
 #   make mutants                 break the modules that decide about money, and list the breaks that no test notices
@@ -32,8 +34,8 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
-.PHONY: demo ui test test-fast test-hostile test-e2e test-matrix test-distributed test-install test-browser bench
-.PHONY: test-bench test-storage mutants check lint wheel format clean in-another-venv
+.PHONY: demo ui test test-fast test-hostile test-e2e test-matrix matrix-logs test-distributed test-install test-browser bench
+.PHONY: test-bench test-storage mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
 
 demo: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo
@@ -57,6 +59,9 @@ test-e2e: $(READY)
 # ONLY: versions or cells; AT_ONCE: number of cells to run in parallel.
 test-matrix:
 	@$(PYTHON) -m dev.matrix $(or $(AT_ONCE),1) $(ONLY)
+
+matrix-logs:
+	@tail -n 200 .build/matrix-*.log
 
 # ONLY: versions of Airflow.
 test-install: $(READY)
@@ -90,7 +95,7 @@ mutants: $(READY)
 in-another-venv: $(READY)
 	@exec $(VENV)/bin/python $(COMMAND)
 
-check: lint wheel
+check: lint wheel workflows
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -100,6 +105,26 @@ lint: $(READY)
 
 wheel:
 	$(call IN,release,-m pytest -m wheel)
+
+# Without --offline, zizmor would ask GitHub about the actions. It is not a Python module.
+workflows:
+	$(call IN,release,-m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml)
+	$(call IN,release,-m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml)
+	$(call IN,release,-m check_jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml)
+	$(call IN,release,-m check_jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml)
+	$(call IN,release,-m check_jsonschema --builtin-schema vendor.compose-spec quickstart/docker-compose.yaml)
+	@.build/venv-release/bin/zizmor --offline --no-progress --quiet --persona pedantic .github
+
+docs:
+	$(call IN,docs,-m sphinx --fail-on-warning --keep-going --quiet docs .build/docs)
+
+# With the time of the last commit, everyone who builds this commit gets the same files.
+release-dry-run: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+release-dry-run:
+	@rm -rf dist
+	$(call IN,release,-m hatchling build -d dist)
+	$(call IN,release,-m twine check --strict dist/*)
+	@$(PYTHON) -m dev.release
 
 format: $(READY)
 	$(VENV)/bin/ruff check --fix .
