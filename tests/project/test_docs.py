@@ -260,6 +260,15 @@ def test_every_message_that_is_explained_is_in_the_code(message: str) -> None:
     assert [part for part in message.split("…") if part.strip() not in code] == []
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if python_of(page)])
+def test_every_name_that_a_page_imports_is_in_the_api_reference(page: str) -> None:
+    reference = text_of("docs/api.rst")
+    imports = re.findall(r"^from (airflow_provider_leadmagic\.\S+) import (.+)$", text_of(page), re.MULTILINE)
+    names = {f"{module}.{name}" for module, names in imports for name in names.split(", ")}
+
+    assert {name for name in names if name not in reference and ".exceptions." not in name} == set()
+
+
 # --- Links ---
 
 
