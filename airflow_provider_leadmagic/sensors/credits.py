@@ -125,8 +125,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
             check_claim_arguments(claim_pool, claim_settle, kwargs, release_after)
             if mode == "poke" and not deferrable:
-                advice = "a sensor that pokes occupies the only slot of the pool while it waits"
-                raise ValueError(f"mode must be 'reschedule', or deferrable True, with claim_pool: {advice}")
+                problem = "the sensor would hold the pool's only slot while it waits"
+                raise ValueError(f"mode must not be 'poke' with claim_pool: {problem}")
         super().__init__(mode=mode, poke_interval=poke_interval, **kwargs)
         self.minimum_credits = minimum_credits
         self.leadmagic_conn_id = leadmagic_conn_id

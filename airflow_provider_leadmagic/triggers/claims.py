@@ -135,12 +135,11 @@ class ClaimedCreditsTrigger(BalanceTrigger):
 
     def _is_possible(self, balance: CreditBalance, result: ClaimsReading, next_poll_in: float) -> bool:
         minimum, task = parse_credits("minimum_credits", self.minimum_credits), TaskKey(*self.claimed_by)
-        if result.standings is None or result.standings.ledger.find(task) is None:
-            # The ledger has lost the task, or never had it because the first poll failed: only a worker can enter it.
+        standing = result.standings and result.standings.by_task.get(task)
+        if not standing:
+            # The ledger never had the task, because its first poll failed, or has lost it, or the task was granted
+            # credits that were then spent by others: only a worker can change the ledger.
             return balance.covers(minimum)
-        standing = result.standings.by_task.get(task)
-        if standing is None:  # Airflow no longer counts the task as waiting, and will cancel this trigger
-            return False
         if standing.is_granted:
             self.log.info("Credits can be claimed: the task decides as soon as pool %r is free.", self.claim_pool)
             return True

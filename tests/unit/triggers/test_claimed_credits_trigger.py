@@ -1,0 +1,195 @@
+"""The trigger of a task that claims credits: when it wakes the task, and how often it asks LeadMagic and Airflow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from contextlib import aclosing
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.models.trigger import Trigger
+
+from airflow_provider_leadmagic.compat.metadata import TaskKey
+from airflow_provider_leadmagic.decisions.claims import NOTHING_SEEN
+from airflow_provider_leadmagic.decisions.events import seen_from
+from airflow_provider_leadmagic.decisions.ledger import Claim
+from airflow_provider_leadmagic.exceptions import ClaimsError
+from airflow_provider_leadmagic.triggers.claims import ClaimedCreditsTrigger
+from tests.support.claiming_airflow import POOL, ClaimingAirflow
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+MINE = TaskKey("waiting", "run", "wait_for_credits")
+OTHER = TaskKey("other", "run", "wait_for_credits")
+ARGUMENTS: dict[str, Any] = {
+    "leadmagic_conn_id": "leadmagic_default",
+    "minimum_credits": "500",
+    "poke_interval": 0.05,
+    "claim_pool": POOL,
+    "claimed_by": list(MINE),
+    "refresh": False,
+    "not_before": 0.0,
+    "waiting_since": 0.0,
+}
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch, leadmagic_sandbox: Sandbox) -> ClaimingAirflow:
+    """Return an Airflow in which the task of these tests waits for 500 credits. The balance is 1,000."""
+    airflow = ClaimingAirflow()
+    airflow.add(claim(MINE, 500), "deferred")
+    monkeypatch.setattr("airflow_provider_leadmagic.triggers.claims.aask", airflow.aask)
+    return airflow
+
+
+def claim(task: TaskKey, credits: int, **fields: Any) -> Claim:
+    return Claim(task, Decimal(credits), since=0.0, **fields)
+
+
+def make(**changes: Any) -> ClaimedCreditsTrigger:
+    return ClaimedCreditsTrigger(**{**ARGUMENTS, **changes})
+
+
+async def event_of(trigger: ClaimedCreditsTrigger) -> dict[str, Any]:
+    async with asyncio.timeout(20), aclosing(trigger.run()) as events:
+        async for event in events:
+            return json.loads(json.dumps(event.payload))
+    raise AssertionError("the trigger ended without an event")
+
+
+async def event_after(change: Callable[[], None], waits: Callable[[], bool], **arguments: Any) -> dict[str, Any]:
+    """Return the event of a trigger that fires only after a change."""
+    task = asyncio.create_task(event_of(make(**arguments)))
+    await until(waits)
+    assert not task.done()
+    change()
+    return await task
+
+
+def test_airflow_stores_and_restores_its_arguments() -> None:
+    classpath, kwargs = make().serialize()
+
+    assert Trigger(classpath=classpath, kwargs=kwargs).kwargs == kwargs == ARGUMENTS
+    assert classpath == "airflow_provider_leadmagic.triggers.claims.ClaimedCreditsTrigger"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_shared"),
+    [
+        ({"minimum_credits": "5"}, True),
+        ({"claimed_by": list(OTHER)}, True),
+        ({"waiting_since": 99.0}, True),
+        ({"claim_pool": "other"}, False),
+        ({"poke_interval": 60.0}, False),
+    ],
+    ids=str,
+)
+def test_triggers_of_the_same_pool_share_a_poll(changes: dict[str, Any], is_shared: bool) -> None:
+    assert (make().shared_stream_key() == make(**changes).shared_stream_key()) is is_shared
+
+
+def test_it_wakes_a_task_that_can_be_granted_its_credits(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
+    event = asyncio.run(event_of(make()))
+
+    assert seen_from(event).ended == {}
+    assert "Credits can be claimed: the task decides as soon as pool 'leadmagic' is free." in logged()
+    assert airflow.asked["WriteVariable"] == 0
+
+
+def test_it_does_not_wake_a_task_while_others_claim_the_credits(
+    airflow: ClaimingAirflow, logged: Callable[[], str]
+) -> None:
+    airflow.add(claim(OTHER, 501, granted_at=1.0, settle=0.0), "success")
+
+    event = asyncio.run(
+        event_after(lambda: airflow.ended_runs.add(("other", "run")), lambda: airflow.asked["ReadVariable"] >= 2)
+    )
+
+    assert event["status"] == "wake"
+    assert (
+        "Waiting for credits: 1 short (1,000 spendable, 501 claimed by 1 run, 500 required) on connection" in logged()
+    )
+
+
+def test_it_tells_the_worker_how_long_ago_a_claim_ended(airflow: ClaimingAirflow) -> None:
+    airflow.add(claim(OTHER, 501, granted_at=1.0, settle=0.2), "success")
+    airflow.ended_runs.add(("other", "run"))
+
+    event = asyncio.run(event_of(make()))
+
+    assert seen_from(event).ended[OTHER] >= 0.2
+
+
+def test_it_wakes_the_task_when_an_ended_claim_stops_counting_and_not_an_interval_later(
+    airflow: ClaimingAirflow, leadmagic_sandbox: Sandbox
+) -> None:
+    airflow.add(claim(OTHER, 501, granted_at=1.0, settle=0.3), "success")
+    airflow.ended_runs.add(("other", "run"))
+
+    asyncio.run(event_of(make(poke_interval=60)))
+
+    assert len(leadmagic_sandbox.requests_to("/v1/credits")) == 1
+
+
+def test_a_task_ahead_that_does_not_decide_is_passed(airflow: ClaimingAirflow) -> None:
+    airflow.add(claim(OTHER, 800, priority=2, patience=0.2), "scheduled")
+
+    event = asyncio.run(event_of(make()))
+
+    assert seen_from(event).affordable[OTHER] >= 0.2
+
+
+def test_a_task_that_the_ledger_does_not_have_is_woken_by_the_balance_alone(airflow: ClaimingAirflow) -> None:
+    airflow.variables.clear()
+
+    assert seen_from(asyncio.run(event_of(make()))) == NOTHING_SEEN
+
+
+def test_while_airflow_does_not_answer_it_keeps_waiting(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
+    airflow.error = ClaimsError("Cannot read the Variable 'x' (API_SERVER_ERROR 500)", transient=True)
+
+    event = asyncio.run(
+        event_after(lambda: setattr(airflow, "error", None), lambda: airflow.asked["ReadVariable"] >= 2)
+    )
+
+    assert event["status"] == "wake"
+    assert re.search(r"poll failed \(2 in a row\), retrying in 0(\.\d)? s: Cannot read the Variable", logged())
+
+
+def test_claims_that_cannot_be_read_for_good_end_the_wait(airflow: ClaimingAirflow) -> None:
+    airflow.variables["leadmagic_claims_leadmagic"] = "[]"
+
+    with pytest.raises(ClaimsError, match="Unreadable claims: restore the Variable"):
+        seen_from(asyncio.run(event_of(make())))
+
+
+def test_a_hundred_tasks_ask_leadmagic_and_airflow_once_for_each_poll(
+    airflow: ClaimingAirflow, leadmagic_sandbox: Sandbox
+) -> None:
+    leadmagic_sandbox.set_credits(1)
+    tasks = [TaskKey("waiting", f"run {number}", "wait_for_credits") for number in range(100)]
+    for task in tasks:
+        airflow.add(claim(task, 500), "deferred")
+
+    async def run() -> None:
+        triggers = [asyncio.create_task(event_of(make(poke_interval=1, claimed_by=list(task)))) for task in tasks]
+        await until(lambda: airflow.asked["ReadVariable"] >= 3)
+        for trigger in triggers:
+            trigger.cancel()
+        await asyncio.gather(*triggers, return_exceptions=True)
+
+    began = time.monotonic()
+    asyncio.run(run())
+
+    polls = len(leadmagic_sandbox.requests_to("/v1/credits"))
+    assert polls <= (time.monotonic() - began) / 0.9 + 1
+    assert airflow.asked["ReadVariable"] <= polls
+    assert airflow.asked["ReadTaskStates"] == airflow.asked["ReadActiveRuns"] <= polls
