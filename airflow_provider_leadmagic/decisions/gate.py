@@ -52,7 +52,7 @@ def is_sufficient(
     :param next_poll_in: Seconds until the next poll; ``math.inf`` if the timeout comes first, None if unknown.
     :param standing: The standing of a task that claims the credits, so that others must not have claimed them.
     """
-    amounts = _amounts(balance, minimum_credits, standing)
+    amounts = describe_amounts(balance, minimum_credits, standing)
     if standing.is_granted if standing else balance.covers(minimum_credits):
         log.info("Credits sufficient: %s on connection %r.", amounts, conn_id)
         return True
@@ -67,7 +67,14 @@ def is_sufficient(
     return False
 
 
-def _amounts(balance: CreditBalance, minimum_credits: Decimal, standing: Standing | None) -> str:
+def describe_amounts(balance: CreditBalance, minimum_credits: Decimal, standing: Standing | None) -> str:
+    """
+    Return the amounts on which a verdict is based: ``1,050 spendable, 700 claimed by 2 runs, 500 required``.
+
+    :param balance: The balance that was read.
+    :param minimum_credits: Required credits.
+    :param standing: The standing of a task that claims the credits.
+    """
     parts = [f"{format_credits(balance.spendable)} spendable", f"{format_credits(minimum_credits)} required"]
     if standing and standing.claimed:
         parts.insert(1, f"{format_credits(standing.claimed)} claimed by {_count(standing.runs, 'run')}")

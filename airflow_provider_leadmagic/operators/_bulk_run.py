@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.bulk.submission import BulkRequest
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.compat.imports import Context, Log
+    from airflow_provider_leadmagic.operators._bulk_claim import CreditsCheck
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
 
@@ -74,6 +75,7 @@ class BulkAttempt:
     :param wait: Waits on the worker or in the triggerer.
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
+    :param check_credits: Checks that the credits cover the job, or claims them.
     :param has_waited: Whether the attempt was deferred until there were credits to submit a job.
     """
 
@@ -84,10 +86,12 @@ class BulkAttempt:
         wait: Wait,
         canceller: JobCanceller,
         log: Log,
+        check_credits: CreditsCheck,
         *,
         has_waited: bool = False,
     ) -> None:
         self._has_waited = has_waited
+        self._check_credits = check_credits
         self._request = request
         self._context = context
         self._wait = wait
@@ -254,7 +258,7 @@ class BulkAttempt:
         while True:
             estimate = submission.estimate(client)
             try:
-                submission.check_balance(client, estimate, self._conn_id)
+                self._check_credits(client, submission, estimate)
                 self._canceller.remember_key(self._running_task, attempts.key)
                 return attempts.submit(submission, estimate, may_exist=self._may_have_job or is_uncertain)
             except InsufficientCreditsError as error:

@@ -11,11 +11,12 @@ from airflow_provider_leadmagic.bulk.progress import JobProgress, job_from, time
 from airflow_provider_leadmagic.decisions.gate import is_sufficient, requested_wait, tolerate_failed_poll
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
+from airflow_provider_leadmagic.triggers.claims import ClaimedCreditsTrigger
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from airflow_provider_leadmagic.triggers.shared_poll import open_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from decimal import Decimal
 
     from airflow.triggers.base import BaseTrigger
@@ -173,12 +174,20 @@ class TriggererWait:
     :param interval: Seconds between polls.
     :param deadline: Unix time at which the attempt times out.
     :param methods: Names of the methods that continue the task.
+    :param claim: Arguments ``claim_pool`` and ``claimed_by`` of the trigger, if the task claims the credits.
     """
 
     def __init__(
-        self, defer: Callable[..., None], conn_id: str, interval: float, deadline: float, methods: ResumeMethods
+        self,
+        defer: Callable[..., None],
+        conn_id: str,
+        interval: float,
+        deadline: float,
+        methods: ResumeMethods,
+        claim: Mapping[str, Any] | None = None,
     ) -> None:
         self._methods = methods
+        self._claim = claim
         self._task_defer = defer
         self._conn_id = conn_id
         self._interval = interval
@@ -186,8 +195,11 @@ class TriggererWait:
 
     def to_submit(self, minimum_credits: Decimal) -> NoReturn:
         """Wait for the credits to submit a job."""
-        trigger = SufficientCreditsTrigger(
-            self._conn_id, str(minimum_credits), self._interval, waiting_since=time.time()
+        arguments = (self._conn_id, str(minimum_credits), self._interval)
+        trigger: BaseTrigger = (
+            SufficientCreditsTrigger(*arguments, waiting_since=time.time())
+            if self._claim is None
+            else ClaimedCreditsTrigger(*arguments, **self._claim, waiting_since=time.time())
         )
         self._defer(trigger, self._methods.to_submit)
 

@@ -6,11 +6,18 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_leadmagic.api.validation import check_choice, check_delimiter, check_flag, check_seconds
+from airflow_provider_leadmagic.api.validation import (
+    as_seconds,
+    check_choice,
+    check_delimiter,
+    check_flag,
+    check_seconds,
+)
 from airflow_provider_leadmagic.bulk.cancel import JobCanceller
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import NOT_GIVEN, BaseOperator, Guard, conf, path_text
-from airflow_provider_leadmagic.decisions.events import report_from
+from airflow_provider_leadmagic.compat.task_state import is_test
+from airflow_provider_leadmagic.decisions.events import report_from, seen_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
 if TYPE_CHECKING:
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
     from airflow_provider_leadmagic.bulk.submission import BulkRequest
     from airflow_provider_leadmagic.compat.imports import Context, ObjectStoragePath
+    from airflow_provider_leadmagic.decisions.claims import Seen
+    from airflow_provider_leadmagic.operators._bulk_claim import CreditsCheck
     from airflow_provider_leadmagic.operators._bulk_run import BulkAttempt
     from airflow_provider_leadmagic.operators._bulk_waiting import Wait
 
@@ -72,12 +81,18 @@ class BulkEnrichmentOperator(BaseOperator):
     :param deferrable: Wait in the triggerer. The default is ``[operators] default_deferrable``.
     :param poll_interval: Seconds, or timedelta, between polls of the job or the balance; 60 by default. LeadMagic asks
         for at least 45.
+    :param claim_pool: Claim the price of the job, so that other tasks with the same pool cannot count on these credits:
+        the name of an Airflow pool with one slot, in which the task runs. It must be deferrable. By default the task
+        claims nothing.
+    :param claim_settle: Seconds, or timedelta, for which the claim still counts after the task has ended; 60 by
+        default.
     :param timeout: Seconds, or timedelta, that one attempt waits in total, for credits and for the job; 7 days by
         default. If it comes from ``default_args``, the log warns about it.
     :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
     :raises ValueError: If an argument, a row or a file is invalid; the message names it. No credits were spent.
     :raises CreditsLimitError: If the job could cost more than ``max_credits``. No credits were spent.
     :raises InsufficientCreditsError: If the balance does not cover the job and ``on_insufficient`` is ``fail``.
+    :raises ClaimsError: If the claims cannot be read or written. No credits were spent.
     :raises LeadMagicTimeoutError: When ``timeout`` is reached. The job keeps running, and the next attempt joins it.
     :raises AirflowFailException: If the job failed or was canceled at LeadMagic, which a retry would not change.
     :raises LeadMagicError: If LeadMagic rejects a request or does not respond.
@@ -115,10 +130,21 @@ class BulkEnrichmentOperator(BaseOperator):
         resume_when_paused: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: timedelta | float = 60,
+        claim_pool: str | None = None,
+        claim_settle: timedelta | float = 60,
         timeout: timedelta | float = timedelta(days=7),
         leadmagic_conn_id: str = "leadmagic_default",
         **kwargs: Any,
     ) -> None:
+        if claim_pool is not None:
+            from airflow_provider_leadmagic.claims.pool import check_claim_arguments
+
+            check_claim_arguments(claim_pool, claim_settle, kwargs)
+            if not deferrable:
+                raise ValueError(
+                    "deferrable must be True with claim_pool: on a worker the task would hold the pool's only slot "
+                    "while it waits"
+                )
         super().__init__(**kwargs)
         if (rows is None) == (input_path is None):
             given = "neither" if rows is None else "both"
@@ -146,8 +172,10 @@ class BulkEnrichmentOperator(BaseOperator):
         self.on_insufficient = on_insufficient
         self.resume_when_paused = resume_when_paused
         self.deferrable = deferrable
-        self.poll_interval = _seconds(poll_interval)
-        self.timeout = _seconds(timeout)
+        self.poll_interval = as_seconds(poll_interval)
+        self.claim_pool = claim_pool
+        self.claim_settle = as_seconds(claim_settle)
+        self.timeout = as_seconds(timeout)
         # Airflow passes the default_args of the DAG, too. In most DAGs their timeout is meant for sensors.
         self._timeout_is_a_default = (kwargs.get("default_args") or {}).get("timeout") == timeout
         self.leadmagic_conn_id = leadmagic_conn_id
@@ -174,6 +202,8 @@ class BulkEnrichmentOperator(BaseOperator):
         :param event: The trigger's event.
         :param deadline: Unix time at which the attempt times out.
         """
+        if self.claim_pool is not None:
+            return self._attempt(context, deadline, has_waited=True, seen=seen_from(event)).start()
         self._log_credits_sufficient(event)
         return self._attempt(context, deadline, has_waited=True).start()
 
@@ -230,17 +260,35 @@ class BulkEnrichmentOperator(BaseOperator):
         """Cancel the job if a user ended the task. If only the worker is stopped, the next attempt joins the job."""
         self._canceller.on_kill()
 
-    def _attempt(self, context: Context, deadline: float, *, has_waited: bool = False) -> BulkAttempt:
+    def _attempt(
+        self, context: Context, deadline: float, *, has_waited: bool = False, seen: Seen | None = None
+    ) -> BulkAttempt:
         from airflow_provider_leadmagic.operators._bulk_run import BulkAttempt
+
+        wait, check = self._wait(context, deadline), self._credits_check(context, seen)
+        return BulkAttempt(self._request(), context, wait, self._canceller, self.log, check, has_waited=has_waited)
+
+    def _wait(self, context: Context, deadline: float) -> Wait:
+        from airflow_provider_leadmagic.claims.pool import key_of
         from airflow_provider_leadmagic.operators._bulk_waiting import ResumeMethods, TriggererWait, WorkerWait
 
-        wait: Wait = WorkerWait(self.log, self.leadmagic_conn_id, self.poll_interval, deadline)
-        if self.deferrable:
-            names = (method.__name__ for method in (self.credits_to_order, self.credits_to_resume, self.job_seen))
-            wait = TriggererWait(
-                self.defer, self.leadmagic_conn_id, self.poll_interval, deadline, ResumeMethods(*names)
-            )
-        return BulkAttempt(self._request(), context, wait, self._canceller, self.log, has_waited=has_waited)
+        if not self.deferrable:
+            return WorkerWait(self.log, self.leadmagic_conn_id, self.poll_interval, deadline)
+        names = (method.__name__ for method in (self.credits_to_order, self.credits_to_resume, self.job_seen))
+        claim = {"claim_pool": self.claim_pool, "claimed_by": list(key_of(context["ti"]))} if self.claim_pool else None
+        return TriggererWait(
+            self.defer, self.leadmagic_conn_id, self.poll_interval, deadline, ResumeMethods(*names), claim
+        )
+
+    def _credits_check(self, context: Context, seen: Seen | None) -> CreditsCheck:
+        from airflow_provider_leadmagic.claims.pool import ClaimSettings
+        from airflow_provider_leadmagic.decisions.claims import NOTHING_SEEN
+        from airflow_provider_leadmagic.operators._bulk_claim import BalanceCheck, ClaimCheck
+
+        if self.claim_pool is None or is_test(context):
+            return BalanceCheck(self.leadmagic_conn_id)
+        settings = ClaimSettings(self.claim_pool, self.claim_settle, self.poll_interval)
+        return ClaimCheck(self, context["ti"], settings, seen or NOTHING_SEEN, self.log)
 
     def _request(self) -> BulkRequest:
         from airflow_provider_leadmagic.bulk.submission import BulkRequest
@@ -267,10 +315,6 @@ class BulkEnrichmentOperator(BaseOperator):
         report = report_from(event)
         conn_id, spendable, needed = self.leadmagic_conn_id, report["spendable"], report["minimum_credits"]
         self.log.info("Credits sufficient: %s spendable, %s required on connection %r.", spendable, needed, conn_id)
-
-
-def _seconds(length: timedelta | float) -> float:
-    return length.total_seconds() if isinstance(length, timedelta) else float(length)
 
 
 def _submitted_job(fields: Mapping[str, str] | None) -> SubmittedJob:
