@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from dev.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
+from tests.e2e import claim_scenarios
 from tests.e2e.bulk_scenarios import IN_TRIGGERER, ON_WORKER, ROWS, SCENARIOS, STARTED_BY_THEIR_TEST
 from tests.support.airflow_home import HOME, IGNORED, REPOSITORY
 
@@ -27,6 +28,8 @@ def accounts() -> Iterator[dict[str, Sandbox]]:
     with ExitStack() as stack:
         balances = {"rich": 1000, "poor": 1, "waiting": 1, "sixty": 1, "echo": 1, "leadmagic_default": 2}
         balances |= dict.fromkeys(SCENARIOS + STARTED_BY_THEIR_TEST, 1000)
+        balances |= dict.fromkeys(claim_scenarios.SCENARIOS, 600)
+        balances |= dict.fromkeys((claim_scenarios.SHARED, claim_scenarios.MISSING), 1)
         sandboxes = {
             conn_id: stack.enter_context(Sandbox(credits=credits_, api_key=CANARY))
             for conn_id, credits_ in balances.items()
@@ -77,6 +80,9 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         "LEADMAGIC_TEST_BULK_ROWS": str(ROWS),
         "LEADMAGIC_TEST_BULK_ON_WORKER": " ".join(ON_WORKER + STARTED_BY_THEIR_TEST),
         "LEADMAGIC_TEST_BULK_IN_TRIGGERER": " ".join(IN_TRIGGERER),
+        "LEADMAGIC_TEST_CLAIM_SCENARIOS": " ".join(claim_scenarios.SCENARIOS),
+        "LEADMAGIC_TEST_CLAIM_NEVER_POOL": claim_scenarios.NEVER_POOL,
+        "LEADMAGIC_TEST_CLAIMS": " ".join(map(str, claim_scenarios.CLAIMS)),
     }
     with LocalAirflow(HOME / "e2e-airflow", dags, settings) as running:
         yield running

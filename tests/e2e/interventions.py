@@ -17,14 +17,23 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
     from dev.local_airflow import LocalAirflow
 
-#: What the web interface of Airflow 2 calls when a user marks a task as failed.
-MARK_FAILED = """
+#: What the web interface of Airflow 2 calls when a user marks a task as failed or success.
+MARK = """
 import sys
 from airflow.models.dagbag import DagBag
 from airflow.utils.state import TaskInstanceState
-dag_id, run_id, task_id = sys.argv[1:]
+dag_id, run_id, task_id, state = sys.argv[1:]
 dag = DagBag(read_dags_from_db=True).get_dag(dag_id)
-dag.set_task_instance_state(task_id=task_id, run_id=run_id, state=TaskInstanceState.FAILED, commit=True)
+dag.set_task_instance_state(task_id=task_id, run_id=run_id, state=TaskInstanceState(state), commit=True)
+"""
+
+#: What the web interface of Airflow 2 calls when a user marks a run as failed.
+FAIL_RUN = """
+import sys
+from airflow.api.common.mark_tasks import set_dag_run_state_to_failed
+from airflow.models.dagbag import DagBag
+dag_id, run_id = sys.argv[1:]
+set_dag_run_state_to_failed(dag=DagBag(read_dags_from_db=True).get_dag(dag_id), run_id=run_id, commit=True)
 """
 
 #: What the web interface of Airflow 2 calls when a user clears a task.
@@ -47,17 +56,28 @@ def clear(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> None
         body = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": [task_id]}
         airflow.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
         return
-    command = [sys.executable, "-c", CLEAR, dag_id, run_id, task_id]
-    subprocess.run(command, env=airflow.environment, check=True, capture_output=True)
+    _run_script(airflow, CLEAR, dag_id, run_id, task_id)
 
 
-def mark_failed(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> None:
-    """Mark a task as failed, as a user does in the web interface."""
+def mark(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+    """Mark a task as failed or success, as a user does in the web interface."""
     if IS_AIRFLOW_3:
         task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
-        airflow.call("PATCH", task, {"new_state": "failed"})
+        airflow.call("PATCH", task, {"new_state": state})
         return
-    command = [sys.executable, "-c", MARK_FAILED, dag_id, run_id, task_id]
+    _run_script(airflow, MARK, dag_id, run_id, task_id, state)
+
+
+def fail_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
+    """Mark a run as failed, as a user does in the web interface."""
+    if IS_AIRFLOW_3:
+        airflow.call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", {"state": "failed"})
+        return
+    _run_script(airflow, FAIL_RUN, dag_id, run_id)
+
+
+def _run_script(airflow: LocalAirflow, script: str, *arguments: str) -> None:
+    command = [sys.executable, "-c", script, *arguments]
     subprocess.run(command, env=airflow.environment, check=True, capture_output=True)
 
 

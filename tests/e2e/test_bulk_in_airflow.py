@@ -11,7 +11,7 @@ import pytest
 from dev.local_airflow import IS_AIRFLOW_3, wait_until
 from tests.e2e.bulk_scenarios import ROWS, SCENARIOS
 from tests.e2e.conftest import CANARY, wait_for_run_to_end
-from tests.e2e.interventions import clear, kill_worker_connected_to, mark_failed
+from tests.e2e.interventions import clear, kill_worker_connected_to, mark
 from tests.support.airflow_home import HOME
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def test_marking_the_task_as_failed_cancels_the_job(
     wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == [moment], 120, f"the task to be {moment}")
     wait_for_another_request(account, BULK)
 
-    mark_failed(airflow, scenario, run_id, "enrich")
+    mark(airflow, scenario, run_id, "enrich", "failed")
 
     wait_until(lambda: [job.status for job in account.bulk_jobs] == ["canceled"], 60, "the job to be canceled")
     assert airflow.task_states(scenario, run_id)["enrich"] == ["failed"]
@@ -227,7 +227,7 @@ def test_a_job_that_cannot_be_canceled_is_named_in_the_log_of_the_ended_task(
     run_id = start_run_that_polls(airflow, account, scenario)
     account.fail_next(f"{BULK}/review", delay=DELAY, times=None)
 
-    mark_failed(airflow, scenario, run_id, "enrich")
+    mark(airflow, scenario, run_id, "enrich", "failed")
 
     [job] = account.bulk_jobs
     advice = f'run LeadMagicHook("{scenario}").bulk.cancel("{job.job_id}") to stop it.'

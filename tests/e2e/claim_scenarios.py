@@ -1,0 +1,30 @@
+"""The scenarios of the end-to-end tests of claims. Each has its own connection, LeadMagic account and claim pool."""
+
+from __future__ import annotations
+
+from dev.local_airflow import IS_AIRFLOW_3
+
+#: Scenarios with two DAGs each: the first one claims credits, and the second one waits for them.
+SCENARIOS = (
+    "claims_dag_deleted",
+    "claims_run_failed",
+    "claims_work_cleared",
+    "claims_paused",
+    "claims_marked_success",
+    "claims_released",
+    "claims_replaced",
+    "claims_mapped",
+    "claims_rescheduled",
+    "claims_two_slots",
+    "claims_work_killed",
+    "claims_sensor_killed",
+    "claims_components_killed",
+)
+#: Ten DAGs claim so many credits of one account, and ten others check that account without claims. The executor of
+#: Airflow 2 runs one task at a time, so there are fewer of them.
+CLAIMS = tuple(range(450, 500, 5) if IS_AIRFLOW_3 else range(450, 500, 10))
+SHARED, MISSING = "claims_shared", "claims_missing"
+#: A pool without slots.
+NEVER_POOL = "claims_never"
+#: Slots by pool.
+POOLS = dict.fromkeys((*SCENARIOS, SHARED), 1) | {"claims_two_slots": 2, NEVER_POOL: 0}

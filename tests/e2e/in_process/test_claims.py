@@ -1,0 +1,35 @@
+"""Sensors claim credits in ``dag.test()``, where no scheduler runs."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dev.local_airflow import wait_until
+from tests.e2e.in_process.conftest import run_dag
+
+if TYPE_CHECKING:
+    from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+
+pytestmark = pytest.mark.e2e
+
+
+def test_sensors_that_defer_or_are_mapped_claim_credits_in_a_test_run(dag_bag: Any, leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits(1)
+
+    def top_up() -> None:
+        wait_until(lambda: len(leadmagic_sandbox.requests_to("/v1/credits")) >= 3, 120, "a poll of the trigger")
+        leadmagic_sandbox.set_credits(200)
+
+    topping_up = threading.Thread(target=top_up)
+    topping_up.start()
+    run = run_dag(dag_bag.dags["claims"])
+    topping_up.join()
+
+    assert run.state == "success"
+    assert run.xcom_of("waits")["claimed_by_others"] == 0
+    # A claim upstream in the same run is replaced, one with another index is not, and both end with the task group.
+    assert [run.xcom_of("of_one_region.claim", index)["available"] for index in range(2)] == [200, 110]
+    assert run.xcom_of("mapped", 1)["claimed_by_others"] == 40
