@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Self
 
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from tests.distributed.canaries import CANARY, LOGGED_CANARY, STORED_CANARY, WRONG_CANARY
+from tests.distributed.claims import CLAIMS
 from tests.distributed.cluster import TRIGGERERS
 from tests.distributed.sensors import AFTER, BEFORE, DEFERRABLE, POKE, RESCHEDULE
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.request_log import LoggedRequest
 
-KEYS = dict.fromkeys((POKE, RESCHEDULE, DEFERRABLE, *TRIGGERERS, "echo", "bulk", "watched"), CANARY) | {
+KEYS = dict.fromkeys((POKE, RESCHEDULE, DEFERRABLE, *TRIGGERERS, "echo", "bulk", "watched", CLAIMS), CANARY) | {
     "stored": STORED_CANARY,
     "logged": LOGGED_CANARY,
 }

@@ -1,4 +1,4 @@
-"""An Airflow as in production: PostgreSQL, Redis, Celery, two workers and two triggerers."""
+"""An Airflow as in production: PostgreSQL, Redis, Celery, and two each of schedulers, workers and triggerers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.distributed.system_server import create_for_unprivileged_user
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SCHEDULERS = ("scheduler", "scheduler-2")
 WORKERS = ("worker-1", "worker-2")
 TRIGGERERS = ("triggerer-1", "triggerer-2")
 #: Concurrent tasks of one worker.
@@ -47,7 +48,7 @@ LONG_TIMEOUTS = {
 
 class Cluster(LocalAirflow):
     """
-    Airflow with two Celery workers and two triggerers; a component that exits unexpectedly is restarted.
+    Airflow with two schedulers, Celery workers and triggerers; a component that exits unexpectedly is restarted.
 
     :param home: Folder for ``AIRFLOW_HOME``.
     :param dags_folder: Folder with the DAG files.
@@ -108,6 +109,7 @@ class Cluster(LocalAirflow):
 
     def _components(self) -> dict[str, list[str]]:
         components = super()._components()
+        components |= dict.fromkeys(SCHEDULERS, components["scheduler"])
         triggerer = components.pop("triggerer")
         components |= dict.fromkeys(TRIGGERERS, triggerer)
         for name in WORKERS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.local_airflow import LocalAirflowError, wait_until
+from tests.distributed.claims import CLAIMED, CLAIMS
 from tests.distributed.sensors import DAGS, POKING_POOL, POKING_SLOTS, all_sensors, write_plan
 from tests.support.airflow_home import HOME, REPOSITORY
 
@@ -35,6 +37,7 @@ SETTINGS = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
     "LEADMAGIC_TEST_PLAN": str(PLAN),
     "LEADMAGIC_TEST_BULK_FOLDER": str(HOME),
+    "LEADMAGIC_TEST_CLAIMED": json.dumps(CLAIMED),
 }
 
 
@@ -71,13 +74,13 @@ def start_cluster(stack: ExitStack) -> DistributedRun:
 
 
 def prepare(cluster: Cluster, accounts: Accounts) -> None:
-    """Create the pool and the connection in Airflow's database, and wait for the DAGs."""
-    pool = {"name": POKING_POOL, "slots": POKING_SLOTS, "include_deferred": False}
-    cluster.call("POST", "/api/v2/pools", pool)
+    """Create the pools and the connection in Airflow's database, and wait for the DAGs."""
+    for name, slots in {POKING_POOL: POKING_SLOTS, CLAIMS: 1}.items():
+        cluster.call("POST", "/api/v2/pools", {"name": name, "slots": slots, "include_deferred": False})
     # With the CLI, not the API: Airflow logs API requests, and its masking is off.
     stored = accounts["stored"]
     options = ["--conn-type", "leadmagic", "--conn-host", stored.url]
     cluster.run("connections", "add", "stored", *options, "--conn-password", stored.api_key)
     parsed = "SELECT COUNT(*) FROM serialized_dag"
-    wait_until(lambda: cluster.query(parsed) == [(DAGS + 2,)], 120, "all DAGs", cluster.supervise)
+    wait_until(lambda: cluster.query(parsed) == [(DAGS + 2 + len(CLAIMED),)], 120, "all DAGs", cluster.supervise)
     wait_until(lambda: bool(cluster.query("SELECT 1 FROM import_error")), 120, "the import error", cluster.supervise)

@@ -1,8 +1,8 @@
 """
 The distributed run, which happens once for all its tests.
 
-Sensors start to wait. While they wait, one component after the other fails and recovers. Then credits arrive. The tests
-examine the result.
+Sensors start to wait. While they wait, one component after the other fails and recovers, and runs that claim credits
+spend them. Then credits arrive for all. The tests examine the result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from dev.local_airflow import wait_until
-from tests.distributed.cluster import TRIGGERERS, WORKERS
+from tests.distributed.claims import CLAIMED, CLAIMS, Claims
+from tests.distributed.cluster import SCHEDULERS, TRIGGERERS, WORKERS
 from tests.distributed.progress import log_progress
 from tests.distributed.sensors import AFTER_TOP_UP, AT_ONCE, DEFERRABLE, NEVER, POKE, RESCHEDULE, Sensor
 from tests.distributed.tasks import TaskKey, Tasks
@@ -46,6 +47,7 @@ class DistributedRun:
     def __init__(self, cluster: Cluster, accounts: Accounts, sensors: list[Sensor]) -> None:
         self.cluster, self.accounts, self.sensors = cluster, accounts, sensors
         self.tasks = Tasks(cluster)
+        self.claims = Claims(cluster, accounts[CLAIMS])
         self.states_before_top_up: dict[TaskKey, str] = {}
         self.topped_up_at = 0.0
         #: Number of sensors that were deferred in the killed triggerer.
@@ -59,10 +61,11 @@ class DistributedRun:
         """Run all phases."""
         self._phase("sensors wait", self._start_runs)
         self._phase("traces are collected", lambda: self._collect("while sensors wait"))
-        self._phase("a worker is killed", self._kill_a_worker)
-        self._phase("a triggerer is killed", self._kill_a_triggerer)
-        self._phase("Redis restarts", self._restart_redis)
-        self._phase("PostgreSQL restarts", self._restart_postgres)
+        self._phase("a worker is killed", self._kill_a_worker, are_credits_spent=True)
+        self._phase("a triggerer is killed", self._kill_a_triggerer, are_credits_spent=True)
+        self._phase("a scheduler is killed", self._kill_a_scheduler, are_credits_spent=True)
+        self._phase("Redis restarts", self._restart_redis, are_credits_spent=True)
+        self._phase("PostgreSQL restarts", self._restart_postgres, are_credits_spent=True)
         self._phase("LeadMagic responds with 500", self._break_leadmagic)
         self._phase("credits arrive", self._top_up)
         self._phase("all sensors end", self._wait_for_the_end)
@@ -73,9 +76,12 @@ class DistributedRun:
         """Return the sensors with one of some outcomes, optionally only those of one mode."""
         return [sensor for sensor in self.sensors if sensor.outcome in outcomes and mode in (None, sensor.mode)]
 
-    def _phase(self, title: str, action: Callable[[], None]) -> None:
+    def _phase(self, title: str, action: Callable[[], None], *, are_credits_spent: bool = False) -> None:
         log_progress(f"{title} ...")
         started = time.monotonic()
+        if are_credits_spent:
+            self.claims.top_up()
+            self._until(self.claims.are_spent, RECOVERY_LIMIT, "a run that spends the credits that it has claimed")
         action()
         self.durations[title] = time.monotonic() - started
         log_progress(f"{title}: {self.durations[title]:.0f} s. Tasks: {self.tasks.summary()}.")
@@ -89,7 +95,7 @@ class DistributedRun:
         self.traces |= collect_traces(self.cluster, moment)
 
     def _start_runs(self) -> None:
-        for dag_id in ["traces", *sorted({sensor.dag_id for sensor in self.sensors})]:
+        for dag_id in ["traces", *CLAIMED, *sorted({sensor.dag_id for sensor in self.sensors})]:
             self.cluster.trigger(dag_id)
         self._until(self._all_wait, START_LIMIT, "the bulk job and all sensors to wait or succeed")
         self._until(lambda: None not in self.tasks.deferred_by_triggerer(), 60, "a triggerer for every sensor")
@@ -104,6 +110,7 @@ class DistributedRun:
             and are_all(sensors_with(AFTER_TOP_UP, mode=DEFERRABLE), "deferred")
             and are_all(sensors_with(NEVER, mode=DEFERRABLE), "deferred", "failed", "skipped")
             and rescheduled <= self.tasks.rescheduled()
+            and self.claims.all_wait()
         )
 
     def _kill_a_worker(self) -> None:
@@ -138,6 +145,11 @@ class DistributedRun:
     def _one_triggerer_has_all(self) -> bool:
         living = self.tasks.living_triggerers()
         return len(living) == 1 and list(self.tasks.deferred_by_triggerer()) == living
+
+    def _kill_a_scheduler(self) -> None:
+        self.cluster.kill_component(SCHEDULERS[0])
+        self._wait_for_rescheduled_sensors()
+        self.cluster.start_component(SCHEDULERS[0])
 
     def _restart_redis(self) -> None:
         self.cluster.redis.restart()
@@ -185,4 +197,8 @@ class DistributedRun:
         self._until(lambda: any(polls(name, since, 200) for name in names), RECOVERY_LIMIT, what)
 
     def _until(self, condition: Callable[[], bool], limit: float, what: str) -> None:
-        wait_until(condition, limit, what, self.cluster.supervise)
+        wait_until(condition, limit, what, self._supervise)
+
+    def _supervise(self) -> None:
+        self.cluster.supervise()
+        self.claims.observe()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.distributed.claims import CLAIMED, CLAIMS
 from tests.distributed.cluster import TRIGGERERS, WORKERS
 from tests.distributed.sensors import (
     AFTER_TOP_UP,
@@ -103,6 +104,19 @@ def test_a_bulk_job_is_submitted_and_charged_once(run: DistributedRun) -> None:
     assert job.status == "completed"
     assert run.accounts["bulk"].charges_per_row(job.job_id) == Counter(range(20))
     assert run.tasks.states()["traces", "bulk"] == "success"
+
+
+def test_no_run_counts_on_credits_that_another_one_has_claimed(run: DistributedRun) -> None:
+    assert run.claims.shortfalls == []
+    assert run.accounts.polls(CLAIMS, status=402) == []
+
+
+def test_every_run_that_claims_credits_spends_them_and_succeeds(run: DistributedRun) -> None:
+    runs = run.cluster.query("SELECT dag_id, state FROM dag_run WHERE dag_id LIKE ?", "claims_%")
+    lookups = run.accounts[CLAIMS].requests_to("/v1/people/email-finder")
+
+    assert dict(runs) == dict.fromkeys(CLAIMED, "success")
+    assert sum(CLAIMED.values()) * 0.99 <= len(lookups) <= sum(CLAIMED.values())
 
 
 def test_the_top_up_starts_a_dag_once(run: DistributedRun) -> None:
