@@ -68,7 +68,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("hooks.leadmagic")],
         "operators": [_modules("operators.bulk", "operators.credits")],
         "sensors": [_modules("sensors.credits")],
-        "triggers": [_modules("triggers.bulk", "triggers.credits")],
+        "triggers": [_modules("triggers.bulk", "triggers.claims", "triggers.credits")],
         "connection-types": [CONNECTION_TYPE],
         "config": _CONFIG,
         "cli": ["airflow_provider_leadmagic.cli.commands.get_leadmagic_cli_commands"],
