@@ -158,6 +158,7 @@ class ReadTaskStates(NamedTuple):
 
         columns = (TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state)
         with create_session() as session:
+            # Airflow 3.4 keeps a row for each attempt. Queries of the model see only the latest.
             rows = session.query(*columns).filter(
                 TaskInstance.dag_id == self.dag_id,
                 TaskInstance.run_id.in_(self.run_ids),
