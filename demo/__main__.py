@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLES = REPOSITORY / "example_dags"
 GATED, READ_ONLY = "example_leadmagic_gated_enrichment", "read_the_balance"
+SHARED = "example_leadmagic_shared_account"
+CLAIM_POOL = ("pools", "set", "leadmagic", "1", "Claims on LeadMagic credits")
 #: Examples that need asset watchers, which Airflow 2 does not have.
 WATCHING = ("example_leadmagic_start_when_topped_up", "example_leadmagic_low_credits_alert")
 INITIAL_CREDITS, LEADS, TOP_UP = 2, 5, 100
+#: Two DAGs claim 4 credits each. Half of their leads have no email address, and cost nothing.
+SHARED_CREDITS, CLAIMED = 6, 4
 RUN_LIMIT = 120
 _started = time.monotonic()
 
@@ -66,13 +70,14 @@ def _run_gated_enrichment() -> int:
     with Sandbox(credits=INITIAL_CREDITS) as sandbox:
         say(f"The LeadMagic sandbox is running on {sandbox.url}. No real credits are spent.")
         say(f"The account in the sandbox has {sandbox.credits} credits.")
-        with _airflow(sandbox.connection_json, [EXAMPLES / f"{GATED}.py"]) as airflow:
+        with _airflow(sandbox.connection_json, [EXAMPLES / f"{name}.py" for name in (GATED, SHARED)]) as airflow:
             run = RunWatch(airflow, GATED, _start_run(airflow, GATED), sandbox)
             _show_warning(run)
             _show_wait(run, sandbox)
             _show_top_up(run, sandbox)
             run.until_ended()
-            return _show_results(run, sandbox, airflow.home)
+            is_good = _show_results(run, sandbox, airflow.home)
+            return 0 if _show_claims(airflow, sandbox) and is_good else 1
 
 
 def _show_warning(run: RunWatch) -> None:
@@ -99,7 +104,7 @@ def _show_top_up(run: RunWatch, sandbox: Sandbox) -> None:
     run.quote("wait_for_credits", "Credits sufficient")
 
 
-def _show_results(run: RunWatch, sandbox: Sandbox, folder: Path) -> int:
+def _show_results(run: RunWatch, sandbox: Sandbox, folder: Path) -> bool:
     spent, jobs = INITIAL_CREDITS + TOP_UP - sandbox.credits, len(sandbox.bulk_jobs)
     path = folder / f"enriched_{run.run_id}.csv"
     if path.is_file():
@@ -113,7 +118,29 @@ def _show_results(run: RunWatch, sandbox: Sandbox, folder: Path) -> int:
         f"{'DONE' if good else 'FAILED'}: the run ended with state {run.state}. "
         f"Bulk jobs submitted: {jobs}. Credits spent: {spent}. Credits left: {sandbox.credits}."
     )
-    return 0 if good else 1
+    return good
+
+
+def _show_claims(airflow: LocalAirflow, sandbox: Sandbox) -> bool:
+    airflow.run(*CLAIM_POOL)
+    sandbox.set_credits(SHARED_CREDITS)
+    say(f"Two DAGs claim {CLAIMED} credits each, which they can need, and the account now has only {SHARED_CREDITS}.")
+    sandbox.fail_next("/v1/people/email-finder", delay=3, times=CLAIMED)  # so that the second DAG comes in time to wait
+    marketing = RunWatch(airflow, f"{SHARED}_marketing", airflow.trigger(f"{SHARED}_marketing"), sandbox)
+    marketing.until_task_is("wait_for_credits", "success")
+    marketing.quote("wait_for_credits", "Credits sufficient")
+    sales = RunWatch(airflow, f"{SHARED}_sales", airflow.trigger(f"{SHARED}_sales"), sandbox)
+    sales.until_task_is("enrich_leads", "deferred")
+    say("The bulk job of the second DAG waits, because the first DAG holds credits until its enrichment has finished:")
+    sales.quote("enrich_leads", "Bulk job not submitted yet")
+    marketing.until_ended()
+    sales.until_ended()
+    good = (marketing.state, sales.state, sandbox.credits) == ("success", "success", SHARED_CREDITS - CLAIMED)
+    say(
+        f"{'DONE' if good else 'FAILED'}: the runs ended with states {marketing.state} and {sales.state}. "
+        f"Credits left: {sandbox.credits}."
+    )
+    return good
 
 
 def say_more(line: str) -> None:
@@ -152,7 +179,7 @@ def _browse() -> int:
     examples = [path for path in EXAMPLES.glob("*.py") if IS_AIRFLOW_3 or path.stem not in WATCHING]
     with Sandbox(credits=INITIAL_CREDITS) as sandbox, _airflow(sandbox.connection_json, examples) as airflow:
         sandbox.bulk_speed(rows_per_second=1)
-        airflow.run("pools", "set", "leadmagic_account", "1", "Tasks that spend credits", "--include-deferred")
+        airflow.run(*CLAIM_POOL)
         airflow.wait_for_dag(GATED)
         if IS_AIRFLOW_3:
             say(f"Airflow is running on {airflow.url} (no login). Trigger {GATED} and watch it wait for credits.")
@@ -177,6 +204,7 @@ def _airflow(connection_json: str, dag_files: Sequence[Path]) -> Iterator[LocalA
         "AIRFLOW_CONN_LEADMAGIC_DEFAULT": connection_json,
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         "LEADMAGIC_EXAMPLE_POKE_INTERVAL": "5",
+        "LEADMAGIC_EXAMPLE_CLAIM_SETTLE": "2",
     }
     (REPOSITORY / ".build").mkdir(exist_ok=True)
     with TemporaryDirectory(prefix="demo-", dir=REPOSITORY / ".build", ignore_cleanup_errors=True) as name:

@@ -1,8 +1,8 @@
 """
 ### Two teams, one LeadMagic account
 
-Two independent DAGs spend credits of the same account. Suppose that the balance is 5 credits and that each DAG needs 4.
-Both would find the balance sufficient, but together they need 8, and one of them would stop half-way.
+Two independent DAGs spend credits of the same account. Suppose that the balance is 6 credits and that each DAG can need
+4. Both would find the balance sufficient, but together they can need 8, and one of them would stop half-way.
 
 Here each DAG claims its credits first, so that the other one no longer counts on them. Marketing enriches leads one by
 one after a sensor, whose claim ends when the enrichment has finished. Sales submits a bulk job, which claims its own
@@ -35,7 +35,7 @@ CLAIM_POOL = "leadmagic"
 FOLDER = os.environ.get("LEADMAGIC_EXAMPLE_FOLDER", tempfile.gettempdir())
 #: Seconds between two polls of the balance or the job. LeadMagic asks for at least 45; the demo sets 5 to be fast.
 POLL_INTERVAL = float(os.environ.get("LEADMAGIC_EXAMPLE_POKE_INTERVAL", "60"))
-#: Seconds for which a claim still counts after its end. The demo sets 5 to be fast.
+#: Seconds for which a claim still counts after its end. The demo sets 2 to be fast.
 CLAIM_SETTLE = float(os.environ.get("LEADMAGIC_EXAMPLE_CLAIM_SETTLE", "60"))
 
 SETTINGS: dict[str, Any] = {
@@ -53,12 +53,12 @@ SETTINGS: dict[str, Any] = {
 def marketing() -> None:
     leads = [
         {"full_name": name, "domain": "example.com"}
-        for name in ("Ada Lovelace", "Alan Turing", "Grace Hopper", "Bo Li")
+        for name in ("Ada Lovelace", "Otto Notfound", "Alan Turing", "Ida Notfound")
     ]
 
     @task
     def enrich_leads() -> list[dict[str, Any]]:
-        """Find the email address of each lead, which costs one credit each."""
+        """Find the email address of each lead. A hit costs one credit."""
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         with LeadMagicHook().get_conn() as client:
@@ -89,7 +89,7 @@ def sales() -> None:
     @task
     def load_leads() -> list[dict[str, str]]:
         """Return the leads to enrich. Replace this with your own query."""
-        names = ("Barbara Liskov", "Edith Clarke", "Katherine Johnson", "Mary Jackson")
+        names = ("Grace Hopper", "Max Notfound", "Mary Jackson", "Eva Notfound")
         return [{"full_name": name, "domain": "example.com"} for name in names]
 
     BulkEnrichmentOperator(

@@ -37,6 +37,10 @@ EXPECTED_LINES = (
     r"^ +Ada Lovelace +ada-lovelace@example\.com +1$",
     r"^ +Otto Notfound +- +0$",
     r"\] DONE: the run ended with state success\. Bulk jobs submitted: 1\. Credits spent: 4\. Credits left: 98\.$",
+    r"\] Two DAGs claim 4 credits each, which they can need, and the account now has only 6\.$",
+    r"^ +Task log: Credits sufficient: 6 spendable, 4 required",
+    r"^ +Task log: Bulk job not submitted yet\. Not enough credits: 6 spendable, 4 claimed by 1 run, 4 required",
+    r"\] DONE: the runs ended with states success and success\. Credits left: 2\.$",
 )
 
 

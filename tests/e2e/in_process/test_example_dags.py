@@ -109,27 +109,33 @@ def test_the_bulk_task_has_retries_because_they_join_its_job(dag_bag: Any, dag_i
     assert dag_bag.dags[dag_id].get_task("enrich_leads").retries == 2
 
 
-def test_teams_that_share_an_account_use_the_same_pool(dag_bag: Any) -> None:
-    assert {dag_bag.dags[dag_id].get_task("enrich_leads").pool for dag_id in SHARED} == {"leadmagic_account"}
+def test_teams_that_share_an_account_claim_in_the_same_pool(dag_bag: Any) -> None:
+    marketing, sales = (dag_bag.dags[dag_id] for dag_id in SHARED)
+    claiming = [marketing.get_task("wait_for_credits"), sales.get_task("enrich_leads")]
+
+    assert [(task.claim_pool, task.pool) for task in claiming] == [("leadmagic", "leadmagic")] * 2
 
 
-@pytest.mark.parametrize("dag_id", SHARED)
-def test_each_team_gets_its_own_file(dag_bag: Any, leadmagic_sandbox: Sandbox, dag_id: str) -> None:
+@pytest.mark.parametrize(("dag_id", "claiming"), zip(SHARED, ["wait_for_credits", "enrich_leads"], strict=True))
+def test_a_team_claims_the_most_that_its_leads_can_cost(
+    dag_bag: Any, leadmagic_sandbox: Sandbox, dag_id: str, claiming: str
+) -> None:
+    leadmagic_sandbox.set_credits(4)
+
     run = run_dag(dag_bag.dags[dag_id])
 
     assert run.state == "success"
-    [job] = leadmagic_sandbox.bulk_jobs
-    assert run.xcom_of("enrich_leads")["job_id"] == job.job_id
-    assert run.xcom_of("enrich_leads")["succeeded"] == 2
-    assert dag_id.rpartition("_")[2] in run.xcom_of("enrich_leads")["output_path"]
+    assert leadmagic_sandbox.credits == 2  # for two of the four leads LeadMagic finds nothing
+    xcom = run.xcom_of(claiming)
+    assert xcom.get("minimum_credits", xcom.get("credits_estimated")) == 4
 
 
-def test_the_documented_command_creates_the_pool_of_the_shared_account(dag_bag: Any, airflow_database: Path) -> None:
+def test_the_documented_command_creates_the_claim_pool(dag_bag: Any, airflow_database: Path) -> None:
     [command] = re.findall(r"^airflow (pools set .*)$", dag_bag.dags[SHARED[0]].doc_md, re.MULTILINE)
 
     done = subprocess.run([sys.executable, "-m", "airflow", *shlex.split(command)], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr[-3000:]
     with closing(sqlite3.connect(airflow_database)) as database:
-        pools = database.execute("SELECT slots, include_deferred FROM slot_pool WHERE pool = 'leadmagic_account'")
-        assert pools.fetchall() == [(1, 1)]
+        pools = database.execute("SELECT slots, include_deferred FROM slot_pool WHERE pool = 'leadmagic'")
+        assert pools.fetchall() == [(1, 0)]
