@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,11 +60,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedAirflo
 
 
 @pytest.fixture(scope="session")
-def airflow_database() -> Path:
-    """Return the path of a migrated metadata database, for tests that need one."""
-    done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return HOME / "airflow.db"
+def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of a migrated metadata database. One worker of xdist migrates it, and the others copy it."""
+    database, folder = HOME / "airflow.db", tmp_path_factory.getbasetemp()
+    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "migrated.db"
+    with shared.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr[-3000:]
+            shutil.copy(database, shared)
+    shutil.copy(shared, database)
+    return database
 
 
 @pytest.fixture

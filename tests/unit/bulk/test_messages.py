@@ -332,6 +332,14 @@ MESSAGES = [
         f"Wrote results: 4,900,000 succeeded, 90,000 failed, 10,000 skipped. [{FILE}, {FILE}]",
         "4,900,000 succeeded, 90,000 failed, 10,000 skipped",
     ),
+    (
+        "deferrable must be True with claim_pool: on a worker the task would hold the pool's only slot while it waits",
+        "deferrable must be True with claim_pool",
+    ),
+    (
+        "Claimed 5,000 credits for the job: 12,345 spendable, 6,000 claimed by 2 runs, 5,000 required.",
+        "Claimed 5,000 credits",
+    ),
     # Waiting for credits in the triggerer
     (f"Credits sufficient: 1,234,567.89 spendable, 5,000 required on connection {CONN}.", "Credits sufficient"),
 ]
