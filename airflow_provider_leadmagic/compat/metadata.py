@@ -145,11 +145,11 @@ class ReadTaskStates(NamedTuple):
         from airflow.sdk.execution_time.comms import GetTaskStates
 
         found: dict[TaskKey, str | None] = {}
-        for run_ids in _portions(self.run_ids):
-            request = GetTaskStates(dag_id=self.dag_id, run_ids=run_ids, task_ids=list(self.task_ids))
-            response = yield request
-            for run_id, states in response.task_states.items():
-                found |= {self._key(run_id, name): _text(state) for name, state in states.items()}
+        for task_ids in self._unambiguous_task_ids():
+            for run_ids in _portions(self.run_ids):
+                response = yield GetTaskStates(dag_id=self.dag_id, run_ids=run_ids, task_ids=task_ids)
+                for run_id, states in response.task_states.items():
+                    found |= {self._key(run_id, name, task_ids): _text(state) for name, state in states.items()}
         return found
 
     def query(self) -> dict[TaskKey, str | None]:
@@ -166,10 +166,15 @@ class ReadTaskStates(NamedTuple):
             )
             return {TaskKey(self.dag_id, run, task, index): _text(state) for run, task, index, state in rows}
 
-    def _key(self, run_id: str, name: str) -> TaskKey:
-        # The supervisor appends the index of a mapped task to its ID.
+    def _unambiguous_task_ids(self) -> list[list[str]]:
+        # The supervisor appends the index of a mapped task to its ID: in one response, index 1 of "a" would be "a_1".
+        split = (name.rpartition("_") for name in self.task_ids)
+        alone = [f"{task_id}_{index}" for task_id, _, index in split if task_id in self.task_ids and index.isdigit()]
+        return [[name for name in self.task_ids if name not in alone], *([name] for name in alone)]
+
+    def _key(self, run_id: str, name: str, task_ids: list[str]) -> TaskKey:
         task_id, _, index = name.rpartition("_")
-        if name in self.task_ids or task_id not in self.task_ids:
+        if name in task_ids or task_id not in task_ids:
             return TaskKey(self.dag_id, run_id, name)
         return TaskKey(self.dag_id, run_id, task_id, int(index))
 
