@@ -30,6 +30,8 @@ def normalize_base_url(
         send the API key over a network in plain text.
     """
     parts, host, own_port = _split(address, field)
+    if parts.path.rstrip("/").lower().endswith("/v1"):
+        raise LeadMagicConfigurationError(f"{field}: leave out /v1, which each request adds; got {_describe(address)}")
     scheme = parts.scheme or scheme.lower() or ("http" if _is_loopback_host(host) else "https")
     if scheme not in ("http", "https"):
         raise LeadMagicConfigurationError(f"{field} must start with https://; got {_describe(address)}")

@@ -31,6 +31,17 @@ def test_valid_address_is_normalized(given, normalized):
     assert normalize_base_url(given) == normalized
 
 
+@pytest.mark.parametrize("given", ["https://api.leadmagic.io/v1", "api.leadmagic.io/V1//", "proxy.example/lm/v1"])
+def test_path_that_each_request_adds_is_rejected_with_advice(given):
+    with pytest.raises(LeadMagicConfigurationError, match=r"^base_url: leave out /v1, which each request adds; got '"):
+        LeadMagicClient(API_KEY, given)
+
+
+@pytest.mark.parametrize("path", ["v1x", "apiv1", "v1/lm", "v10"])
+def test_similar_path_is_kept(path):
+    assert normalize_base_url(f"proxy.example/{path}") == f"https://proxy.example/{path}"
+
+
 @pytest.mark.parametrize(
     "given",
     [
