@@ -11,7 +11,15 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow_provider_leadmagic.api.analytics import Analytics, checked_days
-from airflow_provider_leadmagic.api.base_url import DEFAULT_BASE_URL, check_allow_http, normalize_base_url
+from airflow_provider_leadmagic.api.base_url import (
+    DEFAULT_BASE_URL,
+    Network,
+    check_allow_http,
+    check_headers,
+    check_proxies,
+    check_verify,
+    normalize_base_url,
+)
 from airflow_provider_leadmagic.api.bulk import Bulk
 from airflow_provider_leadmagic.api.models import CreditBalance, CreditsRunway
 from airflow_provider_leadmagic.api.products import find_product
@@ -26,6 +34,7 @@ from airflow_provider_leadmagic.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from os import PathLike
     from types import TracebackType
 
     from airflow_provider_leadmagic.api.response import Response
@@ -65,6 +74,15 @@ class LeadMagicClient:
     :param allow_http: Whether to accept plain http to a private host, which sends the API key unencrypted: a private IP
         address, a name without a dot, or a name that ends in .internal, .local, .localhost or .test. For test servers
         only; False by default.
+    :param proxies: Addresses of proxies as in requests, for example ``{"https": "http://proxy.example:3128"}``. They
+        replace those of the environment variables ``HTTPS_PROXY`` and ``NO_PROXY``, which apply by default. An empty
+        address means no proxy. Plain http never uses a proxy. No message shows an address, because it may contain a
+        password.
+    :param verify: File or folder of CA certificates for the server and an https proxy. By default, those of
+        ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE`` or the Python package certifi. False accepts any certificate: others
+        in the network can then read the API key.
+    :param headers: Additional headers of each request, for example for a gateway. Not those that the client sets
+        itself, such as ``X-API-Key``. No message shows their values.
     :raises LeadMagicConfigurationError: If an argument is invalid; the message names it.
     """
 
@@ -78,13 +96,19 @@ class LeadMagicClient:
         owner: str | None = None,
         observer: BalanceObserver | None = None,
         allow_http: bool = False,
+        proxies: Mapping[str, str | None] | None = None,
+        verify: bool | str | PathLike[str] = True,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
             raise LeadMagicConfigurationError(
                 f"max_attempts must be a whole number, 1 or more; got {describe_value(max_attempts)}"
             )
         base_url = normalize_base_url(base_url, allow_http=check_allow_http("allow_http", allow_http))
-        self._transport = Transport(api_key, base_url, parse_timeout("timeout", timeout), owner)
+        network = Network(
+            check_proxies("proxies", proxies), check_verify("verify", verify), check_headers("headers", headers)
+        )
+        self._transport = Transport(api_key, base_url, parse_timeout("timeout", timeout), owner, network)
         self._observer = observer
         self._calls = Calls(
             self._transport,
@@ -100,6 +124,11 @@ class LeadMagicClient:
     def base_url(self) -> str:
         """Normalized URL of the API."""
         return self._transport.base_url
+
+    @property
+    def accepts_any_certificate(self) -> bool:
+        """Whether requests are encrypted, but for any server: ``verify`` is False."""
+        return self._transport.network.verify is False and self.base_url.startswith("https://")
 
     def account_digest(self, salt: str) -> str:
         """

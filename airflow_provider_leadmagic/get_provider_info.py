@@ -25,6 +25,21 @@ CONNECTION_TYPE: dict[str, Any] = {
             "description": "Maximum time for a whole response. 30 if empty.",
             "schema": {"type": ["number", "null"], "minimum": 1},
         },
+        "proxies": {
+            "label": "Proxies (JSON)",
+            "description": 'For example {"https": "http://proxy.example:3128"}. Environment variables if empty.',
+            "schema": {"type": ["string", "null"]},
+        },
+        "verify": {
+            "label": "CA certificates",
+            "description": "Path of a file or folder on all workers and the triggerer. The default ones if empty.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "headers": {
+            "label": "Additional headers (JSON)",
+            "description": 'For example {"X-Tenant": "marketing"}, for a gateway. Their values are not hidden here.',
+            "schema": {"type": ["string", "null"]},
+        },
     },
 }
 

@@ -1,10 +1,13 @@
-"""Validate the base URL, which decides which host receives the API key."""
+"""Validate the settings that decide which hosts receive the API key: base URL, proxies, CA certificates and headers."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError
@@ -13,6 +16,36 @@ DEFAULT_BASE_URL = "https://api.leadmagic.io"
 #: Ends of host names that no public DNS server resolves.
 PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".test")
 UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
+#: Headers that the client sets itself, or that would make a response unreadable.
+_OWN_HEADERS = re.compile(
+    r"x-api-key|accept(-encoding)?|connection|content-(encoding|length|type)|expect|host|proxy-authorization|range"
+    r"|transfer-encoding"
+)
+#: Shortest part of a header or a proxy's password that is hidden in messages; shorter ones occur in ordinary words.
+_SHORTEST_SECRET = 8
+
+
+@dataclass(frozen=True)
+class Network:
+    """How requests reach the base URL, apart from environment variables. The values have been checked."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Addresses of proxies, as in requests. Empty to use environment variables."""
+    verify: bool | str = True
+    """File or folder of CA certificates; True for the default ones, False to accept any certificate."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Additional headers of each request."""
+
+    @property
+    def ca_path(self) -> str | None:
+        """File or folder of CA certificates; None if it is not set here."""
+        return self.verify if isinstance(self.verify, str) else None
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the values that no message may contain."""
+        words = {word for value in self.headers.values() for word in value.split()}
+        words |= {unquote(_parse_proxy(address).password or "") for address in self.proxies.values()}
+        return tuple(sorted(word for word in words if len(word) >= _SHORTEST_SECRET))
 
 
 def normalize_base_url(
@@ -75,6 +108,80 @@ def check_allow_http(field: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise LeadMagicConfigurationError(f"{field} must be true or false; got {describe_value(value)}")
     return value
+
+
+def check_proxies(field: str, value: object) -> dict[str, str]:
+    """
+    Check proxies in the form of requests, and return them. Messages do not contain addresses, which have passwords.
+
+    :param field: Name of the setting in error messages.
+    :param value: Addresses of proxies by the scheme of the URL; None for no setting.
+    :raises LeadMagicConfigurationError: If it has another form, or an address is invalid.
+    """
+    if not isinstance(value, Mapping | None):
+        raise LeadMagicConfigurationError(f'{field} must be like {{"https": "http://proxy.example:3128"}}')
+    for name, address in (value or {}).items():
+        if not isinstance(name, str) or not re.fullmatch(r"(https?|all)(://[^/@]+)?", name):
+            shown = "" if "@" in str(name) else f"; got {describe_value(name)}"
+            raise LeadMagicConfigurationError(f"{field} must have the name https, http or all{shown}")
+        if address not in (None, "") and not _is_proxy(address):
+            problem = f"{field} must have an address like http://user:password@proxy.example:3128 for {name!r}"
+            raise LeadMagicConfigurationError(f"{problem}; percent-encode special characters of the password")
+    return {name: (address or "").strip() for name, address in (value or {}).items()}
+
+
+def check_verify(field: str, value: object) -> bool | str:
+    """
+    Check which CA certificates to trust, and return True, False or a path. The file is read with the first request.
+
+    :param field: Name of the setting in error messages.
+    :param value: A boolean or a path; also "true" and "false", which forms and URIs send. None or blank counts as True.
+    :raises LeadMagicConfigurationError: If it is anything else.
+    """
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str | os.PathLike | None):
+        problem = f"{field} must be true, false or the path of CA certificates"
+        raise LeadMagicConfigurationError(f"{problem}; got {describe_value(value)}")
+    text = os.fsdecode(value or "").strip()
+    return {"": True, "true": True, "false": False}.get(text.lower(), text)
+
+
+def check_headers(field: str, value: object) -> dict[str, str]:
+    """
+    Check additional headers, and return them. Messages do not contain values, which may be secret.
+
+    :param field: Name of the setting in error messages.
+    :param value: Values by name; None for no headers.
+    :raises LeadMagicConfigurationError: If a header is invalid, or is one that the client sets itself.
+    """
+    if not isinstance(value, Mapping | None):
+        raise LeadMagicConfigurationError(f'{field} must be like {{"X-Tenant": "marketing"}}')
+    for name, text in (value or {}).items():
+        if not isinstance(name, str) or not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII):
+            raise LeadMagicConfigurationError(f"{field} must have names of letters, digits and hyphens")
+        if _OWN_HEADERS.fullmatch(name.lower().replace("_", "-")):
+            raise LeadMagicConfigurationError(f"{field} must not have {name}, which the client sets itself")
+        if not isinstance(text, str) or not (text.isascii() and text.isprintable()):
+            raise LeadMagicConfigurationError(f"{field} must have ASCII text on one line as the value of {name}")
+    return {name: text.strip() for name, text in (value or {}).items()}
+
+
+def _is_proxy(address: object) -> bool:
+    if not isinstance(address, str) or not address.isprintable() or " " in address.strip():
+        return False
+    try:
+        parts = _parse_proxy(address)
+        is_valid = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    has_extra_parts = parts.path.strip("/") or parts.query or parts.fragment
+    return is_valid and not has_extra_parts and bool(re.fullmatch(r"https?|socks(4a?|5h?)", parts.scheme))
+
+
+def _parse_proxy(address: str) -> SplitResult:
+    address = address.strip()
+    return urlsplit(address if "://" in address else f"http://{address}")
 
 
 def _split(address: object, field: str) -> tuple[SplitResult, str, int | None]:

@@ -244,24 +244,27 @@ _PROXY_SETTINGS = (requests.exceptions.InvalidProxyURL, requests.exceptions.Inva
 
 def _misconfiguration(chain: list[BaseException], call: Call) -> tuple[str, str] | None:
     """Return summary and detail if no request can be sent until a setting is corrected. Nothing was sent."""
-    if any(isinstance(cause, _PROXY_SETTINGS) for cause in chain):
-        return "Invalid proxy settings: correct HTTPS_PROXY", ""
+    if wrong := next((cause for cause in chain if isinstance(cause, _PROXY_SETTINGS)), None):
+        reason = "SOCKS needs the Python package PySocks" if "dependencies for SOCKS" in str(wrong) else ""
+        return f"Invalid proxy settings: correct {call.proxies('HTTPS_PROXY')}", reason
     for cause in chain:
         if isinstance(cause, requests.exceptions.InvalidURL):
             return f"Invalid host name: correct {call.setting('host')}", ""
         if isinstance(cause, CACertificatesError):
-            return _ca_message(cause)
+            return _ca_message(cause, call)
         if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):
             is_proxy = any(isinstance(each, requests.exceptions.ProxyError) for each in chain)
-            checked = "the proxy settings" if is_proxy else call.setting("host")
-            reason = redact(getattr(cause, "verify_message", str(cause)))
-            return f"TLS certificate not trusted: check {checked} and the CA certificates", f"Reason: {reason}"
+            checked = call.proxies() if is_proxy else call.setting("host")
+            used = f". CA certificates: {redact(call.ca_path)}" if call.ca_path else ""
+            reason = f"Reason: {redact(getattr(cause, 'verify_message', str(cause)))}{used}"
+            return f"TLS certificate not trusted: check {checked} and the CA certificates", reason
     return None
 
 
-def _ca_message(error: CACertificatesError) -> tuple[str, str]:
-    variable = next((name for name in _CA_VARIABLES if os.environ.get(name) == error.path), None)
-    advice = f"correct {variable}" if variable else "reinstall the Python package certifi"
+def _ca_message(error: CACertificatesError, call: Call) -> tuple[str, str]:
+    variables = (name for name in _CA_VARIABLES if os.environ.get(name) == error.path)
+    wrong = call.setting("verify setting") if call.ca_path else next(variables, None)
+    advice = f"correct {wrong}" if wrong else "reinstall the Python package certifi"
     return f"CA certificates cannot be loaded: {advice}", f"{error.reason}: {redact(error.path)}"
 
 
@@ -274,13 +277,15 @@ def _connect_failure(chain: list[BaseException], call: Call, timeout: float) -> 
         if is_handshake or isinstance(cause, requests.ConnectTimeout):
             return f"No connection within {timeout:g} s: check {host}", ""
         if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
-            return f"Proxy did not open a connection: check the proxy settings and {host}", ""
-    return _unreachable(chain, host) if any(isinstance(cause, NewConnectionError) for cause in chain) else None
+            checked = call.setting("proxies and host") if call.has_proxies else f"the proxy settings and {host}"
+            return f"Proxy did not open a connection: check {checked}", ""
+    return _unreachable(chain, call) if any(isinstance(cause, NewConnectionError) for cause in chain) else None
 
 
-def _unreachable(chain: list[BaseException], host: str) -> tuple[str, str]:
+def _unreachable(chain: list[BaseException], call: Call) -> tuple[str, str]:
+    host = call.setting("host")
     if any(isinstance(cause, requests.exceptions.ProxyError) for cause in chain):
-        return "Proxy unreachable: check the proxy settings", _reason(chain)
+        return f"Proxy unreachable: check {call.proxies()}", _reason(chain)
     if any(isinstance(cause, socket.gaierror) for cause in chain):
         return f"Host name not resolved: check {host}", _reason(chain)
     return f"{_os_error(chain) or 'Connection failed'}: check {host}", ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST_DIGITS = 1000
 
 #: Names of the client's arguments for the fields of an Airflow connection.
-_ARGUMENTS = {"password": "api_key", "host": "base_url"}
+_ARGUMENTS = {"password": "api_key", "host": "base_url", "proxies and host": "proxies and base_url"}
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,26 @@ class Call:
     """HTTP method and URL."""
     owner: str | None = None
     """The connection that key and address come from, such as ``connection 'x'``; None for a client without one."""
+    has_proxies: bool = False
+    """Whether the owner sets proxies. If not, environment variables may do so."""
+    ca_path: str | None = None
+    """File or folder of CA certificates that the owner sets. If None, an environment variable may do so."""
 
     def setting(self, field: str) -> str:
         """
         Name a setting that the user can correct.
 
-        :param field: Field of the connection: ``password``, ``host`` or ``timeout``.
+        :param field: Field of the connection, such as ``password``, ``host`` or ``timeout``.
         """
         return f"the {field} of {self.owner}" if self.owner else f"the client's {_ARGUMENTS.get(field, field)}"
+
+    def proxies(self, variables: str = "the proxy settings") -> str:
+        """
+        Name the proxies, wherever they are set.
+
+        :param variables: Name for those of environment variables.
+        """
+        return self.setting("proxies") if self.has_proxies else variables
 
     def message(self, summary: str, detail: str | None = None, request_id: str | None = None) -> str:
         """

@@ -63,18 +63,18 @@ def describe_value(value: object) -> str:
     return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}..."
 
 
-def redact(value: object, secret: str | None = None, private: Collection[str] | None = None) -> str | None:
+def redact(value: object, secrets: Iterable[str] = (), private: Collection[str] | None = None) -> str | None:
     """
-    Prepare text from a server for a message: printable, on one line, short, without the API key or other tokens.
+    Prepare text from a server for a message: printable, on one line, short, without the API key or other secrets.
 
     :param value: A value from the response; anything but text yields None.
-    :param secret: The API key, which a server may quote, also encoded, in another case, or broken by spaces.
+    :param secrets: The API key and others, which a server may quote, also encoded, in another case or broken by spaces.
     :param private: Values to replace with ``[redacted]``, together with email addresses, phone numbers and profiles of
         people; None to keep personal data.
     :return: The text; None if it is empty.
     """
     text = _one_line(value)
-    if secret:
+    for secret in secrets:
         text = _secret_pattern(secret).sub("***", text)
     text = _JSON_WEB_TOKEN.sub("***", _TOKEN.sub(r"\1***", text))
     if private is not None:
@@ -123,9 +123,9 @@ def _whole_words(value: str) -> str:
     return f"{before}{re.escape(value)}{after}"
 
 
-@lru_cache(8)
+@lru_cache(64)
 def _secret_pattern(secret: str) -> re.Pattern[str]:
-    """Match an API key in every form in which a server may quote it."""
+    """Match a secret in every form in which a server may quote it."""
     if len(secret) < _SHORTEST_ENCODED_KEY:
         return re.compile(re.escape(secret))
     gap = r"(?:\\[nrt]?|\s){0,3}"

@@ -18,7 +18,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_leadmagic import __version__
-from airflow_provider_leadmagic.api.base_url import is_loopback
+from airflow_provider_leadmagic.api.base_url import Network, is_loopback
 from airflow_provider_leadmagic.api.deadlines import CACertificatesError, DeadlineAdapter, deadline_of
 from airflow_provider_leadmagic.api.errors import error_for_failure
 from airflow_provider_leadmagic.api.response import Call, Response
@@ -66,10 +66,19 @@ class ApiKeyAuth(AuthBase):
 
 
 class _Session(requests.Session):
-    """Session that detects no redirects: requests reads the whole body of a redirect, even if it does not follow it."""
+    """Session that detects no redirects, and prefers its own proxies and CA certificates to environment variables."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return None, which means that a response is not a redirect."""
+        """Return None, so that requests does not read the body of a redirect, which it does even without following."""
+
+    def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
+        """Return proxies and CA certificates of a request. In requests, variables come before those of a session."""
+        settings = super().merge_environment_settings(*args, **kwargs)
+        if self.proxies:
+            settings["proxies"] = self.proxies
+        if self.verify is not True:
+            settings["verify"] = self.verify
+        return settings
 
 
 class Transport:
@@ -81,24 +90,33 @@ class Transport:
     :param timeout: Seconds from the end of a request to the end of its response. For a download, whose total time
         depends on its size, the limit applies to the headers and then to each 64 KiB.
     :param owner: The connection, as error messages name it; None without one.
+    :param network: Proxies, CA certificates and additional headers.
     """
 
-    def __init__(self, api_key: str, base_url: str, timeout: float, owner: str | None = None) -> None:
+    def __init__(
+        self, api_key: str, base_url: str, timeout: float, owner: str | None = None, network: Network | None = None
+    ) -> None:
         self.base_url = base_url
         self.timeout = timeout
+        self.network = network or Network()
         self._owner = owner
         self._timeouts = (min(CONNECT_TIMEOUT, timeout), timeout)
         self._api_key = _checked_key(api_key)
+        self._secrets = (self._api_key, *self.network.secrets())
         self._session = _Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, DeadlineAdapter())
-        # No proxy for plain http, because a proxy could read the API key, and none for this machine, because a proxy
-        # could not reach it.
-        self._session.trust_env = base_url.startswith("https://") and not is_loopback(base_url)
+        # No proxy for plain http, because a proxy could read the API key, and none of the environment for this machine,
+        # because a proxy could not reach it.
+        is_https = base_url.startswith("https://")
+        self._session.trust_env = is_https and not is_loopback(base_url)
+        self._session.proxies.update(self.network.proxies if is_https else {})
+        self._session.verify = self.network.verify
         self._session.auth = ApiKeyAuth(self._api_key)
         self._session.headers["User-Agent"] = f"airflow-provider-leadmagic/{__version__}"
         self._session.headers["Accept-Encoding"] = "gzip, deflate"
         self._session.headers["Accept"] = "application/json"
+        self._session.headers.update(self.network.headers)
 
     def account_digest(self, salt: str) -> str:
         """
@@ -218,7 +236,7 @@ class Transport:
             raise LeadMagicConnectionError(call.message(summary, "The body is shorter than its Content-Length"))
 
     def _call(self, method: str, path: str) -> Call:
-        return Call(f"{method} {self.base_url}{path}", self._owner)
+        return Call(f"{method} {self.base_url}{path}", self._owner, bool(self.network.proxies), self.network.ca_path)
 
     def _response(
         self, call: Call, response: requests.Response, text: str, sent: Callable[[], Iterable[str]] = tuple
@@ -226,7 +244,7 @@ class Transport:
         return Response(call, response.status_code, response.headers, text, self._redact, sent)
 
     def _redact(self, value: object, private: Collection[str] | None = None) -> str | None:
-        return redact(value, self._api_key, private)
+        return redact(value, self._secrets, private)
 
 
 def _checked_key(api_key: object) -> str:

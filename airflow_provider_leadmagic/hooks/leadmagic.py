@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.base_url import (
-    DEFAULT_BASE_URL,
-    check_allow_http,
-    normalize_base_url,
-    sends_key_unencrypted,
-)
+from airflow_provider_leadmagic.api.base_url import sends_key_unencrypted
 from airflow_provider_leadmagic.api.text import describe_value, format_credits
-from airflow_provider_leadmagic.client import (
-    DEFAULT_MAX_ATTEMPTS,
-    DEFAULT_TIMEOUT,
-    LeadMagicClient,
-    parse_timeout,
-)
+from airflow_provider_leadmagic.client import DEFAULT_MAX_ATTEMPTS, LeadMagicClient
 from airflow_provider_leadmagic.compat.deferral import get_async_connection, leave_running_if_cancelled
 from airflow_provider_leadmagic.compat.imports import AirflowNotFoundException, BaseHook
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
+from airflow_provider_leadmagic.hooks.connection import client_arguments, new_unknown_extras
 from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics
 
 if TYPE_CHECKING:
@@ -43,8 +33,8 @@ class LeadMagicHook(BaseHook):
     Create a :class:`~airflow_provider_leadmagic.client.LeadMagicClient` from an Airflow connection.
 
     The connection's password is the API key. Its host is the base URL (``https://api.leadmagic.io`` if empty). Its
-    extra field ``timeout`` is the number of seconds a whole response may take (30 if absent); ``allow_http`` accepts
-    plain http to a private host. The connection is read when a client is first needed, not when the hook is created.
+    extra fields ``timeout``, ``proxies``, ``verify``, ``headers`` and ``allow_http`` are the client's arguments of the
+    same names. The connection is read when a client is first needed, not when the hook is created.
 
     :param leadmagic_conn_id: Airflow connection ID, ``leadmagic_default`` by default.
     :param max_attempts: Maximum number of requests per call, including the first; 4 by default.
@@ -182,19 +172,18 @@ class LeadMagicHook(BaseHook):
         self, connection: Connection, owner: str, *, max_attempts: int, longest_timeout: float = math.inf
     ) -> LeadMagicClient:
         """
-        Build the client. No other method reads fields of the connection.
+        Build the client, and log what is insecure or unknown.
 
         The error is raised without the connection and the API key in its traceback, which some tools record.
         """
         try:
+            for warning in new_unknown_extras(connection, owner):
+                self.log.warning(warning)
             client = LeadMagicClient(
-                api_key=connection.password or "",
-                base_url=_base_url(connection),
-                timeout=min(_timeout(connection), longest_timeout),
+                **client_arguments(connection, longest_timeout),
                 max_attempts=max_attempts,
                 owner=owner,
                 observer=BalanceMetrics(self.leadmagic_conn_id),
-                allow_http=_allow_http(connection),
             )
         except LeadMagicConfigurationError as error:
             problem = str(error)
@@ -206,6 +195,9 @@ class LeadMagicHook(BaseHook):
         if sends_key_unencrypted(client.base_url):
             advice = "allow_http is for test servers only"
             self.log.warning("API key is sent unencrypted to %s: %s. [%s]", client.base_url, advice, owner)
+        if client.accepts_any_certificate:
+            advice = "set verify to a file of CA certificates"
+            self.log.warning("Certificate of %s is not checked: %s. [%s]", client.base_url, advice, owner)
         return client
 
     @property
@@ -254,49 +246,19 @@ class LeadMagicHook(BaseHook):
         """
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
-        from wtforms import IntegerField
+        from wtforms import IntegerField, StringField
         from wtforms.validators import NumberRange, Optional
 
-        return {
-            name: IntegerField(
+        def widget(field: dict[str, Any]) -> Any:
+            minimum = field["schema"].get("minimum")
+            return (StringField if minimum is None else IntegerField)(
                 lazy_gettext(field["label"]),
                 widget=BS3TextFieldWidget(),
-                validators=[Optional(), NumberRange(min=field["schema"]["minimum"])],
+                validators=[Optional(), *([] if minimum is None else [NumberRange(min=minimum)])],
                 description=field["description"],
             )
-            for name, field in CONNECTION_TYPE["conn-fields"].items()
-        }
 
-
-def _base_url(connection: Connection) -> str:
-    scheme = (connection.schema or "").lower()
-    if scheme not in ("", "http", "https"):
-        # The value is not shown: a misplaced API key ends up here if the connection is written as a URI.
-        raise LeadMagicConfigurationError("schema must be https, http or empty; the API key belongs in the password")
-    host = (connection.host or "").strip() or DEFAULT_BASE_URL
-    allow_http = _allow_http(connection)
-    return normalize_base_url(
-        host, field="host (API base URL)", scheme=scheme, port=connection.port, allow_http=allow_http
-    )
-
-
-def _timeout(connection: Connection) -> float:
-    value = _extra(connection, "timeout")
-    return DEFAULT_TIMEOUT if value in (None, "") else parse_timeout("timeout (extra)", value)
-
-
-def _allow_http(connection: Connection) -> bool:
-    value = _extra(connection, "allow_http")
-    return value is not None and check_allow_http("allow_http (extra)", value)
-
-
-def _extra(connection: Connection, field: str) -> object:
-    # Not `extra_dejson`, which returns an empty dictionary for invalid JSON: the fields in it would be ignored.
-    try:
-        value: object = json.loads(connection.extra or "{}").get(field)
-    except (ValueError, AttributeError):
-        raise LeadMagicConfigurationError("extra must be a JSON object") from None
-    return value
+        return {name: widget(field) for name, field in CONNECTION_TYPE["conn-fields"].items()}
 
 
 def _capitalize(owner: str) -> str:

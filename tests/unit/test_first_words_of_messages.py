@@ -66,6 +66,16 @@ def test_check_message_starts_with_the_cause(thresholds, message):
             id="no key",
         ),
         pytest.param(
+            '{"conn_type": "leadmagic", "login": "k"}',
+            "Connection 'leadmagic_default' cannot be used: the API key belongs in the password, which is empty, ",
+            id="key in the login",
+        ),
+        pytest.param(
+            '{"conn_type": "leadmagic", "host": "https://api.leadmagic.io/v1", "password": "k"}',
+            "Connection 'leadmagic_default' cannot be used: host (API base URL): leave out /v1, ",
+            id="path in the host",
+        ),
+        pytest.param(
             '{"conn_type": "leadmagic", "schema": "ftp", "password": "k"}',
             "Connection 'leadmagic_default' cannot be used: schema must be https, http or empty; ",
             id="schema",

@@ -276,6 +276,36 @@ def test_every_message_states_cause_and_advice_within_110_characters(network, pa
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(
+            lambda network: {"proxies": {"https": network.script(b"HTTP/1.1 407 Password\r\n\r\n")}},
+            f"Proxy did not open a connection: check the proxies and host of {OWNER}",
+            id="proxy rejects the password",
+        ),
+        pytest.param(
+            lambda network: {"proxies": {"https": network.closed()}},
+            f"Proxy unreachable: check the proxies of {OWNER}",
+            id="proxy unreachable",
+        ),
+        pytest.param(
+            lambda _: {"verify": "/missing.pem"},
+            f"CA certificates cannot be loaded: correct the verify setting of {OWNER}",
+            id="CA certificates",
+        ),
+    ],
+)
+def test_a_setting_of_the_connection_is_named_within_110_characters(network, options, message):
+    with (
+        LeadMagicClient("key", "https://leadmagic.invalid", owner=OWNER, max_attempts=1, **options(network)) as client,
+        pytest.raises(LeadMagicError) as caught,
+    ):
+        client.get_credits()
+    assert len(message) <= LINE_LENGTH
+    assert str(caught.value).startswith(f"{message}. ")
+
+
+@pytest.mark.parametrize(
     ("options", "advice"),
     [
         pytest.param({"status": 401}, "check the client's api_key.", id="key"),

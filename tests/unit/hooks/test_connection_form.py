@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,13 @@ needs_airflow_3_form = pytest.mark.skipif(
     AIRFLOW_SERIES == (3, 0) and not find_spec("flask_appbuilder"),
     reason="Airflow 3.0 shows forms of providers only if Flask AppBuilder is installed",
 )
+
+
+def find_module(name):
+    try:
+        return find_spec(name)
+    except ModuleNotFoundError:
+        return None
 
 
 def airflow_schema(name):
@@ -91,10 +99,18 @@ class TestWidgets:
     def test_each_declared_field_has_a_widget(self):
         assert set(LeadMagicHook.get_connection_form_widgets()) == set(CONNECTION_TYPE["conn-fields"])
 
-    def test_widget_has_the_declared_label_and_description(self):
-        field = self.form().timeout
-        declared = CONNECTION_TYPE["conn-fields"]["timeout"]
+    @pytest.mark.parametrize("name", CONNECTION_TYPE["conn-fields"])
+    def test_widget_has_the_declared_label_and_description(self, name):
+        field = self.form()[name]
+        declared = CONNECTION_TYPE["conn-fields"][name]
         assert (str(field.label.text), field.description) == (declared["label"], declared["description"])
+
+    @pytest.mark.parametrize("entered", ['{"https": "http://proxy.example:3128"}', ""], ids=["JSON", "empty"])
+    @pytest.mark.parametrize("name", ["proxies", "verify", "headers"])
+    def test_text_fields_may_have_any_text_or_be_empty(self, name, entered):
+        form = self.form(**{name: entered})
+        assert form.validate()
+        assert form[name].data == entered
 
     def test_field_classes_are_accepted_by_airflow(self):
         # The providers manager discards the hook, and with it the connection type, if a field has another class.
@@ -126,10 +142,21 @@ def test_airflow_3_form_shows_the_declared_labels():
 
 
 @needs_airflow_3_form
-def test_airflow_3_form_shows_the_timeout_field():
+def test_airflow_3_form_shows_the_declared_extra_fields():
     connections = pytest.importorskip("airflow.api_fastapi.core_api.services.ui.connections")
     [form] = [hook for hook in connections.HookMetaService.hook_meta_data() if hook.connection_type == "leadmagic"]
-    declared = CONNECTION_TYPE["conn-fields"]["timeout"]
-    assert list(form.extra_fields) == ["timeout"]
-    field = form.extra_fields["timeout"]
-    assert (field["schema"]["title"], field["description"]) == (declared["label"], declared["description"])
+    declared = CONNECTION_TYPE["conn-fields"]
+    assert sorted(form.extra_fields) == sorted(declared)
+    for name, field in form.extra_fields.items():
+        shown = (field["schema"]["title"], field["description"])
+        assert shown == (declared[name]["label"], declared[name]["description"])
+
+
+def test_airflow_hides_the_proxies_of_a_connection_but_not_each_header():
+    modules = ("airflow._shared.secrets_masker", "airflow.sdk.execution_time.secrets_masker")
+    modules = [*filter(find_module, modules), "airflow.utils.log.secrets_masker"]
+    extra = {"proxies": {"https": "http://user:pa55word@proxy.example"}, "headers": {"X-Tenant": "a", "X-Token": "b"}}
+    for proxies in (extra["proxies"], json.dumps(extra["proxies"])):
+        shown = importlib.import_module(modules[0]).redact(extra | {"proxies": proxies})
+        assert "pa55word" not in str(shown)
+        assert shown["headers"] == {"X-Tenant": "a", "X-Token": "***"}
