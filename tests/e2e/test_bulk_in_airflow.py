@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dev.local_airflow import IS_AIRFLOW_3, wait_until
+from dev.local_airflow import AIRFLOW_SERIES, IS_AIRFLOW_3, wait_until
 from tests.e2e.bulk_scenarios import ROWS, SCENARIOS
 from tests.e2e.conftest import CANARY, wait_for_run_to_end
 from tests.e2e.interventions import clear, kill_worker_connected_to, mark
@@ -199,6 +199,7 @@ def start_run_that_polls(airflow: LocalAirflow, account: Sandbox, scenario: str)
     return run_id
 
 
+@pytest.mark.skipif(AIRFLOW_SERIES == (3, 0), reason="Airflow 3.0 never restarts a task that is cleared while it runs")
 def test_clearing_a_running_task_never_leaves_two_running_jobs(
     airflow: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
