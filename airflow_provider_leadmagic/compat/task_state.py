@@ -152,6 +152,17 @@ def is_test(context: Mapping[str, Any]) -> bool:
     return sys.argv[1:3] == ["tasks", "test"] or str(context["ti"].run_id).startswith(_TEMPORARY_RUN)
 
 
+def can_claim(context: Mapping[str, Any]) -> bool:
+    """
+    Return whether Airflow counts the task as running, without which it cannot claim credits.
+
+    It does not in ``airflow tasks test``, and on Airflow 2 in ``airflow dags test``, which runs tasks without a job.
+
+    :param context: Context of the task.
+    """
+    return not is_test(context) and getattr(context["ti"], "job_id", "") is not None
+
+
 def web_url() -> str:
     """Return the configured URL of Airflow's web interface; Airflow's default if there is none: empty since 3.0."""
     return _configured_url("api" if find_spec("airflow.sdk") else "webserver", "base_url")

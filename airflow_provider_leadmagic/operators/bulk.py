@@ -16,7 +16,7 @@ from airflow_provider_leadmagic.api.validation import (
 from airflow_provider_leadmagic.bulk.cancel import JobCanceller
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import NOT_GIVEN, BaseOperator, Guard, conf, path_text
-from airflow_provider_leadmagic.compat.task_state import is_test
+from airflow_provider_leadmagic.compat.task_state import can_claim
 from airflow_provider_leadmagic.decisions.events import report_from, seen_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
@@ -285,7 +285,7 @@ class BulkEnrichmentOperator(BaseOperator):
         from airflow_provider_leadmagic.decisions.claims import NOTHING_SEEN
         from airflow_provider_leadmagic.operators._bulk_claim import BalanceCheck, ClaimCheck
 
-        if self.claim_pool is None or is_test(context):
+        if self.claim_pool is None or not can_claim(context):
             return BalanceCheck(self.leadmagic_conn_id)
         settings = ClaimSettings(self.claim_pool, self.claim_settle, self.poll_interval)
         return ClaimCheck(self, context["ti"], settings, seen or NOTHING_SEEN, self.log)

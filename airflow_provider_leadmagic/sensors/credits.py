@@ -18,7 +18,7 @@ from airflow_provider_leadmagic.compat.imports import (
     PokeReturnValue,
     conf,
 )
-from airflow_provider_leadmagic.compat.task_state import first_reschedule, is_test
+from airflow_provider_leadmagic.compat.task_state import can_claim, first_reschedule
 from airflow_provider_leadmagic.decisions.events import report_from, seen_from
 from airflow_provider_leadmagic.decisions.gate import (
     format_seconds,
@@ -224,8 +224,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
         """Read the balance, and decide about the claim. The last value is the seconds until the decision changes."""
         if self.claim_pool is None:
             return self._read_balance(), None, math.inf
-        if is_test(context):
-            self.log.warning("No credits claimed: a task of `airflow tasks test` has no state in Airflow.")
+        if not can_claim(context):
+            self.log.warning("No credits claimed: Airflow does not count the task of this test as running.")
             return self._read_balance(), None, math.inf
         from airflow_provider_leadmagic.claims.admission import decide
         from airflow_provider_leadmagic.claims.pool import ClaimSettings, new_claim

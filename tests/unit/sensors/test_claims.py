@@ -188,7 +188,7 @@ def test_airflow_tasks_test_claims_nothing(airflow: ClaimingAirflow, logged: Cal
 
     assert report["sufficient"] is True
     assert not airflow.asked
-    assert "No credits claimed: a task of `airflow tasks test` has no state in Airflow." in logged()
+    assert "No credits claimed: Airflow does not count the task of this test as running." in logged()
 
 
 # --- Waking up in the triggerer ---
