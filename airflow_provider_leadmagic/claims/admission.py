@@ -90,30 +90,26 @@ def admission(
     """
     started, key = clock(), variable_key(pool)
     text = yield ReadVariable(key)
-    ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim)
+    ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim, started)
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
+    now = clock()  # not after a slow response, because a claim could settle before the balance shows what it has spent
     balance = yield ReadBalance()
-    now = clock()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)
     standing, ledger = result.by_task[claim.task], result.ledger
     if standing.is_granted:
         ledger = ledger.with_claim((ledger.find(claim.task) or claim).granted(now))
     if ledger.to_text() != text:
-        yield from _write(key, ledger, claim.task, started, clock)
+        yield from _check_moment(key, text, claim.task, started, clock)
+        yield WriteVariable(key, ledger.to_text(), _DESCRIPTION)
     return Decision(balance, standing, result)
 
 
-def _enter(ledger: Ledger, claim: Claim) -> Ledger:
+def _enter(ledger: Ledger, claim: Claim, now: float) -> Ledger:
     in_run = {other.task.task_id for other in ledger.claims if other.run == claim.run}
     claim = replace(claim, replaces=tuple(task_id for task_id in claim.replaces if task_id in in_run))
     earlier = ledger.find(claim.task)
-    if earlier is None:
-        return ledger.with_claim(claim)
-    kept = replace(claim, since=earlier.since, affordable_since=earlier.affordable_since)
-    if not claim.is_spent_by_itself:  # otherwise the task was cleared, and holds nothing until it is granted credits
-        kept = replace(kept, granted_at=earlier.granted_at, ended_at=earlier.ended_at)
-    return ledger.with_claim(kept)
+    return ledger.with_claim(claim if earlier is None else claim.attempted_again(earlier, now))
 
 
 def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> None:
@@ -127,16 +123,18 @@ def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> Non
         )
 
 
-def _write(
-    key: str, ledger: Ledger, task: TaskKey, started: float, clock: Callable[[], float]
+def _check_moment(
+    key: str, text: str | None, task: TaskKey, started: float, clock: Callable[[], float]
 ) -> Generator[Question[Any], Any, None]:
+    # If a user fails and clears a task, its previous process lives on for some seconds, and sees the new one running.
+    if (yield ReadVariable(key)) != text:
+        raise ClaimsError("Decision about the claim discarded: another task decided meanwhile.", transient=True)
     states = yield ReadTaskStates(task.dag_id, (task.run_id,), (task.task_id,))
     if (state := states.get(task, "removed")) != "running":
         raise _not_running(state)
     if (seconds := clock() - started) > LONGEST_DECISION:
         limit = f"took {seconds:.0f} s, and the limit is {LONGEST_DECISION:.0f} s"
         raise ClaimsError(f"Decision about the claim discarded: it {limit}.", transient=True)
-    yield WriteVariable(key, ledger.to_text(), _DESCRIPTION)
 
 
 def _not_running(state: str | None) -> ClaimsError:

@@ -154,7 +154,8 @@ def observe(ledger: Ledger, survey: Survey, now: float, seen: Seen = NOTHING_SEE
 
 def _observe(claim: Claim, survey: Survey, now: float, seen: Seen) -> Claim:
     if survey.holds(claim):
-        granted_at = now if claim.granted_at is None else claim.granted_at  # None if a user marked the task success
+        # None if a user marked the task success. If the claim had ended, its next end is a new one.
+        granted_at = now if claim.granted_at is None or claim.ended_at is not None else claim.granted_at
         return replace(claim, granted_at=granted_at, ended_at=None, affordable_since=None)
     if claim.granted_at is not None:
         # What was seen before the claim was granted once more belongs to its previous end.
@@ -167,11 +168,9 @@ def _observe(claim: Claim, survey: Survey, now: float, seen: Seen) -> Claim:
 
 
 def _is_kept(claim: Claim, survey: Survey, now: float) -> bool:
-    if survey.holds(claim) or survey.waits(claim):
-        return True
-    if claim.granted_at is None or claim.ended_at is None:
-        return False
-    return survey.is_active(claim) or now < claim.ended_at + max(claim.settle, RETENTION)
+    if survey.is_active(claim):  # also if the task failed: a user can mark it success
+        return survey.state(claim.task) != "removed" or claim.ended_at is not None
+    return claim.ended_at is not None and now < claim.ended_at + max(claim.settle, RETENTION)
 
 
 def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
@@ -182,13 +181,15 @@ def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     :param survey: What Airflow says.
     :param now: Unix time.
     """
-    granted = _by_run(claim for claim in ledger.claims if survey.holds(claim) or survey.has_ended(claim))
+    replacing = (claim for claim in ledger.claims if claim.replaces)
+    granted = _by_run(claim for claim in replacing if survey.holds(claim) or survey.has_ended(claim))
     counting = (claim for claim in ledger.claims if survey.holds(claim) or claim.settles_in(now) > 0)
-    return [claim for claim in counting if not any(_replaces(other, claim) for other in granted[claim.run])]
-
-
-def _replaces(other: Claim, claim: Claim) -> bool:
-    return other.task != claim.task and other.contains(claim)
+    held = [claim for claim in counting if not any(other.replaces_at(now, claim) for other in granted[claim.run])]
+    return held + [
+        replace(claim, credits=claim.earlier, ended_at=claim.earlier_ended_at)
+        for claim in ledger.claims
+        if claim.unsettled(now)
+    ]
 
 
 def _by_run(claims: Iterable[Claim]) -> dict[tuple[str, str], list[Claim]]:
@@ -266,9 +267,16 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
     held = held_claims(ledger, survey, now)
     total, by_run, reserved = _sum(held), _by_run(held), Decimal(0)
     changes = [claim.settles_in(now) for claim in held if claim.ended_at is not None]
+    changes += [
+        claim.since + other.settle - now
+        for claim in ledger.claims
+        for other in (by_run.get(claim.run, ()) if claim.replaces else ())
+        if claim.will_replace(other) and not claim.replaces_at(now, other)
+    ]
     by_task, waiting = {}, {}
     for ahead, claim in enumerate(queue(ledger, survey)):
-        own = [other for other in by_run.get(claim.run, ()) if claim.contains(other)]
+        in_run = by_run.get(claim.run, ()) if claim.replaces or claim.is_spent_by_itself else ()
+        own = [other for other in in_run if claim.replaces_at(now, other) or claim.continues(other)]
         claimed = total - _sum(own)
         available = spendable - claimed - reserved
         is_granted = available - claim.reserve >= claim.credits

@@ -8,6 +8,7 @@ its tasks: see :mod:`~airflow_provider_leadmagic.decisions.claims`.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +18,7 @@ from airflow_provider_leadmagic.compat.metadata import TaskKey
 from airflow_provider_leadmagic.exceptions import ClaimsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 #: Version of the format of the text.
 VERSION = 1
@@ -50,6 +51,9 @@ class Claim:
     :param granted_at: Unix time at which the task was granted the credits; None if it never was.
     :param ended_at: Unix time at which the granted claim was first seen to have ended.
     :param affordable_since: Unix time since which a waiting task could have been granted its credits.
+    :param earlier: Credits that the task was granted before it was retried or cleared. They count until ``settle``
+        seconds after ``earlier_ended_at``, because a process of that attempt can still spend them.
+    :param earlier_ended_at: Unix time at which the earlier claim was seen to have ended.
     """
 
     task: TaskKey
@@ -66,15 +70,45 @@ class Claim:
     granted_at: float | None = None
     ended_at: float | None = None
     affordable_since: float | None = None
+    earlier: Decimal = Decimal(0)
+    earlier_ended_at: float | None = None
 
     @property
     def run(self) -> tuple[str, str]:
         """DAG ID and run ID."""
         return self.task.dag_id, self.task.run_id
 
-    def contains(self, other: Claim) -> bool:
-        """Return whether another claim is part of this one."""
-        return self.task == other.task or (self.run == other.run and other.task.task_id in self.replaces)
+    def replaces_at(self, now: float, other: Claim) -> bool:
+        """
+        Return whether another claim is part of this one.
+
+        The tasks before this one have ended, but for a while the balance may not show what they have spent.
+        """
+        return self.will_replace(other) and now >= self.since + other.settle
+
+    def will_replace(self, other: Claim) -> bool:
+        """Return whether another claim becomes a part of this one."""
+        return self.run == other.run and other.task.task_id in self.replaces
+
+    def continues(self, other: Claim) -> bool:
+        """Return whether another claim is of an earlier attempt, whose job the task joins or has canceled."""
+        return self.is_spent_by_itself and other.task == self.task
+
+    def attempted_again(self, earlier: Claim, now: float) -> Claim:
+        """
+        Return the claim of a task whose previous attempt is in the ledger.
+
+        A task that waits keeps its place in the queue. A task that was granted credits begins anew.
+        """
+        if earlier.granted_at is not None:
+            ended_at = now if earlier.ended_at is None else earlier.ended_at
+            return replace(self, earlier=earlier.credits + earlier.unsettled(now), earlier_ended_at=ended_at)
+        kept = {name: getattr(earlier, name) for name in ("since", "affordable_since", "earlier", "earlier_ended_at")}
+        return replace(self, **kept)
+
+    def unsettled(self, now: float) -> Decimal:
+        """Return the credits of earlier claims that still count."""
+        return self.earlier if _settles_in(self.earlier_ended_at, self.settle, now) > 0 else Decimal(0)
 
     def granted(self, now: float) -> Claim:
         """Return the claim as granted."""
@@ -82,7 +116,11 @@ class Claim:
 
     def settles_in(self, now: float) -> float:
         """Return the seconds for which a claim that has ended still counts; 0 or less if it does not count."""
-        return 0.0 if self.ended_at is None else self.ended_at + self.settle - now
+        return _settles_in(self.ended_at, self.settle, now)
+
+
+def _settles_in(ended_at: float | None, settle: float, now: float) -> float:
+    return 0.0 if ended_at is None else ended_at + settle - now
 
 
 @dataclass(frozen=True)
@@ -151,22 +189,35 @@ def _to_json(claim: Claim) -> dict[str, Any]:
 
 
 def _from_json(body: dict[str, Any]) -> Claim:
-    known = {name: body[name] for name in body.keys() & _DEFAULTS.keys()}
-    known |= {name: _number(body[name]) for name in known.keys() & {"credits", "reserve"}}
-    dag_id, run_id, task_id, map_index = body["task"]
-    return Claim(
-        **known
-        | {
-            "task": TaskKey(str(dag_id), str(run_id), str(task_id), int(map_index)),
-            "since": float(body["since"]),
-            "spent_by": tuple(SpendingTask(*task) for task in body.get("spent_by", ())),
-            "replaces": tuple(body.get("replaces", ())),
-        }
-    )
+    return Claim(**{name: read(body[name]) for name, read in _READERS.items() if name in body})
+
+
+def _task_key(values: list[Any]) -> TaskKey:
+    dag_id, run_id, task_id, map_index = values
+    return TaskKey(str(dag_id), str(run_id), str(task_id), int(map_index))
 
 
 def _number(text: str) -> Decimal:
     number = Decimal(text)
-    if not number.is_finite():
+    if not number.is_finite() or number < 0:
         raise ValueError(text)
     return number
+
+
+def _seconds(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return float(value)
+
+
+_TIMES = ("since", "patience", "settle", "granted_at", "ended_at", "affordable_since", "earlier_ended_at")
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "task": _task_key,
+    "conn_id": str,
+    "priority": int,
+    "spent_by": lambda tasks: tuple(SpendingTask(*task) for task in tasks),
+    "replaces": tuple,
+    "is_spent_by_itself": bool,
+    **dict.fromkeys(("credits", "reserve", "earlier"), _number),
+    **dict.fromkeys(_TIMES, _seconds),
+}

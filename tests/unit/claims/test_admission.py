@@ -1,0 +1,243 @@
+"""How a running task decides about its claim: the questions, their order, and when a decision is discarded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pytest_mock import MockerFixture
+
+from airflow_provider_leadmagic.claims import admission as module
+from airflow_provider_leadmagic.claims.admission import LONGEST_DECISION, Decision, ReadBalance, admission, decide
+from airflow_provider_leadmagic.compat.metadata import (
+    ReadActiveRuns,
+    ReadTaskStates,
+    ReadVariable,
+    TaskKey,
+    WriteVariable,
+)
+from airflow_provider_leadmagic.decisions.claims import NOTHING_SEEN
+from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger
+from airflow_provider_leadmagic.exceptions import ClaimsError
+
+VARIABLE = "leadmagic_claims_leadmagic"
+TASK = TaskKey("night", "run", "sensor")
+OTHER = TaskKey("day", "run", "sensor")
+CLAIM = Claim(TASK, Decimal(500), since=1000.0)
+
+
+class Airflow:
+    """Answers the questions of a decision. ``before`` changes something before the n-th question of a kind."""
+
+    def __init__(self, *claims: Claim, balance: int = 500) -> None:
+        self.text = Ledger(claims, "leadmagic").to_text() if claims else None
+        self.states: dict[TaskKey, str | None] = {TASK: "running", OTHER: "deferred"}
+        self.balance, self.now = balance, 2000.0
+        self.asked: list[Any] = []
+        self.before: dict[tuple[type, int], Callable[[], None]] = {}
+
+    def decide(self, claim: Claim = CLAIM) -> Decision:
+        steps = admission("leadmagic", claim, NOTHING_SEEN, lambda: self.now)
+        try:
+            question = next(steps)
+            while True:
+                question = steps.send(self.answer(question))
+        except StopIteration as end:
+            return end.value
+
+    def answer(self, question: Any) -> Any:
+        self.asked.append(question)
+        number = sum(type(each) is type(question) for each in self.asked)
+        self.before.get((type(question), number), lambda: None)()
+        match question:
+            case ReadVariable():
+                return self.text
+            case WriteVariable(value=text):
+                self.text = text
+            case ReadActiveRuns(run_ids=runs):
+                return frozenset(runs)
+            case ReadTaskStates(dag_id=dag):
+                return {task: state for task, state in self.states.items() if task.dag_id == dag}
+            case ReadBalance():
+                return SimpleNamespace(spendable=Decimal(self.balance))
+        return None
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger.from_text(self.text, VARIABLE)
+
+
+def test_states_are_read_before_the_balance_and_checked_once_more_before_the_ledger_is_written() -> None:
+    airflow = Airflow(replace(CLAIM, task=OTHER, since=1.0))
+
+    airflow.decide()
+
+    assert [type(question).__name__ for question in airflow.asked] == [
+        "ReadVariable",
+        *["ReadTaskStates", "ReadActiveRuns"] * 2,  # of two DAGs
+        "ReadBalance",
+        "ReadVariable",
+        "ReadTaskStates",
+        "WriteVariable",
+    ]
+    assert airflow.asked[-2] == ReadTaskStates("night", ("run",), ("sensor",))
+    assert airflow.asked[-1].key == VARIABLE
+
+
+def test_a_task_that_is_granted_its_credits_writes_since_when() -> None:
+    airflow = Airflow()
+
+    assert airflow.decide().standing.is_granted
+    assert airflow.ledger.claims == (replace(CLAIM, granted_at=2000.0),)
+
+
+def test_a_task_that_waits_writes_its_place_in_the_queue() -> None:
+    airflow = Airflow(balance=499)
+
+    assert not airflow.decide().standing.is_granted
+    assert airflow.ledger.claims == (CLAIM,)
+
+
+def test_a_task_that_polls_again_keeps_its_place_and_its_new_values_count() -> None:
+    airflow = Airflow(CLAIM, balance=499)
+
+    airflow.decide(replace(CLAIM, since=1900.0, priority=9))
+
+    assert airflow.ledger.claims == (replace(CLAIM, priority=9),)
+
+
+def test_nothing_is_written_if_nothing_has_changed() -> None:
+    airflow = Airflow(CLAIM, balance=499)
+
+    assert not airflow.decide(replace(CLAIM, since=1900.0)).standing.is_granted
+    assert WriteVariable not in map(type, airflow.asked)
+
+
+@pytest.mark.parametrize("state", ["success", "failed", "removed", "skipped"])
+def test_a_task_that_has_ended_for_airflow_does_not_decide(state: str) -> None:
+    airflow = Airflow()
+    airflow.states[TASK] = state
+
+    with pytest.raises(ClaimsError, match=rf"^No credits claimed: Airflow no longer runs this .* \(state '{state}'\)"):
+        airflow.decide()
+
+    assert ReadBalance not in map(type, airflow.asked)
+
+
+@pytest.mark.parametrize("state", ["up_for_retry", "restarting", "failed", "success", "queued", None])
+def test_a_task_that_airflow_gives_up_while_it_decides_writes_nothing(state: str | None) -> None:
+    airflow = Airflow()
+    airflow.before[ReadTaskStates, 2] = lambda: airflow.states.update({TASK: state})
+
+    with pytest.raises(ClaimsError, match=r"^No credits claimed: Airflow no longer runs this attempt") as caught:
+        airflow.decide()
+
+    assert airflow.text is None
+    assert not caught.value.transient
+
+
+def test_a_task_that_is_deleted_while_it_decides_writes_nothing() -> None:
+    airflow = Airflow()
+    airflow.before[ReadTaskStates, 2] = airflow.states.clear
+
+    with pytest.raises(ClaimsError, match="state 'removed'"):
+        airflow.decide()
+
+
+@pytest.mark.parametrize(("seconds", "is_discarded"), [(LONGEST_DECISION, False), (LONGEST_DECISION + 1, True)])
+def test_a_decision_that_took_long_is_discarded(seconds: float, is_discarded: bool) -> None:
+    airflow = Airflow()
+    airflow.before[ReadTaskStates, 2] = lambda: setattr(airflow, "now", airflow.now + seconds)
+
+    if not is_discarded:
+        assert airflow.decide().standing.is_granted
+        return
+    with pytest.raises(
+        ClaimsError, match=r"^Decision about the claim discarded: it took 26 s, and the limit"
+    ) as caught:
+        airflow.decide()
+    assert airflow.text is None
+    assert caught.value.transient
+
+
+def test_a_decision_is_discarded_if_another_process_has_decided_meanwhile() -> None:
+    airflow = Airflow()
+    written = Ledger((replace(CLAIM, task=OTHER, granted_at=1999.0),)).to_text()
+    airflow.before[ReadVariable, 2] = lambda: setattr(airflow, "text", written)
+
+    with pytest.raises(ClaimsError, match=r"^Decision about the claim discarded: another task decided") as caught:
+        airflow.decide()
+
+    assert airflow.text == written
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_another_task_in_the_slot_is_an_error_that_names_pool_and_task(state: str) -> None:
+    airflow = Airflow(replace(CLAIM, task=OTHER))
+    airflow.states[OTHER] = state
+
+    with pytest.raises(ClaimsError, match=r"^Pool 'leadmagic' must have exactly 1 slot.*'sensor' of DAG 'day'"):
+        airflow.decide()
+
+    assert ReadBalance not in map(type, airflow.asked)
+
+
+@pytest.mark.parametrize("state", [None, "scheduled", "deferred", "up_for_reschedule", "up_for_retry", "success"])
+def test_a_task_that_occupies_no_slot_is_not_an_error(state: str | None) -> None:
+    airflow = Airflow(replace(CLAIM, task=OTHER), balance=5000)
+    airflow.states[OTHER] = state
+
+    assert airflow.decide().standing.is_granted
+
+
+def test_the_time_is_read_before_the_balance_because_a_slow_response_is_an_old_balance() -> None:
+    settles = replace(CLAIM, task=OTHER, granted_at=1000.0, ended_at=1941.0)  # counts until 2001
+    airflow = Airflow(settles)
+    airflow.states[OTHER] = "failed"
+    airflow.before[ReadBalance, 1] = lambda: setattr(airflow, "now", 2010.0)
+
+    assert not airflow.decide().standing.is_granted
+
+
+def test_what_a_sensor_was_granted_before_it_was_cleared_counts_until_it_has_settled() -> None:
+    airflow = Airflow(replace(CLAIM, granted_at=1500.0), balance=900)
+
+    assert not airflow.decide().standing.is_granted
+    airflow.now += 59.0
+    assert not airflow.decide().standing.is_granted
+    airflow.now += 1.0
+    assert airflow.decide().standing.is_granted
+
+
+def test_a_bulk_task_is_not_held_up_by_its_earlier_attempt_whose_job_it_joins() -> None:
+    claim = replace(CLAIM, is_spent_by_itself=True)
+    airflow = Airflow(replace(claim, granted_at=1500.0), balance=500)
+
+    assert airflow.decide(claim).standing.is_granted
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"version": 2, "claims": []}'])
+def test_a_ledger_that_cannot_be_read_grants_nothing(text: str) -> None:
+    airflow = Airflow()
+    airflow.text = text
+
+    with pytest.raises(ClaimsError, match=VARIABLE):
+        airflow.decide()
+
+
+def test_the_driver_asks_airflow_and_leadmagic_and_reports_the_claims(mocker: MockerFixture) -> None:
+    airflow = Airflow(replace(CLAIM, task=OTHER), balance=5000)
+    mocker.patch.object(module, "ask", airflow.answer)
+    mocker.patch.object(module.time, "time", return_value=2000.0)
+    report = mocker.patch.object(module, "report_claims")
+
+    decision = decide("leadmagic", CLAIM, lambda: airflow.answer(ReadBalance()))
+
+    assert decision.balance.spendable == 5000
+    assert decision.standing == decision.standings.by_task[TASK]
+    report.assert_called_once_with("leadmagic", Decimal(0), Decimal(5000), 1)

@@ -1,0 +1,84 @@
+"""
+A property-based simulation: whatever happens in Airflow, no credits are promised twice, and nobody waits forever.
+
+Each history is played in a model of Airflow, :mod:`tests.support.hostile_airflow`, with the real protocol. It contains
+processes that are killed, suspended or continue after Airflow has given them up, people who clear, mark and delete,
+responses that are lost, and a balance that is old. After every step the account must cover what is promised.
+
+``LEADMAGIC_TEST_HISTORIES=20000 PYTEST_TIMEOUT=0`` plays more histories than the usual 300, which differ each time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Generator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pytest_mock import MockerFixture
+
+from airflow_provider_leadmagic.claims.admission import ReadBalance
+from airflow_provider_leadmagic.decisions.ledger import Claim
+from tests.support.hostile_airflow import SETUP, BrokenPromiseError, calm_down, play
+
+STEPS = 150
+HISTORIES = int(os.environ.get("LEADMAGIC_TEST_HISTORIES", "300"))
+#: Histories in which a test looks for a broken promise, to show that the simulation can fail.
+SEARCHED = 5000
+
+simulation = settings(
+    max_examples=HISTORIES,
+    derandomize=HISTORIES <= 300,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+histories = st.binary(min_size=SETUP + 2 * STEPS, max_size=SETUP + 2 * STEPS)
+
+
+@simulation
+@given(histories)
+def test_no_credits_are_promised_twice_and_nobody_waits_forever(history: bytes) -> None:
+    calm_down(play(history), most_polls=30)
+
+
+def test_a_second_slot_does_not_break_the_promise_because_it_is_noticed() -> None:
+    assert not any(is_broken(seed, slots=2) for seed in range(200))
+
+
+# The simulation can fail
+
+
+def is_broken(seed: int, **options: Any) -> bool:
+    try:
+        play(random.Random(seed).randbytes(SETUP + 2 * STEPS), **options)
+    except BrokenPromiseError:
+        return True
+    return False
+
+
+def check_the_balance_only(pool: str, claim: Claim, *_: Any) -> Generator[Any, Any, Any]:
+    """Decide as a sensor without a claim."""
+    balance = yield ReadBalance()
+    return SimpleNamespace(standing=SimpleNamespace(is_granted=balance.spendable >= claim.credits))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"decide": check_the_balance_only}, {"settle": 0.0}, {"reads_balance_first": True}],
+    ids=["no claims", "no settle", "balance before the states"],
+)
+def test_without_one_of_its_rules_the_protocol_breaks_the_promise(options: dict[str, Any]) -> None:
+    assert any(is_broken(seed, **options) for seed in range(SEARCHED))
+
+
+def test_two_slots_break_the_promise_if_nobody_notices(mocker: MockerFixture) -> None:
+    mocker.patch("airflow_provider_leadmagic.claims.admission.IN_A_SLOT", frozenset())
+
+    assert any(is_broken(seed, slots=2, rereads=False) for seed in range(SEARCHED))
