@@ -15,7 +15,6 @@ from airflow_provider_leadmagic.compat.imports import (
     BaseOperator,
     Guard,
     async_notification,
-    context_merge,
 )
 from airflow_provider_leadmagic.exceptions import InsufficientCreditsError
 from airflow_provider_leadmagic.links import CREDITS_LINKS
@@ -125,6 +124,9 @@ class CheckCreditsOperator(BaseOperator):
         return parse_guard(argument, getattr(self, argument), is_given=given, unit=unit)
 
     def _notify(self, context: Context, report: dict[str, Any]) -> None:
+        # Imported here because Airflow 3.0 defines it in a module that imports database models.
+        from airflow_provider_leadmagic.compat.imports import context_merge
+
         context_merge(context, {"leadmagic_credits": report})
         for callback in _as_list(self.on_low_credits):
             try:
