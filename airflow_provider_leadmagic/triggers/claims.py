@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Shortest time between the deferral of a task and its resumption, in seconds. Airflow fails a task as lost if it runs
+#: again before the scheduler notices that its previous process ended. A task that is not granted its credits defers
+#: again, and a claim may end at that very moment.
+SHORTEST_DEFERRAL = 5.0
+
 
 class ClaimedCreditsTrigger(BalanceTrigger):
     """
@@ -119,8 +124,12 @@ class ClaimedCreditsTrigger(BalanceTrigger):
             async with one_at_a_time():
                 event = self._judge(reading, result)
             if event is not None:
+                await asyncio.sleep(self._resumes_in())
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
                 return
+
+    def _resumes_in(self) -> float:
+        return min(max(self.waiting_since + SHORTEST_DEFERRAL - time.time(), 0.0), SHORTEST_DEFERRAL)
 
     def _judge(self, reading: Reading, result: ClaimsReading) -> dict[str, Any] | None:
         next_poll_in = max(min(reading.due_in(self.poke_interval), result.changes_in), 0.0)

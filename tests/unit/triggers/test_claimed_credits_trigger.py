@@ -104,6 +104,17 @@ def test_it_wakes_a_task_that_can_be_granted_its_credits(airflow: ClaimingAirflo
     assert airflow.asked["WriteVariable"] == 0
 
 
+def test_it_wakes_a_task_that_has_just_deferred_only_when_airflow_knows_that_its_process_ended(
+    airflow: ClaimingAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_leadmagic.triggers.claims.SHORTEST_DEFERRAL", 0.5)
+    deferred_at = time.time()
+
+    asyncio.run(event_of(make(waiting_since=deferred_at)))
+
+    assert time.time() >= deferred_at + 0.5
+
+
 def test_it_does_not_wake_a_task_while_others_claim_the_credits(
     airflow: ClaimingAirflow, logged: Callable[[], str]
 ) -> None:
