@@ -116,7 +116,7 @@ workflows:
 	@.build/venv-release/bin/zizmor --offline --no-progress --quiet --persona pedantic .github
 
 docs:
-	$(call IN,docs,-m sphinx --fail-on-warning --keep-going --quiet docs .build/docs)
+	$(call IN,docs,-m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs .build/docs)
 
 # With the time of the last commit, everyone who builds this commit gets the same files.
 release-dry-run: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
