@@ -51,7 +51,7 @@ class BrokenPromiseError(AssertionError):
     """More credits are promised than the account has."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Budget:
     """Credits that a task was granted, and what was spent of them."""
 
@@ -529,9 +529,12 @@ class HostileAirflow:
         before = {task for task in self.tasks if task.holds}
         action()
         if forced is not None:
-            forced.budget = Budget(forced.size)
+            forced.budget = forced.budget or Budget(forced.size)
         if {task for task in self.tasks if task.holds} - before:
-            self.change_balance(max(self.promised + self.about_to_be_promised - self.balance, 0))
+            abandoned = {process.budget for process in self.processes if process.abandoned_at and process.budget}
+            abandoned -= {task.budget for task in self.tasks if task.budget}
+            needed = self.promised + self.about_to_be_promised + sum(budget.left for budget in abandoned)
+            self.change_balance(max(needed - self.balance, 0))
             self.note("the person makes sure that the balance is {}", self.balance)
             self.look()
 
@@ -577,7 +580,7 @@ def _shown(text: str | None) -> str:
 # Nothing goes wrong any more
 
 #: A number with which a question is answered at once, and the balance is not old.
-_CALM = 3
+CALM = 3
 
 
 def calm_down(airflow: HostileAirflow, most_polls: int) -> None:
@@ -606,7 +609,7 @@ def _poll_once(airflow: HostileAirflow, task: Task) -> None:
     if process is None or task.state != "running":
         return
     while process.decision is not None:
-        airflow.ask(process, _CALM)
+        airflow.ask(process, CALM)
         airflow.check()
     if process.budget and task.paid_by:
         airflow.spend(process, process.budget.left)
@@ -622,7 +625,7 @@ def _start(airflow: HostileAirflow, task: Task) -> None:
         airflow.start(task)
 
 
-def _decide_at_once(airflow: HostileAirflow, task: Task, number: int) -> None:
+def decide_at_once(airflow: HostileAirflow, task: Task, number: int) -> None:
     _start(airflow, task)
     process = task.process
     while process and process.decision is not None:
@@ -692,7 +695,7 @@ PROGRESS = (
 ORDINARY = (
     NOTHING,
     *PROGRESS,
-    Step(30, _tasks(lambda task: task.size and (task.can_start or task.state == "deferred")), _decide_at_once),
+    Step(30, _tasks(lambda task: task.size and (task.can_start or task.state == "deferred")), decide_at_once),
     Step(
         18, _processes(lambda p: _has_decided(p) and p.budget and p.task.paid_by), lambda a, p, n: a.spend(p, 1 + n % 5)
     ),
