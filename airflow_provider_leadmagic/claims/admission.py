@@ -97,8 +97,8 @@ def admission(
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)
     standing, ledger = result.by_task[claim.task], result.ledger
-    if standing.is_granted:
-        ledger = ledger.with_claim((ledger.find(claim.task) or claim).granted(now))
+    own = ledger.find(claim.task) or claim
+    ledger = ledger.with_claim(own.granted(now) if standing.is_granted else replace(own, affordable_since=None))
     if ledger.to_text() != text:
         yield from _check_moment(key, text, claim.task, started, clock)
         yield WriteVariable(key, ledger.to_text(), _DESCRIPTION)
@@ -106,8 +106,8 @@ def admission(
 
 
 def _enter(ledger: Ledger, claim: Claim, now: float) -> Ledger:
-    in_run = {other.task.task_id for other in ledger.claims if other.run == claim.run}
-    claim = replace(claim, replaces=tuple(task_id for task_id in claim.replaces if task_id in in_run))
+    in_run = [other.task for other in ledger.claims if other.run == claim.run]
+    claim = replace(claim, replaces=tuple(task for task in claim.replaces if any(map(task.includes, in_run))))
     earlier = ledger.find(claim.task)
     return ledger.with_claim(claim if earlier is None else claim.attempted_again(earlier, now))
 

@@ -126,7 +126,7 @@ def new_claim(task: Any, task_instance: Any, settings: ClaimSettings, credits: D
         patience=2 * settings.interval + 60,
         settle=settings.settle,
         spent_by=spending_tasks(task, key, settings.release_after),
-        replaces=tuple(sorted(_relatives(task, "upstream_task_ids"))),
+        replaces=_in_same_run(task, key, sorted(_relatives(task, "upstream_task_ids"))),
         **fields,
     )
 
@@ -152,11 +152,14 @@ def spending_tasks(task: Any, task_key: TaskKey, release_after: Sequence[str]) -
         known = ", ".join(map(repr, sorted(downstream))) or "none"
         missing_names = ", ".join(map(repr, missing))
         raise ValueError(f"release_after must name tasks downstream of {task.task_id!r} ({known}); got {missing_names}")
+    return _in_same_run(task, task_key, release_after)
+
+
+def _in_same_run(task: Any, task_key: TaskKey, task_ids: Sequence[str]) -> tuple[SpendingTask, ...]:
     group = task.get_closest_mapped_task_group()
-    tasks = task.get_dag().task_dict
+    tasks = task.get_dag().task_dict if task_ids else {}
     return tuple(
-        SpendingTask(name, task_key.map_index if group and _is_in(tasks[name], group) else None)
-        for name in release_after
+        SpendingTask(name, task_key.map_index if group and _is_in(tasks[name], group) else None) for name in task_ids
     )
 
 

@@ -282,10 +282,12 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
         is_granted = available - claim.reserve >= claim.credits
         has_own_run_only = bool(own) and len(own) == len(by_run[claim.run])
         by_task[claim.task] = Standing(is_granted, available, claimed, len(by_run) - has_own_run_only, ahead)
-        since = (now if claim.affordable_since is None else claim.affordable_since) if is_granted else None
-        waiting[claim.task] = replace(claim, affordable_since=since)
-        if since is not None and now - since < claim.patience:
-            reserved += max(claim.credits - _sum(own), Decimal(0))
+        since = now if claim.affordable_since is None else claim.affordable_since
+        is_passed_over = now - since >= claim.patience  # until it decides: it may never do so, as in a paused DAG
+        waiting[claim.task] = replace(claim, affordable_since=since if is_granted or is_passed_over else None)
+        if is_granted and not is_passed_over:
+            # Including the reserve, because the task is not granted its credits if others take that before it decides.
+            reserved += max(claim.credits + claim.reserve - _sum(own), Decimal(0))
             changes.append(since + claim.patience - now)
     updated = ledger.with_claims(waiting.get(claim.task, claim) for claim in ledger.claims)
     return Standings(updated, by_task, total, min(changes, default=math.inf))

@@ -25,10 +25,14 @@ VERSION = 1
 
 
 class SpendingTask(NamedTuple):
-    """A task that spends claimed credits. ``map_index`` is None if all indexes of a mapped task spend them."""
+    """A task of a run that spends claimed credits. ``map_index`` is None if all indexes of a mapped task spend them."""
 
     task_id: str
     map_index: int | None = None
+
+    def includes(self, task: TaskKey) -> bool:
+        """Return whether this is the task, or one of its indexes. The run is not compared."""
+        return self.task_id == task.task_id and self.map_index in (None, task.map_index)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Claim:
         but does not decide.
     :param settle: Seconds for which the claim still counts after it was seen to have ended.
     :param spent_by: Tasks after which the claim ends. If empty, it ends with the run.
-    :param replaces: IDs of tasks upstream in the same run, whose claims this one replaces.
+    :param replaces: Tasks upstream in the same run, whose claims this one replaces.
     :param is_spent_by_itself: Whether the task spends the credits itself. Its claim ends when it has finished.
     :param granted_at: Unix time at which the task was granted the credits; None if it never was.
     :param ended_at: Unix time at which the granted claim was first seen to have ended.
@@ -65,7 +69,7 @@ class Claim:
     patience: float = 660.0
     settle: float = 60.0
     spent_by: tuple[SpendingTask, ...] = ()
-    replaces: tuple[str, ...] = ()
+    replaces: tuple[SpendingTask, ...] = ()
     is_spent_by_itself: bool = False
     granted_at: float | None = None
     ended_at: float | None = None
@@ -88,7 +92,7 @@ class Claim:
 
     def will_replace(self, other: Claim) -> bool:
         """Return whether another claim becomes a part of this one."""
-        return self.run == other.run and other.task.task_id in self.replaces
+        return self.run == other.run and any(task.includes(other.task) for task in self.replaces)
 
     def continues(self, other: Claim) -> bool:
         """Return whether another claim is of an earlier attempt, whose job the task joins or has canceled."""
@@ -103,7 +107,7 @@ class Claim:
         if earlier.granted_at is not None:
             ended_at = now if earlier.ended_at is None else earlier.ended_at
             return replace(self, earlier=earlier.credits + earlier.unsettled(now), earlier_ended_at=ended_at)
-        kept = {name: getattr(earlier, name) for name in ("since", "affordable_since", "earlier", "earlier_ended_at")}
+        kept = {name: getattr(earlier, name) for name in ("since", "earlier", "earlier_ended_at")}
         return replace(self, **kept)
 
     def unsettled(self, now: float) -> Decimal:
@@ -216,7 +220,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "conn_id": str,
     "priority": int,
     "spent_by": lambda tasks: tuple(SpendingTask(*task) for task in tasks),
-    "replaces": tuple,
+    "replaces": lambda tasks: tuple(SpendingTask(*task) for task in tasks),
     "is_spent_by_itself": bool,
     **dict.fromkeys(("credits", "reserve", "earlier"), _number),
     **dict.fromkeys(_TIMES, _seconds),

@@ -195,8 +195,9 @@ class SharedStandings:
         self._lock = asyncio.Lock()
         self._reading: Reading | None = None
         self._latest = ClaimsReading(0.0)
-        # What was seen of the claims. It is kept after an error.
+        # What was seen of the claims since the ledger was written. It is kept after an error.
         self._seen = Ledger()
+        self._text: str | None = None
 
     async def get(self, reading: Reading) -> ClaimsReading:
         """
@@ -215,10 +216,13 @@ class SharedStandings:
             return ClaimsReading(time.monotonic())
         try:
             key = variable_key(self._pool)
-            ledger = Ledger.from_text(await aask(ReadVariable(key)), key)
+            text = await aask(ReadVariable(key))
+            ledger = Ledger.from_text(text, key)
             found = await _run(survey(ledger))
         except LeadMagicError as error:
             return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
+        if text != self._text:  # what was seen earlier has been written, or is no longer true
+            self._text, self._seen = text, Ledger()
         now = time.time()
         ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))
         result = standings(ledger, found, balance.spendable, now)

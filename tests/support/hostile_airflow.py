@@ -320,7 +320,7 @@ class HostileAirflow:
             patience=120.0,
             settle=self.settle,
             spent_by=tuple(map(SpendingTask, task.release_after)),
-            replaces=task.replaces,
+            replaces=tuple(map(SpendingTask, task.replaces)),
             is_spent_by_itself=task.spends_itself,
         )
 

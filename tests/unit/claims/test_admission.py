@@ -221,6 +221,26 @@ def test_a_bulk_task_is_not_held_up_by_its_earlier_attempt_whose_job_it_joins() 
     assert airflow.decide(claim).standing.is_granted
 
 
+def test_a_task_that_was_passed_over_does_not_hold_up_others_again_until_it_has_decided() -> None:
+    absent = replace(CLAIM, task=OTHER, since=1.0, affordable_since=1000.0)  # for example, its DAG is paused
+    airflow = Airflow(replace(absent, credits=Decimal(501)), balance=500)  # too much at the moment
+    assert airflow.decide(replace(CLAIM, credits=Decimal(501))).standing.is_granted is False
+    airflow.balance = 501
+
+    assert airflow.decide().standing.is_granted
+
+
+def test_a_task_that_was_passed_over_and_has_decided_holds_up_others_again() -> None:
+    absent = replace(CLAIM, task=OTHER, since=1.0, affordable_since=1000.0)
+    airflow = Airflow(absent, CLAIM, balance=499)
+    airflow.states |= {OTHER: "running", TASK: "deferred"}
+    assert not airflow.decide(absent).standing.is_granted
+    airflow.states |= {OTHER: "deferred", TASK: "running"}
+    airflow.balance = 500
+
+    assert not airflow.decide().standing.is_granted
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"version": 2, "claims": []}'])
 def test_a_ledger_that_cannot_be_read_grants_nothing(text: str) -> None:
     airflow = Airflow()

@@ -170,7 +170,7 @@ def test_a_claim_is_described_by_its_task(chain: Callable[..., Any]) -> None:
 
     assert (claim.task, claim.credits, claim.conn_id, claim.priority) == (KEY, 500, "lead", 7)
     assert (claim.patience, claim.settle, claim.reserve) == (660.0, 30.0, 9)
-    assert (claim.spent_by, claim.replaces) == ((SpendingTask("work"),), ("before",))
+    assert (claim.spent_by, claim.replaces) == ((SpendingTask("work"),), (SpendingTask("before"),))
 
 
 @pytest.mark.parametrize("names", [["work"], ["report"], ["work", "report"], []])
@@ -209,3 +209,17 @@ def test_in_a_mapped_task_group_only_the_same_index_counts() -> None:
         SpendingTask("batch.work", 1),
         SpendingTask("report"),
     )
+
+
+def test_in_a_mapped_task_group_only_the_claim_of_the_same_index_is_replaced() -> None:
+    @task_group
+    def batch(number: int) -> None:
+        Sensor(task_id="first") >> Sensor(task_id="second", pool="leadmagic")
+
+    with DAG("night", schedule=None) as dag:
+        Sensor(task_id="before") >> batch.expand(number=[1, 2])
+    ti = SimpleNamespace(dag_id="night", run_id="run", task_id="batch.second", map_index=1)
+
+    claim = new_claim(dag.task_dict["batch.second"], ti, ClaimSettings("leadmagic", 30.0, 300.0), Decimal(500))
+
+    assert claim.replaces == (SpendingTask("batch.first", 1), SpendingTask("before"))

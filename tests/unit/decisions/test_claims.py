@@ -272,7 +272,7 @@ def test_a_claim_counts_while_it_holds_and_until_it_has_settled(claim: Claim, st
 
 
 UPSTREAM = claim_of(task_id="first", granted_at=1.0)
-SECOND = claim_of(credits=300, granted_at=NOW - 20, replaces=("first",), since=NOW - 60)
+SECOND = claim_of(credits=300, granted_at=NOW - 20, replaces=(SpendingTask("first"),), since=NOW - 60)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +284,7 @@ SECOND = claim_of(credits=300, granted_at=NOW - 20, replaces=("first",), since=N
         (replace(SECOND, ended_at=NOW - 1), "failed", 300),
         (replace(SECOND, ended_at=NOW - 60), "failed", 0),
         (replace(SECOND, replaces=()), "success", 800),
+        (replace(SECOND, replaces=(SpendingTask("first", 0),)), "success", 800),  # of a mapped task group
         (replace(SECOND, task=SECOND.task._replace(run_id="other")), "success", 800),
     ],
 )
@@ -329,6 +330,7 @@ ALMOST_LATE = replace(A, affordable_since=NOW - A.patience + 1)
         (309, [], [replace(A, reserve=Decimal(10))], []),
         (310, [], [replace(A, reserve=Decimal(10))], ["a"]),
         (610, [], [replace(A, reserve=Decimal(10)), B], ["a", "b"]),  # the reserve is for others
+        (609, [], [replace(A, reserve=Decimal(10)), B], ["a"]),  # but not before the task has decided
     ],
 )
 def test_credits_are_granted_by_priority_and_then_by_the_time_of_the_first_poll(
@@ -349,7 +351,7 @@ def test_the_queue_is_in_the_order_in_which_credits_are_granted() -> None:
 def test_the_claim_of_an_upstream_task_does_not_count_once_its_work_has_settled(
     spendable: int, since: int, is_granted: bool
 ) -> None:
-    second = claim_of(task_id="second", replaces=("sensor",), since=NOW - since)
+    second = claim_of(task_id="second", replaces=(SpendingTask("sensor"),), since=NOW - since)
 
     result = decide(spendable, [claim_of(granted_at=1.0)], [second])
 
@@ -374,7 +376,7 @@ def test_a_standing_says_what_is_claimed_by_others_and_who_comes_first() -> None
 
 
 def test_the_own_run_is_not_counted_among_the_others() -> None:
-    second = claim_of(task_id="second", replaces=("sensor",))
+    second = claim_of(task_id="second", replaces=(SpendingTask("sensor"),))
 
     standing = decide(700, [claim_of(granted_at=1.0), *HELD], [second]).by_task[second.task]
 
@@ -386,6 +388,7 @@ def test_since_when_a_task_could_have_been_granted_its_credits_is_kept_until_it_
     waiting = replace(A, affordable_since=NOW - 50)
     assert decide(300, [], [waiting]).ledger.find(A.task).affordable_since == NOW - 50
     assert decide(299, [], [waiting]).ledger.find(A.task).affordable_since is None
+    assert decide(299, [], [LATE]).ledger.find(A.task) == LATE  # passed over until it decides
 
 
 SETTLES = claim_of("held", granted_at=1.0, ended_at=NOW - 45)

@@ -26,7 +26,7 @@ FULL = Claim(
     patience=120.0,
     settle=0.0,
     spent_by=(SpendingTask("work"), SpendingTask("mapped", 2)),
-    replaces=("first", "second"),
+    replaces=(SpendingTask("first"), SpendingTask("second", 3)),
     is_spent_by_itself=True,
     granted_at=1001.0,
     ended_at=1002.25,
@@ -138,7 +138,7 @@ def test_a_task_that_waits_keeps_its_place_when_it_polls_again() -> None:
     earlier = replace(CLAIM, affordable_since=1100.0)
     polled = replace(CLAIM, since=2000.0, credits=Decimal(7)).attempted_again(earlier, 2000.0)
 
-    assert polled == replace(earlier, credits=Decimal(7))
+    assert polled == replace(earlier, credits=Decimal(7), affordable_since=None)  # it decides now
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,23 @@ import json
 import re
 import time
 from contextlib import aclosing
+from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.models.trigger import Trigger
 
+from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.compat.metadata import TaskKey
 from airflow_provider_leadmagic.decisions.claims import NOTHING_SEEN
 from airflow_provider_leadmagic.decisions.events import seen_from
 from airflow_provider_leadmagic.decisions.ledger import Claim
 from airflow_provider_leadmagic.exceptions import ClaimsError
-from airflow_provider_leadmagic.triggers.claims import ClaimedCreditsTrigger
+from airflow_provider_leadmagic.triggers import claims as module
+from airflow_provider_leadmagic.triggers.claims import ClaimedCreditsTrigger, latest_standings
+from airflow_provider_leadmagic.triggers.shared_poll import Reading
 from tests.support.claiming_airflow import POOL, ClaimingAirflow
 from tests.support.waiting import until
 
@@ -162,6 +167,31 @@ def test_a_task_that_the_ledger_does_not_have_is_woken_by_the_balance_alone(airf
     airflow.variables.clear()
 
     assert seen_from(asyncio.run(event_of(make()))) == NOTHING_SEEN
+
+
+def test_what_it_has_seen_does_not_outlive_the_next_decision(
+    airflow: ClaimingAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock[0], monotonic=time.monotonic))
+    balance = CreditBalance(Decimal(1000), datetime.now(UTC))
+    airflow.add(claim(OTHER, 501, granted_at=1.0), "success")
+
+    async def claimed_at(seconds: float) -> Decimal:
+        clock[0] = seconds
+        result = await latest_standings(POOL, Reading(time.monotonic(), balance))
+        assert result.standings is not None
+        return result.standings.claimed
+
+    async def run() -> None:
+        airflow.ended_runs.add(("other", "run"))
+        assert await claimed_at(1000.0) == 501  # it settles
+        assert await claimed_at(1060.0) == 0
+        # A task of the run is cleared, and the run spends again. Meanwhile, another task decides.
+        airflow.add(claim(MINE, 500, priority=2), "deferred")
+        assert await claimed_at(2000.0) == 501
+
+    asyncio.run(run())
 
 
 def test_while_airflow_does_not_answer_it_keeps_waiting(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
