@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Attempts in progress have stored their job under this key: renaming it would lose the job.
+#: Do not rename this key: running tasks have stored their jobs under it, and would lose them.
 _STORE_KEY = "leadmagic_bulk_job"
 #: Pauses between searches of LeadMagic's list for a job that it may have accepted a moment ago, in seconds.
 PAUSES = (1.0, 2.0, 4.0)
@@ -97,7 +97,7 @@ class SubmittedJob:
         try:
             store.set(_STORE_KEY, self.to_json())
         except Exception as error:  # the job is paid: a failure of Airflow's API must not end the attempt
-            problem = "Could not store bulk job %s: a retry searches LeadMagic's list. Reason: %s"
+            problem = "Could not store bulk job %s: a retry searches LeadMagic's list instead. Reason: %s"
             log.warning(problem, self.job_id, type(error).__name__)
 
     @classmethod
@@ -130,7 +130,7 @@ class PreviousAttempts:
     """
     Finds the job of a previous attempt in Airflow's state store, or else in LeadMagic's list of jobs, or submits it.
 
-    The store is missing before Airflow 3.3, and does not contain the job if the worker was lost right after submitting.
+    Before Airflow 3.3 there is no store. If the worker was lost right after submitting, the job is not in the store.
 
     :param client: A client for the account.
     :param store: The task's state store; None before Airflow 3.3.
@@ -192,7 +192,7 @@ class PreviousAttempts:
         self, submission: BulkSubmission, estimate: Decimal, known: Collection[str]
     ) -> SubmittedJob | None:
         """
-        Find the job again after a wait: LeadMagic may have listed it meanwhile.
+        Search for the job once more after a wait: LeadMagic may have listed it in the meantime.
 
         :param known: IDs of the jobs that the task had before the wait.
         :raises LeadMagicError: If a later attempt has submitted a job meanwhile: this one was suspended.
@@ -209,11 +209,13 @@ class PreviousAttempts:
 
         :param jobs: The jobs of the task.
         :param known: IDs of the jobs that the task had before.
-        :raises LeadMagicError: If there is another one: this attempt was suspended while a user cleared the task.
+        :raises LeadMagicError: If one has, because this attempt was suspended while a user cleared the task.
         """
         for job in jobs:
             if job.job_id not in known and not was_submitted_with(job.file_name, self.key):
-                raise LeadMagicError(f"Not submitted: the task was cleared, and has bulk job {job.job_id} by now.")
+                raise LeadMagicError(
+                    f"Not submitted: the task was cleared, and its next attempt has submitted bulk job {job.job_id}."
+                )
 
     def submit(self, submission: BulkSubmission, estimate: Decimal, *, may_exist: bool) -> SubmittedJob:
         """
@@ -261,7 +263,7 @@ class PreviousAttempts:
         self, jobs: Iterable[BulkJob], submission: BulkSubmission, estimate: Decimal | None
     ) -> SubmittedJob | None:
         same_key = [job for job in jobs if was_submitted_with(job.file_name, self.key)]
-        # LeadMagic creates one job per key, as long as it remembers the key.
+        # There can be two jobs with the key, because LeadMagic does not remember it forever.
         job = min(same_key, key=lambda job: job.is_canceled, default=None)
         self._cancel(other for other in same_key if other is not job)
         if job is None:

@@ -39,7 +39,7 @@ class BulkRequest:
     """
     The operator's arguments of the same names. Their templates are rendered, but their values are not validated.
 
-    ``has_max_credits`` is whether the DAG file gives ``max_credits``, which then must not be None.
+    ``has_max_credits`` is True if the DAG file sets ``max_credits``, which then must not render to None.
     """
 
     product: str
@@ -94,7 +94,7 @@ class BulkSubmission:
         Let LeadMagic validate the rows, and check their price. Free of charge.
 
         :return: Credits that the job costs if every row is a hit.
-        :raises CreditsLimitError: If that exceeds ``max_credits``.
+        :raises CreditsLimitError: If the price exceeds ``max_credits``.
         :raises LeadMagicError: If LeadMagic rejects the rows or does not respond.
         """
         if client.bulk.validate(self.product, self.source).get("valid") is False:
@@ -120,7 +120,7 @@ class BulkSubmission:
 
         :param estimate: Credits that the job costs if every row is a hit.
         :param conn_id: The connection, for the error message.
-        :raises InsufficientCreditsError: If it does not.
+        :raises InsufficientCreditsError: If the balance does not cover it.
         :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
         """
         needed, balance = self.credits_needed(estimate), client.get_credits()
@@ -190,15 +190,15 @@ def instance_name() -> str:
     """
     Return the name that distinguishes this Airflow from others that use the same LeadMagic account.
 
-    The default is a configured URL. No secret is used: a Fernet key, for example, can be rotated, and a worker without
-    one generates one at each start. A retry would then pay again.
+    The default is a configured URL. It is not derived from a secret: a Fernet key, for example, can be rotated, and a
+    worker without one generates one at each start. A retry would then pay again.
 
-    :return: The name; empty if nothing is configured that other Airflows do not have too. Keys then contain the
-        start of the run instead.
+    :return: The name; empty if no setting distinguishes this Airflow from others. Idempotency keys then contain the
+        start time of the run instead.
     """
     web, execution = web_url(), execution_api_url()
     url = "" if is_of_one_machine(web) else web
-    # Workers often use a name that exists in each Docker network or Kubernetes cluster.
+    # An internal host name can be the same in every Docker network or Kubernetes cluster.
     internal = execution if is_public(execution) else ""
     return str(conf.get("leadmagic", "instance_name", fallback=None) or url or internal)
 
@@ -210,7 +210,7 @@ def _digest(parts: list[object], length: int) -> str:
 
 def job_name(idempotency_key: str, digest: str) -> str:
     """
-    Return the name to submit a job with. Later attempts search for it: changing its format loses their jobs.
+    Return the name to submit a job with. Later attempts search for it, so a change of its format would lose jobs.
 
     :param digest: The digest of the rows.
     """
@@ -262,7 +262,7 @@ def digest_in(name: str | None) -> str | None:
 
 def check_same_rows(job: BulkJob, digest: str, source: str) -> None:
     """
-    Check that an unfinished job has the rows of the current input, before anything is paid or waited for.
+    Check that an unfinished job has the rows of the current input, before the task waits or spends credits.
 
     :param digest: The digest of the current rows.
     :param source: The name of the input, for the error message.

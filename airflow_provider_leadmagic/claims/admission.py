@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.metadata import TaskKey
 
-#: Longest time from the first question to the written ledger, in seconds. A process that was suspended for longer must
-#: not overwrite what others have decided meanwhile. Airflow gives up a process only minutes after its last heartbeat.
+#: Longest duration of a decision in seconds, from reading the ledger to writing it. A process that was suspended for
+#: longer must not overwrite newer decisions. Airflow considers a process lost only minutes after its last heartbeat.
 LONGEST_DECISION = 25.0
 _DESCRIPTION = "Claims on LeadMagic credits. Written by the tasks of the pool; do not edit."
 
 
 class ReadBalance(NamedTuple):
-    """A question to LeadMagic: the balance of the account."""
+    """Request the balance of the account from LeadMagic."""
 
 
 class Decision(NamedTuple):
@@ -45,7 +45,7 @@ class Decision(NamedTuple):
 
     :param balance: The balance, read after the states of the tasks.
     :param standing: Whether the task is granted its credits.
-    :param standings: The standings of all tasks that waited.
+    :param standings: The standings of all waiting tasks, including this one.
     """
 
     balance: CreditBalance
@@ -55,12 +55,12 @@ class Decision(NamedTuple):
 
 def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], seen: Seen = NOTHING_SEEN) -> Decision:
     """
-    Decide whether the running task is granted the credits that it claims, and write that into the ledger.
+    Decide whether the running task is granted the credits that it claims, and save the result in the ledger.
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
     :param claim: The claim of the task. If the ledger has it already, the task keeps its place in the queue.
     :param read_balance: Reads the balance of the account.
-    :param seen: What the triggerer has seen.
+    :param seen: What the triggerer has seen while the task was deferred.
     :raises ClaimsError: If the ledger or the states cannot be read or written, if the pool has more than one slot, or
         if Airflow no longer counts the task as running.
     :raises LeadMagicError: If the balance cannot be read.
@@ -81,11 +81,11 @@ def admission(
     pool: str, claim: Claim, seen: Seen, clock: Callable[[], float]
 ) -> Generator[Question[Any] | ReadBalance, Any, Decision]:
     """
-    Yield the questions of a decision in their order, and return the decision.
+    Yield the requests of a decision, one after another, and return the decision.
 
     :param pool: Name of the claim pool.
     :param claim: The claim of the task.
-    :param seen: What the triggerer has seen.
+    :param seen: What the triggerer has seen while the task was deferred.
     :param clock: Returns the Unix time.
     """
     started, key = clock(), variable_key(pool)
@@ -93,7 +93,8 @@ def admission(
     ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim, started)
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
-    now = clock()  # not after a slow response, because a claim could settle before the balance shows what it has spent
+    # Before the request: if its response is slow, a claim could settle before the balance shows what it has spent.
+    now = clock()
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)
     standing, ledger = result.by_task[claim.task], result.ledger
@@ -126,15 +127,16 @@ def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> Non
 def _check_moment(
     key: str, text: str | None, task: TaskKey, started: float, clock: Callable[[], float]
 ) -> Generator[Question[Any], Any, None]:
-    # If a user fails and clears a task, its previous process lives on for some seconds, and sees the new one running.
+    # A task that a user marks as failed and clears has two processes for some seconds. The old one also reads the state
+    # "running", which is that of the new one.
     if (yield ReadVariable(key)) != text:
-        raise ClaimsError("Decision about the claim discarded: another task decided meanwhile.", transient=True)
+        raise ClaimsError("Claim decision discarded: another task changed the claims meanwhile.", transient=True)
     states = yield ReadTaskStates(task.dag_id, (task.run_id,), (task.task_id,))
     if (state := states.get(task, "removed")) != "running":
         raise _not_running(state)
     if (seconds := clock() - started) > LONGEST_DECISION:
         limit = f"took {seconds:.0f} s, and the limit is {LONGEST_DECISION:.0f} s"
-        raise ClaimsError(f"Decision about the claim discarded: it {limit}.", transient=True)
+        raise ClaimsError(f"Claim decision discarded: it {limit}.", transient=True)
 
 
 def _not_running(state: str | None) -> ClaimsError:

@@ -1,8 +1,8 @@
 """
 Describe the claim of a task: its pool, its place in the DAG, and the arguments that sensor and operator share.
 
-The pool has one slot, and stands for one LeadMagic account. A task decides while it occupies the slot, so that no two
-tasks decide at the same time.
+Each LeadMagic account has a pool with one slot. A task occupies the slot while it decides, so that no two tasks decide
+at the same time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from decimal import Decimal
 
-#: First characters of the keys of all Variables with claims.
+#: Prefix of the keys of all Variables with claims.
 VARIABLE_PREFIX = "leadmagic_claims_"
 #: Airflow's default pool, which a task gets if the DAG file names none.
 _DEFAULT_POOL = "default_pool"
@@ -57,7 +57,7 @@ def check_claim_arguments(
 
     :param claim_pool: Name of the pool.
     :param claim_settle: Seconds, or timedelta, for which a claim still counts after its end.
-    :param task_arguments: Arguments of ``BaseOperator``, which get the pool.
+    :param task_arguments: Arguments of ``BaseOperator``. Their ``pool`` is set to the claim pool.
     :param release_after: IDs of tasks.
     :raises ValueError: If an argument is invalid; the message names it.
     """
@@ -82,7 +82,7 @@ def check_pool(task: Any, claim_pool: str) -> None:
 
     :param task: Operator that runs in this process.
     :param claim_pool: Name of the pool.
-    :raises ValueError: If the task runs in another pool, or with other than one slot.
+    :raises ValueError: If the task runs in another pool, or does not occupy exactly one slot.
     """
     declared = task.get_dag().task_dict[task.task_id]
     if declared.pool != claim_pool:
@@ -106,13 +106,13 @@ def variable_key(claim_pool: str) -> str:
 
 def new_claim(task: Any, task_instance: Any, settings: ClaimSettings, credits: Decimal, **fields: Any) -> Claim:
     """
-    Describe the claim of a running task.
+    Return the claim of a running task.
 
     :param task: Operator that runs in this process.
     :param task_instance: Its task instance.
     :param settings: Arguments of the operator.
     :param credits: Number of credits.
-    :param fields: Other fields of the claim.
+    :param fields: Further fields of the claim.
     :raises ValueError: If the task does not run in the claim pool, or ``release_after`` is invalid.
     """
     check_pool(task, settings.pool)

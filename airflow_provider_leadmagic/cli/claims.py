@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.ledger import Claim
 
 EXIT_POOL_PROBLEM = 1
-#: What a task that can be granted its credits does, by its state. In other states it waits for the slot of the pool.
+#: Reason to show for a task that can be granted its credits, by its state. In all others it waits for the pool's slot.
 _GRANTABLE = dict.fromkeys(("deferred", "up_for_reschedule"), "can be granted at its next poll")
 _GRANTABLE |= dict.fromkeys(IN_A_SLOT, "decides now")
 
@@ -69,7 +69,7 @@ def claims(options: Namespace) -> int:
         write_json({"pools": [pool.report() for pool in pools]})
     else:
         parts = [part for pool in pools for part in ("", *pool.render())]
-        write(*parts[1:] or ["No claims: no task with claim_pool has polled."])
+        write(*parts[1:] or ["No claims: no task with claim_pool has polled yet."])
     problems = [problem for pool in pools for problem in pool.problems]
     errors += [pool.error for pool in pools if pool.error]
     for line in (*problems, *errors):
@@ -134,7 +134,7 @@ class _Waiting(NamedTuple):
     :param state: State of the task.
     :param standing: Its standing; None if the balance is unknown.
     :param reserved: Credits that tasks ahead can be granted.
-    :param undecided_for: Seconds since it could have been granted its credits.
+    :param undecided_for: Seconds for which it could have been granted its credits.
     """
 
     claim: Claim
@@ -169,7 +169,7 @@ class _Waiting(NamedTuple):
             "short": f"{format_credits(self.short)} short" + (f", {ahead}" if self.reserved else ""),
             "behind": ahead,
             "grantable": _GRANTABLE.get(self.state or "", "can be granted: waits for the pool's slot"),
-            "passed_over": f"passed over: it has not decided for {format_seconds(self.undecided_for)} s",
+            "passed_over": f"passed over: credits not claimed for {format_seconds(self.undecided_for)} s",
         }[self.status]
 
     def report(self) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class _Waiting(NamedTuple):
 
 class _PoolView(NamedTuple):
     """
-    What there is to show about one pool.
+    The claims and settings of one pool.
 
     :param problems: Wrong settings of the pool.
     :param error: Why the balance could not be read.
@@ -210,10 +210,10 @@ class _PoolView(NamedTuple):
     @classmethod
     def read(cls, ledger: Ledger, conn_id: str | None) -> _PoolView:
         """
-        Read states and then the balance, as a task that decides does.
+        Read the states first and then the balance, in the same order as a task that decides.
 
         :param ledger: The ledger of the pool.
-        :param conn_id: Connection to use; None for the one of the latest claim.
+        :param conn_id: Connection to use; None for the connection of the latest claim.
         """
         found = _survey(ledger)
         latest = max(ledger.claims, key=lambda claim: claim.since, default=None)

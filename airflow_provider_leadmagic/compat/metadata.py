@@ -1,9 +1,9 @@
 """
-Ask Airflow for a Variable, for task states and for active runs, from a task, a triggerer or a command.
+Read Variables, task states and active runs from Airflow in a task, a triggerer or a command, and write Variables.
 
-On Airflow 3 tasks and triggers ask their supervisor, in messages that differ from the public interface of Airflow: that
-one reports an outage of the API server as a missing Variable. On Airflow 2, and in processes without a supervisor, the
-answer comes from the database.
+On Airflow 3, tasks and triggers send messages to their supervisor. The public interface, ``Variable.get``, is not used,
+because it reports an outage of the API server as a missing Variable. On Airflow 2, and in processes without a
+supervisor, the database is queried.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class TaskKey(NamedTuple):
 
 
 class DatabaseQuestion(Protocol[T_co]):
-    """A question to Airflow that only the database can answer."""
+    """A request to Airflow that is sent to the database."""
 
     def query(self) -> T_co:
-        """Ask the database."""
+        """Send the request to the database, and return the result."""
 
 
 class Question(DatabaseQuestion[T_co], Protocol[T_co]):
-    """A question to Airflow that the supervisor can answer too."""
+    """A request to Airflow that can also be sent to the supervisor."""
 
     def converse(self) -> Conversation[T_co]:
-        """Ask the supervisor."""
+        """Yield messages to the supervisor, receive its responses, and return the result."""
 
 
 class ReadVariable(NamedTuple):
@@ -192,7 +192,7 @@ class ReadActiveRuns(NamedTuple):
         return frozenset(found)
 
     def _active(self, run_ids: list[str]) -> Conversation[set[str]]:
-        # The supervisor only counts. Mostly all runs are active, and one request is enough.
+        # The supervisor only counts active runs. One request is enough if all are active, which is the usual case.
         from airflow.sdk.execution_time.comms import GetDRCount
 
         response = yield GetDRCount(dag_id=self.dag_id, run_ids=run_ids, states=_ACTIVE_STATES)
@@ -214,10 +214,10 @@ class ReadActiveRuns(NamedTuple):
 
 def ask(question: Question[T]) -> T:
     """
-    Ask Airflow from a task.
+    Send a request to Airflow from a task.
 
-    :param question: What to ask.
-    :raises ClaimsError: If there is no answer, or Airflow refuses it.
+    :param question: The request.
+    :raises ClaimsError: If Airflow does not respond, or denies access.
     """
     supervisor = _supervisor()
     if supervisor is None:
@@ -234,15 +234,15 @@ def ask(question: Question[T]) -> T:
     except StopIteration as end:
         return cast("T", end.value)
     except Exception as error:
-        raise _no_answer(question, error) from error
+        raise _failed(question, error) from error
 
 
 async def aask(question: Question[T]) -> T:
     """
-    Ask Airflow from a trigger, without blocking the triggerer.
+    Send a request to Airflow from a trigger, without blocking the triggerer.
 
-    :param question: What to ask.
-    :raises ClaimsError: If there is no answer, or Airflow refuses it.
+    :param question: The request.
+    :raises ClaimsError: If Airflow does not respond, or denies access.
     """
     supervisor = _supervisor()
     if not hasattr(supervisor, "asend"):  # Airflow 2, or a trigger that runs in dag.test()
@@ -263,20 +263,20 @@ async def _ask_supervisor(question: Question[T], supervisor: Any) -> T:
     except StopIteration as end:
         return cast("T", end.value)
     except Exception as error:
-        raise _no_answer(question, error) from error
+        raise _failed(question, error) from error
 
 
 def ask_database(question: DatabaseQuestion[T]) -> T:
     """
-    Ask Airflow's database: on Airflow 2, and from a command on any version.
+    Send a request to Airflow's database: on Airflow 2, and from a command on any version.
 
-    :param question: What to ask.
-    :raises ClaimsError: If there is no answer.
+    :param question: The request.
+    :raises ClaimsError: If the database does not respond.
     """
     try:
         return question.query()
     except Exception as error:
-        raise _no_answer(question, error) from error
+        raise _failed(question, error) from error
 
 
 def _portions(run_ids: tuple[str, ...]) -> Iterator[list[str]]:
@@ -306,7 +306,7 @@ class _RefusedError(Exception):
 
 
 def _error_response(error: Exception) -> Any:
-    # The supervisor of a real task raises its error responses, the one of dag.test() returns them.
+    # The supervisor of a real task raises error responses as exceptions; the one of dag.test() returns them.
     response = getattr(error, "error", None)
     if not hasattr(response, "error"):
         raise error
@@ -322,12 +322,12 @@ def _checked(response: Any) -> Any:
     raise _RefusedError(response)
 
 
-def _no_answer(question: DatabaseQuestion[Any], error: Exception) -> ClaimsError:
-    # Only the type of an unknown error: messages of databases may contain passwords.
+def _failed(question: DatabaseQuestion[Any], error: Exception) -> ClaimsError:
+    # Of an unknown error, only the type is shown: messages of databases may contain passwords.
     reason = str(error) if isinstance(error, _RefusedError) else type(error).__name__
     is_permanent = getattr(error, "is_permanent", False)
-    refused = "Airflow refuses it: " if is_permanent else ""
-    message = f"Cannot {_ACTIONS[type(question)].format(question)} ({refused}{reason})"
+    denied = "access denied: " if is_permanent else ""
+    message = f"Cannot {_ACTIONS[type(question)].format(question)} ({denied}{reason})"
     return ClaimsError(message, transient=not is_permanent)
 
 

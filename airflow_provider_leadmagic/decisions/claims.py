@@ -2,8 +2,8 @@
 Decide which tasks may spend the credits of an account, so that no two of them count on the same credits.
 
 A task claims credits in the transaction in which Airflow makes it ``success``. Its claim ends with its run, or with the
-tasks that spend the credits. The states that Airflow stores for tasks and runs are therefore the truth about claims: a
-process that is killed leaves no claim behind.
+tasks that spend the credits. Whether a claim counts therefore depends only on the states that Airflow
+stores for tasks and runs: a process that is killed leaves no claim behind.
 
 No two tasks may decide at the same time, so each decision runs in a pool with one slot. Its steps are, in this order:
 read the ledger, read the states (:func:`survey`), read the balance, decide (:func:`standings`), write the ledger. If
@@ -38,7 +38,7 @@ RETENTION = 3600.0
 
 class Survey:
     """
-    What Airflow says about the tasks and runs of a ledger.
+    The states of the tasks and runs of a ledger, read from Airflow.
 
     :param states: States by task. A task without a task instance is missing.
     :param active_runs: DAG ID and run ID of the runs that are queued or running.
@@ -79,7 +79,7 @@ class Survey:
     def _has_finished(self, run: tuple[str, str], spending: SpendingTask) -> bool:
         states = self._states_by_index.get((*run, spending.task_id), {})
         chosen = [state for index, state in states.items() if spending.map_index in (None, index)]
-        # Without a task instance, the task is not mapped yet, or was renamed. Then the claim ends with the run.
+        # A task without a task instance is not expanded yet, or was renamed. The claim then ends with the run.
         return bool(chosen) and all(state in FINISHED for state in chosen)
 
     @cached_property
@@ -92,7 +92,7 @@ class Survey:
 
 def survey(ledger: Ledger) -> Generator[Question[Any], Any, Survey]:
     """
-    Ask Airflow for the states of all tasks and runs of a ledger: two questions for each DAG.
+    Read the states of all tasks and runs of a ledger from Airflow: two questions for each DAG.
 
     :param ledger: The ledger.
     """
@@ -112,10 +112,10 @@ def survey(ledger: Ledger) -> Generator[Question[Any], Any, Survey]:
 
 class Seen(NamedTuple):
     """
-    What a triggerer has seen since the ledger was last written, for the worker that decides.
+    What a triggerer has seen since the ledger was last written. It passes this to the worker, which decides.
 
-    :param ended: Seconds since a claim was seen to have ended, by its task.
-    :param affordable: Seconds since a waiting task could have been granted its credits, by the task.
+    :param ended: For the task of each ended claim, the seconds since its end was seen.
+    :param affordable: For each waiting task that could be granted its credits, the seconds since then.
     """
 
     ended: Mapping[TaskKey, float]
@@ -124,9 +124,9 @@ class Seen(NamedTuple):
     @classmethod
     def in_ledger(cls, ledger: Ledger, now: float) -> Seen:
         """
-        Return what was seen when a ledger was observed.
+        Convert the times in a ledger to seconds before now.
 
-        :param ledger: The ledger.
+        :param ledger: A ledger that :func:`observe` returned.
         :param now: Unix time.
         """
         ended = {claim.task: now - claim.ended_at for claim in ledger.claims if claim.ended_at is not None}
@@ -144,9 +144,9 @@ def observe(ledger: Ledger, survey: Survey, now: float, seen: Seen = NOTHING_SEE
     Return a ledger with the times at which claims began and ended, and without the claims that ended long ago.
 
     :param ledger: The ledger.
-    :param survey: What Airflow says now.
+    :param survey: The current states.
     :param now: Unix time.
-    :param seen: What a triggerer has seen earlier.
+    :param seen: What the triggerer has seen earlier.
     """
     claims = (_observe(claim, survey, now, seen) for claim in ledger.claims)
     return ledger.with_claims(claim for claim in claims if _is_kept(claim, survey, now))
@@ -154,11 +154,11 @@ def observe(ledger: Ledger, survey: Survey, now: float, seen: Seen = NOTHING_SEE
 
 def _observe(claim: Claim, survey: Survey, now: float, seen: Seen) -> Claim:
     if survey.holds(claim):
-        # None if a user marked the task success. If the claim had ended, its next end is a new one.
+        # The time is missing if a user marked the task success. A claim that had ended and counts again starts over.
         granted_at = now if claim.granted_at is None or claim.ended_at is not None else claim.granted_at
         return replace(claim, granted_at=granted_at, ended_at=None, affordable_since=None)
     if claim.granted_at is not None:
-        # What was seen before the claim was granted once more belongs to its previous end.
+        # An end that was seen before the claim was granted again is that of the earlier grant: it does not count.
         ended_at = max(now - seen.ended.get(claim.task, 0.0), claim.granted_at)
         claim = replace(claim, ended_at=min(ended_at, now if claim.ended_at is None else claim.ended_at))
     if survey.waits(claim) and claim.task in seen.affordable:
@@ -175,10 +175,10 @@ def _is_kept(claim: Claim, survey: Survey, now: float) -> bool:
 
 def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     """
-    Return the claims that count, including those that ended a moment ago.
+    Return the claims that count, including those that have ended but not settled yet.
 
     :param ledger: The ledger, observed with the same survey.
-    :param survey: What Airflow says.
+    :param survey: The states of its tasks and runs.
     :param now: Unix time.
     """
     replacing = (claim for claim in ledger.claims if claim.replaces)
@@ -211,7 +211,7 @@ class Standing(NamedTuple):
     :param available: Credits that are neither claimed by others nor about to be claimed by the tasks ahead.
     :param claimed: Credits claimed by others.
     :param runs: Number of runs with these claims.
-    :param ahead: Number of waiting tasks that come first.
+    :param ahead: Number of waiting tasks ahead of it in the queue.
     """
 
     is_granted: bool
@@ -229,7 +229,7 @@ class Standings(NamedTuple):
     """
     The standings of all waiting tasks.
 
-    :param ledger: The ledger with the times since which tasks could have been granted their credits.
+    :param ledger: The ledger, with the time since which each waiting task could have been granted its credits.
     :param by_task: Standing of each waiting task.
     :param claimed: Sum of all claims that count.
     :param changes_in: Seconds until a standing changes even if balance and states do not; ``math.inf`` if none does.
@@ -246,7 +246,7 @@ def queue(ledger: Ledger, survey: Survey) -> list[Claim]:
     Return the claims of the waiting tasks, by priority and then by the time of their first poll.
 
     :param ledger: The ledger.
-    :param survey: What Airflow says.
+    :param survey: The states of its tasks and runs.
     """
     return sorted(filter(survey.waits, ledger.claims), key=lambda claim: (-claim.priority, claim.since, claim.task))
 
@@ -255,12 +255,12 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
     """
     Return which waiting tasks are granted their credits.
 
-    A task is granted its credits if they are covered by the credits that are not claimed, less what the tasks ahead can
-    be granted now. A task that cannot be granted its credits does not hold up those behind it, and a task that could be
+    A task is granted its credits if enough are left after subtracting the claims of others and what the tasks ahead can
+    be granted now. A task that cannot be granted its credits does not hold up those behind it. A task that could be
     granted them but does not decide holds up the others only for a while.
 
     :param ledger: The ledger, observed with the same survey.
-    :param survey: What Airflow says.
+    :param survey: The states of its tasks and runs.
     :param spendable: Spendable credits of the account, read after the survey.
     :param now: Unix time.
     """

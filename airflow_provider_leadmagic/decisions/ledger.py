@@ -1,8 +1,8 @@
 """
 The ledger of the claims on the credits of one account, and its text in an Airflow Variable.
 
-The ledger only lists which tasks claim credits, and how many. Whether a claim counts depends on what Airflow says about
-its tasks: see :mod:`~airflow_provider_leadmagic.decisions.claims`.
+The ledger only lists which tasks claim credits, and how many. Whether a claim counts depends on the states that Airflow
+stores for its tasks: see :mod:`~airflow_provider_leadmagic.decisions.claims`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Claim:
     :param since: Unix time of the task's first poll.
     :param conn_id: Connection of the task.
     :param reserve: Credits that must remain available to others when the claim is granted.
-    :param priority: ``priority_weight`` of the task: the higher, the earlier it gets credits.
+    :param priority: ``priority_weight`` of the task. Tasks with a higher value are granted credits first.
     :param patience: Seconds for which a waiting task keeps its place in the queue if it could be granted its credits
         but does not decide.
     :param settle: Seconds for which the claim still counts after it was seen to have ended.
@@ -84,25 +84,26 @@ class Claim:
 
     def replaces_at(self, now: float, other: Claim) -> bool:
         """
-        Return whether another claim is part of this one.
+        Return whether this claim replaces another one by now.
 
-        The tasks before this one have ended, but for a while the balance may not show what they have spent.
+        It does not at first, because the balance may not show yet what the upstream tasks have spent.
         """
         return self.will_replace(other) and now >= self.since + other.settle
 
     def will_replace(self, other: Claim) -> bool:
-        """Return whether another claim becomes a part of this one."""
+        """Return whether this claim replaces another one, now or later."""
         return self.run == other.run and any(task.includes(other.task) for task in self.replaces)
 
     def continues(self, other: Claim) -> bool:
-        """Return whether another claim is of an earlier attempt, whose job the task joins or has canceled."""
+        """Return whether another claim belongs to an earlier attempt, whose job this task joins or has canceled."""
         return self.is_spent_by_itself and other.task == self.task
 
     def attempted_again(self, earlier: Claim, now: float) -> Claim:
         """
         Return the claim of a task whose previous attempt is in the ledger.
 
-        A task that waits keeps its place in the queue. A task that was granted credits begins anew.
+        A task that waits keeps its place in the queue. A task that was granted credits before goes to the end of the
+        queue, and its earlier credits count until they have settled.
         """
         if earlier.granted_at is not None:
             ended_at = now if earlier.ended_at is None else earlier.ended_at
@@ -115,7 +116,7 @@ class Claim:
         return self.earlier if _settles_in(self.earlier_ended_at, self.settle, now) > 0 else Decimal(0)
 
     def granted(self, now: float) -> Claim:
-        """Return the claim as granted."""
+        """Return the claim with the time at which it is granted."""
         return replace(self, granted_at=now, ended_at=None, affordable_since=None)
 
     def settles_in(self, now: float) -> float:
@@ -132,7 +133,7 @@ class Ledger:
     """
     The claims on the credits of one account.
 
-    :param claims: Claims of tasks that hold credits, wait for credits, or have finished a short time ago.
+    :param claims: Claims of tasks that hold credits, wait for credits, or have finished recently.
     :param pool: Name of the claim pool.
     """
 
@@ -148,7 +149,7 @@ class Ledger:
         return self.with_claims((*(other for other in self.claims if other.task != claim.task), claim))
 
     def with_claims(self, claims: Iterable[Claim]) -> Ledger:
-        """Return the ledger of the same pool with other claims."""
+        """Return a ledger of the same pool with the given claims instead."""
         return replace(self, claims=tuple(claims))
 
     def to_text(self) -> str:

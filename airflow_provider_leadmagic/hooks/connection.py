@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Names of the fields in the extra of a connection.
 EXTRAS = ("allow_http", "headers", "proxies", "timeout", "verify")
 
-#: Unknown names that this process has reported, with the connection.
+#: Connections and unknown names in their extra that this process has reported already.
 _reported: set[tuple[str, str]] = set()
 
 
@@ -34,7 +34,7 @@ def client_arguments(connection: Connection, longest_timeout: float) -> dict[str
 
     :param connection: A connection of type ``leadmagic``.
     :param longest_timeout: Upper limit of the timeout, in seconds.
-    :raises LeadMagicConfigurationError: If a field is invalid. The local variables of its frames hold secrets.
+    :raises LeadMagicConfigurationError: If a field is invalid. The local variables in its traceback contain secrets.
     """
     extra = _extra(connection)
     timeout = extra.get("timeout")
@@ -54,10 +54,10 @@ def client_arguments(connection: Connection, longest_timeout: float) -> dict[str
 
 def new_unknown_extras(connection: Connection, owner: str) -> list[str]:
     """
-    Return a warning for each unknown name in the extra of a connection, once in the life of the process.
+    Return a warning for each unknown name in the extra of a connection that this process has not reported yet.
 
     :param connection: A connection of type ``leadmagic``.
-    :param owner: The connection, as messages name it.
+    :param owner: How messages refer to the connection.
     :raises LeadMagicConfigurationError: If the extra is not a JSON object.
     """
     names = [name for name in _extra(connection) if name not in EXTRAS and (owner, name) not in _reported]
@@ -76,7 +76,7 @@ def _advice(name: str) -> str:
 def _api_key(connection: Connection) -> str:
     if connection.login and not connection.password:
         # The value is not shown, because it is probably the API key.
-        raise LeadMagicConfigurationError("the API key belongs in the password, which is empty, not in the login")
+        raise LeadMagicConfigurationError("the password is empty; put the API key there, not in the login")
     return connection.password or ""
 
 
@@ -103,7 +103,7 @@ def _extra(connection: Connection) -> dict[str, Any]:
 
 
 def _parsed(value: object) -> object:
-    """Return the object in JSON text, which forms and URIs send; any other value unchanged, and blank text as None."""
+    """Parse JSON text, which forms and URIs send. Return None for blank text, and any other value unchanged."""
     if not isinstance(value, str):
         return value
     try:

@@ -36,7 +36,7 @@ class CreditsCheck(Protocol):
 
 @dataclass(frozen=True)
 class BalanceCheck:
-    """Compares price and balance. ``conn_id`` is the connection, for the error message."""
+    """Compares the balance with the price. ``conn_id`` is the connection, for the error message."""
 
     conn_id: str
 
@@ -52,7 +52,7 @@ class ClaimCheck:
     :param task: The operator.
     :param task_instance: Its task instance.
     :param settings: Arguments of the operator.
-    :param seen: What the triggerer has seen of the claims.
+    :param seen: What the triggerer has seen of the claims while the task was deferred.
     :param log: The task's logger.
     """
 

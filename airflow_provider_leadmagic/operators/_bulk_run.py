@@ -61,8 +61,8 @@ _TEST_SPENDS = (
     "the job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
 )
 _UNNAMED = (
-    "Set [leadmagic] instance_name: without it, a clear cannot cancel each job that is still running. "
-    "Reason: Airflow has no URL of its own."
+    "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job. "
+    "Reason: no URL is configured that only this Airflow has."
 )
 
 
@@ -76,7 +76,7 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param has_waited: Whether the attempt was deferred until there were credits to submit a job.
+    :param has_waited: Whether the attempt was deferred before, to wait for the credits to submit a job.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class BulkAttempt:
             return price_of(client, product, CheckedRows(source, product, rows), rows.count)
 
     def _was_submitted(self, jobs: list[BulkJob] | None) -> bool:
-        # A task whose previous attempt submitted rows must not be skipped: their results are paid for.
+        # A task must not be skipped if a previous attempt has submitted rows: their results are paid for.
         if not self._may_have_job or is_test(self._context):  # a test without rows has no key
             return False
         key = idempotency_key(self._context, "")
@@ -263,10 +263,10 @@ class BulkAttempt:
                 return attempts.submit(submission, estimate, may_exist=self._may_have_job or is_uncertain)
             except InsufficientCreditsError as error:
                 is_uncertain = is_uncertain or error.maybe_executed
-                was_searched = error.status is not None  # by submit()
+                was_searched = error.status is not None  # LeadMagic returned 402, and submit() has searched
                 found = None
                 if not was_searched and (is_uncertain or self._may_have_job):
-                    found = attempts.find_accepted(submission, estimate)  # which may have spent the credits
+                    found = attempts.find_accepted(submission, estimate)  # that job may have spent the credits
                 if found is None:
                     self._wait_to_submit(error, submission.credits_needed(estimate), keep_key=is_uncertain)
                     found = attempts.find_after_wait(submission, estimate, known)
@@ -276,7 +276,7 @@ class BulkAttempt:
     def _jobs_before_wait(self, jobs: list[BulkJob]) -> set[str]:
         if not self._has_waited:
             return {job.job_id for job in jobs}
-        # This process does not know the jobs from before the deferral. At that time, all of them had finished.
+        # This process does not know which jobs existed before the deferral, only that all of them had finished.
         return {job.job_id for job in jobs if job.is_finished and self._has_earlier_attempts}
 
     def _wait_to_submit(self, error: InsufficientCreditsError, needed: Decimal, *, keep_key: bool) -> None:

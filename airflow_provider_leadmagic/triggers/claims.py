@@ -97,7 +97,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Reading, None]:
         """
-        Poll the balance and yield the readings, and yield a reading again when a standing may have changed.
+        Poll the balance and yield the readings. Repeat a reading when a standing may have changed in the meantime.
 
         :param kwargs: Serialized arguments of one of the triggers that share the poll.
         """
@@ -146,8 +146,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         minimum, task = parse_credits("minimum_credits", self.minimum_credits), TaskKey(*self.claimed_by)
         standing = result.standings and result.standings.by_task.get(task)
         if not standing:
-            # The ledger never had the task, because its first poll failed, or has lost it, or the task was granted
-            # credits that were then spent by others: only a worker can change the ledger.
+            # The ledger does not list the task as waiting: its first poll failed, the Variable was deleted, or it was
+            # granted credits that others then spent. Only a worker can change the ledger, so the balance decides.
             return balance.covers(minimum)
         if standing.is_granted:
             self.log.info("Credits can be claimed: the task decides as soon as pool %r is free.", self.claim_pool)
@@ -158,7 +158,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
 @dataclass(frozen=True)
 class ClaimsReading:
     """
-    What the claims on an account were when its balance was read.
+    The claims on an account at the time of a balance reading.
 
     :param taken_at: Time by the monotonic clock of the process.
     :param standings: The standings of the waiting tasks; None after an error.
@@ -179,7 +179,7 @@ class ClaimsReading:
         return self.taken_at + self.standings.changes_in - time.monotonic()
 
     def seen(self) -> Seen:
-        """Return the number of seconds since claims ended and became affordable."""
+        """Return since when claims have ended, and since when waiting tasks could have been granted their credits."""
         return Seen({}, {}) if self.standings is None else Seen.in_ledger(self.standings.ledger, time.time())
 
 
@@ -195,7 +195,7 @@ class SharedStandings:
         self._lock = asyncio.Lock()
         self._reading: Reading | None = None
         self._latest = ClaimsReading(0.0)
-        # What was seen of the claims since the ledger was written. It is kept after an error.
+        # The ledger as observed since it was last written. An error does not reset it.
         self._seen = Ledger()
         self._text: str | None = None
 
@@ -252,5 +252,5 @@ async def _run(questions: Generator[Question[Any], Any, T]) -> T:
         while True:
             question = questions.send(await aask(question))
     except StopIteration as end:
-        answer: T = end.value
-        return answer
+        result: T = end.value
+        return result

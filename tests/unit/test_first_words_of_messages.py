@@ -67,7 +67,7 @@ def test_check_message_starts_with_the_cause(thresholds, message):
         ),
         pytest.param(
             '{"conn_type": "leadmagic", "login": "k"}',
-            "Connection 'leadmagic_default' cannot be used: the API key belongs in the password, which is empty, ",
+            "Connection 'leadmagic_default' cannot be used: the password is empty; put the API key there, ",
             id="key in the login",
         ),
         pytest.param(

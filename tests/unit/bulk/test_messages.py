@@ -145,15 +145,15 @@ MESSAGES = [
     ),
     (
         (
-            "Set [leadmagic] instance_name: without it, a clear cannot cancel each job that is still running. "
-            "Reason: Airflow has no URL of its own."
+            "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job. "
+            "Reason: no URL is configured that only this Airflow has."
         ),
-        "Set [leadmagic] instance_name: without it, a clear cannot cancel each job that is still running",
+        "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job",
     ),
     # Previous attempts
     (f"Joined bulk job {JOB}, submitted by a previous attempt.", "submitted by a previous attempt"),
     (
-        f"Could not store bulk job {JOB}: a retry searches LeadMagic's list. Reason: RuntimeError",
+        f"Could not store bulk job {JOB}: a retry searches LeadMagic's list instead. Reason: RuntimeError",
         "a retry searches LeadMagic's list",
     ),
     (
@@ -183,8 +183,8 @@ MESSAGES = [
         "Could not check whether LeadMagic has accepted the bulk job",
     ),
     (
-        f"Not submitted: the task was cleared, and has bulk job {JOB} by now.",
-        "Not submitted: the task was cleared, and has bulk job",
+        f"Not submitted: the task was cleared, and its next attempt has submitted bulk job {JOB}.",
+        "Not submitted: the task was cleared, and its next attempt has submitted bulk job",
     ),
     (
         (

@@ -1,4 +1,4 @@
-"""How a running task decides about its claim: the questions, their order, and when a decision is discarded."""
+"""How a running task decides about its claim: the requests, their sequence, and when a decision is discarded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLAIM = Claim(TASK, Decimal(500), since=1000.0)
 
 
 class Airflow:
-    """Answers the questions of a decision. ``before`` changes something before the n-th question of a kind."""
+    """Responds to the requests of a decision. ``before`` has what to run before the n-th request of a kind."""
 
     def __init__(self, *claims: Claim, balance: int = 500) -> None:
         self.text = Ledger(claims, "leadmagic").to_text() if claims else None
@@ -45,11 +45,11 @@ class Airflow:
         try:
             question = next(steps)
             while True:
-                question = steps.send(self.answer(question))
+                question = steps.send(self.respond(question))
         except StopIteration as end:
             return end.value
 
-    def answer(self, question: Any) -> Any:
+    def respond(self, question: Any) -> Any:
         self.asked.append(question)
         number = sum(type(each) is type(question) for each in self.asked)
         self.before.get((type(question), number), lambda: None)()
@@ -88,21 +88,21 @@ def test_states_are_read_before_the_balance_and_checked_once_more_before_the_led
     assert airflow.asked[-1].key == VARIABLE
 
 
-def test_a_task_that_is_granted_its_credits_writes_since_when() -> None:
+def test_a_task_that_is_granted_its_credits_saves_the_time_of_the_grant() -> None:
     airflow = Airflow()
 
     assert airflow.decide().standing.is_granted
     assert airflow.ledger.claims == (replace(CLAIM, granted_at=2000.0),)
 
 
-def test_a_task_that_waits_writes_its_place_in_the_queue() -> None:
+def test_a_task_that_waits_saves_its_place_in_the_queue() -> None:
     airflow = Airflow(balance=499)
 
     assert not airflow.decide().standing.is_granted
     assert airflow.ledger.claims == (CLAIM,)
 
 
-def test_a_task_that_polls_again_keeps_its_place_and_its_new_values_count() -> None:
+def test_a_task_that_polls_again_keeps_its_place_and_saves_its_new_values() -> None:
     airflow = Airflow(CLAIM, balance=499)
 
     airflow.decide(replace(CLAIM, since=1900.0, priority=9))
@@ -118,7 +118,7 @@ def test_nothing_is_written_if_nothing_has_changed() -> None:
 
 
 @pytest.mark.parametrize("state", ["success", "failed", "removed", "skipped"])
-def test_a_task_that_has_ended_for_airflow_does_not_decide(state: str) -> None:
+def test_a_task_that_airflow_considers_ended_does_not_decide(state: str) -> None:
     airflow = Airflow()
     airflow.states[TASK] = state
 
@@ -129,7 +129,7 @@ def test_a_task_that_has_ended_for_airflow_does_not_decide(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["up_for_retry", "restarting", "failed", "success", "queued", None])
-def test_a_task_that_airflow_gives_up_while_it_decides_writes_nothing(state: str | None) -> None:
+def test_a_task_that_airflow_considers_lost_while_it_decides_writes_nothing(state: str | None) -> None:
     airflow = Airflow()
     airflow.before[ReadTaskStates, 2] = lambda: airflow.states.update({TASK: state})
 
@@ -149,16 +149,14 @@ def test_a_task_that_is_deleted_while_it_decides_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_discarded"), [(LONGEST_DECISION, False), (LONGEST_DECISION + 1, True)])
-def test_a_decision_that_took_long_is_discarded(seconds: float, is_discarded: bool) -> None:
+def test_a_decision_that_took_too_long_is_discarded(seconds: float, is_discarded: bool) -> None:
     airflow = Airflow()
     airflow.before[ReadTaskStates, 2] = lambda: setattr(airflow, "now", airflow.now + seconds)
 
     if not is_discarded:
         assert airflow.decide().standing.is_granted
         return
-    with pytest.raises(
-        ClaimsError, match=r"^Decision about the claim discarded: it took 26 s, and the limit"
-    ) as caught:
+    with pytest.raises(ClaimsError, match=r"^Claim decision discarded: it took 26 s, and the limit") as caught:
         airflow.decide()
     assert airflow.text is None
     assert caught.value.transient
@@ -169,7 +167,7 @@ def test_a_decision_is_discarded_if_another_process_has_decided_meanwhile() -> N
     written = Ledger((replace(CLAIM, task=OTHER, granted_at=1999.0),)).to_text()
     airflow.before[ReadVariable, 2] = lambda: setattr(airflow, "text", written)
 
-    with pytest.raises(ClaimsError, match=r"^Decision about the claim discarded: another task decided") as caught:
+    with pytest.raises(ClaimsError, match=r"^Claim decision discarded: another task changed") as caught:
         airflow.decide()
 
     assert airflow.text == written
@@ -195,7 +193,7 @@ def test_a_task_that_occupies_no_slot_is_not_an_error(state: str | None) -> None
     assert airflow.decide().standing.is_granted
 
 
-def test_the_time_is_read_before_the_balance_because_a_slow_response_is_an_old_balance() -> None:
+def test_the_clock_is_read_before_the_balance_because_a_slow_response_has_an_old_balance() -> None:
     settles = replace(CLAIM, task=OTHER, granted_at=1000.0, ended_at=1941.0)  # counts until 2001
     airflow = Airflow(settles)
     airflow.states[OTHER] = "failed"
@@ -204,7 +202,7 @@ def test_the_time_is_read_before_the_balance_because_a_slow_response_is_an_old_b
     assert not airflow.decide().standing.is_granted
 
 
-def test_what_a_sensor_was_granted_before_it_was_cleared_counts_until_it_has_settled() -> None:
+def test_the_earlier_claim_of_a_cleared_sensor_counts_until_it_has_settled() -> None:
     airflow = Airflow(replace(CLAIM, granted_at=1500.0), balance=900)
 
     assert not airflow.decide().standing.is_granted
@@ -214,7 +212,7 @@ def test_what_a_sensor_was_granted_before_it_was_cleared_counts_until_it_has_set
     assert airflow.decide().standing.is_granted
 
 
-def test_a_bulk_task_is_not_held_up_by_its_earlier_attempt_whose_job_it_joins() -> None:
+def test_a_bulk_task_is_not_held_up_by_the_claim_of_its_previous_attempt() -> None:
     claim = replace(CLAIM, is_spent_by_itself=True)
     airflow = Airflow(replace(claim, granted_at=1500.0), balance=500)
 
@@ -250,13 +248,13 @@ def test_a_ledger_that_cannot_be_read_grants_nothing(text: str) -> None:
         airflow.decide()
 
 
-def test_the_driver_asks_airflow_and_leadmagic_and_reports_the_claims(mocker: MockerFixture) -> None:
+def test_decide_sends_requests_to_airflow_and_leadmagic_and_reports_the_claims(mocker: MockerFixture) -> None:
     airflow = Airflow(replace(CLAIM, task=OTHER), balance=5000)
-    mocker.patch.object(module, "ask", airflow.answer)
+    mocker.patch.object(module, "ask", airflow.respond)
     mocker.patch.object(module.time, "time", return_value=2000.0)
     report = mocker.patch.object(module, "report_claims")
 
-    decision = decide("leadmagic", CLAIM, lambda: airflow.answer(ReadBalance()))
+    decision = decide("leadmagic", CLAIM, lambda: airflow.respond(ReadBalance()))
 
     assert decision.balance.spendable == 5000
     assert decision.standing == decision.standings.by_task[TASK]

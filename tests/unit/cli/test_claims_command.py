@@ -83,7 +83,7 @@ def held(run_id: str, credits: int | str = 500, **fields: Any) -> Claim:
 
 
 def words(outcome: Any) -> str:
-    """Return the table with one space between words: its columns are as wide as their content."""
+    """Return the table with single spaces, because the width of its columns depends on their content."""
     return " ".join(outcome.out.split())
 
 
@@ -126,11 +126,11 @@ class TestTable:
         assert "1,234,567 " in out
         assert "1,234,567.25 " in out
 
-    def test_without_claims_it_says_so(self, run, airflow, leadmagic_sandbox):
+    def test_without_claims_it_prints_one_line(self, run, airflow, leadmagic_sandbox):
         outcome = run("claims")
         assert (outcome.code, outcome.out, outcome.err) == (
             0,
-            "No claims: no task with claim_pool has polled.\n",
+            "No claims: no task with claim_pool has polled yet.\n",
             "",
         )
         assert leadmagic_sandbox.requests == []
@@ -287,7 +287,7 @@ class TestReasons:
             ("huge", ("short", "700 short, 3 tasks ahead")),
         ]
 
-    def test_a_task_that_does_not_decide_is_passed_over(self, run, airflow):
+    def test_a_task_that_does_not_claim_its_credits_is_passed_over(self, run, airflow):
         airflow.pool()
         airflow.run("monday", wait="scheduled")
         airflow.run("tuesday", wait="deferred")
@@ -297,7 +297,7 @@ class TestReasons:
         found = reasons(run("claims", "-o", "json"))
         status, reason = found["monday"]
         assert status == "passed_over"
-        assert reason.startswith("passed over: it has not decided for 1000")
+        assert reason.startswith("passed over: credits not claimed for 1000")
         assert found["tuesday"] == ("grantable", "can be granted at its next poll")
 
 
@@ -348,7 +348,7 @@ class TestPools:
         options.func(options)
         assert run("claims").code == 0
 
-    def test_every_pool_with_claims_is_shown_by_its_name(self, run, airflow):
+    def test_every_pool_with_claims_is_listed_by_name(self, run, airflow):
         for name in ("sales & ops", "leadmagic"):
             airflow.pool(name)
             airflow.ledger(pool=name)
@@ -407,7 +407,7 @@ class TestBalance:
         assert outcome.error.startswith("Connection 'missing' not found: create it")
         assert "monday" in outcome.out
 
-    def test_exit_code_of_the_balance_comes_before_that_of_the_pool(self, run, airflow, leadmagic_sandbox):
+    def test_exit_code_is_that_of_the_balance_if_the_pool_is_wrong_too(self, run, airflow, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(status=503)
         airflow.ledger(claim("monday"))
         outcome = run("claims")

@@ -1,4 +1,4 @@
-"""Questions to Airflow: its database, and messages to the supervisor of a task or a triggerer."""
+"""Requests to Airflow: to its database, and to the supervisor of a task or a triggerer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ only_on_airflow_3 = pytest.mark.skipif(not IS_AIRFLOW_3, reason="in Airflow 2 ta
 
 Ask = Callable[[Question[Any]], Any]
 VARIABLE = "leadmagic_claims_test"
-#: Part of a message of a database or a server, which must not be shown.
+#: Part of the message of a database or server error. It must not be shown.
 CANARY = "postgresql://airflow:canary_7c1d@db"
 
 
@@ -100,7 +100,7 @@ def test_a_variable_is_created_and_replaced(session: Any) -> None:
     assert (stored.get_val(), stored.description) == (text, "Claims.")
 
 
-def test_variables_of_the_environment_are_not_read(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_from_the_environment_are_ignored(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"AIRFLOW_VAR_{VARIABLE.upper()}", "stale")
 
     assert ask_database(ReadVariable(VARIABLE)) is None
@@ -134,7 +134,7 @@ def test_the_database_returns_which_runs_are_active(add_run: Callable[..., None]
 
 
 @pytest.mark.parametrize("ask_airflow", [ask, ask_in_triggerer, ask_database])
-def test_without_a_supervisor_the_database_is_asked(session: Any, mocker: MockerFixture, ask_airflow: Ask) -> None:
+def test_without_a_supervisor_the_database_is_queried(session: Any, mocker: MockerFixture, ask_airflow: Ask) -> None:
     mocker.patch.object(metadata, "_supervisor", return_value=None)
     ask_database(WriteVariable(VARIABLE, "text", "Claims."))
 
@@ -228,7 +228,7 @@ def test_a_variable_is_written_by_the_supervisor(converse: Callable[..., list[An
 
 @only_on_airflow_3
 @from_worker_and_triggerer
-def test_indexes_are_read_from_the_names_that_the_supervisor_returns(
+def test_map_indexes_are_parsed_from_the_names_that_the_supervisor_returns(
     converse: Callable[..., list[Any]], ask_airflow: Ask
 ) -> None:
     from airflow.sdk.execution_time.comms import TaskStatesResult
@@ -311,12 +311,12 @@ QUESTIONS = [
     [
         ("API_SERVER_ERROR", {"status_code": 500, "message": CANARY}, "API_SERVER_ERROR 500", True),
         ("GENERIC_ERROR", None, "GENERIC_ERROR", True),
-        ("API_SERVER_ERROR", FORBIDDEN, "Airflow refuses it: API_SERVER_ERROR 403", False),
-        ("API_SERVER_ERROR", {"status_code": 401}, "Airflow refuses it: API_SERVER_ERROR 401", False),
-        ("PERMISSION_DENIED", {"key": CANARY}, "Airflow refuses it: PERMISSION_DENIED", False),
+        ("API_SERVER_ERROR", FORBIDDEN, "access denied: API_SERVER_ERROR 403", False),
+        ("API_SERVER_ERROR", {"status_code": 401}, "access denied: API_SERVER_ERROR 401", False),
+        ("PERMISSION_DENIED", {"key": CANARY}, "access denied: PERMISSION_DENIED", False),
     ],
 )
-def test_an_error_of_the_supervisor_is_transient_unless_airflow_refuses(
+def test_an_error_of_the_supervisor_is_transient_unless_access_is_denied(
     converse: Callable[..., list[Any]],
     ask_airflow: Ask,
     question: Question[Any],
@@ -363,7 +363,7 @@ def test_a_worker_of_airflow_2_has_no_supervisor(mocker: MockerFixture) -> None:
 
 
 @only_on_airflow_3
-def test_the_index_of_a_mapped_task_is_not_taken_for_a_task_with_the_same_suffix(mocker: MockerFixture) -> None:
+def test_a_map_index_is_not_confused_with_a_task_id_that_ends_with_the_same_number(mocker: MockerFixture) -> None:
     states = {TaskKey("dag", "run", "claim", 0): "success", TaskKey("dag", "run", "claim_0"): "failed"}
     supervisor = mocker.patch("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", create=True)
     supervisor.send.side_effect = lambda message: response_of_airflow(states, message)
