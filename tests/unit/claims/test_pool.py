@@ -62,7 +62,7 @@ def test_a_task_that_claims_credits_runs_in_the_pool(task_arguments: dict[str, A
 
 
 @pytest.mark.parametrize("task_arguments", [{"pool": "etl"}, {"pool": "etl", "default_args": {"pool": "other"}}])
-def test_another_pool_is_refused(task_arguments: dict[str, Any]) -> None:
+def test_another_pool_is_rejected(task_arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^pool must be left out or equal claim_pool 'leadmagic'; got 'etl'$"):
         check_claim_arguments("leadmagic", 60, task_arguments)
 
@@ -93,11 +93,11 @@ def test_an_invalid_argument_is_named(arguments: tuple[Any, ...], message: str) 
         ("x" * 200, f"leadmagic_claims_{'x' * 200}"),
     ],
 )
-def test_a_plain_name_is_in_the_key_as_it_is(pool: str, key: str) -> None:
+def test_a_plain_name_is_part_of_the_key_unchanged(pool: str, key: str) -> None:
     assert variable_key(pool) == key
 
 
-def test_names_that_cannot_be_in_a_url_have_keys_of_their_own() -> None:
+def test_names_that_are_invalid_in_a_url_get_different_keys() -> None:
     pools = ["a b", "a/b", "a_b", "a?b", "ä_b", "ö_b", "x" * 201, "x" * 202, "..", "%2F"]
     keys = {variable_key(pool) for pool in pools}
 
@@ -142,7 +142,7 @@ def test_a_task_in_the_pool_is_accepted(chain: Callable[..., Any]) -> None:
         ({"pool_slots": 2}, "^pool_slots must be 1 with claim_pool; got 2$"),
     ],
 )
-def test_a_task_that_does_not_occupy_the_slot_is_refused(
+def test_a_task_that_does_not_occupy_the_slot_is_rejected(
     chain: Callable[..., Any], arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -162,7 +162,7 @@ def test_a_mapped_task_needs_the_pool_in_its_partial(chain: Callable[..., Any]) 
 # The tasks that spend
 
 
-def test_a_claim_is_described_by_its_task(chain: Callable[..., Any]) -> None:
+def test_a_new_claim_has_the_values_of_its_task(chain: Callable[..., Any]) -> None:
     ti = SimpleNamespace(dag_id="night", run_id="run", task_id="sensor", map_index=-1)
     settings = ClaimSettings("leadmagic", 30.0, 300.0, ["work"])
 
@@ -186,7 +186,7 @@ def test_other_tasks_cannot_end_a_claim(chain: Callable[..., Any], name: str) ->
         spending_tasks(chain(), KEY, [name])
 
 
-def test_all_indexes_of_a_mapped_task_count() -> None:
+def test_a_claim_ends_with_all_indexes_of_a_mapped_task() -> None:
     with DAG("night", schedule=None):
         sensor = Sensor(task_id="sensor")
         sensor >> Sensor.partial(task_id="work").expand(number=[1, 2])
@@ -194,7 +194,7 @@ def test_all_indexes_of_a_mapped_task_count() -> None:
     assert spending_tasks(sensor, KEY, ["work"]) == (SpendingTask("work"),)
 
 
-def test_in_a_mapped_task_group_only_the_same_index_counts() -> None:
+def test_in_a_mapped_task_group_a_claim_ends_with_the_task_of_its_own_index() -> None:
     @task_group
     def batch(number: int) -> None:
         Sensor(task_id="sensor") >> BaseOperator(task_id="work")

@@ -1,11 +1,11 @@
 """
-A property-based simulation: whatever happens in Airflow, no credits are promised twice, and nobody waits forever.
+A property-based simulation: whatever happens in Airflow, no credits are promised twice, and no task waits forever.
 
-Each history is played in a model of Airflow, :mod:`tests.support.hostile_airflow`, with the real protocol. It contains
-processes that are killed, suspended or continue after Airflow has given them up, people who clear, mark and delete,
-responses that are lost, and a balance that is old. After every step the account must cover what is promised.
+Each history runs the real protocol in a model of Airflow, :mod:`tests.support.hostile_airflow`. In a history, processes
+are killed, are suspended, or continue after Airflow considers them lost; users clear, mark and delete tasks and runs;
+responses are lost; and the balance is old. After every step the balance must cover all credits that are promised.
 
-``LEADMAGIC_TEST_HISTORIES=20000 PYTEST_TIMEOUT=0`` plays more histories than the usual 300, which differ each time.
+The usual 300 histories are always the same. ``LEADMAGIC_TEST_HISTORIES=20000 PYTEST_TIMEOUT=0`` plays 20,000 new ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.support.hostile_airflow import (
 
 STEPS = 150
 HISTORIES = int(os.environ.get("LEADMAGIC_TEST_HISTORIES", "300"))
-#: Histories in which a test looks for a broken promise, to show that the simulation can fail.
+#: Number of histories in which a test searches for a broken promise, to show that the simulation can fail.
 SEARCHED = 5000
 
 simulation = settings(
@@ -53,7 +53,7 @@ histories = st.binary(min_size=SETUP + 2 * STEPS, max_size=SETUP + 2 * STEPS)
 
 @simulation
 @given(histories)
-def test_no_credits_are_promised_twice_and_nobody_waits_forever(history: bytes) -> None:
+def test_no_credits_are_promised_twice_and_no_task_waits_forever(history: bytes) -> None:
     calm_down(play(history), most_polls=30)
 
 
@@ -73,7 +73,7 @@ def is_broken(seed: int, **options: Any) -> bool:
 
 
 def check_the_balance_only(pool: str, claim: Claim, *_: Any) -> Generator[Any, Any, Any]:
-    """Decide as a sensor without a claim."""
+    """Decide like a sensor without a claim, by the balance alone."""
     balance = yield ReadBalance()
     return SimpleNamespace(standing=SimpleNamespace(is_granted=balance.spendable >= claim.credits))
 
@@ -109,7 +109,7 @@ def test_a_balance_from_before_the_states_breaks_the_promise(reads_balance_first
         airflow.check()
 
 
-def test_two_slots_break_the_promise_if_nobody_notices(mocker: MockerFixture) -> None:
+def test_two_slots_break_the_promise_if_no_task_notices_them(mocker: MockerFixture) -> None:
     mocker.patch("airflow_provider_leadmagic.claims.admission.IN_A_SLOT", frozenset())
 
     assert any(is_broken(seed, slots=2, rereads=False) for seed in range(SEARCHED))

@@ -39,7 +39,7 @@ def claim_of(run: str = "run", credits: int = 500, task_id: str = "sensor", inde
 def found(
     claims: Mapping[Claim, str | None], work: Mapping[TaskKey, str | None] | None = None, ended: Iterable[str] = ()
 ) -> Survey:
-    """Return what Airflow says about the tasks of claims, whose runs are active but for those that have ended."""
+    """Return a survey with the states of the tasks of claims. All runs are active except those that have ended."""
     states = {claim.task: state for claim, state in claims.items() if state != "missing"}
     return Survey(states | dict(work or {}), {claim.run for claim in claims if claim.task.run_id not in ended})
 
@@ -48,7 +48,7 @@ def work(state: str | None, task_id: str = "work", index: int = -1) -> dict[Task
     return {TaskKey(*RUN, task_id, index): state}
 
 
-# What Airflow says about a claim
+# What the states of its task mean for a claim
 
 SENSOR = claim_of()
 OPERATOR = claim_of(is_spent_by_itself=True)
@@ -71,7 +71,7 @@ GRANTED = claim_of(is_spent_by_itself=True, granted_at=NOW - 10)
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_state_of_its_task_says_what_a_claim_is(
+def test_the_state_of_its_task_determines_whether_a_claim_holds_waits_or_has_ended(
     claim: Claim, states: list[str | None], expected: str | None
 ) -> None:
     for state in states:
@@ -98,7 +98,7 @@ BOTH = (SpendingTask("work"), SpendingTask("more"))
     ("spent_by", "states", "holds"),
     [
         ((), work("success"), True),
-        (ALL, {}, True),  # not mapped yet, or renamed
+        (ALL, {}, True),  # not expanded yet, or renamed
         (ALL, work(None), True),
         (ALL, work("running"), True),
         (ALL, work("up_for_retry"), True),
@@ -150,7 +150,7 @@ def observed(claim: Claim, says: Survey, seen: Seen = NOTHING_SEEN) -> Claim | N
     return observe(Ledger((claim,)), says, NOW, seen).find(claim.task)
 
 
-def test_a_claim_that_a_person_marked_success_begins_when_it_is_seen() -> None:
+def test_a_claim_begins_when_it_is_seen_that_a_user_marked_the_task_success() -> None:
     assert observed(SENSOR, found({SENSOR: "success"})) == replace(SENSOR, granted_at=NOW)
 
 
@@ -167,13 +167,13 @@ def test_the_first_time_at_which_a_claim_was_seen_to_have_ended_is_kept() -> Non
     [
         (None, None, NOW),
         (None, 30.0, NOW - 30),
-        (None, 300.0, NOW - 100),  # what was seen before it was granted belongs to its previous end
+        (None, 300.0, NOW - 100),  # the end of an earlier grant does not count
         (NOW - 20, 30.0, NOW - 30),
         (NOW - 40, 30.0, NOW - 40),
         (NOW - 40, None, NOW - 40),
     ],
 )
-def test_the_triggerer_can_have_seen_the_end_of_a_claim_earlier(
+def test_a_claim_ended_when_triggerer_or_worker_first_saw_its_end(
     ended_at: float | None, seen: float | None, expected: float
 ) -> None:
     claim = claim_of(granted_at=NOW - 100, ended_at=ended_at)
@@ -184,7 +184,7 @@ def test_the_triggerer_can_have_seen_the_end_of_a_claim_earlier(
     assert after.ended_at == expected
 
 
-def test_a_claim_that_counts_again_because_its_work_was_cleared_begins_anew() -> None:
+def test_a_claim_whose_spending_task_was_cleared_starts_over() -> None:
     claim = claim_of(granted_at=NOW - 200, ended_at=NOW - 100, spent_by=ALL)
 
     assert observed(claim, found({claim: "success"}, work("running"))) == replace(claim, granted_at=NOW, ended_at=None)
@@ -194,7 +194,7 @@ def test_a_claim_that_counts_again_because_its_work_was_cleared_begins_anew() ->
     ("affordable_since", "seen", "expected"),
     [(None, 30.0, NOW - 30), (NOW - 50, 30.0, NOW - 50), (NOW - 10, 30.0, NOW - 30), (NOW - 50, None, NOW - 50)],
 )
-def test_the_triggerer_can_have_seen_earlier_that_a_task_could_be_granted_its_credits(
+def test_a_task_is_affordable_since_triggerer_or_worker_first_saw_it(
     affordable_since: float | None, seen: float | None, expected: float
 ) -> None:
     claim = claim_of(affordable_since=affordable_since)
@@ -205,7 +205,7 @@ def test_the_triggerer_can_have_seen_earlier_that_a_task_could_be_granted_its_cr
     assert after.affordable_since == expected
 
 
-def test_what_was_seen_is_what_the_ledger_says() -> None:
+def test_seen_has_the_times_of_the_ledger_as_seconds_before_now() -> None:
     ended, affordable = claim_of("a", granted_at=1.0, ended_at=NOW - 7), claim_of("b", affordable_since=NOW - 9)
 
     seen = Seen.in_ledger(Ledger((ended, affordable, claim_of("c"))), NOW)
@@ -218,7 +218,7 @@ def test_what_was_seen_is_what_the_ledger_says() -> None:
     [
         (SENSOR, "deferred", False, True),
         (SENSOR, "success", False, True),
-        (SENSOR, "failed", False, True),  # a person can still mark it success
+        (SENSOR, "failed", False, True),  # a user can still mark it success
         (SENSOR, "missing", False, False),
         (SENSOR, "failed", True, False),
         (SENSOR, "success", True, False),
@@ -226,7 +226,7 @@ def test_what_was_seen_is_what_the_ledger_says() -> None:
         (claim_of(granted_at=1.0, ended_at=NOW - RETENTION + 1), "success", True, True),
         (claim_of(granted_at=1.0, ended_at=NOW - RETENTION), "success", True, False),
         (claim_of(granted_at=1.0, ended_at=NOW - RETENTION, settle=RETENTION + 1), "success", True, True),
-        (claim_of(granted_at=1.0, ended_at=NOW - RETENTION), "failed", False, True),  # its run can clear it
+        (claim_of(granted_at=1.0, ended_at=NOW - RETENTION), "failed", False, True),  # it can be cleared
     ],
 )
 def test_a_claim_is_kept_while_it_can_count_again(claim: Claim, state: str, ended: bool, is_kept: bool) -> None:
@@ -359,15 +359,13 @@ def test_the_claim_of_an_upstream_task_does_not_count_once_its_work_has_settled(
 
 
 @pytest.mark.parametrize(("spendable", "is_granted"), [(569, False), (570, True)])
-def test_what_an_earlier_attempt_may_still_spend_counts_against_the_task_itself(
-    spendable: int, is_granted: bool
-) -> None:
+def test_the_claim_of_an_earlier_attempt_counts_against_the_task_itself(spendable: int, is_granted: bool) -> None:
     claim = claim_of(earlier=Decimal(70), earlier_ended_at=NOW - 30)
 
     assert decide(spendable, [], [claim]).by_task[claim.task].is_granted == is_granted
 
 
-def test_a_standing_says_what_is_claimed_by_others_and_who_comes_first() -> None:
+def test_a_standing_has_the_claims_of_others_and_the_number_of_tasks_ahead() -> None:
     mapped = [claim_of("held", credits=100, index=index, granted_at=1.0) for index in range(3)]
 
     standing = decide(1000, [*HELD, *mapped], [A, B]).by_task[B.task]
@@ -375,7 +373,7 @@ def test_a_standing_says_what_is_claimed_by_others_and_who_comes_first() -> None
     assert standing == (False, Decimal(1000 - 800 - 0), Decimal(800), 1, 1)
 
 
-def test_the_own_run_is_not_counted_among_the_others() -> None:
+def test_the_run_of_the_task_is_not_counted_among_the_others() -> None:
     second = claim_of(task_id="second", replaces=(SpendingTask("sensor"),))
 
     standing = decide(700, [claim_of(granted_at=1.0), *HELD], [second]).by_task[second.task]
@@ -383,7 +381,7 @@ def test_the_own_run_is_not_counted_among_the_others() -> None:
     assert (standing.available, standing.claimed, standing.runs) == (200, 500, 1)
 
 
-def test_since_when_a_task_could_have_been_granted_its_credits_is_kept_until_it_cannot() -> None:
+def test_affordable_since_is_kept_until_the_credits_no_longer_suffice() -> None:
     assert decide(300, [], [A]).ledger.find(A.task).affordable_since == NOW
     waiting = replace(A, affordable_since=NOW - 50)
     assert decide(300, [], [waiting]).ledger.find(A.task).affordable_since == NOW - 50
@@ -406,7 +404,7 @@ SETTLES = claim_of("held", granted_at=1.0, ended_at=NOW - 45)
         ([UPSTREAM, replace(SECOND, since=NOW - 40)], ["success", "success"], 20.0),
     ],
 )
-def test_a_decision_says_when_it_changes_although_nothing_happens(
+def test_standings_have_the_seconds_until_they_change_without_an_event(
     claims: list[Claim], states: list[str], seconds: float
 ) -> None:
     says = found(dict(zip(claims, states, strict=True)))
@@ -415,7 +413,7 @@ def test_a_decision_says_when_it_changes_although_nothing_happens(
 
 
 @pytest.mark.parametrize("runs", [1, 1000])
-def test_a_thousand_claims_are_decided_about_quickly(runs: int) -> None:
+def test_standings_of_a_thousand_claims_are_computed_quickly(runs: int) -> None:
     claims = {
         claim_of(f"run_{number % runs}", index=number, spent_by=ALL): "success" if number % 2 else "deferred"
         for number in range(1000)

@@ -41,11 +41,11 @@ def text_of(*claims: dict[str, Any], version: Any = 1) -> str:
 
 
 @pytest.mark.parametrize("claims", [(), (CLAIM,), (FULL,), (CLAIM, FULL)], ids=["none", "short", "full", "two"])
-def test_a_ledger_that_was_written_is_read_as_it_was(claims: tuple[Claim, ...]) -> None:
+def test_a_ledger_survives_writing_and_reading(claims: tuple[Claim, ...]) -> None:
     assert Ledger.from_text(Ledger(claims).to_text(), VARIABLE) == Ledger(claims)
 
 
-def test_a_ledger_of_1000_claims_is_read_as_it_was() -> None:
+def test_a_ledger_of_1000_claims_survives_writing_and_reading() -> None:
     ledger = Ledger(tuple(replace(FULL, task=FULL.task._replace(map_index=index)) for index in range(1000)))
 
     assert Ledger.from_text(ledger.to_text(), VARIABLE) == ledger
@@ -61,7 +61,7 @@ def test_defaults_are_not_written() -> None:
     assert claim == {"task": ["night", "run", "sensor", -1], "credits": "500", "since": 1000.0}
 
 
-def test_fields_that_this_version_does_not_know_are_skipped() -> None:
+def test_unknown_fields_are_ignored() -> None:
     text = text_of({"task": [*TASK], "credits": "500", "since": 1000, "color": "red"})
 
     assert Ledger.from_text(text, VARIABLE).claims == (CLAIM,)
@@ -151,7 +151,7 @@ def test_a_task_that_waits_keeps_its_place_when_it_polls_again() -> None:
         ({"earlier": Decimal(30), "earlier_ended_at": 1990.0}, 30, 1990.0),
     ],
 )
-def test_what_a_task_was_granted_before_it_was_cleared_counts_for_a_while(
+def test_the_earlier_claims_of_a_cleared_task_count_until_they_have_settled(
     earlier: dict[str, Any], expected: int, ended_at: float
 ) -> None:
     polled = replace(CLAIM, since=2000.0).attempted_again(replace(CLAIM, **earlier), 2000.0)

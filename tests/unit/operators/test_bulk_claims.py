@@ -38,7 +38,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, leadmagic_sandbox: Sandbox) -> Clai
 
 @pytest.fixture
 def claiming(task: MakeTask) -> Callable[..., Task]:
-    """Return a function that makes a bulk task of 5 credits with a claim pool."""
+    """Return a function that makes a bulk task with a claim pool, whose job costs 5 credits."""
 
     def make(**arguments: Any) -> Task:
         with DAG("night", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
@@ -108,7 +108,7 @@ def test_it_waits_in_the_triggerer_until_the_claim_of_another_task_ends(
     assert len(leadmagic_sandbox.bulk_jobs) == 1
 
 
-def test_its_own_claim_of_a_previous_submission_does_not_hold_it_up(
+def test_the_claim_of_its_previous_submission_does_not_hold_it_up(
     airflow: ClaimingAirflow, claiming: Callable[..., Task], leadmagic_sandbox: Sandbox
 ) -> None:
     enrich = claiming()
@@ -131,7 +131,7 @@ def test_a_retry_that_joins_its_job_claims_nothing_more(
     assert not airflow.asked
 
 
-def test_credits_that_others_spent_without_a_claim_are_waited_for(
+def test_it_waits_if_others_spent_the_credits_without_a_claim(
     airflow: ClaimingAirflow, claiming: Callable[..., Task], when: When, leadmagic_sandbox: Sandbox
 ) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", status=402)

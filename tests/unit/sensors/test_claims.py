@@ -79,7 +79,7 @@ def test_it_runs_in_the_claim_pool() -> None:
     assert make().pool == POOL
 
 
-def test_the_pool_of_default_args_does_not_matter() -> None:
+def test_claim_pool_overrides_the_pool_of_default_args() -> None:
     assert make(default_args={"pool": "nightly"}).pool == POOL
 
 
@@ -117,7 +117,7 @@ def test_release_after_must_name_a_task_after_the_sensor() -> None:
 # --- Decisions ---
 
 
-def test_credits_that_nobody_has_claimed_are_granted(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
+def test_unclaimed_credits_are_granted(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
     airflow.add(held(500), "success")
 
     report = make(release_after=["enrich"], claim_settle=timedelta(seconds=30)).execute(context())
@@ -144,7 +144,7 @@ def test_claimed_credits_are_not_granted(airflow: ClaimingAirflow, logged: Calla
     assert claim.granted_at is None
 
 
-def test_the_log_says_how_many_tasks_are_ahead(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
+def test_the_log_has_the_number_of_tasks_ahead(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
     airflow.add(Claim(OTHER, Decimal(600), since=0.0), "deferred")
 
     deferral_of(make())
@@ -175,7 +175,7 @@ def test_a_rescheduled_sensor_polls_when_an_ended_claim_stops_counting(airflow: 
     assert 50 < wait <= 60
 
 
-def test_without_a_claim_pool_airflow_is_asked_nothing(airflow: ClaimingAirflow) -> None:
+def test_without_a_claim_pool_no_request_is_sent_to_airflow(airflow: ClaimingAirflow) -> None:
     make(claim_pool=None).execute(context())
     deferral = deferral_of(make(claim_pool=None, minimum_credits=5000))
 
@@ -201,7 +201,7 @@ def test_a_task_that_is_woken_decides_on_the_worker(airflow: ClaimingAirflow) ->
     assert airflow.ledger.find(MINE) is not None
 
 
-def test_a_task_that_is_woken_for_nothing_defers_again_for_the_rest_of_its_timeout(airflow: ClaimingAirflow) -> None:
+def test_a_woken_task_without_enough_credits_defers_for_the_rest_of_its_timeout(airflow: ClaimingAirflow) -> None:
     airflow.add(held(501), "success")
     deadline = time.time() + 100
 
@@ -220,7 +220,7 @@ def test_a_task_that_is_woken_after_its_timeout_times_out(airflow: ClaimingAirfl
     assert not airflow.asked
 
 
-def test_what_the_triggerer_has_seen_shortens_the_wait(airflow: ClaimingAirflow) -> None:
+def test_an_end_of_a_claim_that_the_triggerer_has_seen_shortens_the_wait(airflow: ClaimingAirflow) -> None:
     airflow.add(held(501, settle=60), "success")
     airflow.ended_runs.add(("other", "run"))
 
@@ -232,7 +232,7 @@ def test_what_the_triggerer_has_seen_shortens_the_wait(airflow: ClaimingAirflow)
 # --- Errors ---
 
 
-def test_while_airflow_does_not_answer_it_keeps_waiting(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
+def test_it_keeps_waiting_while_airflow_does_not_respond(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
     airflow.error = ClaimsError("Cannot read the Variable 'x' (API_SERVER_ERROR 500)", transient=True)
 
     deferral_of(make())
@@ -240,14 +240,14 @@ def test_while_airflow_does_not_answer_it_keeps_waiting(airflow: ClaimingAirflow
     assert "Waiting for credits: poll failed (1 in a row), retrying in 300 s: Cannot read the Variable" in logged()
 
 
-def test_claims_that_cannot_be_trusted_fail_the_task_even_with_soft_fail(airflow: ClaimingAirflow) -> None:
+def test_unreadable_claims_fail_the_task_even_with_soft_fail(airflow: ClaimingAirflow) -> None:
     airflow.variables["leadmagic_claims_leadmagic"] = "{}"
 
     with pytest.raises(ClaimsError, match=r"^Unreadable claims: restore the Variable 'leadmagic_claims_leadmagic'"):
         make(soft_fail=True).execute(context())
 
 
-def test_with_never_fail_they_skip_the_task(airflow: ClaimingAirflow) -> None:
+def test_with_never_fail_unreadable_claims_skip_the_task(airflow: ClaimingAirflow) -> None:
     airflow.variables["leadmagic_claims_leadmagic"] = "{}"
 
     with pytest.raises(AirflowSkipException):

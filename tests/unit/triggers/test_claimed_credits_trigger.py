@@ -1,4 +1,4 @@
-"""The trigger of a task that claims credits: when it wakes the task, and how often it asks LeadMagic and Airflow."""
+"""The trigger of a task that claims credits: when it wakes the task, and how often it polls LeadMagic and Airflow."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_it_does_not_wake_a_task_while_others_claim_the_credits(
     )
 
 
-def test_it_tells_the_worker_how_long_ago_a_claim_ended(airflow: ClaimingAirflow) -> None:
+def test_its_event_has_the_seconds_since_a_claim_ended(airflow: ClaimingAirflow) -> None:
     airflow.add(claim(OTHER, 501, granted_at=1.0, settle=0.2), "success")
     airflow.ended_runs.add(("other", "run"))
 
@@ -155,7 +155,7 @@ def test_it_wakes_the_task_when_an_ended_claim_stops_counting_and_not_an_interva
     assert len(leadmagic_sandbox.requests_to("/v1/credits")) == 1
 
 
-def test_a_task_ahead_that_does_not_decide_is_passed(airflow: ClaimingAirflow) -> None:
+def test_it_wakes_the_task_if_a_task_ahead_does_not_decide(airflow: ClaimingAirflow) -> None:
     airflow.add(claim(OTHER, 800, priority=2, patience=0.2), "scheduled")
 
     event = asyncio.run(event_of(make()))
@@ -163,7 +163,7 @@ def test_a_task_ahead_that_does_not_decide_is_passed(airflow: ClaimingAirflow) -
     assert seen_from(event).affordable[OTHER] >= 0.2
 
 
-def test_a_task_that_the_ledger_does_not_have_is_woken_by_the_balance_alone(airflow: ClaimingAirflow) -> None:
+def test_a_task_that_is_not_in_the_ledger_is_woken_by_the_balance_alone(airflow: ClaimingAirflow) -> None:
     airflow.variables.clear()
 
     assert seen_from(asyncio.run(event_of(make()))) == NOTHING_SEEN
@@ -194,7 +194,7 @@ def test_what_it_has_seen_does_not_outlive_the_next_decision(
     asyncio.run(run())
 
 
-def test_while_airflow_does_not_answer_it_keeps_waiting(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
+def test_it_keeps_waiting_while_airflow_does_not_respond(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
     airflow.error = ClaimsError("Cannot read the Variable 'x' (API_SERVER_ERROR 500)", transient=True)
 
     event = asyncio.run(
@@ -205,14 +205,14 @@ def test_while_airflow_does_not_answer_it_keeps_waiting(airflow: ClaimingAirflow
     assert re.search(r"poll failed \(2 in a row\), retrying in 0(\.\d)? s: Cannot read the Variable", logged())
 
 
-def test_claims_that_cannot_be_read_for_good_end_the_wait(airflow: ClaimingAirflow) -> None:
+def test_unreadable_claims_end_the_wait(airflow: ClaimingAirflow) -> None:
     airflow.variables["leadmagic_claims_leadmagic"] = "[]"
 
     with pytest.raises(ClaimsError, match="Unreadable claims: restore the Variable"):
         seen_from(asyncio.run(event_of(make())))
 
 
-def test_a_hundred_tasks_ask_leadmagic_and_airflow_once_for_each_poll(
+def test_a_hundred_tasks_share_the_requests_to_leadmagic_and_airflow(
     airflow: ClaimingAirflow, leadmagic_sandbox: Sandbox
 ) -> None:
     leadmagic_sandbox.set_credits(1)
