@@ -33,6 +33,17 @@ def wake_event(seen: Seen) -> dict[str, Any]:
     return {"status": "wake", "seen": ages}
 
 
+def is_wake(event: Any) -> bool:
+    """
+    Return whether an event resumes a task so that it decides about its claim.
+
+    A task that no longer claims credits polls the balance instead: ``claim_pool`` can be removed while it is deferred.
+
+    :param event: Payload of the event that the trigger sent.
+    """
+    return isinstance(event, dict) and event.get("status") == "wake"
+
+
 def error_event(error: LeadMagicError) -> dict[str, Any]:
     """Build the event for a permanent error; the deferred task then raises the same error."""
     fields = {name: getattr(error, name, None) for name in _ERROR_FIELDS}

@@ -17,7 +17,7 @@ from airflow_provider_leadmagic.bulk.cancel import JobCanceller
 from airflow_provider_leadmagic.compat import deferral
 from airflow_provider_leadmagic.compat.imports import NOT_GIVEN, BaseOperator, Guard, conf, path_text
 from airflow_provider_leadmagic.compat.task_state import can_claim
-from airflow_provider_leadmagic.decisions.events import report_from, seen_from
+from airflow_provider_leadmagic.decisions.events import is_wake, report_from, seen_from
 from airflow_provider_leadmagic.links import CREDITS_LINKS
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param event: The trigger's event.
         :param deadline: Unix time at which the attempt times out.
         """
-        if self.claim_pool is not None:
+        if self.claim_pool is not None or is_wake(event):
             return self._attempt(context, deadline, has_waited=True, seen=seen_from(event)).start()
         self._log_credits_sufficient(event)
         return self._attempt(context, deadline, has_waited=True).start()

@@ -19,7 +19,7 @@ from airflow_provider_leadmagic.compat.imports import (
     conf,
 )
 from airflow_provider_leadmagic.compat.task_state import can_claim, first_reschedule
-from airflow_provider_leadmagic.decisions.events import report_from, seen_from
+from airflow_provider_leadmagic.decisions.events import is_wake, report_from, seen_from
 from airflow_provider_leadmagic.decisions.gate import (
     format_seconds,
     is_sufficient,
@@ -173,13 +173,13 @@ class SufficientCreditsSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None, deadline: float = 0.0) -> dict[str, Any]:
         """
-        Return the report of the event that the trigger sent, or raise its error. With ``claim_pool``, poll again.
+        Return the report of the event that the trigger sent, or raise its error. With a claim, poll again.
 
         :param context: Context of the task.
         :param event: Payload of the trigger's event.
         :param deadline: Unix time of the timeout; 0 for a full timeout from now on.
         """
-        if self.claim_pool is None:
+        if self.claim_pool is None and not is_wake(event):
             return report_from(event)
         self._seen = seen_from(event)
         self._started_at = datetime.fromtimestamp(deadline - self.timeout if deadline else time.time(), UTC)

@@ -108,6 +108,21 @@ def test_it_waits_in_the_triggerer_until_the_claim_of_another_task_ends(
     assert len(leadmagic_sandbox.bulk_jobs) == 1
 
 
+def test_a_task_whose_claim_pool_is_removed_while_it_waits_continues_without_a_claim(
+    airflow: ClaimingAirflow, claiming: Callable[..., Task], when: When
+) -> None:
+    airflow.add(other(6, granted_at=1.0), "deferred")
+    enrich = claiming()
+
+    def remove_claims() -> None:
+        enrich.operator.claim_pool = None
+        airflow.states[OTHER] = "success"
+
+    when(lambda: airflow.asked["ReadVariable"] >= 3, remove_claims)
+
+    assert enrich.run()["succeeded"] == 5
+
+
 def test_the_claim_of_its_previous_submission_does_not_hold_it_up(
     airflow: ClaimingAirflow, claiming: Callable[..., Task], leadmagic_sandbox: Sandbox
 ) -> None:

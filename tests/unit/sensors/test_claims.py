@@ -229,6 +229,14 @@ def test_an_end_of_a_claim_that_the_triggerer_has_seen_shortens_the_wait(airflow
     assert report["claimed_by_others"] == 0
 
 
+def test_a_task_that_no_longer_claims_when_it_is_woken_polls_the_balance(airflow: ClaimingAirflow) -> None:
+    assert make(claim_pool=None).execute_complete(context(), WAKE, time.time() + 60)["sufficient"] is True
+    deferral = deferral_of(make(claim_pool=None, minimum_credits=5000), WAKE, time.time() + 60)
+
+    assert type(deferral.trigger).__name__ == "SufficientCreditsTrigger"
+    assert not airflow.asked
+
+
 # --- Errors ---
 
 
