@@ -6,6 +6,7 @@
 #   make test-fast               the unit tests
 #   make test-hostile            tests against a server that sends invalid or malicious HTTP
 #   make test-e2e                whole DAGs, most of them under a running Airflow
+#   make test-slow               the end-to-end tests that kill processes or wait for more than a minute
 #   make test-matrix             make test on every supported Airflow and Python (ONLY="3.1.8 oldest")
 #   make test-distributed        Airflow on Celery, with failures (needs PostgreSQL and Redis; slow)
 #   make test-storage            output files in an S3 bucket, on a server of its own (needs s3fs and moto)
@@ -34,7 +35,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
-.PHONY: demo ui test test-fast test-hostile test-e2e test-matrix matrix-logs test-distributed test-install test-browser bench
+.PHONY: demo ui test test-fast test-hostile test-e2e test-slow test-matrix matrix-logs test-distributed test-install test-browser bench
 .PHONY: test-bench test-storage mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
 
 demo: $(READY)
@@ -54,7 +55,10 @@ test-hostile: $(READY)
 
 # The tests that share an Airflow run in one worker, all others in the second one.
 test-e2e: $(READY)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m e2e
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "e2e and not slow"
+
+test-slow: $(READY)
+	$(VENV)/bin/python -m pytest -m slow
 
 # ONLY: versions or cells; AT_ONCE: number of cells to run in parallel.
 test-matrix:

@@ -40,19 +40,6 @@ def airflow_with_pools(airflow: LocalAirflow) -> LocalAirflow:
     return airflow
 
 
-@pytest.fixture(scope="module")
-def paused_run(airflow_with_pools: LocalAirflow, accounts: dict[str, Sandbox]) -> Runs:
-    """Pause a DAG that waits before another one, and let the credits arrive."""
-    account = accounts["claims_paused"]
-    account.set_credits(1)
-    runs = Runs(airflow_with_pools, "claims_paused")
-    runs.start("first", "deferred")
-    runs.start("second", "deferred")
-    airflow_with_pools.run("dags", "pause", "claims_paused_first")
-    account.set_credits(600)
-    return runs
-
-
 class Runs:
     """The two runs of a scenario: the first one claims credits, and the second one waits for them."""
 
@@ -129,7 +116,7 @@ def ended(airflow: LocalAirflow, account: str, runs: list[str]) -> bool:
 
 
 def test_runs_that_claim_their_credits_never_count_on_those_of_others(
-    airflow_with_pools: LocalAirflow, accounts: dict[str, Sandbox], paused_run: Runs
+    airflow_with_pools: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
     airflow, account = airflow_with_pools, accounts[SHARED]
     runs = start_all(airflow, SHARED)
@@ -280,6 +267,7 @@ def test_a_pool_with_two_slots_fails_the_sensor_with_a_sentence_that_names_the_p
     wait_until(lambda: "failed" in (runs.states("first", "claim") + runs.states("second", "claim")), LIMIT, "a failure")
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_claim_while_a_killed_task_is_retried(
     airflow_with_pools: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
@@ -298,6 +286,7 @@ def test_a_run_keeps_its_claim_while_a_killed_task_is_retried(
     runs.wait_for("second", "claim", "success")
 
 
+@pytest.mark.slow
 def test_a_sensor_that_is_killed_after_it_has_written_its_claim_gets_it_once(
     airflow_with_pools: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
@@ -317,6 +306,7 @@ def test_a_sensor_that_is_killed_after_it_has_written_its_claim_gets_it_once(
     runs.wait_for("second", "claim", "success")
 
 
+@pytest.mark.slow
 def test_claims_survive_a_killed_scheduler_and_a_killed_triggerer(
     start: Callable[[str], Runs], accounts: dict[str, Sandbox]
 ) -> None:
@@ -333,8 +323,19 @@ def test_claims_survive_a_killed_scheduler_and_a_killed_triggerer(
     runs.wait_for("second", "claim", "success")
 
 
-def test_a_paused_dag_holds_up_others_only_for_a_while(paused_run: Runs) -> None:
-    paused_run.wait_for("second", "claim", "success")
+@pytest.mark.slow
+def test_a_paused_dag_holds_up_others_only_for_a_while(
+    airflow_with_pools: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    account = accounts["claims_paused"]
+    account.set_credits(1)
+    runs = Runs(airflow_with_pools, "claims_paused")
+    runs.start("first", "deferred")
+    runs.start("second", "deferred")
+    airflow_with_pools.run("dags", "pause", "claims_paused_first")
+    account.set_credits(600)
 
-    assert paused_run.states("first", "claim") != ["success"]
-    paused_run.airflow.run("dags", "unpause", paused_run.dag_id("first"))
+    runs.wait_for("second", "claim", "success")
+
+    assert runs.states("first", "claim") != ["success"]
+    runs.airflow.run("dags", "unpause", runs.dag_id("first"))
