@@ -254,7 +254,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         wait: float = self.poke_interval
         if not self.deferrable:  # where the base class applies exponential_backoff and max_wait
             wait = super()._get_next_poke_interval(self._started_at or 0.0, self._elapsed, self._poke_count)
-            wait = min(wait, max(changes_in, SHORTEST_RESCHEDULE))
+        wait = min(wait, max(changes_in, SHORTEST_RESCHEDULE))
         time_left = max(self.timeout - self._elapsed(), 0.0)
         self._next_poll = NextPoll(max(wait, requested_wait), requested_wait, time_left)
         return math.inf if self._next_poll.is_too_late else self._next_poll.wait
@@ -290,7 +290,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
             "poke_interval": self.poke_interval,
             "refresh": self.refresh,
             "not_before": now + requested if requested else 0.0,
-            "waiting_since": now,
+            # The trigger polls one interval later; sooner if only a claim that has ended has to settle.
+            "waiting_since": now - max(self.poke_interval - self._next_poll.wait, 0.0),
         }
         if self.claim_pool is None:
             return SufficientCreditsTrigger(**arguments)

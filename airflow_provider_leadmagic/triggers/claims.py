@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Maximum age, in seconds, of standings without the task that asks for them. A deferred task polls later than that.
+_MAX_AGE_WITHOUT_TASK = 5.0
+
 #: Shortest time between the deferral of a task and its resumption, in seconds. Airflow fails a task as lost if it runs
 #: again before the scheduler notices that its previous process ended. A task that is not granted its credits defers
 #: again, and a claim may end at that very moment.
@@ -120,7 +123,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         from airflow_provider_leadmagic.triggers.shared_poll import one_at_a_time
 
         async for reading in shared_stream:
-            result = await latest_standings(self.claim_pool, reading)
+            result = await latest_standings(self.claim_pool, reading, TaskKey(*self.claimed_by))
             async with one_at_a_time():
                 event = self._judge(reading, result)
             if event is not None:
@@ -171,6 +174,11 @@ class ClaimsReading:
     error: LeadMagicError | None = None
     failures: int = 0
 
+    def lacks(self, task: TaskKey) -> bool:
+        """Return whether a task is missing, and may have written its claim since."""
+        has_task = self.standings is None or task in self.standings.by_task
+        return not has_task and time.monotonic() - self.taken_at > _MAX_AGE_WITHOUT_TASK
+
     @property
     def changes_in(self) -> float:
         """Seconds until a standing changes even if balance and states do not; ``math.inf`` if none does."""
@@ -199,14 +207,16 @@ class SharedStandings:
         self._seen = Ledger()
         self._text: str | None = None
 
-    async def get(self, reading: Reading) -> ClaimsReading:
+    async def get(self, reading: Reading, task: TaskKey | None = None) -> ClaimsReading:
         """
         Return the standings for a reading.
 
         :param reading: A reading of the balance.
+        :param task: A task that waits.
         """
         async with self._lock:
-            if self._reading is not reading or self._latest.changes_in <= 0:
+            is_outdated = self._latest.changes_in <= 0 or (task is not None and self._latest.lacks(task))
+            if self._reading is not reading or is_outdated:
                 self._latest = await self._survey(reading.balance)
                 self._reading = reading
             return self._latest
@@ -235,15 +245,16 @@ class SharedStandings:
 _shared_standings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedStandings]] = WeakKeyDictionary()
 
 
-async def latest_standings(pool: str, reading: Reading) -> ClaimsReading:
+async def latest_standings(pool: str, reading: Reading, task: TaskKey | None = None) -> ClaimsReading:
     """
     Return the standings of this process for a reading.
 
     :param pool: Name of the claim pool.
     :param reading: A reading of the balance.
+    :param task: A task that waits.
     """
     by_pool = _shared_standings.setdefault(asyncio.get_running_loop(), {})
-    return await by_pool.setdefault(pool, SharedStandings(pool)).get(reading)
+    return await by_pool.setdefault(pool, SharedStandings(pool)).get(reading, task)
 
 
 async def _run(questions: Generator[Question[Any], Any, T]) -> T:

@@ -175,6 +175,19 @@ def test_a_rescheduled_sensor_polls_when_an_ended_claim_stops_counting(airflow: 
     assert 50 < wait <= 60
 
 
+def test_the_trigger_of_a_sensor_polls_when_an_ended_claim_stops_counting(
+    airflow: ClaimingAirflow, logged: Callable[[], str]
+) -> None:
+    airflow.add(held(501, ended_at=time.time(), settle=60), "success")
+    airflow.ended_runs.add(("other", "run"))
+
+    deferral = deferral_of(make(poke_interval=300))
+
+    assert isinstance(deferral.trigger, ClaimedCreditsTrigger)
+    assert 0 < deferral.trigger.waiting_since + 300 - time.time() <= 60
+    assert re.search(r"Next poll in ([1-5]?\d|60) s\.", logged())
+
+
 def test_without_a_claim_pool_no_request_is_sent_to_airflow(airflow: ClaimingAirflow) -> None:
     make(claim_pool=None).execute(context())
     deferral = deferral_of(make(claim_pool=None, minimum_credits=5000))

@@ -194,6 +194,23 @@ def test_what_it_has_seen_does_not_outlive_the_next_decision(
     asyncio.run(run())
 
 
+def test_the_claims_are_read_again_for_a_task_that_has_deferred_since(
+    airflow: ClaimingAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=time.time, monotonic=lambda: clock[0]))
+    reading = Reading(1000.0, CreditBalance(Decimal(1000), datetime.now(UTC)))
+    late = TaskKey("late", "run", "wait_for_credits")
+
+    async def standings_later() -> Any:
+        await latest_standings(POOL, reading, MINE)
+        airflow.add(claim(late, 501), "deferred")
+        clock[0] += 6.0
+        return (await latest_standings(POOL, reading, late)).standings
+
+    assert late in asyncio.run(standings_later()).by_task
+
+
 def test_it_keeps_waiting_while_airflow_does_not_respond(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
     airflow.error = ClaimsError("Cannot read the Variable 'x' (API_SERVER_ERROR 500)", transient=True)
 
