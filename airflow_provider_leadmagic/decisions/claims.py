@@ -275,8 +275,8 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
     ]
     by_task, waiting = {}, {}
     for ahead, claim in enumerate(queue(ledger, survey)):
-        in_run = by_run.get(claim.run, ()) if claim.replaces or claim.is_spent_by_itself else ()
-        own = [other for other in in_run if claim.replaces_at(now, other) or claim.continues(other)]
+        in_run = by_run.get(claim.run, ()) if claim.replaces else ()
+        own = [other for other in in_run if claim.replaces_at(now, other)]
         claimed = total - _sum(own)
         available = spendable - claimed - reserved
         is_granted = available - claim.reserve >= claim.credits

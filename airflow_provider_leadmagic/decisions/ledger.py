@@ -94,10 +94,6 @@ class Claim:
         """Return whether this claim replaces another one, now or later."""
         return self.run == other.run and any(task.includes(other.task) for task in self.replaces)
 
-    def continues(self, other: Claim) -> bool:
-        """Return whether another claim belongs to an earlier attempt, whose job this task joins or has canceled."""
-        return self.is_spent_by_itself and other.task == self.task
-
     def attempted_again(self, earlier: Claim, now: float) -> Claim:
         """
         Return the claim of a task whose previous attempt is in the ledger.

@@ -383,7 +383,7 @@ class HostileAirflow:
         try:
             answer = self._look_up(process, question, LAGS[number % len(LAGS)])
             if is_lost:
-                self.note("{}: wrote {}, but got no response", process.task, _shown(self.text))
+                self.note("{}: wrote {}, but got no response", process.task, Written(self.text))
                 return self._cannot_decide(process, "deferred")
             process.question = decision.send(answer)
         except StopIteration as end:
@@ -397,9 +397,6 @@ class HostileAirflow:
     def _look_up(self, process: Process, question: Any, lag: float) -> Any:
         if isinstance(question, ReadBalance):
             process.has_balance = True
-            claim = Ledger.from_text(self.text, VARIABLE).find(process.task.key)
-            if claim and process.task.spends_itself and (claim.granted_at or claim.earlier):
-                lag = 0.0  # an operator is not held up by its own earlier attempt, and so relies on a current balance
             answer = process.early_balance or self.reported(lag)
             self.note("{}: balance {} ({})", process.task, answer.spendable, self.balance)
             return answer
@@ -409,7 +406,7 @@ class HostileAirflow:
         if isinstance(question, ReadVariable) and not process.has_balance:
             process.first_text = answer
             process.began = self.now
-        self.note("{}: {} {}", process.task, type(question).__name__, _shown(self.text))
+        self.note("{}: {} {}", process.task, type(question).__name__, Written(self.text))
         return answer
 
     def answer(self, question: Any) -> Any:
@@ -440,9 +437,6 @@ class HostileAirflow:
         self.note("{} is granted {}", task, task.size)
         if self._is_current(process) and task.state == "running":
             task.budget = process.budget
-            if task.spends_itself:  # it joins the job of its earlier attempts
-                for other in self.processes:
-                    other.budget = None if other.task is task and other is not process else other.budget
         return None
 
     # Work
@@ -488,9 +482,9 @@ class HostileAirflow:
         for other in task.run.tasks.values():
             if other is not task and not task.is_before(other):
                 continue
+            if other.size and (other.state in FINISHED or not other.spends_itself):
+                other.budget = None  # a bulk task keeps its claim until it has started again
             other.state = "restarting" if other.state == "running" else None
-            if other.size:
-                other.budget = None
             self._abandon(other)
         task.run.state = "running"
 
@@ -568,13 +562,17 @@ class HostileAirflow:
         task.seen = self.watched
 
 
-def _shown(text: str | None) -> str:
-    claims = Ledger.from_text(text, VARIABLE).claims
-    words = []
-    for claim in claims:
-        times = [None if time is None else time - START for time in (claim.granted_at, claim.ended_at)]
-        words.append(f"{claim.task.run_id} {claim.task.task_id} {claim.credits} {times}")
-    return "; ".join(words)
+class Written(NamedTuple):
+    """The text of the ledger, which is read only if it is printed."""
+
+    text: str | None
+
+    def __str__(self) -> str:
+        words = []
+        for claim in Ledger.from_text(self.text, VARIABLE).claims:
+            times = [None if time is None else time - START for time in (claim.granted_at, claim.ended_at)]
+            words.append(f"{claim.task.run_id} {claim.task.task_id} {claim.credits} {times}")
+        return "; ".join(words)
 
 
 # Nothing goes wrong any more
@@ -598,8 +596,10 @@ def calm_down(airflow: HostileAirflow, most_polls: int) -> None:
         for task in airflow.tasks:
             _poll_once(airflow, task)
         airflow.end_runs()
-    if left := [str(task) for task in airflow.tasks if task.run.state == "running" and task.state not in FINISHED]:
-        raise AssertionError("\n".join([*airflow.log, f"These tasks wait forever: {left}"]))
+        left = [str(task) for task in airflow.tasks if task.run.state == "running" and task.state not in FINISHED]
+        if not left:
+            return
+    raise AssertionError("\n".join([*airflow.log, f"These tasks wait forever: {left}"]))
 
 
 def _poll_once(airflow: HostileAirflow, task: Task) -> None:

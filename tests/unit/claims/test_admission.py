@@ -202,20 +202,15 @@ def test_the_clock_is_read_before_the_balance_because_a_slow_response_has_an_old
     assert not airflow.decide().standing.is_granted
 
 
-def test_the_earlier_claim_of_a_cleared_sensor_counts_until_it_has_settled() -> None:
-    airflow = Airflow(replace(CLAIM, granted_at=1500.0), balance=900)
+@pytest.mark.parametrize("is_spent_by_itself", [False, True], ids=["sensor", "bulk task"])
+def test_the_earlier_claim_of_a_cleared_task_counts_until_it_has_settled(is_spent_by_itself: bool) -> None:
+    claim = replace(CLAIM, is_spent_by_itself=is_spent_by_itself)
+    airflow = Airflow(replace(claim, granted_at=1500.0), balance=900)
 
-    assert not airflow.decide().standing.is_granted
+    assert not airflow.decide(claim).standing.is_granted
     airflow.now += 59.0
-    assert not airflow.decide().standing.is_granted
+    assert not airflow.decide(claim).standing.is_granted
     airflow.now += 1.0
-    assert airflow.decide().standing.is_granted
-
-
-def test_a_bulk_task_is_not_held_up_by_the_claim_of_its_previous_attempt() -> None:
-    claim = replace(CLAIM, is_spent_by_itself=True)
-    airflow = Airflow(replace(claim, granted_at=1500.0), balance=500)
-
     assert airflow.decide(claim).standing.is_granted
 
 

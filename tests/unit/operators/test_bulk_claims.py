@@ -123,14 +123,20 @@ def test_a_task_whose_claim_pool_is_removed_while_it_waits_continues_without_a_c
     assert enrich.run()["succeeded"] == 5
 
 
-def test_the_claim_of_its_previous_submission_does_not_hold_it_up(
+@pytest.mark.usefixtures("sleeps")
+def test_its_earlier_claim_counts_until_it_has_settled_if_it_is_cleared(
     airflow: ClaimingAirflow, claiming: Callable[..., Task], leadmagic_sandbox: Sandbox
 ) -> None:
-    enrich = claiming()
+    enrich = claiming(on_insufficient="fail")
     enrich.run()
     leadmagic_sandbox.set_credits(5)
     enrich.clear()
 
+    with pytest.raises(InsufficientCreditsError, match="5 spendable, 5 claimed by 1 run, 5 required"):
+        enrich.retry()
+
+    enrich.operator.claim_settle = 0
+    enrich.clear()
     assert enrich.retry()["succeeded"] == 5
 
 
