@@ -111,7 +111,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         while True:
             reading = await latest_reading(conn_id, interval, refresh=kwargs["refresh"])
             yield reading
-            result = await latest_standings(kwargs["claim_pool"], reading)
+            result = await latest_standings(kwargs["claim_pool"], conn_id, reading)
             await asyncio.sleep(next_wait(interval, min(reading.due_in(interval), result.changes_in)))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[TriggerEvent, None]:
@@ -123,7 +123,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         from airflow_provider_leadmagic.triggers.shared_poll import one_at_a_time
 
         async for reading in shared_stream:
-            result = await latest_standings(self.claim_pool, reading, TaskKey(*self.claimed_by))
+            result = await latest_standings(self.claim_pool, self.leadmagic_conn_id, reading, TaskKey(*self.claimed_by))
             async with one_at_a_time():
                 event = self._judge(reading, result)
             if event is not None:
@@ -241,20 +241,23 @@ class SharedStandings:
         return ClaimsReading(time.monotonic(), result)
 
 
-#: Standings by event loop and claim pool.
-_shared_standings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedStandings]] = WeakKeyDictionary()
+#: Standings by event loop, claim pool and connection: with two connections, a pool has two balances.
+_shared_standings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], SharedStandings]] = (
+    WeakKeyDictionary()
+)
 
 
-async def latest_standings(pool: str, reading: Reading, task: TaskKey | None = None) -> ClaimsReading:
+async def latest_standings(pool: str, conn_id: str, reading: Reading, task: TaskKey | None = None) -> ClaimsReading:
     """
     Return the standings of this process for a reading.
 
     :param pool: Name of the claim pool.
+    :param conn_id: Connection whose balance was read.
     :param reading: A reading of the balance.
     :param task: A task that waits.
     """
-    by_pool = _shared_standings.setdefault(asyncio.get_running_loop(), {})
-    return await by_pool.setdefault(pool, SharedStandings(pool)).get(reading, task)
+    by_account = _shared_standings.setdefault(asyncio.get_running_loop(), {})
+    return await by_account.setdefault((pool, conn_id), SharedStandings(pool)).get(reading, task)
 
 
 async def _run(questions: Generator[Question[Any], Any, T]) -> T:

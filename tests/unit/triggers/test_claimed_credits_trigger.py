@@ -179,7 +179,7 @@ def test_what_it_has_seen_does_not_outlive_the_next_decision(
 
     async def claimed_at(seconds: float) -> Decimal:
         clock[0] = seconds
-        result = await latest_standings(POOL, Reading(time.monotonic(), balance))
+        result = await latest_standings(POOL, "leadmagic_default", Reading(time.monotonic(), balance))
         assert result.standings is not None
         return result.standings.claimed
 
@@ -203,12 +203,26 @@ def test_the_claims_are_read_again_for_a_task_that_has_deferred_since(
     late = TaskKey("late", "run", "wait_for_credits")
 
     async def standings_later() -> Any:
-        await latest_standings(POOL, reading, MINE)
+        await latest_standings(POOL, "leadmagic_default", reading, MINE)
         airflow.add(claim(late, 501), "deferred")
         clock[0] += 6.0
-        return (await latest_standings(POOL, reading, late)).standings
+        return (await latest_standings(POOL, "leadmagic_default", reading, late)).standings
 
     assert late in asyncio.run(standings_later()).by_task
+
+
+def test_triggers_of_two_connections_do_not_make_each_other_read_the_claims_again(airflow: ClaimingAirflow) -> None:
+    balance = CreditBalance(Decimal(1), datetime.now(UTC))
+    readings = {name: Reading(time.monotonic(), balance) for name in ("first", "second")}
+
+    async def judge() -> None:
+        for _ in range(10):
+            for conn_id, reading in readings.items():
+                await latest_standings(POOL, conn_id, reading, MINE)
+
+    asyncio.run(judge())
+
+    assert airflow.asked["ReadVariable"] == 2
 
 
 def test_it_keeps_waiting_while_airflow_does_not_respond(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
