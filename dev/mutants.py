@@ -36,11 +36,17 @@ PATIENCE = 60
 
 _ATTEMPTS = "operators/test_bulk_attempts.py"
 _SUBMISSION = "operators/test_bulk_submission.py"
+_CLAIMS_SENSOR = "sensors/test_claims.py"
+_CLAIMS_TRIGGER = "triggers/test_claimed_credits_trigger.py"
 #: Tests of each module, in tests/unit/. Those that find most mutants come first, because the first failure ends a run.
 TESTS: dict[str, tuple[str, ...]] = {
     "decisions/gate.py": ("decisions", "sensors/test_waiting.py", "triggers"),
     "decisions/crossing.py": ("decisions", "triggers"),
+    "decisions/claims.py": ("decisions/test_claims.py", "claims/test_admission.py", _CLAIMS_TRIGGER, _CLAIMS_SENSOR),
+    "decisions/ledger.py": ("decisions/test_ledger.py", "decisions", "claims/test_admission.py", "claims/test_pool.py"),
+    "claims/admission.py": ("claims/test_admission.py", _CLAIMS_SENSOR),
     "triggers/credits.py": ("triggers", "sensors/test_waiting.py"),
+    "triggers/claims.py": (_CLAIMS_TRIGGER, _CLAIMS_SENSOR),
     "triggers/shared_poll.py": ("triggers", "sensors/test_waiting.py"),
     "triggers/bulk.py": ("triggers/test_bulk_triggers.py", "operators/test_bulk_waiting.py", "operators"),
     "bulk/submission.py": (_SUBMISSION, _ATTEMPTS, "operators", "bulk"),

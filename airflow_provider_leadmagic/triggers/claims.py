@@ -135,7 +135,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         return min(max(self.waiting_since + SHORTEST_DEFERRAL - time.time(), 0.0), SHORTEST_DEFERRAL)
 
     def _judge(self, reading: Reading, result: ClaimsReading) -> dict[str, Any] | None:
-        next_poll_in = max(min(reading.due_in(self.poke_interval), result.changes_in), 0.0)
+        next_poll_in = min(reading.due_in(self.poke_interval), result.changes_in)
         error = reading.error or result.error
         if error and not error.transient:
             return error_event(error)
@@ -181,10 +181,10 @@ class ClaimsReading:
 
     @property
     def changes_in(self) -> float:
-        """Seconds until a standing changes even if balance and states do not; ``math.inf`` if none does."""
+        """Seconds until a standing changes even if balance and states do not; 0 if overdue, ``math.inf`` if never."""
         if self.standings is None:
             return math.inf
-        return self.taken_at + self.standings.changes_in - time.monotonic()
+        return max(self.taken_at + self.standings.changes_in - time.monotonic(), 0.0)
 
     def seen(self) -> Seen:
         """Return since when claims have ended, and since when waiting tasks could have been granted their credits."""
@@ -202,7 +202,7 @@ class SharedStandings:
         self._pool = pool
         self._lock = asyncio.Lock()
         self._reading: Reading | None = None
-        self._latest = ClaimsReading(0.0)
+        self._latest = ClaimsReading(time.monotonic())
         # The ledger as observed since it was last written. An error does not reset it.
         self._seen = Ledger()
         self._text: str | None = None

@@ -162,7 +162,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
         return reading
 
     def _judge(self, reading: Reading) -> dict[str, Any] | None:
-        next_poll_in = max(reading.due_in(self.poke_interval), 0.0)
+        next_poll_in = reading.due_in(self.poke_interval)
         if reading.balance:
             is_done = is_sufficient(self.log, reading.balance, self._minimum, self.leadmagic_conn_id, next_poll_in)
             return sufficient_event(reading.balance, self._minimum) if is_done else None
@@ -245,7 +245,7 @@ class CreditsCrossingTrigger(BalanceTrigger):
                 event = crossing_event(reading.balance, self.crossing, self.leadmagic_conn_id)
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
             elif reading.error and is_first_report(reading):
-                next_poll_in = max(reading.due_in(self.poke_interval), 0.0)
+                next_poll_in = reading.due_in(self.poke_interval)
                 log_failed_poll(self.log, reading.error, reading.failures, self.leadmagic_conn_id, next_poll_in)
 
     async def _readings(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[Reading, None]:

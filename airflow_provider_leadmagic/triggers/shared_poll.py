@@ -48,17 +48,17 @@ class Reading:
     The result of one poll: a balance or an error.
 
     :param taken_at: Time of the poll by the monotonic clock of the process.
+    :param refreshed: Whether LeadMagic re-read the balance from its database for this poll.
     :param balance: The balance, if the poll succeeded.
     :param error: The error, if the poll failed.
     :param failures: Number of consecutive failed polls, including this one.
-    :param refreshed: Whether LeadMagic re-read the balance from its database for this poll.
     """
 
     taken_at: float
+    refreshed: bool
     balance: CreditBalance | None = None
     error: LeadMagicError | None = None
     failures: int = 0
-    refreshed: bool = False
 
     @property
     def age(self) -> float:
@@ -66,12 +66,12 @@ class Reading:
         return time.monotonic() - self.taken_at
 
     def due_in(self, interval: float) -> float:
-        """Return the seconds until the next poll is due; negative if it is overdue."""
-        return max(interval, requested_wait(self.error)) - self.age
+        """Return the seconds until the next poll is due; 0 if it is overdue."""
+        return max(max(interval, requested_wait(self.error)) - self.age, 0.0)
 
 
 async def poll_balance(
-    conn_id: str, interval: float, *, refresh: bool = False, not_before: float = 0.0, waiting_since: float = 0.0
+    conn_id: str, interval: float, *, refresh: bool, not_before: float, waiting_since: float
 ) -> AsyncGenerator[Reading, None]:
     """
     Poll a balance repeatedly; never returns.
@@ -92,7 +92,7 @@ async def poll_balance(
         await asyncio.sleep(next_wait(interval, reading.due_in(interval)))
 
 
-async def latest_reading(conn_id: str, max_age: float, *, refresh: bool = False) -> Reading:
+async def latest_reading(conn_id: str, max_age: float, *, refresh: bool) -> Reading:
     """
     Return the latest reading of this process, or poll if it is too old.
 
@@ -127,7 +127,7 @@ def next_wait(interval: float, due_in: float) -> float:
     Return the seconds until the next poll of a trigger, with jitter.
 
     :param interval: Seconds between two polls.
-    :param due_in: Seconds until the poll is due; negative if it is overdue.
+    :param due_in: Seconds until the poll is due; 0 if it is overdue.
     """
     return max(due_in, SHORTEST_WAIT) + _jitter(interval)
 
@@ -177,15 +177,16 @@ class SharedReading:
         try:
             balance = await self._read_balance(refresh)
         except LeadMagicError as error:
-            return Reading(time.monotonic(), error=error, failures=failures + 1, refreshed=refresh)
+            problem = error
         except Exception as error:
             # Raising it would end the shared poll of all sensors, and Airflow would skip those with soft_fail.
             log.exception("Balance poll on connection %r failed unexpectedly.", self._conn_id)
             problem = LeadMagicError(
                 f"Balance poll failed unexpectedly ({type(error).__name__}): see the traceback in the triggerer log."
             )
-            return Reading(time.monotonic(), error=problem, failures=failures + 1, refreshed=refresh)
-        return Reading(time.monotonic(), balance=balance, refreshed=refresh)
+        else:
+            return Reading(time.monotonic(), refresh, balance)
+        return Reading(time.monotonic(), refresh, error=problem, failures=failures + 1)
 
     async def _read_balance(self, refresh: bool) -> CreditBalance:
         return await poll_once(self._conn_id, methodcaller("refresh_credits" if refresh else "get_credits"))

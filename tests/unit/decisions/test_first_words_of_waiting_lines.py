@@ -16,6 +16,7 @@ import pytest
 
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.decisions import crossing, gate
+from airflow_provider_leadmagic.decisions.claims import Standing
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicAuthenticationError,
     LeadMagicConnectionError,
@@ -52,8 +53,14 @@ def balance(spendable: float, **fields: Any) -> CreditBalance:
     return CreditBalance(Decimal(str(spendable)), datetime(2026, 11, 26, 14, tzinfo=UTC), **fields)
 
 
-def poll(reading: CreditBalance, next_poll_in: float | None = 300.0) -> Callable[[Lines], object]:
-    return lambda log: gate.is_sufficient(log, reading, Decimal(500), CONN_ID, next_poll_in)
+def poll(
+    reading: CreditBalance, next_poll_in: float | None = 300.0, standing: Standing | None = None
+) -> Callable[[Lines], object]:
+    return lambda log: gate.is_sufficient(log, reading, Decimal(500), CONN_ID, next_poll_in, standing)
+
+
+def standing(is_granted: bool, available: int, claimed: int, runs: int, ahead: int) -> Standing:
+    return Standing(is_granted, Decimal(available), Decimal(claimed), runs, ahead)
 
 
 def failed_poll(next_poll_in: float | None, failures: int = 3) -> Callable[[Lines], object]:
@@ -120,6 +127,24 @@ def failed_watch(error: LeadMagicError) -> Callable[[Lines], object]:
             "Credits sufficient: 800 spendable, 500 required on connection 'leadmagic_default'.",
             "",
             id="sufficient",
+        ),
+        pytest.param(
+            poll(balance(1050), standing=standing(False, 350, 700, 2, 0)),
+            "Waiting for credits: 150 short (1,050 spendable, 700 claimed by 2 runs, 500 required) on connection ",
+            "'leadmagic_default'. Next poll in 300 s.",
+            id="claimed by others",
+        ),
+        pytest.param(
+            poll(balance(1050), standing=standing(False, 350, 0, 0, 1)),
+            "Waiting for credits: 150 short (1,050 spendable, 500 required, 1 task ahead) on connection ",
+            "'leadmagic_default'. Next poll in 300 s.",
+            id="behind another task",
+        ),
+        pytest.param(
+            poll(balance(1050), standing=standing(True, 700, 350, 1, 2)),
+            "Credits sufficient: 1,050 spendable, 350 claimed by 1 run, 500 required on connection ",
+            "'leadmagic_default'.",
+            id="granted together with the tasks ahead",
         ),
         pytest.param(
             failed_poll(300.0),

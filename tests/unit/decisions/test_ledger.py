@@ -36,6 +36,23 @@ FULL = Claim(
 )
 
 
+DEFAULTS: dict[str, Any] = {
+    "conn_id": "",
+    "reserve": Decimal(0),
+    "priority": 1,
+    "patience": 660.0,
+    "settle": 60.0,
+    "spent_by": (),
+    "replaces": (),
+    "is_spent_by_itself": False,
+    "granted_at": None,
+    "ended_at": None,
+    "affordable_since": None,
+    "earlier": Decimal(0),
+    "earlier_ended_at": None,
+}
+
+
 def text_of(*claims: dict[str, Any], version: Any = 1) -> str:
     return json.dumps({"version": version, "pool": "leadmagic", "claims": claims})
 
@@ -59,6 +76,14 @@ def test_defaults_are_not_written() -> None:
     [claim] = json.loads(Ledger((CLAIM,)).to_text())["claims"]
 
     assert claim == {"task": ["night", "run", "sensor", -1], "credits": "500", "since": 1000.0}
+
+
+def test_defaults_do_not_change_because_they_are_not_written() -> None:
+    text = text_of({"task": [*TASK], "credits": "500", "since": 1000})
+
+    assert Ledger.from_text(text, VARIABLE).claims == (
+        replace(FULL, task=TASK, credits=Decimal(500), since=1000.0, **DEFAULTS),
+    )
 
 
 def test_unknown_fields_are_ignored() -> None:

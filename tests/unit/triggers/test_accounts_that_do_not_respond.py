@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_leadmagic.compat.deferral import in_thread
-from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.compat.deferral import StillRunningError, in_thread
+from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError
 from airflow_provider_leadmagic.triggers import shared_poll
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
@@ -27,7 +27,9 @@ from airflow_provider_leadmagic.triggers.shared_poll import POLLS_AT_A_TIME, pol
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Coroutine, Iterable
+
+    from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
@@ -147,7 +149,7 @@ def test_bulk_jobs_on_a_slow_account_delay_its_balance_by_two_polls_at_most(
         monkeypatch.setattr(shared_poll, "_jitter", lambda _: 0.0)
         async with running(jobs):
             await until(lambda: bool(leadmagic_sandbox.requests_to("/bulk/jobs/*")))
-            await shared_poll.latest_reading("leadmagic_default", 60)
+            await shared_poll.latest_reading("leadmagic_default", 60, refresh=False)
 
     asyncio.run(run())
 
@@ -155,13 +157,13 @@ def test_bulk_jobs_on_a_slow_account_delay_its_balance_by_two_polls_at_most(
     assert paths.index("/v1/credits") <= 2 * POLLS_AT_A_TIME + 1
 
 
-def test_a_trigger_that_waits_for_a_slot_is_cancelled_at_once_and_leaves_the_queue(
+def test_of_the_triggers_of_a_connection_two_poll_at_a_time_and_a_cancelled_one_leaves_the_queue_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def run() -> float:
         async with silent_accounts(monkeypatch, 1, timeout=1) as server:
             polls = [asyncio.create_task(poll_once("silent_0", methodcaller("get_credits"))) for _ in range(4)]
-            await until(lambda: server.open_requests["key-0"] == POLLS_AT_A_TIME)
+            await until(lambda: server.open_requests["key-0"] == 2)
             start = time.monotonic()
             for poll in polls:
                 poll.cancel()
@@ -169,10 +171,31 @@ def test_a_trigger_that_waits_for_a_slot_is_cancelled_at_once_and_leaves_the_que
             waited = time.monotonic() - start
             with pytest.raises(LeadMagicError, match=r"^No response within 1 s"):
                 await poll_once("silent_0", methodcaller("get_credits"))
-            assert server.most["key-0"] == POLLS_AT_A_TIME  # a request that was left running kept its slot
+            assert server.most["key-0"] == 2  # a request that was left running kept its slot
             return waited
 
     assert asyncio.run(run()) < 0.5
+
+
+def test_a_lookup_may_take_60_s_and_as_long_again_for_each_earlier_one_that_still_hangs(mocker: MockerFixture) -> None:
+    async def give_up_at_once(call: Coroutine[Any, Any, Any], limit: float | None = None) -> Any:
+        task = asyncio.create_task(call)
+        if limit is None:
+            return await task
+        await until(lambda: hook.call_count == len(lookups) + 1)
+        lookups.append(task)
+        raise StillRunningError
+
+    async def run() -> None:
+        for limit in (60, 120, 180):
+            with pytest.raises(LeadMagicConnectionError, match=rf"no response from Airflow within {limit} s"):
+                await poll_once("leadmagic_default", methodcaller("get_credits"))
+
+    lookups: list[asyncio.Task[Any]] = []
+    hook = mocker.patch.object(shared_poll.LeadMagicHook, "aget_conn", side_effect=asyncio.Event().wait)
+    mocker.patch.object(shared_poll, "leave_running_if_cancelled", give_up_at_once)
+
+    asyncio.run(run())
 
 
 def test_a_process_that_ends_does_not_wait_for_requests() -> None:

@@ -179,7 +179,7 @@ def test_what_it_has_seen_does_not_outlive_the_next_decision(
 
     async def claimed_at(seconds: float) -> Decimal:
         clock[0] = seconds
-        result = await latest_standings(POOL, "leadmagic_default", Reading(time.monotonic(), balance))
+        result = await latest_standings(POOL, "leadmagic_default", Reading(time.monotonic(), False, balance))
         assert result.standings is not None
         return result.standings.claimed
 
@@ -199,7 +199,7 @@ def test_the_claims_are_read_again_for_a_task_that_has_deferred_since(
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(module, "time", SimpleNamespace(time=time.time, monotonic=lambda: clock[0]))
-    reading = Reading(1000.0, CreditBalance(Decimal(1000), datetime.now(UTC)))
+    reading = Reading(1000.0, False, CreditBalance(Decimal(1000), datetime.now(UTC)))
     late = TaskKey("late", "run", "wait_for_credits")
 
     async def standings_later() -> Any:
@@ -213,7 +213,7 @@ def test_the_claims_are_read_again_for_a_task_that_has_deferred_since(
 
 def test_triggers_of_two_connections_do_not_make_each_other_read_the_claims_again(airflow: ClaimingAirflow) -> None:
     balance = CreditBalance(Decimal(1), datetime.now(UTC))
-    readings = {name: Reading(time.monotonic(), balance) for name in ("first", "second")}
+    readings = {name: Reading(time.monotonic(), False, balance) for name in ("first", "second")}
 
     async def judge() -> None:
         for _ in range(10):

@@ -78,6 +78,19 @@ def test_airflow_stores_and_restores_its_arguments() -> None:
     }
 
 
+def test_by_default_it_polls_the_default_connection_every_300_s_without_refresh() -> None:
+    _, kwargs = CreditsCrossingTrigger("falls_below", 500).serialize()
+
+    assert kwargs == {
+        "direction": "falls_below",
+        "minimum_credits": "500",
+        "leadmagic_conn_id": "leadmagic_default",
+        "hysteresis": "50.0",
+        "poke_interval": 300.0,
+        "refresh": False,
+    }
+
+
 def test_an_interval_can_be_a_timedelta() -> None:
     assert make(poke_interval=timedelta(minutes=2)).serialize() == make(poke_interval=120).serialize()
 
@@ -193,7 +206,7 @@ def test_its_first_reading_is_not_an_old_one_of_another_trigger(
     store = Store(**{"leadmagic leadmagic_default rises_to 500.0 50.0": "armed"})
 
     async def run() -> list[dict[str, Any]]:
-        reading = await shared_poll.latest_reading("leadmagic_default", NEVER)
+        reading = await shared_poll.latest_reading("leadmagic_default", NEVER, refresh=False)
         leadmagic_sandbox.set_credits(1)  # spent since
         await until(lambda: reading.age > 0.1)
         watch = Watch(make(poke_interval=NEVER), store)

@@ -17,11 +17,12 @@ from airflow.models.trigger import Trigger
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.triggers import shared_poll
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+from airflow_provider_leadmagic.triggers.shared_poll import Reading, poll_balance
 from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from pytest_mock import MockerFixture
 
@@ -42,6 +43,15 @@ def make(**changes: Any) -> SufficientCreditsTrigger:
     return SufficientCreditsTrigger(**{**ARGUMENTS, **defaults, **changes})
 
 
+def reading(credits: int = 1000) -> Reading:
+    return Reading(time.monotonic(), False, CreditBalance(Decimal(credits), datetime.now(UTC)))
+
+
+async def stream_of(*readings: Reading) -> AsyncIterator[Reading]:
+    for each in readings:
+        yield each
+
+
 async def event_of(trigger: SufficientCreditsTrigger, patience: float = 10) -> dict[str, Any]:
     async with asyncio.timeout(patience), aclosing(trigger.run()) as events:
         async for event in events:
@@ -56,6 +66,26 @@ def test_airflow_stores_and_restores_its_arguments() -> None:
 
     assert stored.kwargs == kwargs == ARGUMENTS
     assert classpath == "airflow_provider_leadmagic.triggers.credits.SufficientCreditsTrigger"
+
+
+def test_by_default_it_polls_at_once_and_without_refresh() -> None:
+    _, kwargs = SufficientCreditsTrigger("leadmagic_default", "100.05", 0.1).serialize()
+
+    assert kwargs == {**ARGUMENTS, "refresh": False, "not_before": 0.0, "waiting_since": 0.0}
+
+
+def test_in_a_test_of_the_dag_it_has_neither_an_id_nor_a_task_instance() -> None:
+    trigger = make()
+
+    assert trigger.trigger_id is None
+    assert trigger.task_instance is None
+
+
+def test_it_fires_once(leadmagic_sandbox: Sandbox) -> None:
+    async def run() -> int:
+        return len([event async for event in make().filter_shared_stream(stream_of(reading(), reading()))])
+
+    assert asyncio.run(run()) == 1
 
 
 def test_its_event_is_plain_json(leadmagic_sandbox: Sandbox) -> None:
@@ -127,6 +157,10 @@ def sleep_before_the_first_poll(mocker: MockerFixture, **changes: float) -> floa
     return before_the_only_poll
 
 
+def polls_every(interval: float) -> AsyncGenerator[Reading, None]:
+    return poll_balance("leadmagic_default", interval, refresh=False, not_before=0.0, waiting_since=0.0)
+
+
 def test_one_hundred_triggers_in_one_event_loop_send_at_most_two_requests_per_interval(
     leadmagic_sandbox: Sandbox,
 ) -> None:
@@ -171,7 +205,7 @@ def test_retry_after_applies_to_all_triggers_of_the_process(leadmagic_sandbox: S
 
 def test_a_corrected_key_is_used_by_the_next_poll(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> list[str]:
-        readings = shared_poll.poll_balance("leadmagic_default", 0.05)
+        readings = polls_every(0.05)
         async with aclosing(readings):
             first = await anext(readings)
             monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", corrected)
@@ -191,13 +225,34 @@ def test_an_old_reading_is_renewed_before_the_trigger_fires(leadmagic_sandbox: S
     async def run() -> dict[str, Any]:
         task = asyncio.create_task(event_of(make(poke_interval=1, waiting_since=time.time())))
         await asyncio.sleep(0.5)
-        await shared_poll.latest_reading("leadmagic_default", 60)
+        await shared_poll.latest_reading("leadmagic_default", 60, refresh=False)
         leadmagic_sandbox.set_credits(1)  # spent by another client between that poll and the trigger's
         await until(lambda: len(leadmagic_sandbox.requests) == 2)
         leadmagic_sandbox.set_credits(700)
         return await task
 
     assert asyncio.run(run())["balance"]["credits"] == "700"
+
+
+@pytest.mark.parametrize(("age", "polls"), [(5.0, 0), (5.01, 1)])
+def test_a_reading_of_at_most_five_seconds_is_not_renewed(
+    leadmagic_sandbox: Sandbox, mocker: MockerFixture, age: float, polls: int
+) -> None:
+    mocker.patch.object(Reading, "age", age)
+
+    async def run() -> None:
+        async for _ in make().filter_shared_stream(stream_of(reading())):
+            pass
+
+    asyncio.run(run())
+
+    assert len(leadmagic_sandbox.requests) == polls
+
+
+def test_a_reading_is_due_after_the_interval_and_at_once_if_it_is_overdue(mocker: MockerFixture) -> None:
+    mocker.patch.object(Reading, "age", 60.0)
+
+    assert [reading().due_in(interval) for interval in (100.0, 60.0, 30.0)] == [40.0, 0.0, 0.0]
 
 
 def test_retry_after_applies_to_triggers_with_and_without_refresh(leadmagic_sandbox: Sandbox) -> None:
@@ -238,7 +293,7 @@ def test_a_retry_after_applies_until_the_next_good_reading(leadmagic_sandbox: Sa
     leadmagic_sandbox.fail_next("/v1/credits", status=429, retry_after="0.3")
 
     async def run() -> list[float]:
-        readings = shared_poll.poll_balance("leadmagic_default", 0.05)
+        readings = polls_every(0.05)
         async with aclosing(readings):
             return [(await anext(readings)).due_in(0.05) for _ in range(2)]
 
@@ -266,18 +321,27 @@ def test_every_wait_has_a_random_part(wait: Callable[[float], float], interval: 
     assert longest * 3 / 4 < max(parts) <= longest
 
 
+@pytest.mark.parametrize(("interval", "longest"), [(5.0, 0.5), (19.0, 1.9), (60.0, 2.0)])
+def test_the_random_part_is_at_most_a_tenth_of_the_interval_and_two_seconds(
+    mocker: MockerFixture, interval: float, longest: float
+) -> None:
+    mocker.patch.object(shared_poll.random, "uniform", side_effect=max)
+
+    assert shared_poll.next_wait(interval, 100.0) == 100.0 + longest
+
+
 def test_an_overdue_poll_waits_for_a_moment_so_that_no_loop_is_busy(mocker: MockerFixture) -> None:
     mocker.patch.object(shared_poll, "_jitter", return_value=0.0)
 
-    assert shared_poll.next_wait(0.0, -5.0) == shared_poll.SHORTEST_WAIT > 0
+    assert shared_poll.next_wait(0.0, 0.0) == shared_poll.SHORTEST_WAIT > 0
 
 
 def test_closing_a_trigger_closes_its_poll_at_once(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
     closed: list[str] = []
 
-    async def poll(*_: object, **__: object) -> AsyncIterator[shared_poll.Reading]:
+    async def poll(*_: object, **__: object) -> AsyncIterator[Reading]:
         try:
-            yield shared_poll.Reading(time.monotonic(), balance=CreditBalance(Decimal(1000), datetime.now(UTC)))
+            yield reading()
         finally:
             closed.append("poll")
 
@@ -349,9 +413,9 @@ def test_other_triggers_can_run_between_the_evaluations_of_triggers_that_share_a
 async def fired_triggers_at_each_loop_iteration(triggers: int) -> list[int]:
     polled, events, counts = asyncio.Event(), [], []
 
-    async def readings() -> AsyncIterator[shared_poll.Reading]:
+    async def readings() -> AsyncIterator[Reading]:
         await polled.wait()
-        yield shared_poll.Reading(time.monotonic(), balance=CreditBalance(Decimal(1000), datetime.now(UTC)))
+        yield reading()
 
     async def wait_for_event(trigger: SufficientCreditsTrigger) -> None:
         async for event in trigger.filter_shared_stream(readings()):

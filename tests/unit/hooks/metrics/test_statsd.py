@@ -50,7 +50,7 @@ def by_poke() -> None:
 
 
 def by_trigger() -> None:
-    asyncio.run(latest_reading("leadmagic_default", 60))
+    asyncio.run(latest_reading("leadmagic_default", 60, refresh=False))
 
 
 # Airflow 2 warns that Airflow 3 will behave differently.
@@ -191,7 +191,7 @@ def test_a_missing_connection_counts_as_a_failed_poll(statsd: Statsd) -> None:
 
 
 def test_a_missing_connection_of_a_trigger_counts_as_a_failed_poll(statsd: Statsd) -> None:
-    asyncio.run(latest_reading("missing", 60))
+    asyncio.run(latest_reading("missing", 60, refresh=False))
 
     assert statsd.lines == failures("LeadMagicConfigurationError", conn_id="missing")
 
