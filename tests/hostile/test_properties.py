@@ -216,18 +216,18 @@ class TestSecretsInText:
     )  # fmt: skip
     def test_ten_megabytes_take_less_than_a_second(self, part):
         text = part * (10_000_000 // len(part))
-        started = time.monotonic()
+        started = time.process_time()
         redact(text, [KEY], {"Ada"})
         redact(text[: 30_000 - len(KEY)] + KEY, [KEY], {"Ada"})
-        assert time.monotonic() - started < 1
+        assert time.process_time() - started < 1
 
     def test_half_a_million_rows_are_compared_in_seconds(self):
         rows = ({"full_name": f"Lead {number}", "company_name": f"Company {number}"} for number in range(500_000))
-        started = time.monotonic()
+        started = time.process_time()
         values = (value for row in rows for value in row.values())
         text = "Lead 77 of Company 499999 is invalid"
         assert redact(text, (), quoted_values(values, [text])) == "[redacted] of [redacted] is invalid"
-        assert time.monotonic() - started < 10
+        assert time.process_time() - started < 10
 
     @pytest.mark.parametrize("length", [29_990, 30_000, 30_010])
     def test_key_at_the_end_of_what_is_read_is_hidden(self, length):
