@@ -47,7 +47,7 @@ class DeadlineAdapter(HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
         """
-        Set the CA certificates of a connection; requests calls this before each request.
+        Set the CA certificates of a connection. The ``requests`` library calls this method before it sends a request.
 
         :raises CACertificatesError: If the file or folder does not exist.
         """
@@ -132,7 +132,7 @@ class _BoundedConnection:
         """
         try:
             super().connect()  # type: ignore[misc]
-        except SSLError as error:  # failed handshakes are errors of the ssl module
+        except SSLError as error:  # urllib3's; a failed handshake raises ssl.SSLError
             raise CACertificatesError(self.ca_certs or self.ca_cert_dir or "", _ca_problem(error)) from None
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> _BoundedResponse:

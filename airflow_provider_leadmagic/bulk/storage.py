@@ -55,9 +55,9 @@ class StoredFile(Protocol):
 
     def draft(self, model: StoredFile | None = None) -> drafts.Draft:
         """
-        Open new content for the file.
+        Open a draft for new content of the file.
 
-        :param model: The file whose permissions the new file gets if the file itself does not exist.
+        :param model: Another file, whose permissions are copied if this file does not exist yet.
         """
 
     def stage(self, draft: drafts.Draft) -> None:
@@ -161,7 +161,7 @@ class ObjectFile:
         """
         Check that an upload can replace the object, without changing anything.
 
-        In a storage without uncommitted uploads, only an upload under another name is tested.
+        If the storage does not support uncommitted uploads, test only an upload under another name.
         """
         if self._storage.isdir(self._key):
             raise IsADirectoryError
@@ -189,7 +189,7 @@ class ObjectFile:
         return temporary_file_errors()
 
     def _upload(self, content: BinaryIO) -> Any:
-        # Not uploaded under another name and moved: mv() of fsspec interprets names as glob patterns.
+        # Do not upload under another name and rename the object: fsspec's mv() interprets names as glob patterns.
         upload = self._storage.open(self._key, "wb", autocommit=False)
         try:
             shutil.copyfileobj(content, upload)

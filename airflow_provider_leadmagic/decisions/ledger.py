@@ -46,8 +46,8 @@ class Claim:
     :param conn_id: Connection of the task.
     :param reserve: Credits that must remain available to others when the claim is granted.
     :param priority: ``priority_weight`` of the task. Tasks with a higher value are granted credits first.
-    :param patience: Seconds for which a waiting task keeps its place in the queue if it could be granted its credits
-        but does not decide.
+    :param patience: Seconds for which a waiting task keeps its place in the queue after its credits became available,
+        if it does not claim them.
     :param settle: Seconds for which the claim still counts after it was seen to have ended.
     :param spent_by: Tasks after which the claim ends. If empty, it ends with the run.
     :param replaces: Tasks upstream in the same run, whose claims this one replaces.
@@ -84,9 +84,9 @@ class Claim:
 
     def replaces_at(self, now: float, other: Claim) -> bool:
         """
-        Return whether this claim replaces another one by now.
+        Return whether this claim already replaces another one.
 
-        It does not at first, because the balance may not show yet what the upstream tasks have spent.
+        It does so after a delay, because the balance may not yet show what the upstream tasks have spent.
         """
         return self.will_replace(other) and now >= self.since + other.settle
 

@@ -62,7 +62,7 @@ _TEST_SPENDS = (
 )
 _UNNAMED = (
     "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job. "
-    "Reason: no URL is configured that only this Airflow has."
+    "Reason: no configured URL distinguishes this Airflow from others."
 )
 
 

@@ -187,8 +187,8 @@ class BulkEnrichmentOperator(BaseOperator):
             recommended = f"{POLITE_POLL_INTERVAL:g} s between polls of a job"
             self.log.warning("poll_interval is %g s; LeadMagic asks for at least %s.", self.poll_interval, recommended)
         if self._timeout_is_a_default:
-            advice = "set timeout on this task if it was meant for sensors"
-            self.log.warning("timeout is %g s, from default_args, and ends this attempt: %s.", self.timeout, advice)
+            advice = "set timeout on this task if that was meant for sensors"
+            self.log.warning("The attempt's timeout of %g s comes from default_args: %s.", self.timeout, advice)
         return self._attempt(context, time.time() + self.timeout).start()
 
     # Airflow's database holds the names of the next three methods and of their arguments for tasks that are deferred:

@@ -153,7 +153,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
             # granted credits that others then spent. Only a worker can change the ledger, so the balance decides.
             return balance.covers(minimum)
         if standing.is_granted:
-            self.log.info("Credits can be claimed: the task decides as soon as pool %r is free.", self.claim_pool)
+            self.log.info("Credits can be claimed: the task continues when pool %r has a free slot.", self.claim_pool)
             return True
         return is_sufficient(self.log, balance, minimum, self.leadmagic_conn_id, next_poll_in, standing)
 

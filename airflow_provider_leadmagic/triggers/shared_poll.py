@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 #: Maximum number of simultaneous polls of one connection. Two are enough to poll two hundred bulk jobs once a minute.
 POLLS_AT_A_TIME = 2
-#: Longest wait for Airflow to read a connection, in seconds, if no earlier lookup of it hangs.
+#: Longest time for Airflow to read a connection, in seconds. Each earlier lookup that still hangs extends it.
 LOOKUP_TIMEOUT = 60.0
 #: Shortest wait between two polls, in seconds.
 SHORTEST_WAIT = 0.01
@@ -248,7 +248,7 @@ async def _send(conn_id: str, request: Callable[[LeadMagicClient], T], slots: Po
 
 def open_client(conn_id: str, **limits: Any) -> LeadMagicClient:
     """
-    Build a client on a worker that waits. An unreadable connection has the same effect as in the triggerer.
+    Build a client for a task that waits on a worker. An unreadable connection raises the same error as in a trigger.
 
     :param conn_id: Connection to use.
     :param limits: Arguments of :class:`~airflow_provider_leadmagic.hooks.leadmagic.LeadMagicHook`.
@@ -270,7 +270,7 @@ async def _client_for_one_poll(conn_id: str, slots: PollSlots) -> LeadMagicClien
     :param slots: The slots of the connection.
     :raises LeadMagicConnectionError: If the connection cannot be read or is invalid.
     """
-    # A lookup that hangs keeps its thread. The limit grows with their number, so that they do not become thousands.
+    # A lookup that hangs occupies a thread. Each of them extends the limit, so that their number grows only slowly.
     limit = LOOKUP_TIMEOUT * (slots.lookups + 1)
     try:
         return await leave_running_if_cancelled(_look_up(conn_id, slots), limit)

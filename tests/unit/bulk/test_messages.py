@@ -47,10 +47,10 @@ MESSAGES = [
     ("poll_interval is 0.5 s; LeadMagic asks for at least 45 s between polls of a job.", "at least 45 s"),
     (
         (
-            "timeout is 3600 s, from default_args, and ends this attempt: set timeout on this task if it was meant for "
+            "The attempt's timeout of 3600 s comes from default_args: set timeout on this task if that was meant for "
             "sensors."
         ),
-        "timeout is 3600 s, from default_args, and ends this attempt: set timeout on this task",
+        "The attempt's timeout of 3600 s comes from default_args: set timeout on this task",
     ),
     # Files
     (f"Cannot use input_path: Unsupported filesystem: 's3'. [{FILE}]", "Unsupported filesystem: 's3'"),
@@ -146,7 +146,7 @@ MESSAGES = [
     (
         (
             "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job. "
-            "Reason: no URL is configured that only this Airflow has."
+            "Reason: no configured URL distinguishes this Airflow from others."
         ),
         "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job",
     ),

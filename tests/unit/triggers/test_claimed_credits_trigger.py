@@ -105,7 +105,7 @@ def test_it_wakes_a_task_that_can_be_granted_its_credits(airflow: ClaimingAirflo
     event = asyncio.run(event_of(make()))
 
     assert seen_from(event).ended == {}
-    assert "Credits can be claimed: the task decides as soon as pool 'leadmagic' is free." in logged()
+    assert "Credits can be claimed: the task continues when pool 'leadmagic' has a free slot." in logged()
     assert airflow.asked["WriteVariable"] == 0
 
 
