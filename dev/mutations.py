@@ -87,6 +87,8 @@ def _is_left_alone(node: ast.AST) -> bool:
         call = node.value
         docstring = isinstance(call, ast.Constant)
         return docstring or (isinstance(call, ast.Call) and getattr(call.func, "attr", None) in _LOG_METHODS)
+    if isinstance(node, ast.ClassDef):  # a protocol is for type checkers: its methods are never called
+        return "Protocol" in map(ast.unparse, node.bases)
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
 
 

@@ -46,13 +46,13 @@ class Wait(Protocol):
         :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 
-    def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
+    def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float) -> BulkJob:
         """
         Wait until a job has finished or paused.
 
         :param submitted_job: The job.
         :param report_pause: Whether a pause ends the wait.
-        :param requested_wait: Minimum seconds until the first poll, if LeadMagic sent a ``Retry-After``.
+        :param requested_wait: Minimum seconds until the first poll, if LeadMagic sent a ``Retry-After``; 0 for none.
         :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 
@@ -120,7 +120,7 @@ class WorkerWait:
         """Wait for the credits that the remaining rows of a paused job need."""
         self.to_submit(minimum_credits)
 
-    def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> BulkJob:
+    def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float) -> BulkJob:
         """Wait until a job has finished or paused."""
         progress = JobProgress(
             self._log,
@@ -215,7 +215,7 @@ class TriggererWait:
         )
         self._defer(trigger, self._methods.to_resume, submitted_job)
 
-    def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float = 0.0) -> NoReturn:
+    def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float) -> NoReturn:
         """Wait until a job has finished or paused."""
         now = time.time()
         trigger = BulkJobTrigger(

@@ -100,11 +100,12 @@ def test_each_change_is_a_mutant_of_its_own(source: str, expected: set[str]) -> 
         "a: Literal[1] = b",
         "@dataclass(frozen=True)\nclass A: ...",
         "if TYPE_CHECKING:\n  import a",
+        "class A(Protocol):\n  def f(self, a=1): ...",
         "import a",
         "a = None",
     ],
 )
-def test_docstrings_messages_annotations_and_imports_are_left_alone(source: str) -> None:
+def test_docstrings_messages_annotations_protocols_and_imports_are_left_alone(source: str) -> None:
     assert changed(source) == set()
 
 

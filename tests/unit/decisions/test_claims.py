@@ -15,7 +15,6 @@ from airflow_provider_leadmagic.compat.metadata import ReadActiveRuns, ReadTaskS
 from airflow_provider_leadmagic.decisions.claims import (
     FINISHED,
     NOTHING_SEEN,
-    RETENTION,
     Seen,
     Survey,
     held_claims,
@@ -223,10 +222,10 @@ def test_seen_has_the_times_of_the_ledger_as_seconds_before_now() -> None:
         (SENSOR, "failed", True, False),
         (SENSOR, "success", True, False),
         (claim_of(granted_at=NOW - 9), "missing", True, True),
-        (claim_of(granted_at=1.0, ended_at=NOW - RETENTION + 1), "success", True, True),
-        (claim_of(granted_at=1.0, ended_at=NOW - RETENTION), "success", True, False),
-        (claim_of(granted_at=1.0, ended_at=NOW - RETENTION, settle=RETENTION + 1), "success", True, True),
-        (claim_of(granted_at=1.0, ended_at=NOW - RETENTION), "failed", False, True),  # it can be cleared
+        (claim_of(granted_at=1.0, ended_at=NOW - 3599.0), "success", True, True),
+        (claim_of(granted_at=1.0, ended_at=NOW - 3600.0), "success", True, False),
+        (claim_of(granted_at=1.0, ended_at=NOW - 3600.0, settle=3601.0), "success", True, True),
+        (claim_of(granted_at=1.0, ended_at=NOW - 3600.0), "failed", False, True),  # it can be cleared
     ],
 )
 def test_a_claim_is_kept_while_it_can_count_again(claim: Claim, state: str, ended: bool, is_kept: bool) -> None:

@@ -83,7 +83,7 @@ def wait_for(log: Any, submitted_job: SubmittedJob, clock: Clock) -> Callable[..
         if path == CREDITS:
             wait.to_submit(Decimal(5))
         else:
-            wait.for_job(submitted_job, report_pause=True)
+            wait.for_job(submitted_job, report_pause=True, requested_wait=0.0)
 
     return start
 
@@ -168,7 +168,9 @@ class TestOnTheWorker:
     ) -> None:
         leadmagic_sandbox.fail_next(JOB, body=job_body(submitted_job, "paused"))
 
-        job = WorkerWait(log, "leadmagic_default", 60, 1e12).for_job(submitted_job, report_pause=report_pause)
+        job = WorkerWait(log, "leadmagic_default", 60, 1e12).for_job(
+            submitted_job, report_pause=report_pause, requested_wait=0.0
+        )
 
         assert job.status == ended_as
 
@@ -239,7 +241,7 @@ DEFERRALS: dict[str, tuple[Callable[[TriggererWait], object], str, dict[str, Any
         {"record": SUBMITTED_JOB.to_json()},
     ),
     "the job": (
-        lambda wait: wait.for_job(SUBMITTED_JOB, report_pause=True),
+        lambda wait: wait.for_job(SUBMITTED_JOB, report_pause=True, requested_wait=0.0),
         "job_seen",
         {
             "job_id": "job-1",

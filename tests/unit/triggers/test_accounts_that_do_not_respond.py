@@ -186,10 +186,17 @@ def test_a_lookup_may_take_60_s_and_as_long_again_for_each_earlier_one_that_stil
         lookups.append(task)
         raise StillRunningError
 
+    async def poll_until(limit: int) -> None:
+        with pytest.raises(LeadMagicConnectionError, match=rf"no response from Airflow within {limit} s"):
+            await poll_once("leadmagic_default", methodcaller("get_credits"))
+
     async def run() -> None:
         for limit in (60, 120, 180):
-            with pytest.raises(LeadMagicConnectionError, match=rf"no response from Airflow within {limit} s"):
-                await poll_once("leadmagic_default", methodcaller("get_credits"))
+            await poll_until(limit)
+        for lookup in lookups:
+            lookup.cancel()
+        await asyncio.wait(lookups)
+        await poll_until(60)
 
     lookups: list[asyncio.Task[Any]] = []
     hook = mocker.patch.object(shared_poll.LeadMagicHook, "aget_conn", side_effect=asyncio.Event().wait)

@@ -51,6 +51,12 @@ def test_airflow_restores_it_unchanged(trigger: Any) -> None:
     }
 
 
+def test_by_default_it_polls_at_once_and_reports_a_pause() -> None:
+    _, kwargs = BulkJobTrigger("leadmagic_default", "job-1", 60, 1234.5).serialize()
+
+    assert (kwargs["report_pause"], kwargs["not_before"], kwargs["waiting_since"]) == (True, 0.0, 0.0)
+
+
 def test_paused_jobs_share_the_polls_of_sensors() -> None:
     sensor_trigger = SufficientCreditsTrigger("leadmagic_default", "500", 60)
 

@@ -30,6 +30,8 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_mock import MockerFixture
+
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
 MINE = TaskKey("waiting", "run", "wait_for_credits")
@@ -86,6 +88,12 @@ def test_airflow_stores_and_restores_its_arguments() -> None:
     assert classpath == "airflow_provider_leadmagic.triggers.claims.ClaimedCreditsTrigger"
 
 
+def test_by_default_it_polls_at_once_and_without_refresh() -> None:
+    _, kwargs = ClaimedCreditsTrigger("leadmagic_default", "500", 0.05, POOL, list(MINE)).serialize()
+
+    assert kwargs == ARGUMENTS
+
+
 @pytest.mark.parametrize(
     ("changes", "is_shared"),
     [
@@ -109,15 +117,29 @@ def test_it_wakes_a_task_that_can_be_granted_its_credits(airflow: ClaimingAirflo
     assert airflow.asked["WriteVariable"] == 0
 
 
+@pytest.mark.parametrize(
+    ("waiting_since", "sleeps"),
+    [
+        pytest.param(0.0, 0.0, id="deferred long ago"),
+        pytest.param(997.0, 2.0, id="deferred three seconds ago"),
+        pytest.param(1000.0, 5.0, id="just deferred"),
+        pytest.param(2000.0, 5.0, id="the worker's clock is fast"),
+    ],
+)
 def test_it_wakes_a_task_that_has_just_deferred_only_when_airflow_knows_that_its_process_ended(
-    airflow: ClaimingAirflow, monkeypatch: pytest.MonkeyPatch
+    airflow: ClaimingAirflow, mocker: MockerFixture, waiting_since: float, sleeps: float
 ) -> None:
-    monkeypatch.setattr("airflow_provider_leadmagic.triggers.claims.SHORTEST_DEFERRAL", 0.5)
-    deferred_at = time.time()
+    slept: list[float] = []
 
-    asyncio.run(event_of(make(waiting_since=deferred_at)))
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
 
-    assert time.time() >= deferred_at + 0.5
+    mocker.patch.object(module, "asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
+    mocker.patch.object(module, "time", mocker.Mock(wraps=time, time=lambda: 1000.0))
+
+    asyncio.run(event_of(make(waiting_since=waiting_since)))
+
+    assert slept[-1] == sleeps
 
 
 def test_it_does_not_wake_a_task_while_others_claim_the_credits(
@@ -194,8 +216,9 @@ def test_what_it_has_seen_does_not_outlive_the_next_decision(
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(("age", "are_read"), [(5.0, False), (5.1, True)])
 def test_the_claims_are_read_again_for_a_task_that_has_deferred_since(
-    airflow: ClaimingAirflow, monkeypatch: pytest.MonkeyPatch
+    airflow: ClaimingAirflow, monkeypatch: pytest.MonkeyPatch, age: float, are_read: bool
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(module, "time", SimpleNamespace(time=time.time, monotonic=lambda: clock[0]))
@@ -205,10 +228,10 @@ def test_the_claims_are_read_again_for_a_task_that_has_deferred_since(
     async def standings_later() -> Any:
         await latest_standings(POOL, "leadmagic_default", reading, MINE)
         airflow.add(claim(late, 501), "deferred")
-        clock[0] += 6.0
+        clock[0] += age
         return (await latest_standings(POOL, "leadmagic_default", reading, late)).standings
 
-    assert late in asyncio.run(standings_later()).by_task
+    assert (late in asyncio.run(standings_later()).by_task) == are_read
 
 
 def test_triggers_of_two_connections_do_not_make_each_other_read_the_claims_again(airflow: ClaimingAirflow) -> None:
@@ -233,7 +256,9 @@ def test_it_keeps_waiting_while_airflow_does_not_respond(airflow: ClaimingAirflo
     )
 
     assert event["status"] == "wake"
-    assert re.search(r"poll failed \(2 in a row\), retrying in 0(\.\d)? s: Cannot read the Variable", logged())
+    lines = logged()
+    for failures in (1, 2):
+        assert re.search(rf"failed \({failures} in a row\), retrying in 0(\.\d)? s: Cannot read the Variable", lines)
 
 
 def test_unreadable_claims_end_the_wait(airflow: ClaimingAirflow) -> None:

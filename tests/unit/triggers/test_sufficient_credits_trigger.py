@@ -249,6 +249,21 @@ def test_a_reading_of_at_most_five_seconds_is_not_renewed(
     assert len(leadmagic_sandbox.requests) == polls
 
 
+@pytest.mark.parametrize(("age", "polls"), [(8.9, 1), (9.0, 2)])
+def test_a_reading_is_reused_for_nine_tenths_of_the_interval(
+    leadmagic_sandbox: Sandbox, mocker: MockerFixture, age: float, polls: int
+) -> None:
+    mocker.patch.object(Reading, "age", age)
+
+    async def run() -> None:
+        for _ in range(2):
+            await shared_poll.latest_reading("leadmagic_default", 10.0, refresh=False)
+
+    asyncio.run(run())
+
+    assert len(leadmagic_sandbox.requests) == polls
+
+
 def test_a_reading_is_due_after_the_interval_and_at_once_if_it_is_overdue(mocker: MockerFixture) -> None:
     mocker.patch.object(Reading, "age", 60.0)
 
@@ -333,7 +348,7 @@ def test_the_random_part_is_at_most_a_tenth_of_the_interval_and_two_seconds(
 def test_an_overdue_poll_waits_for_a_moment_so_that_no_loop_is_busy(mocker: MockerFixture) -> None:
     mocker.patch.object(shared_poll, "_jitter", return_value=0.0)
 
-    assert shared_poll.next_wait(0.0, 0.0) == shared_poll.SHORTEST_WAIT > 0
+    assert shared_poll.next_wait(0.0, 0.0) == 0.01
 
 
 def test_closing_a_trigger_closes_its_poll_at_once(leadmagic_sandbox: Sandbox, mocker: MockerFixture) -> None:
