@@ -11,8 +11,6 @@ import pytest
 
 from dev.local_airflow import IS_AIRFLOW_3
 
-pytestmark = pytest.mark.e2e
-
 #: What every DAG file imports anyway.
 BASE = "from airflow.sdk import DAG, BaseOperator, BaseSensorOperator" if IS_AIRFLOW_3 else "from airflow import DAG"
 
@@ -40,11 +38,13 @@ def import_in_a_fresh_process(*modules: str) -> tuple[float, set[str]]:
     return milliseconds, set(added)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("module", [*FOR_DAG_FILES, "airflow_provider_leadmagic.get_provider_info"])
 def test_modules_for_dag_files_do_not_import_what_only_running_tasks_need(module: str) -> None:
     assert import_in_a_fresh_process(module)[1] & (HEAVY_ON_AIRFLOW_3 if IS_AIRFLOW_3 else HEAVY) == set()
 
 
+@pytest.mark.bench  # other processes slow it down, and benchmarks run alone
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="the limit applies to airflow.sdk")
 def test_importing_all_modules_for_dag_files_takes_less_than_15_ms_of_cpu_time() -> None:
     times = [import_in_a_fresh_process(*FOR_DAG_FILES)[0] for _ in range(10)]

@@ -116,7 +116,7 @@ def test_teams_that_share_an_account_claim_in_the_same_pool(dag_bag: Any) -> Non
     assert [(task.claim_pool, task.pool) for task in claiming] == [("leadmagic", "leadmagic")] * 2
 
 
-@pytest.mark.parametrize(("dag_id", "claiming"), zip(SHARED, ["wait_for_credits", "enrich_leads"], strict=True))
+@pytest.mark.parametrize(("dag_id", "claiming"), [(SHARED[0], "wait_for_credits"), (SHARED[1], "enrich_leads")])
 def test_a_team_claims_the_most_that_its_leads_can_cost(
     dag_bag: Any, leadmagic_sandbox: Sandbox, dag_id: str, claiming: str
 ) -> None:
