@@ -110,7 +110,18 @@ def _enter(ledger: Ledger, claim: Claim, now: float) -> Ledger:
     in_run = [other.task for other in ledger.claims if other.run == claim.run]
     claim = replace(claim, replaces=tuple(task for task in claim.replaces if any(map(task.includes, in_run))))
     earlier = ledger.find(claim.task)
-    return ledger.with_claim(claim if earlier is None else claim.attempted_again(earlier, now))
+    if earlier is None:
+        return ledger.with_claim(claim)
+    polled = claim.attempted_again(earlier, now)
+    return ledger.with_claim(replace(polled, since=claim.since) if _may_be_spent(ledger, claim, earlier) else polled)
+
+
+def _may_be_spent(ledger: Ledger, claim: Claim, earlier: Claim) -> bool:
+    # Between two attempts of a task, upstream tasks may have been cleared, and may have spent more of their claims. A
+    # claim that was granted after the first poll belongs to another run, if the run was deleted and created again.
+    replaced = [other for other in ledger.claims if claim.will_replace(other)]
+    is_next = bool(replaced) and claim.attempt != earlier.attempt
+    return is_next or any(other.granted_at is not None and other.granted_at > earlier.since for other in replaced)
 
 
 def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> None:

@@ -121,6 +121,7 @@ def new_claim(task: Any, task_instance: Any, settings: ClaimSettings, credits: D
         task=key,
         credits=credits,
         since=time.time(),
+        attempt=task_instance.try_number,
         conn_id=task.leadmagic_conn_id,
         priority=task.priority_weight,
         patience=2 * settings.interval + 60,

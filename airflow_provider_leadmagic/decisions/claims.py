@@ -157,9 +157,10 @@ def _observe(claim: Claim, survey: Survey, now: float, seen: Seen) -> Claim:
         # The time is missing if a user marked the task success. A claim that had ended and counts again starts over.
         granted_at = now if claim.granted_at is None or claim.ended_at is not None else claim.granted_at
         return replace(claim, granted_at=granted_at, ended_at=None, affordable_since=None)
-    if claim.granted_at is not None:
-        # An end that was seen before the claim was granted again is that of the earlier grant: it does not count.
-        ended_at = max(now - seen.ended.get(claim.task, 0.0), claim.granted_at)
+    if claim.granted_at is not None and survey.state(claim.task) != "running":  # a running sensor may yet succeed
+        ended_at = now - seen.ended.get(claim.task, 0.0)
+        if ended_at <= claim.granted_at:  # the end of an earlier grant
+            ended_at = now
         claim = replace(claim, ended_at=min(ended_at, now if claim.ended_at is None else claim.ended_at))
     if survey.waits(claim) and claim.task in seen.affordable:
         since = now if claim.affordable_since is None else claim.affordable_since
@@ -168,6 +169,8 @@ def _observe(claim: Claim, survey: Survey, now: float, seen: Seen) -> Claim:
 
 
 def _is_kept(claim: Claim, survey: Survey, now: float) -> bool:
+    if claim.unsettled(now) > 0:
+        return True
     if survey.is_active(claim):  # also if the task failed: a user can mark it success
         return survey.state(claim.task) != "removed" or claim.ended_at is not None
     return claim.ended_at is not None and now < claim.ended_at + max(claim.settle, RETENTION)

@@ -43,6 +43,7 @@ class Claim:
     :param task: The task.
     :param credits: Number of credits.
     :param since: Unix time of the task's first poll.
+    :param attempt: Number of the attempt that polled.
     :param conn_id: Connection of the task.
     :param reserve: Credits that must remain available to others when the claim is granted.
     :param priority: ``priority_weight`` of the task. Tasks with a higher value are granted credits first.
@@ -63,6 +64,7 @@ class Claim:
     task: TaskKey
     credits: Decimal
     since: float
+    attempt: int = 0
     conn_id: str = ""
     reserve: Decimal = Decimal(0)
     priority: int = 1
@@ -215,7 +217,7 @@ _TIMES = ("since", "patience", "settle", "granted_at", "ended_at", "affordable_s
 _READERS: dict[str, Callable[[Any], Any]] = {
     "task": _task_key,
     "conn_id": str,
-    "priority": int,
+    **dict.fromkeys(("attempt", "priority"), int),
     "spent_by": lambda tasks: tuple(SpendingTask(*task) for task in tasks),
     "replaces": lambda tasks: tuple(SpendingTask(*task) for task in tasks),
     "is_spent_by_itself": bool,

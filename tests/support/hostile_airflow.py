@@ -33,6 +33,8 @@ from airflow_provider_leadmagic.exceptions import ClaimsError
 POOL = "leadmagic"
 VARIABLE = variable_key(POOL)
 START = 1_000_000.0
+#: States in which a task can start. A task is scheduled when its trigger has sent an event.
+NOT_STARTED = (None, "up_for_retry", "scheduled")
 #: Largest claim.
 MOST_CREDITS = 5
 #: Seconds after which Airflow gives up a suspended process. In Airflow this takes minutes.
@@ -106,7 +108,7 @@ class Task:
     process: Process | None = None
     budget: Budget | None = None
     seen: Seen = NOTHING_SEEN
-    since: float | None = None
+    attempt: int = 0
 
     @property
     def key(self) -> TaskKey:
@@ -142,7 +144,7 @@ class Task:
     def can_start(self) -> bool:
         return (
             self.run.state == "running"
-            and self.state in (None, "up_for_retry")
+            and self.state in NOT_STARTED
             and all(self.run.tasks[name].state == "success" for name in self.after)
         )
 
@@ -227,7 +229,9 @@ class HostileAirflow:
         self.balance = setup[0] % 7
         self.balances = [(0.0, self.balance)]
         self.violence = setup[1] % 4
-        self.runs = [Run(f"dag_{kind % 2}", f"run_{number}", kind) for number, kind in enumerate(setup[2:])]
+        self.most_runs = (9, 9, 2, 1)[setup[1] // 4 % 4]  # the fewer they are, the more happens to each
+        kinds = setup[2 : 2 + self.most_runs]
+        self.runs = [Run(f"dag_{kind % 2}", f"run_{number}", kind) for number, kind in enumerate(kinds)]
         self.processes: list[Process] = []
         self.watched = NOTHING_SEEN
         self.watched_at = self.now
@@ -245,12 +249,6 @@ class HostileAirflow:
     @property
     def promised(self) -> int:
         return sum(task.budget.left for task in self.tasks if task.holds and task.budget)
-
-    @property
-    def about_to_be_promised(self) -> int:
-        """Credits of sensors that were granted them, and have not ended yet."""
-        granted = (task.process for task in self.tasks if task.process is not None and not task.spends_itself)
-        return sum(process.budget.left for process in granted if process.is_granted and process.budget)
 
     def check(self) -> None:
         """Check that the account covers what the tasks that hold credits may still spend."""
@@ -290,6 +288,7 @@ class HostileAirflow:
     def queue(self, task: Task) -> None:
         occupied = sum(bool(other.size) and other.state in ("queued", "running") for other in self.tasks)
         if occupied < self.slots:
+            task.attempt += task.state != "scheduled"
             task.state = "queued"
             self.note("{} queued", task)
 
@@ -298,6 +297,9 @@ class HostileAirflow:
         task.process = process = Process(task, self.now)
         self.processes.append(process)
         if task.size:
+            if task.budget:  # a bulk task that was cleared: what it replaced is a part of what it was granted
+                for name in task.replaces:
+                    task.run.tasks[name].budget = None
             task.budget = None
             self._begin_decision(process)
         elif task.paid_by:
@@ -306,7 +308,6 @@ class HostileAirflow:
 
     def _begin_decision(self, process: Process) -> None:
         task = process.task
-        task.since = self.now if task.since is None else task.since
         process.decision = self.decide(POOL, self.claim_of(task), task.seen, lambda: self.now)
         task.seen = NOTHING_SEEN
         process.question = next(process.decision)
@@ -316,6 +317,7 @@ class HostileAirflow:
             task.key,
             Decimal(task.size),
             since=self.now,
+            attempt=task.attempt,
             priority=task.run.priority,
             patience=120.0,
             settle=self.settle,
@@ -354,7 +356,7 @@ class HostileAirflow:
             tasks = list(run.tasks.values())
             for task in tasks:
                 before = (run.tasks[name].state for name in task.after)
-                if task.state in (None, "up_for_retry") and FINISHED.difference({"success"}).intersection(before):
+                if task.state in NOT_STARTED and FINISHED.difference({"success"}).intersection(before):
                     task.state = "upstream_failed"
             if run.state == "running" and all(task.state in FINISHED for task in tasks):
                 run.state = "success" if all(task.state == "success" for task in tasks) else "failed"
@@ -518,19 +520,27 @@ class HostileAirflow:
         """
         if any(process.decision and self.now - process.began <= 30 for process in self.processes):
             return
-        if forced is not None and Ledger.from_text(self.text, VARIABLE).find(forced.key) is None:
-            return  # it has not polled, so its claim is not known
+        if forced is not None and not self._can_be_forced(forced):
+            return
         before = {task for task in self.tasks if task.holds}
         action()
         if forced is not None:
             forced.budget = forced.budget or Budget(forced.size)
         if {task for task in self.tasks if task.holds} - before:
-            abandoned = {process.budget for process in self.processes if process.abandoned_at and process.budget}
-            abandoned -= {task.budget for task in self.tasks if task.budget}
-            needed = self.promised + self.about_to_be_promised + sum(budget.left for budget in abandoned)
+            budgets = {task.budget for task in self.tasks if task.holds}
+            budgets |= {process.budget for process in self.processes if not process.is_dead}
+            needed = sum(budget.left for budget in budgets if budget)
             self.change_balance(max(needed - self.balance, 0))
             self.note("the person makes sure that the balance is {}", self.balance)
             self.look()
+
+    def _can_be_forced(self, task: Task) -> bool:
+        # Its claim is known once it has polled. It no longer covers those who spend under a claim that it replaces.
+        in_run = [process for process in self.processes if process.task.run is task.run and not process.is_dead]
+        before = [other for other in task.run.tasks.values() if other.is_before(task)]
+        is_known = Ledger.from_text(self.text, VARIABLE).find(task.key) is not None
+        may_spend = any(process.budget for process in in_run) or any(other.state not in FINISHED for other in before)
+        return is_known and not may_spend
 
     def look(self) -> None:
         """Let a task of the pool write what has changed since the last decision."""
@@ -558,7 +568,7 @@ class HostileAirflow:
             return end.value
 
     def wake(self, task: Task) -> None:
-        task.state = None
+        task.state = "scheduled"
         task.seen = self.watched
 
 
@@ -577,8 +587,10 @@ class Written(NamedTuple):
 
 # Nothing goes wrong any more
 
-#: A number with which a question is answered at once, and the balance is not old.
+#: A number with which all questions of a decision are answered at once, and the balance is not old.
 CALM = 3
+#: A number with which only one question is answered.
+ONE_QUESTION = 2
 
 
 def calm_down(airflow: HostileAirflow, most_polls: int) -> None:
@@ -661,6 +673,12 @@ def _mark_success(airflow: HostileAirflow, task: Task, _: int) -> None:
         mark()
 
 
+def _mark_failed(airflow: HostileAirflow, task: Task, _: int) -> None:
+    for other in task.run.tasks.values():
+        if other is task or (other.paid_by == task.name and other.state in ("running", "restarting")):
+            airflow.mark(other, "failed")  # what no longer has a claim must not spend
+
+
 def _clear(airflow: HostileAirflow, task: Task, _: int) -> None:
     clear = partial(airflow.clear, task)
     others = (other for other in task.run.tasks.values() if other is not task and not task.is_before(other))
@@ -705,7 +723,7 @@ ORDINARY = (
     Step(8, lambda a: [a] if a.balance < 6 else [], lambda a, _, n: a.change_balance(1 + n % 4)),
     Step(6, _itself, lambda a, *_: a.end_runs()),
     Step(6, _itself, lambda a, *_: a.watch()),
-    Step(6, lambda a: [a] if len(a.runs) < 9 else [], lambda a, _, n: a.trigger(n)),
+    Step(6, lambda a: [a] if len(a.runs) < a.most_runs else [], lambda a, _, n: a.trigger(n)),
     Step(
         6,
         _tasks(lambda task: task.process and not task.process.is_acting),
@@ -717,7 +735,7 @@ DISTURBANCES = (
     Step(6, _processes(lambda p: p.is_acting), lambda a, p, _: a.kill(p)),
     Step(5, _processes(lambda p: p.is_acting), lambda a, p, _: a.suspend(p)),
     Step(8, _processes(lambda p: not p.is_acting), lambda a, p, _: a.resume(p)),
-    Step(6, _tasks(lambda task: task.state), lambda a, task, _: a.mark(task, "failed")),
+    Step(6, _tasks(lambda task: task.state), _mark_failed),
     Step(6, _tasks(lambda task: task.state != "success"), _mark_success),
     Step(8, _tasks(lambda task: task.state), _clear),
     Step(3, _runs("running"), lambda a, run, n: a.end_run(run, ("failed", "success", None)[n % 3])),

@@ -51,6 +51,7 @@ class TaskInstance:
     task_id: str = "wait_for_credits"
     run_id: str = "run"
     map_index: int = -1
+    try_number: int = 1
     max_tries: int = 0
     pushed: dict[str, Any] = field(default_factory=dict)
 

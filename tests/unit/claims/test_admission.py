@@ -21,7 +21,7 @@ from airflow_provider_leadmagic.compat.metadata import (
     WriteVariable,
 )
 from airflow_provider_leadmagic.decisions.claims import NOTHING_SEEN
-from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger
+from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger, SpendingTask
 from airflow_provider_leadmagic.exceptions import ClaimsError
 
 VARIABLE = "leadmagic_claims_leadmagic"
@@ -232,6 +232,32 @@ def test_a_task_that_was_passed_over_and_has_decided_holds_up_others_again() -> 
     airflow.balance = 500
 
     assert not airflow.decide().standing.is_granted
+
+
+UPSTREAM = replace(CLAIM, task=TASK._replace(task_id="before"), granted_at=900.0)
+DOWNSTREAM = replace(CLAIM, attempt=1, replaces=(SpendingTask("before"),))
+
+
+def after_upstream(upstream: Claim) -> Airflow:
+    airflow = Airflow(upstream, DOWNSTREAM, balance=500)
+    airflow.states[upstream.task] = "success"
+    return airflow
+
+
+def test_an_upstream_claim_does_not_count_once_it_has_settled_since_the_first_poll() -> None:
+    assert after_upstream(UPSTREAM).decide(replace(DOWNSTREAM, since=2000.0)).standing.is_granted
+
+
+@pytest.mark.parametrize(
+    ("attempt", "granted_at"), [(2, 900.0), (1, 1500.0)], ids=["cleared", "run deleted and created again"]
+)
+def test_an_upstream_claim_settles_again_if_more_may_have_been_spent(attempt: int, granted_at: float) -> None:
+    airflow = after_upstream(replace(UPSTREAM, granted_at=granted_at))
+    polls = replace(DOWNSTREAM, since=2000.0, attempt=attempt)
+
+    assert not airflow.decide(polls).standing.is_granted
+    airflow.now += 60.0
+    assert airflow.decide(polls).standing.is_granted
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"version": 2, "claims": []}'])

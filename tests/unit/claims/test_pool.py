@@ -163,13 +163,13 @@ def test_a_mapped_task_needs_the_pool_in_its_partial(chain: Callable[..., Any]) 
 
 
 def test_a_new_claim_has_the_values_of_its_task(chain: Callable[..., Any]) -> None:
-    ti = SimpleNamespace(dag_id="night", run_id="run", task_id="sensor", map_index=-1)
+    ti = SimpleNamespace(dag_id="night", run_id="run", task_id="sensor", map_index=-1, try_number=3)
     settings = ClaimSettings("leadmagic", 30.0, 300.0, ["work"])
 
     claim = new_claim(chain(priority_weight=7), ti, settings, Decimal(500), reserve=Decimal(9))
 
     assert (claim.task, claim.credits, claim.conn_id, claim.priority) == (KEY, 500, "lead", 7)
-    assert (claim.patience, claim.settle, claim.reserve) == (660.0, 30.0, 9)
+    assert (claim.patience, claim.settle, claim.reserve, claim.attempt) == (660.0, 30.0, 9, 3)
     assert (claim.spent_by, claim.replaces) == ((SpendingTask("work"),), (SpendingTask("before"),))
 
 
@@ -218,7 +218,7 @@ def test_in_a_mapped_task_group_only_the_claim_of_the_same_index_is_replaced() -
 
     with DAG("night", schedule=None) as dag:
         Sensor(task_id="before") >> batch.expand(number=[1, 2])
-    ti = SimpleNamespace(dag_id="night", run_id="run", task_id="batch.second", map_index=1)
+    ti = SimpleNamespace(dag_id="night", run_id="run", task_id="batch.second", map_index=1, try_number=1)
 
     claim = new_claim(dag.task_dict["batch.second"], ti, ClaimSettings("leadmagic", 30.0, 300.0), Decimal(500))
 

@@ -161,12 +161,18 @@ def test_the_first_time_at_which_a_claim_was_seen_to_have_ended_is_kept() -> Non
     assert observe(Ledger((ended,)), found({claim: "failed"}), NOW + 30) == Ledger((ended,))
 
 
+def test_the_claim_of_a_sensor_that_was_granted_it_and_still_runs_has_not_ended() -> None:
+    claim = claim_of(granted_at=NOW - 100)
+
+    assert observed(claim, found({claim: "running"}), Seen({claim.task: 30.0}, {})) == claim
+
+
 @pytest.mark.parametrize(
     ("ended_at", "seen", "expected"),
     [
         (None, None, NOW),
         (None, 30.0, NOW - 30),
-        (None, 300.0, NOW - 100),  # the end of an earlier grant does not count
+        (None, 100.0, NOW),  # the end of an earlier grant does not count
         (NOW - 20, 30.0, NOW - 30),
         (NOW - 40, 30.0, NOW - 40),
         (NOW - 40, None, NOW - 40),
@@ -221,6 +227,8 @@ def test_seen_has_the_times_of_the_ledger_as_seconds_before_now() -> None:
         (SENSOR, "missing", False, False),
         (SENSOR, "failed", True, False),
         (SENSOR, "success", True, False),
+        (claim_of(earlier=Decimal(70), earlier_ended_at=NOW - 59), "missing", True, True),
+        (claim_of(earlier=Decimal(70), earlier_ended_at=NOW - 60), "missing", True, False),
         (claim_of(granted_at=NOW - 9), "missing", True, True),
         (claim_of(granted_at=1.0, ended_at=NOW - 3599.0), "success", True, True),
         (claim_of(granted_at=1.0, ended_at=NOW - 3600.0), "success", True, False),

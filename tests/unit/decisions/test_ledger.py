@@ -20,6 +20,7 @@ FULL = Claim(
     TaskKey("night", "run", "sensor", 3),
     Decimal("0.1"),
     since=1000.5,
+    attempt=2,
     conn_id="lead",
     reserve=Decimal("1E+3"),
     priority=7,
@@ -37,6 +38,7 @@ FULL = Claim(
 
 
 DEFAULTS: dict[str, Any] = {
+    "attempt": 0,
     "conn_id": "",
     "reserve": Decimal(0),
     "priority": 1,
