@@ -101,18 +101,18 @@ class WorkerWait:
 
     def to_submit(self, minimum_credits: Decimal) -> None:
         """Wait for the credits to submit a job."""
-        failures, wait = 0, 0.0
+        failures = 0
+        failure: LeadMagicError | None = None
         while True:
-            self._sleep(wait)
+            self._sleep(requested_wait(failure))
             try:
                 with open_client(self._conn_id, max_attempts=1) as client:
                     balance = client.get_credits()
             except LeadMagicError as error:
-                failures += 1
-                wait = requested_wait(error)
-                tolerate_failed_poll(self._log, error, failures, self.next_poll_in(wait))
+                failures, failure = failures + 1, error
+                tolerate_failed_poll(self._log, error, failures, self.next_poll_in(requested_wait(error)))
                 continue
-            failures, wait = 0, 0.0
+            failures, failure = 0, None
             if is_sufficient(self._log, balance, minimum_credits, self._conn_id, self.next_poll_in()):
                 return
 

@@ -211,6 +211,14 @@ class TestOnTheWorker:
         assert [log.count(f"poll failed ({number} in a row), retrying in ") for number in (1, 2, 3)] == [2, 1, 0]
 
 
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("deadline", "next_poll_in"), [(NOW + 500, 60), (NOW + 30, 30), (NOW, math.inf), (NOW - 0.5, math.inf)]
+)
+def test_the_worker_polls_no_later_than_at_the_deadline(log: Any, deadline: float, next_poll_in: float) -> None:
+    assert WorkerWait(log, "leadmagic_default", 60, deadline).next_poll_in() == next_poll_in
+
+
 @pytest.mark.parametrize(("deadline", "left"), [(NOW + 500, 500), (NOW, 0), (NOW - 1, 0)])
 def test_time_left_ends_at_the_deadline(log: Any, clock: Clock, deadline: float, left: float) -> None:
     waits = [
