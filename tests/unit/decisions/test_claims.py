@@ -365,6 +365,17 @@ def test_the_claim_of_an_upstream_task_does_not_count_once_its_work_has_settled(
     assert result.by_task[second.task].is_granted == is_granted
 
 
+@pytest.mark.parametrize(("spendable", "is_granted"), [(799, False), (800, True)])
+def test_a_task_that_replaces_a_larger_claim_leaves_the_rest_to_the_tasks_behind(
+    spendable: int, is_granted: bool
+) -> None:
+    second = claim_of(credits=300, task_id="second", replaces=(SpendingTask("sensor"),))
+
+    result = decide(spendable, [claim_of(granted_at=1.0)], [second, B])
+
+    assert result.by_task[B.task].is_granted == is_granted
+
+
 @pytest.mark.parametrize(("spendable", "is_granted"), [(569, False), (570, True)])
 def test_the_claim_of_an_earlier_attempt_counts_against_the_task_itself(spendable: int, is_granted: bool) -> None:
     claim = claim_of(earlier=Decimal(70), earlier_ended_at=NOW - 30)
@@ -409,6 +420,9 @@ SETTLES = claim_of("held", granted_at=1.0, ended_at=NOW - 45)
         ([replace(A, credits=Decimal(100), affordable_since=NOW - 600)], ["deferred"], 60.0),
         ([UPSTREAM, replace(SECOND, granted_at=None, since=NOW - 25)], ["success", "running"], 35.0),
         ([UPSTREAM, replace(SECOND, since=NOW - 40)], ["success", "success"], 20.0),
+        ([UPSTREAM, replace(SECOND, granted_at=None)], ["success", "running"], math.inf),  # it has replaced the claim
+        ([UPSTREAM, replace(SECOND, since=NOW - 25, replaces=FIRST)], ["success", "success"], math.inf),
+        ([SETTLES, claim_of("later", granted_at=1.0, ended_at=NOW - 30)], ["failed", "failed"], 15.0),
     ],
 )
 def test_standings_have_the_seconds_until_they_change_without_an_event(
