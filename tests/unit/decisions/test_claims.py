@@ -290,6 +290,7 @@ SECOND = claim_of(credits=300, granted_at=NOW - 20, replaces=(SpendingTask("firs
         (replace(SECOND, granted_at=None), "running", 500),
         (replace(SECOND, ended_at=NOW - 1), "failed", 300),
         (replace(SECOND, ended_at=NOW - 60), "failed", 0),
+        (replace(SECOND, replaces=(SpendingTask("first"), SpendingTask("other"))), "success", 300),
         (replace(SECOND, replaces=()), "success", 800),
         (replace(SECOND, replaces=(SpendingTask("first", 0),)), "success", 800),  # of a mapped task group
         (replace(SECOND, task=SECOND.task._replace(run_id="other")), "success", 800),
