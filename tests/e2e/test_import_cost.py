@@ -11,16 +11,19 @@ import pytest
 
 from dev.local_airflow import IS_AIRFLOW_3
 
+pytestmark = pytest.mark.e2e
+
 #: What every DAG file imports anyway.
 BASE = "from airflow.sdk import DAG, BaseOperator, BaseSensorOperator" if IS_AIRFLOW_3 else "from airflow import DAG"
 
 PROGRAM = f"""
 import json, sys, time
+started = time.process_time()
 {BASE}
-before, started = set(sys.modules), time.process_time()
+before, middle = set(sys.modules), time.process_time()
 import %s
-took = time.process_time() - started
-print(json.dumps([took * 1000, sorted(set(sys.modules) - before)]))
+percent = 100 * (time.process_time() - middle) / (middle - started)
+print(json.dumps([percent, sorted(set(sys.modules) - before)]))
 """
 HEAVY = {"requests", "tenacity", "urllib3", "fastapi", "airflow_provider_leadmagic.client"}
 #: On Airflow 2 operators are defined in ``airflow.models``, so importing one imports these too.
@@ -34,20 +37,19 @@ FOR_DAG_FILES = [
 def import_in_a_fresh_process(*modules: str) -> tuple[float, set[str]]:
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM % ", ".join(modules)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    milliseconds, added = json.loads(done.stdout.splitlines()[-1])
-    return milliseconds, set(added)
+    percent, added = json.loads(done.stdout.splitlines()[-1])
+    return percent, set(added)
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("module", [*FOR_DAG_FILES, "airflow_provider_leadmagic.get_provider_info"])
 def test_modules_for_dag_files_do_not_import_what_only_running_tasks_need(module: str) -> None:
     assert import_in_a_fresh_process(module)[1] & (HEAVY_ON_AIRFLOW_3 if IS_AIRFLOW_3 else HEAVY) == set()
 
 
-@pytest.mark.bench  # other processes slow it down, and benchmarks run alone
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="the limit applies to airflow.sdk")
-def test_importing_all_modules_for_dag_files_takes_less_than_15_ms_of_cpu_time() -> None:
-    times = [import_in_a_fresh_process(*FOR_DAG_FILES)[0] for _ in range(10)]
+def test_importing_all_modules_for_dag_files_costs_less_than_2_percent_of_importing_airflow() -> None:
+    # Not in milliseconds, which double on a busy machine.
+    percents = [import_in_a_fresh_process(*FOR_DAG_FILES)[0] for _ in range(10)]
 
-    print(f"import time: median {statistics.median(times):.1f} ms of {sorted(round(t, 1) for t in times)}")
-    assert statistics.median(times) < 15
+    print(f"import time: median {statistics.median(percents):.2f} % of {sorted(round(each, 2) for each in percents)}")
+    assert statistics.median(percents) < 2
