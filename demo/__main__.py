@@ -77,7 +77,9 @@ def _run_gated_enrichment() -> int:
             _show_top_up(run, sandbox)
             run.until_ended()
             is_good = _show_results(run, sandbox, airflow.home)
-            return 0 if _show_claims(airflow, sandbox) and is_good else 1
+            if IS_AIRFLOW_3:  # on Airflow 2 with SQLite one task runs at a time, so no DAG waits for another one
+                is_good = _show_claims(airflow, sandbox) and is_good
+            return 0 if is_good else 1
 
 
 def _show_warning(run: RunWatch) -> None:
