@@ -78,5 +78,5 @@ for scenario in SCENARIOS:
             work = task(task_id="work", **RETRIES)(look_up)(scenario)
             claims >> work
             if place == "first":
-                # It never starts, so the run goes on without occupying a worker.
+                # It never starts, so the run stays active without occupying a worker.
                 work >> task(task_id="never", pool=NEVER)(look_up)(scenario)

@@ -292,7 +292,7 @@ class TestRetryAfter:
 def test_an_error_tells_whether_leadmagic_may_have_executed_the_call(client, leadmagic_sandbox, faults, maybe_executed):
     for fault in faults:
         leadmagic_sandbox.fail_next("/bulk/submit", **fault)
-    for expected in (maybe_executed, False):  # the next call starts anew
+    for expected in (maybe_executed, False):  # the next call does not know about the first one
         with pytest.raises(LeadMagicError) as raised:
             client.bulk.submit("email_finder", [LEAD], idempotency_key="key")
         assert raised.value.maybe_executed is expected

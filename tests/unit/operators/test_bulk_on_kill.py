@@ -464,6 +464,19 @@ def test_ending_a_task_while_it_searches_for_its_job_cancels_the_job(
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
 
+def end_while_it_waits(enrich: Task, mocker: MockerFixture) -> None:
+    """Run an attempt that a user ends as soon as it waits on the worker."""
+    mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
+
+    def ended(*_: Any) -> None:
+        enrich.operator.on_kill()
+        raise Killed
+
+    mocker.patch.object(WorkerWait, "_sleep", side_effect=ended)
+    with pytest.raises(Killed):
+        enrich.run()
+
+
 @pytest.mark.usefixtures("sleeps")
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_ending_a_task_that_waits_for_credits_does_not_report_a_job(
@@ -481,15 +494,7 @@ def test_ending_a_task_that_waits_for_credits_does_not_report_a_job(
         leadmagic_sandbox.fail_next("/bulk/submit", status=402)
     else:
         leadmagic_sandbox.set_credits(1)
-    mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
-
-    def ended(*_: Any) -> None:
-        enrich.operator.on_kill()
-        raise Killed
-
-    mocker.patch.object(WorkerWait, "_sleep", side_effect=ended)
-    with pytest.raises(Killed):
-        enrich.run()
+    end_while_it_waits(enrich, mocker)
 
     log = logged()
     assert "Bulk job not submitted yet." in log
@@ -506,15 +511,7 @@ def test_ending_a_task_that_waits_for_credits_cancels_a_job_whose_response_was_l
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
     leadmagic_sandbox.fail_next("/bulk/submit", status=402)
     leadmagic_sandbox.fail_next("/bulk/jobs", body='{"jobs": [], "limit": 200}', times=4)
-    mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
-
-    def ended(*_: Any) -> None:
-        enrich.operator.on_kill()
-        raise Killed
-
-    mocker.patch.object(WorkerWait, "_sleep", side_effect=ended)
-    with pytest.raises(Killed):
-        enrich.run()
+    end_while_it_waits(enrich, mocker)
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
