@@ -15,6 +15,7 @@ from airflow_provider_leadmagic.decisions.claims import (
     Standing,
     Standings,
     Survey,
+    complete,
     observe,
     standings,
     survey,
@@ -65,13 +66,10 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
         if Airflow no longer counts the task as running.
     :raises LeadMagicError: If the balance cannot be read.
     """
-    steps = admission(pool, claim, seen, time.time)
-    try:
-        question = next(steps)
-        while True:
-            question = steps.send(read_balance() if isinstance(question, ReadBalance) else ask(question))
-    except StopIteration as end:
-        decision: Decision = end.value
+    decision = complete(
+        admission(pool, claim, seen, time.time),
+        lambda question: read_balance() if isinstance(question, ReadBalance) else ask(question),
+    )
     waiting = len(decision.standings.by_task) - decision.standing.is_granted
     report_claims(pool, decision.standings.claimed, decision.balance.spendable, waiting)
     return decision

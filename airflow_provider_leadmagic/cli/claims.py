@@ -28,6 +28,7 @@ from airflow_provider_leadmagic.compat.metadata import ReadPool, ReadVariable, R
 from airflow_provider_leadmagic.decisions.claims import (
     IN_A_SLOT,
     Survey,
+    complete,
     held_claims,
     observe,
     queue,
@@ -215,7 +216,7 @@ class _PoolView(NamedTuple):
         :param ledger: The ledger of the pool.
         :param conn_id: Connection to use; None for the connection of the latest claim.
         """
-        found = _survey(ledger)
+        found = complete(survey(ledger), ask_database)
         latest = max(ledger.claims, key=lambda claim: claim.since, default=None)
         if conn_id is None and latest:
             conn_id = latest.conn_id
@@ -270,17 +271,6 @@ def _check_pool_name(pool: str) -> None:
         check_text("--pool", pool)
     except ValueError as error:
         fail(str(error))
-
-
-def _survey(ledger: Ledger) -> Survey:
-    questions = survey(ledger)
-    try:
-        question = next(questions)
-        while True:
-            question = questions.send(ask_database(question))
-    except StopIteration as end:
-        found: Survey = end.value
-        return found
 
 
 def _read_balance(conn_id: str) -> tuple[CreditBalance | None, str | None]:

@@ -18,15 +18,17 @@ from collections import defaultdict
 from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from airflow_provider_leadmagic.api.text import json_number
 from airflow_provider_leadmagic.compat.metadata import Question, ReadActiveRuns, ReadTaskStates, TaskKey
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger, SpendingTask
+
+T = TypeVar("T")
 
 #: States in which a task does nothing more, unless it is cleared.
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
@@ -108,6 +110,21 @@ def survey(ledger: Ledger) -> Generator[Question[Any], Any, Survey]:
         states |= yield ReadTaskStates(dag_id, run_ids, tuple(sorted(tasks[dag_id])))
         active |= {(dag_id, run_id) for run_id in (yield ReadActiveRuns(dag_id, run_ids))}
     return Survey(states, active)
+
+
+def complete(questions: Generator[Any, Any, T], respond: Callable[[Any], Any]) -> T:
+    """
+    Pass each question of a generator to a function and its response back, and return the result of the generator.
+
+    :param questions: The generator.
+    :param respond: Returns the response to a question.
+    """
+    try:
+        question = next(questions)
+        while True:
+            question = questions.send(respond(question))
+    except StopIteration as end:
+        return cast("T", end.value)
 
 
 class Seen(NamedTuple):
