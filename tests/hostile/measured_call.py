@@ -30,11 +30,17 @@ def call(client: LeadMagicClient, name: str) -> str:
         return f"{type(error).__name__}: {error}"
 
 
+def clock() -> float:
+    """Return a time in seconds that stops while other processes occupy the processors, as they do in parallel tests."""
+    nanoseconds_of_waiting = Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]
+    return time.monotonic() - int(nanoseconds_of_waiting) / 1e9
+
+
 def measure(url: str, name: str) -> dict[str, Any]:
     with LeadMagicClient("k", url, timeout=TIMEOUT, max_attempts=1) as client:
-        before, started = peak_memory(), time.monotonic()
+        before, started = peak_memory(), clock()
         outcome = call(client, name)
-        return {"outcome": outcome, "seconds": time.monotonic() - started, "memory": peak_memory() - before}
+        return {"outcome": outcome, "seconds": clock() - started, "memory": peak_memory() - before}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from tests.support.airflow_home import REPOSITORY
 from tests.support.raw_server import send, send_endlessly
 from tests.support.responses import CHUNKED, CSV, JSON, OK, compression_bomb, sized
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured with /proc of Linux")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="memory and time are measured with /proc of Linux"
+)
 
 MEGABYTE = 1 << 20
 SPACES = b" " * 65536

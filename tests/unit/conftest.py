@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,15 @@ from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 #: API key that must not appear in any message.
 CANARY = "lm_canary_5f0c9b7e2d1a4c83"
+
+
+@pytest.fixture(autouse=True)
+def finished_requests() -> Iterator[None]:
+    """Let the requests that a trigger sent in threads end with their test, because the sandbox serves the next test."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "leadmagic":
+            thread.join(timeout=5)
 
 
 @pytest.fixture
