@@ -8,6 +8,7 @@ import re
 import tomllib
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -238,6 +239,7 @@ def test_troubleshooting_explains_every_error(name: str) -> None:
     assert f"| `{name}` |" in section_of("docs/troubleshooting.md", "Exceptions")
 
 
+@cache
 def _messages_of_the_code() -> str:
     """Return every text of the package, with ``…`` for each value that is inserted."""
     texts = []
