@@ -2,8 +2,9 @@
 #
 #   make demo                    run a real Airflow whose enrichment DAG waits until the credits are sufficient
 #   make ui                      the same, and keep Airflow running for browsing
-#   make test                    unit, hostile-server and end-to-end tests (make test AIRFLOW=2.11.2)
-#   make test-fast               the unit tests
+#   make test                    the next four (make test AIRFLOW=2.11.2)
+#   make test-fast               the unit tests that take less than a minute together
+#   make test-tasks              unit tests of whole tasks, of the sandbox and of this repository
 #   make test-hostile            tests against a server that sends invalid or malicious HTTP
 #   make test-e2e                whole DAGs, most of them under a running Airflow
 #   make test-slow               the end-to-end tests that kill processes or wait for more than a minute
@@ -29,13 +30,16 @@ READY := $(VENV)/.ready
 # One more than there are cores, because some tests only wait.
 WORKERS = $$($(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 SPACE := $(subst ,, )
+# Each of these tests sends many requests.
+TASKS := $(addprefix tests/unit/,operators sensors triggers sandbox)
+UNIT := not e2e and not browser and not wheel and not install and not distributed and not bench
 # With this variable set, every Airflow process would compile all of Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
 # The user's own Airflow must not leak in through environment variables.
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
-.PHONY: demo ui test test-fast test-hostile test-e2e test-slow test-matrix matrix-logs test-distributed test-install test-browser bench
+.PHONY: demo ui test test-fast test-tasks test-hostile test-e2e test-slow test-matrix matrix-logs test-distributed test-install test-browser bench
 .PHONY: test-bench test-storage mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
 
 demo: $(READY)
@@ -44,11 +48,13 @@ demo: $(READY)
 ui: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo --ui
 
-test: test-fast test-hostile test-e2e
+test: test-fast test-tasks test-hostile test-e2e
 
 test-fast: $(READY)
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --ignore tests/hostile \
-	  -m "not e2e and not browser and not wheel and not install and not distributed and not bench"
+	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/unit $(addprefix --ignore ,$(TASKS)) -m "$(UNIT)"
+
+test-tasks: $(READY)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) $(filter-out tests/unit/ tests/hostile/,$(wildcard tests/*/)) $(TASKS) -m "$(UNIT)"
 
 test-hostile: $(READY)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/hostile
