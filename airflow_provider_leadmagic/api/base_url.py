@@ -83,15 +83,15 @@ def is_loopback(base_url: str) -> bool:
     return _is_loopback_host(urlsplit(base_url).hostname or "")
 
 
-def is_of_one_machine(url: str) -> bool:
-    """Return whether a URL, with or without scheme, names no other host than the machine that uses it."""
+def is_own_machine(url: str) -> bool:
+    """Return whether a URL, with or without scheme, has no host, or one that every machine uses for itself."""
     host = _host(url)
     return not host.strip("0.:") or _is_loopback_host(host)
 
 
 def is_public(url: str) -> bool:
-    """Return whether a URL, with or without scheme, has a host that exists only once."""
-    return not is_of_one_machine(url) and not _is_private_host(_host(url))
+    """Return whether a URL, with or without scheme, has a host that is neither private nor this machine."""
+    return not is_own_machine(url) and not _is_private_host(_host(url))
 
 
 def sends_key_unencrypted(base_url: str) -> bool:
@@ -112,18 +112,20 @@ def check_allow_http(field: str, value: object) -> bool:
 
 def check_proxies(field: str, value: object) -> dict[str, str]:
     """
-    Check proxies in the form of requests, and return them. Messages do not contain addresses, which have passwords.
+    Check proxies in the format of the requests library, and return them.
+
+    Messages do not contain the addresses, which may include passwords.
 
     :param field: Name of the setting in error messages.
     :param value: Addresses of proxies by the scheme of the URL; None for no setting.
-    :raises LeadMagicConfigurationError: If it has another form, or an address is invalid.
+    :raises LeadMagicConfigurationError: If the value is not such a mapping, or an address is invalid.
     """
     if not isinstance(value, Mapping | None):
         raise LeadMagicConfigurationError(f'{field} must be like {{"https": "http://proxy.example:3128"}}')
     for name, address in (value or {}).items():
         if not isinstance(name, str) or not re.fullmatch(r"(https?|all)(://[^/@]+)?", name):
             shown = "" if "@" in str(name) else f"; got {describe_value(name)}"
-            raise LeadMagicConfigurationError(f"{field} must have the name https, http or all{shown}")
+            raise LeadMagicConfigurationError(f"{field} must have the keys https, http or all{shown}")
         if address not in (None, "") and not _is_proxy(address):
             problem = f"{field} must have an address like http://user:password@proxy.example:3128 for {name!r}"
             raise LeadMagicConfigurationError(f"{problem}; percent-encode special characters of the password")

@@ -87,7 +87,7 @@ class JobProgress:
 
     def _log_progress(self, job: BulkJob) -> None:
         if job.is_paused and not self._report_pause:
-            self._log.warning("Bulk job %s is paused, resume it at LeadMagic: %s.", job.job_id, job.progress())
+            self._log.warning("Bulk job %s is paused: resume it at LeadMagic (%s).", job.job_id, job.progress())
         elif not job.is_finished and 0 < (job.total_rows or 0) <= (job.processed or 0):
             problem = f"is {job.status} although all rows are processed"
             self._log.warning("Bulk job %s %s: %s.", job.job_id, problem, job.progress())

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_leadmagic.api.base_url import is_of_one_machine, is_public
+from airflow_provider_leadmagic.api.base_url import is_own_machine, is_public
 from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.api.text import format_credits
 from airflow_provider_leadmagic.bulk.row_checks import RenamedRows, ValidRows
@@ -197,7 +197,7 @@ def instance_name() -> str:
         start time of the run instead.
     """
     web, execution = web_url(), execution_api_url()
-    url = "" if is_of_one_machine(web) else web
+    url = "" if is_own_machine(web) else web
     # An internal host name can be the same in every Docker network or Kubernetes cluster.
     internal = execution if is_public(execution) else ""
     return str(conf.get("leadmagic", "instance_name", fallback=None) or url or internal)

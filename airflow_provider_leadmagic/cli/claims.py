@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.ledger import Claim
 
 EXIT_POOL_PROBLEM = 1
-#: Reason to show for a task that can be granted its credits, by its state. In all others it waits for the pool's slot.
+#: Reason to show for a task that can be granted its credits, by task state. In all other states it waits for the slot.
 _GRANTABLE = dict.fromkeys(("deferred", "up_for_reschedule"), "can be granted at its next poll")
 _GRANTABLE |= dict.fromkeys(IN_A_SLOT, "decides now")
 
@@ -60,9 +60,10 @@ _GRANTABLE |= dict.fromkeys(IN_A_SLOT, "decides now")
 @command
 def claims(options: Namespace) -> int:
     """
-    Show who holds and who waits for the credits of each claim pool, and exit with 1 if a pool has wrong settings.
+    Show which tasks hold credits of each claim pool and which wait for them.
 
     :param options: Parsed arguments.
+    :return: Exit code: 1 if a pool has wrong settings, 2 if claims or a balance cannot be read.
     """
     ledgers, errors = _read_ledgers(options.pool)
     pools = [_PoolView.read(ledger, options.conn_id) for ledger in ledgers]
@@ -125,7 +126,7 @@ class _Holding(NamedTuple):
 
     def cells(self) -> list[str]:
         since = _time(self.claim.granted_at or self.claim.since)
-        return [_place(self.claim.task), format_credits(self.claim.credits), since, self.until]
+        return [_task_and_run(self.claim.task), format_credits(self.claim.credits), since, self.until]
 
 
 class _Waiting(NamedTuple):
@@ -133,9 +134,9 @@ class _Waiting(NamedTuple):
     A claim whose task waits.
 
     :param state: State of the task.
-    :param standing: Its standing; None if the balance is unknown.
+    :param standing: Whether it can be granted its credits; None if the balance is unknown.
     :param reserved: Credits that tasks ahead can be granted.
-    :param undecided_for: Seconds for which it could have been granted its credits.
+    :param undecided_for: Seconds since its credits became available without the task claiming them.
     """
 
     claim: Claim
@@ -189,7 +190,7 @@ class _Waiting(NamedTuple):
     def cells(self) -> list[str]:
         reserve = f"\n+{format_credits(self.claim.reserve)} reserve" if self.claim.reserve else ""
         credits = f"{format_credits(self.claim.credits)}{reserve}"
-        return [_place(self.claim.task), credits, str(self.claim.priority), _time(self.claim.since), self.reason]
+        return [_task_and_run(self.claim.task), credits, str(self.claim.priority), _time(self.claim.since), self.reason]
 
 
 class _PoolView(NamedTuple):
@@ -320,7 +321,7 @@ def _report(task: TaskKey, credits: Decimal) -> dict[str, Any]:
     return {**task._asdict(), "credits": json_number(credits)}
 
 
-def _place(task: TaskKey) -> str:
+def _task_and_run(task: TaskKey) -> str:
     index = None if task.map_index < 0 else task.map_index
     return f"{task.dag_id}.{_task_name(task.task_id, index)}\n{task.run_id}"
 

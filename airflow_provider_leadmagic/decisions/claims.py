@@ -114,7 +114,7 @@ def survey(ledger: Ledger) -> Generator[Question[Any], Any, Survey]:
 
 def complete(questions: Generator[Any, Any, T], respond: Callable[[Any], Any]) -> T:
     """
-    Pass each question of a generator to a function and its response back, and return the result of the generator.
+    Run a generator: send it the response to each question that it yields, and return its result.
 
     :param questions: The generator.
     :param respond: Returns the response to a question.
@@ -132,7 +132,7 @@ class Seen(NamedTuple):
     What a triggerer has seen since the ledger was last written. It passes this to the worker, which decides.
 
     :param ended: For the task of each ended claim, the seconds since its end was seen.
-    :param affordable: For each waiting task that could be granted its credits, the seconds since then.
+    :param affordable: For each waiting task that could be granted its credits, the seconds since that was first seen.
     """
 
     ended: Mapping[TaskKey, float]
@@ -225,7 +225,7 @@ def _sum(claims: Iterable[Claim]) -> Decimal:
 
 class Standing(NamedTuple):
     """
-    Whether a waiting task is granted its credits, and why not.
+    Whether a waiting task is granted its credits, and the amounts that this depends on.
 
     :param is_granted: Whether the task may spend.
     :param available: Credits that are neither claimed by others nor about to be claimed by the tasks ahead.

@@ -24,7 +24,7 @@ POLITE_INTERVAL = 10.0
 
 def warn_about_short_interval(log: Log, poke_interval: float) -> None:
     """
-    Log a warning if the interval is shorter than LeadMagic asks for, as in demos and tests.
+    Log a warning if the interval is shorter than :data:`POLITE_INTERVAL`, as in demos and tests.
 
     :param log: Logger of the sensor or its trigger.
     :param poke_interval: Seconds between two polls.
@@ -50,7 +50,7 @@ def is_sufficient(
     :param minimum_credits: Credits that must be spendable.
     :param conn_id: Connection the balance belongs to.
     :param next_poll_in: Seconds until the next poll; ``math.inf`` if the timeout comes first, None if unknown.
-    :param standing: The standing of a task that claims the credits, so that others must not have claimed them.
+    :param standing: Result of the claim decision, for a task that claims credits. It replaces the check of the balance.
     """
     amounts = describe_amounts(balance, minimum_credits, standing)
     if standing.is_granted if standing else balance.covers(minimum_credits):
@@ -73,7 +73,7 @@ def describe_amounts(balance: CreditBalance, minimum_credits: Decimal, standing:
 
     :param balance: The balance that was read.
     :param minimum_credits: Required credits.
-    :param standing: The standing of a task that claims the credits.
+    :param standing: Result of the claim decision, for a task that claims credits.
     """
     parts = [f"{format_credits(balance.spendable)} spendable", f"{format_credits(minimum_credits)} required"]
     if standing and standing.claimed:

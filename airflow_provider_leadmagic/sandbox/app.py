@@ -6,8 +6,8 @@ key or the job's token, and adds headers to the response. Requests to the contro
 
 Before that, requests from web pages in a user's browser are refused. With DNS rebinding, a page can point its own
 host name to the sandbox and so count as same-site: every path refuses a ``Host`` that is neither an IP address, which
-cannot be rebound, nor a name of the sandbox. Other pages are refused at the controls only: the API needs a key, which
-they lack.
+cannot be rebound, nor a name of the sandbox. Pages that do not rebind are refused at the controls only: the API needs a
+key, which they lack.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def _log_advice(trigger: JobTrigger, failure: CancelFailure) -> None:
 
 
 @asynccontextmanager
-async def job_cancelled_with_task(trigger: JobTrigger) -> AsyncIterator[None]:
+async def job_canceled_with_task(trigger: JobTrigger) -> AsyncIterator[None]:
     """
     Cancel the job when the task is ended, on Airflow versions that do not call ``on_kill``.
 
@@ -179,7 +179,7 @@ class BulkJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """Poll the job until the task has to continue."""
-        async with job_cancelled_with_task(self):
+        async with job_canceled_with_task(self):
             yield TriggerEvent(await self._first_event())  # type: ignore[no-untyped-call]
 
     async def _first_event(self) -> dict[str, Any]:
@@ -234,6 +234,6 @@ class PausedBulkJobTrigger(SufficientCreditsTrigger):
 
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """Poll without a shared stream: on Airflow before 3.3, and in ``dag.test()``."""
-        async with job_cancelled_with_task(self):
+        async with job_canceled_with_task(self):
             async for event in super().run():
                 yield event

@@ -103,7 +103,7 @@ def test_an_invalid_api_key_is_logged_at_most_once_per_poll_and_the_watchers_rec
 
 
 def run_after_top_up_to(credits_: int, airflow: LocalAirflow, account: Sandbox) -> str:
-    """Set a higher balance, wait for the run that it starts to succeed, and return its ID."""
+    """Set a higher balance, wait until the run that this starts has succeeded, and return its ID."""
     earlier = runs(airflow, STARTED)
     account.set_credits(credits_)
     wait_until(

@@ -198,7 +198,7 @@ MESSAGES = [
     # Progress
     (f"Bulk job {JOB}: {PROGRESS}.", PROGRESS),
     (f"Bulk job {JOB} is completed: {PROGRESS}.", "is completed: 1,234,567 / 5,000,000 rows (24%)"),
-    (f"Bulk job {JOB} is paused, resume it at LeadMagic: {PROGRESS}.", "is paused, resume it at LeadMagic"),
+    (f"Bulk job {JOB} is paused: resume it at LeadMagic ({PROGRESS}).", "is paused: resume it at LeadMagic"),
     (
         f"Bulk job {JOB} is uploaded although all rows are processed: {PROGRESS}.",
         "is uploaded although all rows are processed",

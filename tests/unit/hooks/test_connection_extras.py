@@ -20,9 +20,9 @@ INVALID = [
     ("proxies", f"http://user:{CANARY}@proxy.example:3128", 'must be like {"https": "http://proxy.example:3128"}'),
     ("proxies", [CANARY], 'must be like {"https": "http://proxy.example:3128"}'),
     ("proxies", f'{{"https": "{CANARY}"', 'must be like {"https": "http://proxy.example:3128"}'),
-    ("proxies", {"htps": f"http://u:{CANARY}@p"}, "must have the name https, http or all; got 'htps'"),
-    ("proxies", {"no_proxy": "a.example"}, "must have the name https, http or all; got 'no_proxy'"),
-    ("proxies", {f"http://user:{CANARY}@proxy.example": "https"}, "must have the name https, http or all"),
+    ("proxies", {"htps": f"http://u:{CANARY}@p"}, "must have the keys https, http or all; got 'htps'"),
+    ("proxies", {"no_proxy": "a.example"}, "must have the keys https, http or all; got 'no_proxy'"),
+    ("proxies", {f"http://user:{CANARY}@proxy.example": "https"}, "must have the keys https, http or all"),
     *(
         ("proxies", {"https": address}, "must have an address like http://user:password@proxy.example:3128 for 'https'")
         for address in (

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tests.unit.operators.conftest import MakeTask
 
 ENDED_BY_A_USER = ["failed", "success", "skipped", "removed", "upstream_failed"]
-#: States of a task whose worker is stopped, that Airflow considers lost although it is running, or that was cleared
-#: while it is running: the next attempt joins the job.
+#: States in which no user has ended the task: its worker was stopped, Airflow considers it lost, or it was cleared
+#: while it was running. The next attempt joins the job.
 NOT_ENDED = ["running", "restarting", "up_for_retry", "scheduled", "queued", "deferred", None]
 NEVER = 3600.0
 TASK_INSTANCE: Any = SimpleNamespace(task_id="enrich")
@@ -231,7 +231,7 @@ def command(job_id: str) -> str:
     return f'LeadMagicHook("leadmagic_default").bulk.cancel("{job_id}")'
 
 
-def away(*_: Any) -> Any:
+def fail_to_read(*_: Any) -> Any:
     raise RuntimeError("the vault is sealed, token=secret")
 
 
@@ -245,7 +245,7 @@ def hanging(release: threading.Event) -> Callable[..., Any]:
 
 @pytest.fixture
 def release() -> Iterator[threading.Event]:
-    """Return an event that ends what hangs; it is set at the end of the test."""
+    """Return an event that ends the calls that hang; it is set at the end of the test."""
     event = threading.Event()
     yield event
     event.set()
@@ -255,7 +255,7 @@ FAILURES = [
     "LeadMagic is down",
     "LeadMagic hangs",
     "LeadMagic rejects the key",
-    "the secrets backend is away",
+    "the secrets backend fails",
     "the secrets backend hangs",
 ]
 
@@ -274,9 +274,11 @@ def failure(
                 leadmagic_sandbox.fail_next("*", delay=1, times=None)
             case "LeadMagic rejects the key":
                 leadmagic_sandbox.fail_next("*", status=401, times=None)
-            case "the secrets backend is away":
-                mocker.patch.object(LeadMagicHook, "get_connection", side_effect=away)
-                mocker.patch("airflow_provider_leadmagic.hooks.leadmagic.get_async_connection", side_effect=away)
+            case "the secrets backend fails":
+                mocker.patch.object(LeadMagicHook, "get_connection", side_effect=fail_to_read)
+                mocker.patch(
+                    "airflow_provider_leadmagic.hooks.leadmagic.get_async_connection", side_effect=fail_to_read
+                )
             case "the secrets backend hangs":
                 hang = hanging(release)
                 mocker.patch.object(LeadMagicHook, "get_connection", side_effect=hang)
@@ -566,7 +568,7 @@ def trigger(request: pytest.FixtureRequest, job_id: str) -> BulkJobTrigger | Pau
 
 
 async def stop(trigger: Any, task_instance: Any) -> None:
-    """Stop a trigger like a triggerer does."""
+    """Stop a trigger as a triggerer does."""
 
     async def run() -> None:
         async for _ in trigger.run():
@@ -591,7 +593,7 @@ def before_airflow_33(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["on_kill", "cancelled before Airflow 3.3"])
 def end(request: pytest.FixtureRequest, trigger: BulkJobTrigger | PausedBulkJobTrigger) -> Callable[[], None]:
-    """Return a function that ends a trigger as since Airflow 3.3, and as before."""
+    """Return a function that ends a trigger: as Airflow 3.3+ does, or as earlier versions do."""
     trigger.task_instance = TASK_INSTANCE
     if request.param == "on_kill":
         return lambda: asyncio.run(trigger.on_kill())

@@ -184,7 +184,7 @@ def test_without_resume_when_paused_it_waits_for_a_user_to_resume(
 
     assert task(resume_when_paused=False, deferrable=deferrable).run()["credits_consumed"] == 5
     assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
-    assert "is paused, resume it at LeadMagic: 2 / 5 rows (40%), 2 credits used." in logged()
+    assert "is paused: resume it at LeadMagic (2 / 5 rows (40%), 2 credits used)." in logged()
 
 
 @pytest.mark.parametrize("status", [402, 409], ids=["credits spent elsewhere", "resumed elsewhere"])
