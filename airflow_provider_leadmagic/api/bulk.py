@@ -284,7 +284,7 @@ def _objects(response: Response, page: Mapping[str, Any], name: str) -> list[dic
 
 
 def _limit_of(page: Mapping[str, Any], default: int) -> int:
-    """Return the page size that LeadMagic applied, maybe not the requested one; its default if it does not tell."""
+    """Return the page size that LeadMagic applied, which may not be the requested one; its default if missing."""
     limit = page.get("limit")
     return limit if isinstance(limit, int) and limit >= 1 else default
 

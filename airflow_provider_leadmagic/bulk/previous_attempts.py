@@ -1,4 +1,4 @@
-"""Find the bulk job that a previous attempt of a task submitted, and cancel the jobs that it replaces."""
+"""Find the bulk job that a previous attempt of a task submitted, and cancel those from before the task was cleared."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SubmittedJob:
         return replace(self, account=f"{salt}:{client.account_digest(salt)}")
 
     def is_in_account_of(self, client: LeadMagicClient) -> bool:
-        """Return whether a client has the URL and the API key that the job was submitted with."""
+        """Return whether a client has the URL and the API key that the job was submitted with; True if not known."""
         salt, _, digest = self.account.partition(":")
         return not salt or client.account_digest(salt) == digest
 
@@ -164,7 +164,7 @@ class PreviousAttempts:
         if stored is not None and stored.job_id not in {job.job_id for job in jobs}:
             with suppress(LeadMagicNotFoundError, LeadMagicPermissionError):  # it is in another account
                 jobs.append(self._client.bulk.get(stored.job_id))
-        self._cancel(job for job in jobs if not was_submitted_with(job.file_name, self.key))
+        self._cancel((job for job in jobs if not was_submitted_with(job.file_name, self.key)), "the task was cleared")
         return jobs
 
     def jobs_of_task(self) -> list[BulkJob]:
@@ -265,7 +265,7 @@ class PreviousAttempts:
         same_key = [job for job in jobs if was_submitted_with(job.file_name, self.key)]
         # There can be two jobs with the key, because LeadMagic does not remember it forever.
         job = min(same_key, key=lambda job: job.is_canceled, default=None)
-        self._cancel(other for other in same_key if other is not job)
+        self._cancel((other for other in same_key if other is not job), "another job has the same idempotency key")
         if job is None:
             return None
         check_same_rows(job, submission.digest, submission.source.name)
@@ -277,11 +277,11 @@ class PreviousAttempts:
             log.info("Joined bulk job %s, submitted by a previous attempt.", found.job_id)
         return found
 
-    def _cancel(self, replaced: Iterable[BulkJob]) -> None:
-        for job in replaced:
+    def _cancel(self, jobs: Iterable[BulkJob], reason: str) -> None:
+        for job in jobs:
             if not job.is_finished:
                 self._client.bulk.cancel(job.job_id)
-                log.warning("Canceled bulk job %s because the task was cleared: %s.", job.job_id, job.progress())
+                log.warning("Canceled bulk job %s because %s: %s.", job.job_id, reason, job.progress())
 
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):

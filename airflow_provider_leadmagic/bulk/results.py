@@ -132,7 +132,7 @@ class _JoinedRow(NamedTuple):
     """
     A row with its result.
 
-    :param position: The index of the row.
+    :param position: Index among the submitted rows, from 0; -1 for an invalid row.
     :param is_ambiguous: Whether the row has several results, of which none is clearly the right one.
     """
 
@@ -147,8 +147,8 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
     Check that the rows are those that were submitted, and mark doubtful results.
 
     If the digest in the job's name proves that the rows are unchanged, each result belongs to the row of its index, and
-    is doubtful only if it describes another row of the input. Without a digest, it is also doubtful if it does not
-    match its own row.
+    is doubtful only if it describes another row of the input, or if another result of its row could be right as well.
+    Without a digest, it is also doubtful if it does not match its own row.
     """
     found, groups = FoundFields(), set()
     rows = results = skipped = 0
@@ -179,7 +179,8 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
 
 
 def _missing(rows: int, expected: int, results: int, skipped: int) -> int:
-    # The job subtracts rows that it skipped from what it expects. Their results must not stand in for others.
+    # The number that the job expects excludes the rows that it skipped. A result of a skipped row must therefore not
+    # count in place of a missing one.
     return expected - (results - min(skipped, max(rows - expected, 0)))
 
 
@@ -198,8 +199,8 @@ def _check_last_result(job: BulkJob, source: RowSource, sorter: ResultSorter, ro
         problem = f"{rows:,} rows now, but bulk job {job.job_id} has a result for row {last:,}"
         raise _input_changed(problem, source)
     log.warning(
-        "Ignored results of rows that were not submitted, up to row %s of %s: LeadMagicHook().bulk.results returns "
-        "them. [bulk job %s]",
+        "Ignored results of rows that were not submitted, up to row %s (%s submitted): LeadMagicHook().bulk.results "
+        "returns them. [bulk job %s]",
         *(f"{count:,}" for count in (last, rows)),
         job.job_id,
     )

@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Maximum age, in seconds, of standings without the task that asks for them. A deferred task polls later than that.
+#: Standings that do not list the requesting task are computed again if they are older than this, in seconds: the task
+#: may have written its claim since.
 _MAX_AGE_WITHOUT_TASK = 5.0
 
 #: Shortest time between the deferral of a task and its resumption, in seconds. Airflow fails a task as lost if it runs
@@ -175,7 +176,7 @@ class ClaimsReading:
     failures: int = 0
 
     def lacks(self, task: TaskKey) -> bool:
-        """Return whether a task is missing, and may have written its claim since."""
+        """Return whether the standings do not list a task that may have written its claim after they were computed."""
         has_task = self.standings is None or task in self.standings.by_task
         return not has_task and time.monotonic() - self.taken_at > _MAX_AGE_WITHOUT_TASK
 
@@ -212,7 +213,7 @@ class SharedStandings:
         Return the standings for a reading.
 
         :param reading: A reading of the balance.
-        :param task: A task that waits.
+        :param task: The task that requests them: standings without it are used only if they are recent.
         """
         async with self._lock:
             is_outdated = self._latest.changes_in <= 0 or (task is not None and self._latest.lacks(task))
@@ -254,7 +255,7 @@ async def latest_standings(pool: str, conn_id: str, reading: Reading, task: Task
     :param pool: Name of the claim pool.
     :param conn_id: Connection whose balance was read.
     :param reading: A reading of the balance.
-    :param task: A task that waits.
+    :param task: The task that requests them: standings without it are used only if they are recent.
     """
     by_account = _shared_standings.setdefault(asyncio.get_running_loop(), {})
     return await by_account.setdefault((pool, conn_id), SharedStandings(pool)).get(reading, task)

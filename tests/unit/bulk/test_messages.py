@@ -195,6 +195,10 @@ MESSAGES = [
         "airflow tasks test spends credits like a DAG run",
     ),
     (f"Canceled bulk job {JOB} because the task was cleared: {PROGRESS}.", "because the task was cleared"),
+    (
+        f"Canceled bulk job {JOB} because another job has the same idempotency key: {PROGRESS}.",
+        "because another job has the same idempotency key",
+    ),
     # Progress
     (f"Bulk job {JOB}: {PROGRESS}.", PROGRESS),
     (f"Bulk job {JOB} is completed: {PROGRESS}.", "is completed: 1,234,567 / 5,000,000 rows (24%)"),
@@ -293,10 +297,10 @@ MESSAGES = [
     ),
     (
         (
-            "Ignored results of rows that were not submitted, up to row 5,000,001 of 5,000,000: "
+            "Ignored results of rows that were not submitted, up to row 5,000,001 (5,000,000 submitted): "
             f"LeadMagicHook().bulk.results returns them. [bulk job {JOB}]"
         ),
-        "Ignored results of rows that were not submitted, up to row 5,000,001 of 5,000,000",
+        "Ignored results of rows that were not submitted, up to row 5,000,001 (5,000,000 submitted)",
     ),
     (
         (
