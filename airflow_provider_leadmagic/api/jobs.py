@@ -116,7 +116,7 @@ class BulkJob:
         return f"{rows}, {credits} credits used"
 
     def expected_results(self) -> int | None:
-        """Return the number of rows that must have a result; None if LeadMagic's counts do not tell."""
+        """Return the number of rows that must have a result; None if LeadMagic's counts are missing or invalid."""
         done = None if self.succeeded is None or self.failed is None else self.succeeded + self.failed
         if not self.is_completed:
             return done

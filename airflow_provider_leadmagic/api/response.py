@@ -45,9 +45,9 @@ class Call:
 
     def proxies(self, variables: str = "the proxy settings") -> str:
         """
-        Name the proxies, wherever they are set.
+        Name the proxies, whether they are set by the owner or by environment variables.
 
-        :param variables: Name for those of environment variables.
+        :param variables: Text to return if the owner sets none.
         """
         return self.setting("proxies") if self.has_proxies else variables
 

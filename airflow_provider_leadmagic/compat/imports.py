@@ -121,15 +121,15 @@ class _NotGiven:
         return "None"
 
 
-#: Default of an argument for which None, if a mapped task passes it, differs from a missing argument.
+#: Default of an optional limit. It distinguishes a missing argument from None, which a mapped task can pass.
 NOT_GIVEN: Any = _NotGiven()
 
 
 class Guard:
     """
-    Attribute of an operator for an optional limit, which must have a value at run time if the DAG file gives it one.
+    Descriptor for an optional limit of an operator. If the DAG file gives the limit, it must have a value at run time.
 
-    It remembers whether it was set, also by a subclass, and whether any value was not None.
+    It remembers whether the attribute was set, also by a subclass, and whether any value was not None.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -169,7 +169,7 @@ class Guard:
         if not isinstance(values, list):  # the output of a task
             return True
         names = {name for each in values if isinstance(each, Mapping) for name in each}
-        # A subclass may pass any argument of its own on as the limit.
+        # A subclass may forward an argument with another name as the limit.
         return self._name in names or bool(names - _arguments(self._owner))
 
 

@@ -58,7 +58,7 @@ class NextPoll(NamedTuple):
 
     @property
     def is_too_late(self) -> bool:
-        """Whether the sensor times out before."""
+        """Whether the sensor times out before the next poll."""
         return self.wait >= self.time_left
 
 
@@ -290,7 +290,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
             "poke_interval": self.poke_interval,
             "refresh": self.refresh,
             "not_before": now + requested if requested else 0.0,
-            # The trigger polls one interval later; sooner if only a claim that has ended has to settle.
+            # The trigger polls one interval later, or sooner if time alone changes the result, for example when a claim
+            # has settled.
             "waiting_since": now - max(self.poke_interval - self._next_poll.wait, 0.0),
         }
         if self.claim_pool is None:

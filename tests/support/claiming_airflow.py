@@ -1,4 +1,4 @@
-"""An Airflow in memory that answers the questions of tasks and triggers that claim credits."""
+"""An Airflow in memory that responds to the requests of tasks and triggers that claim credits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ClaimingAirflow:
 
     :param states: States by task. All runs in it are active, unless they are in ``ended_runs``.
     :param ended_runs: DAG ID and run ID.
-    :param error: Raised instead of an answer, if it is set.
+    :param error: Raised instead of a response, if it is set.
     :param asked: Number of questions by their type.
     """
 
@@ -40,7 +40,7 @@ class ClaimingAirflow:
     asked: Counter[str] = field(default_factory=Counter)
 
     def ask(self, question: Any) -> Any:
-        """Answer a question."""
+        """Return the response to a question."""
         self.asked[type(question).__name__] += 1
         if self.error:
             raise self.error
@@ -58,7 +58,7 @@ class ClaimingAirflow:
         return None
 
     async def aask(self, question: Any) -> Any:
-        """Answer a question of a trigger."""
+        """Return the response to a question of a trigger."""
         return self.ask(question)
 
     @property

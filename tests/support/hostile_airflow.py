@@ -365,29 +365,29 @@ class HostileAirflow:
     # A decision, question by question
 
     def ask(self, process: Process, number: int) -> None:
-        """Answer the question of a decision. The last check and the write are one moment."""
+        """Respond to the next question of a decision. The last check and the write happen at one moment."""
         assert process.decision is not None
         if self.reads_balance_first and process.early_balance is None:
             process.early_balance = self.reported(0.0)
         is_undisturbed = process.has_balance or number % 2
         while process.decision is not None:
-            self._answer(process, number)
+            self._respond_to(process, number)
             if not is_undisturbed:
                 break
 
-    def _answer(self, process: Process, number: int) -> None:
+    def _respond_to(self, process: Process, number: int) -> None:
         question, decision = process.question, process.decision
         assert decision is not None
         is_lost = number % 24 == 1
         if number % 24 == 0 or (is_lost and not isinstance(question, WriteVariable)):
-            self.note("{}: no answer to {}", process.task, question)
+            self.note("{}: no response to {}", process.task, question)
             return self._cannot_decide(process, "deferred")
         try:
-            answer = self._look_up(process, question, LAGS[number % len(LAGS)])
+            response = self._look_up(process, question, LAGS[number % len(LAGS)])
             if is_lost:
                 self.note("{}: wrote {}, but got no response", process.task, Written(self.text))
                 return self._cannot_decide(process, "deferred")
-            process.question = decision.send(answer)
+            process.question = decision.send(response)
         except StopIteration as end:
             self._has_decided(process, end.value)
         except ClaimsError as error:
@@ -399,20 +399,20 @@ class HostileAirflow:
     def _look_up(self, process: Process, question: Any, lag: float) -> Any:
         if isinstance(question, ReadBalance):
             process.has_balance = True
-            answer = process.early_balance or self.reported(lag)
-            self.note("{}: balance {} ({})", process.task, answer.spendable, self.balance)
-            return answer
+            response = process.early_balance or self.reported(lag)
+            self.note("{}: balance {} ({})", process.task, response.spendable, self.balance)
+            return response
         if isinstance(question, ReadVariable) and process.has_balance and not self.rereads:
             return process.first_text
-        answer = self.answer(question)
+        response = self.respond(question)
         if isinstance(question, ReadVariable) and not process.has_balance:
-            process.first_text = answer
+            process.first_text = response
             process.began = self.now
         self.note("{}: {} {}", process.task, type(question).__name__, Written(self.text))
-        return answer
+        return response
 
-    def answer(self, question: Any) -> Any:
-        """Answer a question to Airflow."""
+    def respond(self, question: Any) -> Any:
+        """Return Airflow's response to a question."""
         if isinstance(question, ReadVariable):
             return self.text
         if isinstance(question, WriteVariable):
@@ -451,7 +451,7 @@ class HostileAirflow:
             self.change_balance(-credits)
             self.note("{} spends {} of {}, balance {}", process.task, credits, process.budget.credits, self.balance)
 
-    # What goes wrong, and what people do
+    # Failures, and what users do
 
     def kill(self, process: Process) -> None:
         process.is_dead = True
@@ -474,13 +474,13 @@ class HostileAirflow:
             task.process = None
 
     def mark(self, task: Task, state: str) -> None:
-        self.note("a person marks {} {}", task, state)
+        self.note("a user marks {} {}", task, state)
         task.state = state
         self._abandon(task)
 
     def clear(self, task: Task) -> None:
         """Clear a task and all tasks after it."""
-        self.note("a person clears {}", task)
+        self.note("a user clears {}", task)
         for other in task.run.tasks.values():
             if other is not task and not task.is_before(other):
                 continue
@@ -491,7 +491,7 @@ class HostileAirflow:
         task.run.state = "running"
 
     def end_run(self, run: Run, state: str | None) -> None:
-        self.note("a person ends {} {}: {}", run.dag_id, run.run_id, state)
+        self.note("a user ends {} {}: {}", run.dag_id, run.run_id, state)
         for task in run.tasks.values():
             if task.state not in FINISHED or state == "success":
                 task.state = "failed" if task.state in ("running", "queued") else "skipped"
@@ -514,9 +514,10 @@ class HostileAirflow:
 
     def uncovered(self, action: Callable[[], None], forced: Task | None = None) -> None:
         """
-        Let a person begin a claim without a decision: the person pays for it, and waits until it is noticed.
+        Let a user begin a claim without a decision, but not while a task decides.
 
-        Not while a task decides. No protocol can protect credits from people who give them away at that moment.
+        The user pays for the claim, and waits until it is noticed. No protocol can protect credits that users give away
+        while a task decides.
         """
         if any(process.decision and self.now - process.began <= 30 for process in self.processes):
             return
@@ -531,8 +532,8 @@ class HostileAirflow:
             budgets |= {process.budget for process in self.processes if not process.is_dead}
             needed = sum(budget.left for budget in budgets if budget)
             self.change_balance(max(needed - self.balance, 0))
-            self.note("the person makes sure that the balance is {}", self.balance)
-            self.look()
+            self.note("the user makes sure that the balance is {}", self.balance)
+            self.write_changes()
 
     def _can_be_forced(self, task: Task) -> bool:
         # Its claim is known once it has polled. It no longer covers those who spend under a claim that it replaces.
@@ -542,7 +543,7 @@ class HostileAirflow:
         may_spend = any(process.budget for process in in_run) or any(other.state not in FINISHED for other in before)
         return is_known and not may_spend
 
-    def look(self) -> None:
+    def write_changes(self) -> None:
         """Let a task of the pool write what has changed since the last decision."""
         if self.text is not None:
             ledger = Ledger.from_text(self.text, VARIABLE)
@@ -563,7 +564,7 @@ class HostileAirflow:
         try:
             question = next(steps)
             while True:
-                question = steps.send(self.answer(question))
+                question = steps.send(self.respond(question))
         except StopIteration as end:
             return end.value
 
@@ -587,9 +588,9 @@ class Written(NamedTuple):
 
 # Nothing goes wrong any more
 
-#: A number with which all questions of a decision are answered at once, and the balance is not old.
+#: A number with which all questions of a decision get a response at once, and the balance is not old.
 CALM = 3
-#: A number with which only one question is answered.
+#: A number with which only one question gets a response.
 ONE_QUESTION = 2
 
 

@@ -40,7 +40,7 @@ class TestTime:
 
 
 class TestDeadline:
-    def test_exactly_at_its_end_no_time_is_left(self, mocker):
+    def test_no_time_is_left_exactly_at_the_end(self, mocker):
         clock = mocker.patch("airflow_provider_leadmagic.api.deadlines.time.monotonic", return_value=100.0)
         deadline = Deadline(5)
         clock.return_value = 104.5
