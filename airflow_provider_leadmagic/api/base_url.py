@@ -124,8 +124,8 @@ def check_proxies(field: str, value: object) -> dict[str, str]:
         raise LeadMagicConfigurationError(f'{field} must be like {{"https": "http://proxy.example:3128"}}')
     for name, address in (value or {}).items():
         if not isinstance(name, str) or not re.fullmatch(r"(https?|all)(://[^/@]+)?", name):
-            shown = "" if "@" in str(name) else f"; got {describe_value(name)}"
-            raise LeadMagicConfigurationError(f"{field} must have the keys https, http or all{shown}")
+            received = "" if "@" in str(name) else f"; got {describe_value(name)}"
+            raise LeadMagicConfigurationError(f"{field} must have the keys https, http or all{received}")
         if address not in (None, "") and not _is_proxy(address):
             problem = f"{field} must have an address like http://user:password@proxy.example:3128 for {name!r}"
             raise LeadMagicConfigurationError(f"{problem}; percent-encode special characters of the password")

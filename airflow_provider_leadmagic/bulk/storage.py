@@ -51,7 +51,7 @@ class StoredFile(Protocol):
         """Check that a draft can replace or create the file under exactly this name, without changing anything."""
 
     def remove_leftovers(self) -> None:
-        """Remove the drafts that killed processes left in the directory, of this file and of others."""
+        """Remove the drafts, of this file and of others, that killed processes left in the directory."""
 
     def draft(self, model: StoredFile | None = None) -> drafts.Draft:
         """
@@ -109,7 +109,7 @@ class LocalFile:
         drafts.check_directory(target)
 
     def remove_leftovers(self) -> None:
-        """Remove the drafts that killed processes left in the directory, of this file and of others."""
+        """Remove the drafts, of this file and of others, that killed processes left in the directory."""
         drafts.remove_leftovers(self.target.parent)
 
     def draft(self, model: StoredFile | None = None) -> drafts.LocalDraft:
@@ -281,8 +281,8 @@ _NAMED_SECRET = re.compile(
 
 
 def _without_secrets(text: str) -> str:
-    for pattern, shown in _URL_SECRETS:
-        text = pattern.sub(shown, text)
+    for pattern, replacement in _URL_SECRETS:
+        text = pattern.sub(replacement, text)
     return redact(text) or ""
 
 

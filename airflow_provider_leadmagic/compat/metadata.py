@@ -167,7 +167,8 @@ class ReadTaskStates(NamedTuple):
             return {TaskKey(self.dag_id, run, task, index): _text(state) for run, task, index, state in rows}
 
     def _unambiguous_task_ids(self) -> list[list[str]]:
-        # The supervisor appends the index of a mapped task to its ID: in one response, index 1 of "a" would be "a_1".
+        # The supervisor appends the index of a mapped task to its ID. In one response, index 1 of "a" and a task "a_1"
+        # would have the same name, so such a task is requested alone.
         split = (name.rpartition("_") for name in self.task_ids)
         alone = [f"{task_id}_{index}" for task_id, _, index in split if task_id in self.task_ids and index.isdigit()]
         return [[name for name in self.task_ids if name not in alone], *([name] for name in alone)]

@@ -102,7 +102,7 @@ def _sensors_of(number: int) -> list[Sensor]:
     ]
     return [
         Sensor(
-            dag_id=f"gates_{number:02}",
+            dag_id=f"sensors_{number:02}",
             task_id=f"{mode}_{outcome}_{position}",
             mode=mode,
             outcome=outcome,

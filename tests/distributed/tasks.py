@@ -68,7 +68,7 @@ class Tasks:
     def xcoms(self) -> dict[TaskKey, Any]:
         """Return the return value of each sensor."""
         chosen = "SELECT dag_id, task_id, value FROM xcom WHERE key = 'return_value' AND dag_id LIKE ?"
-        return {(dag_id, task_id): value for dag_id, task_id, value in self._query(chosen, "gates_%")}
+        return {(dag_id, task_id): value for dag_id, task_id, value in self._query(chosen, "sensors_%")}
 
     def living_triggerers(self) -> list[int]:
         """List the job IDs of the triggerers with a recent heartbeat."""
@@ -80,7 +80,7 @@ class Tasks:
         rows = self._query(
             "SELECT triggerer_id FROM task_instance LEFT JOIN trigger ON trigger_id = trigger.id "
             "WHERE task_instance.state = 'deferred' AND dag_id LIKE ?",
-            "gates_%",
+            "sensors_%",
         )
         return Counter(row[0] for row in rows)
 

@@ -44,7 +44,7 @@ def test_every_sensor_ends_in_its_expected_state(run: DistributedRun, mode: str)
 
 
 def test_before_the_top_up_only_sensors_with_a_covered_minimum_succeeded(run: DistributedRun) -> None:
-    states = {key: state for key, state in run.states_before_top_up.items() if key[0].startswith("gates_")}
+    states = {key: state for key, state in run.states_before_top_up.items() if key[0].startswith("sensors_")}
 
     succeeded = {key for key, state in states.items() if state == "success"}
     assert succeeded == {sensor.key for sensor in run.sensors_with(AT_ONCE)}
@@ -64,7 +64,7 @@ def test_no_sensor_succeeded_below_its_threshold(run: DistributedRun) -> None:
 
 def test_no_sensor_is_lost(run: DistributedRun) -> None:
     assert run.tasks.unfinished() == []
-    assert len([key for key in run.tasks.states() if key[0].startswith("gates_")]) == len(run.sensors)
+    assert len([key for key in run.tasks.states() if key[0].startswith("sensors_")]) == len(run.sensors)
     assert run.tasks.triggers_left() == []
 
 

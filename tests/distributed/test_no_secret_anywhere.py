@@ -59,10 +59,10 @@ CONTROLS_OF_TABLES = {
 }
 #: The same for logs: text that each component logs only when it does its work.
 LOGS = {
-    "scheduler": "gates_00",
+    "scheduler": "sensors_00",
     "dag-processor": "dag_sensors.py",
     "api-server": "/api/v2/",
-    **dict.fromkeys(WORKERS, "gates_0"),
+    **dict.fromkeys(WORKERS, "sensors_0"),
     **dict.fromkeys(TRIGGERERS, "triggers currently running"),
     "DAG files": "dag_that_cannot_be_imported.py",
 }
@@ -146,7 +146,7 @@ def test_the_search_sees_a_key_in_a_log_through_the_api(run: DistributedRun) -> 
 def test_no_secret_in_the_commands_sent_to_redis(run: DistributedRun, secrets: list[str]) -> None:
     text = with_decoded_parts(run.cluster.redis.command_log.read_text(errors="replace"))
     # This is only in Celery's encoded messages, so it proves that the search decodes them.
-    assert re.search(r"dag_id\W+gates_00", text)
+    assert re.search(r"dag_id\W+sensors_00", text)
 
     assert [secret for secret in [*secrets, STORED_CANARY, LOGGED_CANARY] if secret in text] == []
 

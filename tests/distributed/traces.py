@@ -47,7 +47,7 @@ OF_THE_WEB_INTERFACE = {
 OF_A_DAG = {"details": "/details", "tasks": "/tasks", "versions": "/dagVersions"}
 OF_A_TASK = {"tries": "/tries", "links": "/links", "dependencies": "/dependencies", "log": "/logs/1?full_content=true"}
 #: DAGs for which all endpoints are read, not only the lists.
-READ_IN_FULL = ("traces", "starts_on_top_up", "gates_00")
+READ_IN_FULL = ("traces", "starts_on_top_up", "sensors_00")
 PAGE = 100
 
 

@@ -230,14 +230,15 @@ def _add_restart(router: APIRouter, state: SandboxState) -> None:
 def _restart(job: Job, body: _RestartBody, state: SandboxState) -> dict[str, object]:
     # In LeadMagic's sample, failed_only keeps the job. For the other modes it does not document what happens.
     if body.mode == "failed_only":
-        restarted, again = job.retry_failed(), job
+        is_restarted, restarted_job = job.retry_failed(), job
     else:
-        restarted, again = True, state.bulk.restart(job.job_id, body.first_row(len(job.submission.rows)))
+        first_row = body.first_row(len(job.submission.rows))
+        is_restarted, restarted_job = True, state.bulk.restart(job.job_id, first_row)
     return {
         "jobId": job.job_id,
-        "restarted": restarted,
-        "newJobId": None if again is job else again.job_id,
+        "restarted": is_restarted,
+        "newJobId": None if restarted_job is job else restarted_job.job_id,
         "mode": body.mode,
         "started": False,
-        "position": state.bulk.position(again),
+        "position": state.bulk.position(restarted_job),
     }
