@@ -107,6 +107,23 @@ def test_the_reason_for_a_second_job_is_logged(
     assert f"Canceled bulk job {first.job_id} because the task was cleared: 0 / 5 rows (0%), 0 credits" in logged()
 
 
+def test_the_reason_for_canceling_a_duplicate_is_logged(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, logged: Callable[[], str]
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=False)
+    die_while_waiting(enrich, mocker)
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
+        [joined] = client.bulk.list()
+        client.bulk.submit("email_finder", leads(5), idempotency_key="any", file_name=joined.file_name)
+    enrich.ti.try_number += 1
+
+    die_while_waiting(enrich, mocker)
+
+    [canceled] = (job for job in leadmagic_sandbox.bulk_jobs if job.status == "canceled")
+    assert f"Canceled bulk job {canceled.job_id} because another job has the same idempotency key: " in logged()
+
+
 def die_while_waiting(enrich: Task, mocker: MockerFixture) -> None:
     poll = mocker.patch.object(JobProgress, "poll", side_effect=Killed)
     with pytest.raises(Killed):
