@@ -62,6 +62,16 @@ _CONFIG: dict[str, Any] = {
                 "example": "staging",
                 "default": "",
             },
+            "ui": {
+                "description": (
+                    "Whether the page LeadMagic is shown in the menu of Airflow 3.1 and newer.\n"
+                    "After a change, restart the API server.\n"
+                ),
+                "version_added": "0.1.0",
+                "type": "boolean",
+                "example": None,
+                "default": "True",
+            },
         },
     },
 }

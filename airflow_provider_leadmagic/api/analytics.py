@@ -105,6 +105,16 @@ def checked_days(days: object) -> int:
     return days
 
 
+def days_of(usage: dict[str, Any]) -> list[dict[str, Any]]:
+    """
+    Return the days in the response of an endpoint; none if it has an unknown form.
+
+    :param usage: Response of :meth:`Analytics.usage` or :meth:`Analytics.credits`.
+    """
+    daily = usage.get("daily")
+    return [day for day in daily if isinstance(day, dict)] if isinstance(daily, list) else []
+
+
 def _optional_date(argument: str, value: object) -> str | None:
     return None if value is None else _checked_date(argument, value)
 

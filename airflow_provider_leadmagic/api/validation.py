@@ -155,6 +155,22 @@ def is_finite(number: Decimal) -> bool:
     return number.is_finite() and len(str(number)) <= _MAX_DIGITS and math.isfinite(float(number))
 
 
+def number_or_none(value: object) -> Decimal | None:
+    """
+    Convert a number or a numeric string from a source that may contain anything.
+
+    :param value: The value.
+    :return: None if it is not a finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if is_finite(number) else None
+
+
 def _length(value: object) -> timedelta | None:
     if isinstance(value, timedelta):
         return value

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import time
 from datetime import UTC, datetime
-from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich import box
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from airflow_provider_leadmagic.api.text import format_credits, json_number
 from airflow_provider_leadmagic.api.validation import check_text
+from airflow_provider_leadmagic.claims.overview import PoolOverview, task_name
 from airflow_provider_leadmagic.claims.pool import VARIABLE_PREFIX, variable_key
 from airflow_provider_leadmagic.cli.common import (
     EXIT_FAILED,
@@ -25,36 +25,24 @@ from airflow_provider_leadmagic.cli.common import (
     write_json,
 )
 from airflow_provider_leadmagic.compat.metadata import ReadPool, ReadVariable, ReadVariables, ask_database
-from airflow_provider_leadmagic.decisions.claims import (
-    IN_A_SLOT,
-    Survey,
-    complete,
-    held_claims,
-    observe,
-    queue,
-    standings,
-    survey,
-)
-from airflow_provider_leadmagic.decisions.gate import format_seconds
 from airflow_provider_leadmagic.decisions.ledger import Ledger
 from airflow_provider_leadmagic.exceptions import ClaimsError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from decimal import Decimal
 
     from rich.console import RenderableType
 
     from airflow_provider_leadmagic.api.models import CreditBalance
+    from airflow_provider_leadmagic.claims.overview import Holding, Waiting
     from airflow_provider_leadmagic.compat.metadata import TaskKey
-    from airflow_provider_leadmagic.decisions.claims import Standing
-    from airflow_provider_leadmagic.decisions.ledger import Claim
 
 EXIT_POOL_PROBLEM = 1
-#: Reason to show for a task that can be granted its credits, by task state. In all other states it waits for the slot.
-_GRANTABLE = dict.fromkeys(("deferred", "up_for_reschedule"), "can be granted at its next poll")
-_GRANTABLE |= dict.fromkeys(IN_A_SLOT, "decides now")
+_HOLDING_TITLES = ("Holds credits", "Credits", "Since (UTC)", "Until")
+_WAITING_TITLES = ("Waits for credits", "Credits", "Priority", "Since (UTC)", "Why not yet")
 
 
 @command
@@ -96,175 +84,98 @@ def _read_ledgers(pool: str | None) -> tuple[list[Ledger], list[str]]:
     return ledgers, errors
 
 
-class _Holding(NamedTuple):
-    """A claim that counts."""
-
-    claim: Claim
-    settles_in: float
-
-    @property
-    def until(self) -> str:
-        """When the claim ends."""
-        if self.settles_in > 0:
-            return f"settling, {format_seconds(self.settles_in)} s left"
-        if self.claim.is_spent_by_itself:
-            return "end of task"
-        return ", ".join(self.release_after) or "end of run"
-
-    @property
-    def release_after(self) -> list[str]:
-        return [_task_name(task_id, index) for task_id, index in self.claim.spent_by]
-
-    def report(self) -> dict[str, Any]:
-        return {
-            **_report(self.claim.task, self.claim.credits),
-            "since": _iso(self.claim.granted_at or self.claim.since),
-            "release_after": self.release_after,
-            "settles_in": round(self.settles_in, 1) if self.settles_in > 0 else None,
-            "until": self.until,
-        }
-
-    def cells(self) -> list[str]:
-        since = _time(self.claim.granted_at or self.claim.since)
-        return [_task_and_run(self.claim.task), format_credits(self.claim.credits), since, self.until]
-
-
-class _Waiting(NamedTuple):
-    """
-    A claim whose task waits.
-
-    :param state: State of the task.
-    :param standing: Whether it can be granted its credits; None if the balance is unknown.
-    :param reserved: Credits that tasks ahead can be granted.
-    :param undecided_for: Seconds since its credits became available without the task claiming them.
-    """
-
-    claim: Claim
-    state: str | None
-    standing: Standing | None
-    reserved: Decimal
-    undecided_for: float
-
-    @property
-    def status(self) -> str:
-        """``short``, ``behind``, ``grantable``, ``passed_over`` or ``unknown``."""
-        if self.standing is None:
-            return "unknown"
-        if self.standing.is_granted:
-            return "passed_over" if self.undecided_for >= self.claim.patience else "grantable"
-        return "short" if self.short > self.reserved else "behind"
-
-    @property
-    def short(self) -> Decimal:
-        """Number of missing credits, including those that tasks ahead can be granted."""
-        if self.standing is None:
-            return Decimal(0)
-        return max(self.claim.credits + self.claim.reserve - self.standing.available, Decimal(0))
-
-    @property
-    def reason(self) -> str:
-        """Why the task has no credits yet."""
-        if self.standing is None:
-            return "balance unknown"
-        ahead = f"{self.standing.ahead} {'task' if self.standing.ahead == 1 else 'tasks'} ahead"
-        return {
-            "short": f"{format_credits(self.short)} short" + (f", {ahead}" if self.reserved else ""),
-            "behind": ahead,
-            "grantable": _GRANTABLE.get(self.state or "", "can be granted: waits for the pool's slot"),
-            "passed_over": f"passed over: credits not claimed for {format_seconds(self.undecided_for)} s",
-        }[self.status]
-
-    def report(self) -> dict[str, Any]:
-        return {
-            **_report(self.claim.task, self.claim.credits),
-            "reserve": json_number(self.claim.reserve),
-            "priority": self.claim.priority,
-            "since": _iso(self.claim.since),
-            "state": self.state,
-            "status": self.status,
-            "short": None if self.standing is None else json_number(self.short),
-            "ahead": None if self.standing is None else self.standing.ahead,
-            "reason": self.reason,
-        }
-
-    def cells(self) -> list[str]:
-        reserve = f"\n+{format_credits(self.claim.reserve)} reserve" if self.claim.reserve else ""
-        credits = f"{format_credits(self.claim.credits)}{reserve}"
-        return [_task_and_run(self.claim.task), credits, str(self.claim.priority), _time(self.claim.since), self.reason]
-
-
 class _PoolView(NamedTuple):
     """
     The claims and settings of one pool.
 
+    :param overview: The claims.
     :param problems: Wrong settings of the pool.
     :param error: Why the balance could not be read.
     """
 
-    pool: str
-    conn_id: str | None
-    balance: CreditBalance | None
-    holding: Sequence[_Holding]
-    waiting: Sequence[_Waiting]
+    overview: PoolOverview
     problems: Sequence[str]
     error: str | None
 
     @classmethod
     def read(cls, ledger: Ledger, conn_id: str | None) -> _PoolView:
         """
-        Read the states first and then the balance, in the same order as a task that decides.
+        Read the claims, the balance, and the settings of the pool.
 
         :param ledger: The ledger of the pool.
         :param conn_id: Connection to use; None for the connection of the latest claim.
         """
-        found = complete(survey(ledger), ask_database)
-        latest = max(ledger.claims, key=lambda claim: claim.since, default=None)
-        if conn_id is None and latest:
-            conn_id = latest.conn_id
-        balance, error = (None, None) if conn_id is None else _read_balance(conn_id)
-        now = time.time()
-        ledger = observe(ledger, found, now)
-        holding = [_Holding(claim, claim.settles_in(now)) for claim in held_claims(ledger, found, now)]
-        waiting = _waiting(ledger, found, balance, now)
-        return cls(ledger.pool, conn_id, balance, holding, waiting, list(_problems(ledger.pool)), error)
-
-    @property
-    def claimed(self) -> Decimal:
-        return sum((holding.claim.credits for holding in self.holding), Decimal(0))
-
-    @property
-    def available(self) -> Decimal | None:
-        return None if self.balance is None else max(self.balance.spendable - self.claimed, Decimal(0))
+        errors: list[str] = []
+        overview = PoolOverview.read(ledger, conn_id, partial(_read_balance, errors))
+        return cls(overview, list(_problems(ledger.pool)), next(iter(errors), None))
 
     def report(self) -> dict[str, Any]:
+        shown = self.overview
         return {
-            "pool": self.pool,
-            "conn_id": self.conn_id,
-            "spendable": None if self.balance is None else json_number(self.balance.spendable),
-            "claimed": json_number(self.claimed),
-            "available": None if self.available is None else json_number(self.available),
-            "holding": [holding.report() for holding in self.holding],
-            "waiting": [waiting.report() for waiting in self.waiting],
+            "pool": shown.pool,
+            "conn_id": shown.conn_id,
+            "spendable": None if shown.balance is None else json_number(shown.balance.spendable),
+            "claimed": json_number(shown.claimed),
+            "available": None if shown.available is None else json_number(shown.available),
+            "holding": [_report_holding(holding) for holding in shown.holding],
+            "waiting": [_report_waiting(waiting) for waiting in shown.waiting],
             "problems": list(self.problems),
         }
 
     def render(self) -> Iterator[RenderableType]:
-        yield f"Pool {self.pool!r}: {self._totals()}."
-        if self.holding:
+        yield f"Pool {self.overview.pool!r}: {self._totals()}."
+        if self.overview.holding:
             yield ""
-            yield _table(("Holds credits", "Credits", "Since (UTC)", "Until"), self.holding)
-        if self.waiting:
+            yield _table(_HOLDING_TITLES, map(_holding_cells, self.overview.holding))
+        if self.overview.waiting:
             yield ""
-            yield _table(("Waits for credits", "Credits", "Priority", "Since (UTC)", "Why not yet"), self.waiting)
+            yield _table(_WAITING_TITLES, map(_waiting_cells, self.overview.waiting))
 
     def _totals(self) -> str:
-        claimed = f"{format_credits(self.claimed)} claimed"
-        if self.balance is None or self.available is None:
+        shown = self.overview
+        claimed = f"{format_credits(shown.claimed)} claimed"
+        if shown.balance is None or shown.available is None:
             return f"{claimed}, balance unknown"
-        spendable = f"{format_credits(self.balance.spendable)} spendable"
-        if self.balance.is_frozen:
+        spendable = f"{format_credits(shown.balance.spendable)} spendable"
+        if shown.balance.is_frozen:
             spendable += " (account frozen by LeadMagic)"
-        return f"{spendable}, {claimed}, {format_credits(self.available)} available on connection {self.conn_id!r}"
+        return f"{spendable}, {claimed}, {format_credits(shown.available)} available on connection {shown.conn_id!r}"
+
+
+def _report_holding(holding: Holding) -> dict[str, Any]:
+    return {
+        **_report(holding.claim.task, holding.claim.credits),
+        "since": _iso(holding.since),
+        "release_after": holding.release_after,
+        "settles_in": round(holding.settles_in, 1) if holding.settles_in > 0 else None,
+        "until": holding.until,
+    }
+
+
+def _holding_cells(holding: Holding) -> list[str]:
+    return [_task_and_run(holding.claim.task), format_credits(holding.claim.credits), _time(holding.since), holding.until]
+
+
+def _report_waiting(waiting: Waiting) -> dict[str, Any]:
+    claim, standing = waiting.claim, waiting.standing
+    return {
+        **_report(claim.task, claim.credits),
+        "reserve": json_number(claim.reserve),
+        "priority": claim.priority,
+        "since": _iso(claim.since),
+        "state": waiting.state,
+        "status": waiting.status,
+        "short": None if standing is None else json_number(waiting.short),
+        "ahead": None if standing is None else standing.ahead,
+        "reason": waiting.reason,
+    }
+
+
+def _waiting_cells(waiting: Waiting) -> list[str]:
+    claim = waiting.claim
+    reserve = f"\n+{format_credits(claim.reserve)} reserve" if claim.reserve else ""
+    credits = f"{format_credits(claim.credits)}{reserve}"
+    return [_task_and_run(claim.task), credits, str(claim.priority), _time(claim.since), waiting.reason]
 
 
 def _check_pool_name(pool: str) -> None:
@@ -274,25 +185,13 @@ def _check_pool_name(pool: str) -> None:
         fail(str(error))
 
 
-def _read_balance(conn_id: str) -> tuple[CreditBalance | None, str | None]:
-    """Return the balance, or the reason why it cannot be read."""
+def _read_balance(errors: list[str], conn_id: str) -> CreditBalance | None:
+    """Return the balance, or append the reason why it cannot be read."""
     try:
-        return LeadMagicHook(conn_id, max_attempts=MAX_ATTEMPTS).get_credits(), None
+        return LeadMagicHook(conn_id, max_attempts=MAX_ATTEMPTS).get_credits()
     except Exception as error:
-        return None, describe_failure(error, conn_id)
-
-
-def _waiting(ledger: Ledger, found: Survey, balance: CreditBalance | None, now: float) -> list[_Waiting]:
-    if balance is None:
-        return [_Waiting(claim, found.state(claim.task), None, Decimal(0), 0.0) for claim in queue(ledger, found)]
-    result = standings(ledger, found, balance.spendable, now)
-    waiting = []
-    for claim in queue(result.ledger, found):
-        standing = result.by_task[claim.task]
-        reserved = balance.spendable - standing.claimed - standing.available
-        undecided_for = 0.0 if claim.affordable_since is None else now - claim.affordable_since
-        waiting.append(_Waiting(claim, found.state(claim.task), standing, reserved, undecided_for))
-    return waiting
+        errors.append(describe_failure(error, conn_id))
+        return None
 
 
 def _problems(pool: str) -> Iterator[str]:
@@ -308,12 +207,12 @@ def _problems(pool: str) -> Iterator[str]:
         yield f"Pool {pool!r} must not include deferred tasks: {fix}."
 
 
-def _table(titles: Sequence[str], rows: Sequence[_Holding | _Waiting]) -> Table:
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     for title in titles:
         table.add_column(title, justify="right" if title in ("Credits", "Priority") else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row.cells())
+        table.add_row(*row)
     return table
 
 
@@ -322,12 +221,7 @@ def _report(task: TaskKey, credits: Decimal) -> dict[str, Any]:
 
 
 def _task_and_run(task: TaskKey) -> str:
-    index = None if task.map_index < 0 else task.map_index
-    return f"{task.dag_id}.{_task_name(task.task_id, index)}\n{task.run_id}"
-
-
-def _task_name(task_id: str, map_index: int | None) -> str:
-    return task_id if map_index is None else f"{task_id}[{map_index}]"
+    return f"{task.dag_id}.{task_name(task.task_id, task.map_index)}\n{task.run_id}"
 
 
 def _time(seconds: float) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from airflow_provider_leadmagic.api.analytics import MAX_DAYS, checked_days
+from airflow_provider_leadmagic.api.analytics import MAX_DAYS, checked_days, days_of
 from airflow_provider_leadmagic.api.models import rounded_down
 from airflow_provider_leadmagic.api.text import describe_value, format_credits, redact
-from airflow_provider_leadmagic.api.validation import is_finite
+from airflow_provider_leadmagic.api.validation import number_or_none
 from airflow_provider_leadmagic.cli.common import MAX_ATTEMPTS, command, fail, write, write_json
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
@@ -82,17 +81,12 @@ def usage_table(usage: dict[str, Any]) -> Table:
     for title, total in zip(COLUMNS, totals, strict=True):
         table.add_column(title, total, justify="right", no_wrap=True, max_width=20)
     table.add_column(max_width=40)  # the bars: the only column that shrinks in a narrow terminal
-    _add_days(table, sorted(_days(usage), key=_date))
+    _add_days(table, sorted(days_of(usage), key=_date))
     return table
 
 
-def _days(usage: dict[str, Any]) -> list[dict[str, Any]]:
-    daily = usage.get("daily")
-    return [day for day in daily if isinstance(day, dict)] if isinstance(daily, list) else []
-
-
 def _add_days(table: Table, days: Sequence[dict[str, Any]]) -> None:
-    spent = [float(_number(day.get(COLUMNS["Credits"])) or 0) for day in days]
+    spent = [float(number_or_none(day.get(COLUMNS["Credits"])) or 0) for day in days]
     peak = max([*spent, 0]) or 1
     for day, credits in zip(days, spent, strict=True):
         table.add_row(_date(day), *_cells(day), ProgressBar(total=1, completed=credits / peak))
@@ -103,15 +97,5 @@ def _date(day: dict[str, Any]) -> str:
 
 
 def _cells(source: dict[str, Any]) -> list[str]:
-    numbers = [_number(source.get(field)) for field in COLUMNS.values()]
+    numbers = [number_or_none(source.get(field)) for field in COLUMNS.values()]
     return [UNKNOWN if number is None else format_credits(number) for number in numbers]
-
-
-def _number(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if is_finite(number) else None

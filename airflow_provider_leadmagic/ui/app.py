@@ -1,0 +1,116 @@
+"""
+Serve the page: GET only, for users who may read the connection, without inline scripts or styles.
+
+Airflow does not authenticate requests to the applications of plugins, so every route here asks its auth manager.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from airflow_provider_leadmagic.compat.auth import GetUserDep, may_read_connections, readable_connections
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.ui.page import FILTERS, Accounts, describe_account
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+#: Sent with every response. Scripts, styles and images come from this application only.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+#: The connection that is shown first.
+DEFAULT = LeadMagicHook.default_conn_name
+_FILES = {"page.css": "text/css", "page.js": "text/javascript"}
+_ADVICE = {
+    HTTPStatus.UNAUTHORIZED: "Log in to Airflow, then reload this page.",
+    HTTPStatus.FORBIDDEN: "Ask an Airflow administrator for the permission to read the LeadMagic connection.",
+}
+
+_templates = Environment(
+    loader=PackageLoader("airflow_provider_leadmagic.ui"),
+    autoescape=select_autoescape(default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters.update(FILTERS)
+
+app = FastAPI(title="LeadMagic", docs_url=None, redoc_url=None, openapi_url=None)
+
+
+@app.get("/")
+def show_page(user: GetUserDep, conn_id: str = "") -> HTMLResponse:
+    """
+    Show one connection.
+
+    :param user: The user who is logged in.
+    :param conn_id: Connection ID; empty for the first one that the user may read.
+    """
+    accounts = Accounts.read()
+    readable = sorted(
+        readable_connections(user, accounts.conn_ids), key=lambda name: (name != "leadmagic_default", name)
+    )
+    if not readable and not may_read_connections(user):
+        raise HTTPException(HTTPStatus.FORBIDDEN)
+    if conn_id and conn_id not in readable:  # whether it exists or not
+        raise HTTPException(HTTPStatus.FORBIDDEN)
+    if not readable:
+        return _render("no_connection.html")
+    chosen = conn_id or readable[0]
+    return _render("page.html", conn_ids=readable, **describe_account(accounts, chosen, user))
+
+
+@app.get("/static/{name}")
+def show_file(user: GetUserDep, name: str) -> Response:
+    """
+    Return the style sheet or the script of the page.
+
+    :param user: The user who is logged in.
+    :param name: Name of the file.
+    """
+    if name not in _FILES:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    content = files("airflow_provider_leadmagic.ui").joinpath("static", name).read_bytes()
+    return Response(content, media_type=_FILES[name])
+
+
+@app.exception_handler(HTTPException)
+async def show_error(request: Request, error: HTTPException) -> HTMLResponse:
+    """
+    Explain why there is no page.
+
+    :param request: The request.
+    :param error: Status of the response.
+    """
+    status = HTTPStatus(error.status_code)
+    return _render("error.html", status=status, title=status.phrase, advice=_ADVICE.get(status, ""))
+
+
+@app.middleware("http")
+async def add_headers(request: Request, respond: Callable[[Request], Awaitable[Response]]) -> Response:
+    """
+    Add the security headers.
+
+    :param request: The request.
+    :param respond: Returns the response to it.
+    """
+    response = await respond(request)
+    response.headers.update(HEADERS)
+    return response
+
+
+def _render(template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
+    return HTMLResponse(_templates.get_template(template).render(**values), status_code=status)

@@ -1,0 +1,128 @@
+"""
+Read LeadMagic's numbers for the page.
+
+Each API-server process sends at most two requests a minute for a connection, however many people look at the page.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_leadmagic.client import LeadMagicClient
+
+#: Number of days of the usage, today included.
+DAYS = 30
+MAX_REQUESTS = 2
+#: Seconds in which at most ``MAX_REQUESTS`` requests are sent.
+WINDOW = 60.0
+#: Seconds after which a request fails: somebody is waiting for the page.
+TIMEOUT = 10.0
+#: Number of bulk jobs that LeadMagic lists in one response.
+MAX_JOBS = 100
+
+
+class Source(NamedTuple):
+    """
+    A request to LeadMagic.
+
+    :param read: Sends the request and returns the result.
+    :param max_age: Seconds for which the result is shown without another request.
+    """
+
+    read: Callable[[LeadMagicClient], Any]
+    max_age: float
+
+
+#: All requests of the page, the most important one first. Each is free of charge.
+SOURCES: dict[str, Source] = {
+    "balance": Source(lambda client: client.get_credits(), 60.0),
+    "usage": Source(lambda client: client.analytics.usage(DAYS), 900.0),
+    "jobs": Source(lambda client: [job for job in islice(client.bulk.list(), MAX_JOBS) if not job.is_finished], 60.0),
+    "products": Source(lambda client: client.analytics.products(DAYS), 900.0),
+}
+
+
+class Reading(NamedTuple):
+    """
+    The latest result of a request.
+
+    :param value: The result; None if the request failed.
+    :param error: Why it failed.
+    :param read_at: Unix time.
+    """
+
+    value: Any
+    error: str | None
+    read_at: float
+
+
+class AccountReadings:
+    """
+    The readings of one connection in this process.
+
+    :param conn_id: Connection ID.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self._conn_id = conn_id
+        self._readings: dict[str, Reading] = {}
+        self._requested_at: deque[float] = deque(maxlen=MAX_REQUESTS)
+        self._lock = threading.Lock()
+
+    def get(self) -> Mapping[str, Reading]:
+        """Return the readings by source, after the requests that are due. A source that was not read yet is missing."""
+        # While another view waits for LeadMagic, this one shows the numbers of before, if there are any.
+        if self._lock.acquire(blocking=not self._readings):
+            try:
+                self._refresh()
+            finally:
+                self._lock.release()
+        return dict(self._readings)
+
+    def _refresh(self) -> None:
+        for name in sorted(self._due(), key=lambda name: name in self._readings and name != "balance"):
+            if len(self._requested_at) == MAX_REQUESTS and time.monotonic() - self._requested_at[0] < WINDOW:
+                return
+            self._requested_at.append(time.monotonic())
+            self._readings[name] = self._read(SOURCES[name])
+
+    def _due(self) -> list[str]:
+        now = time.time()
+        return [
+            name
+            for name, source in SOURCES.items()
+            if name not in self._readings or now - self._readings[name].read_at >= source.max_age
+        ]
+
+    def _read(self, source: Source) -> Reading:
+        try:
+            with LeadMagicHook(self._conn_id, max_attempts=1, max_timeout=TIMEOUT).get_conn() as client:
+                return Reading(source.read(client), None, time.time())
+        except LeadMagicError as error:
+            return Reading(None, str(error), time.time())
+        except Exception as error:
+            # Only the type: messages of databases and secrets backends may contain passwords.
+            problem = f"Cannot read connection {self._conn_id!r} ({type(error).__name__}): check the secrets backend."
+            return Reading(None, problem, time.time())
+
+
+_accounts: dict[str, AccountReadings] = {}
+
+
+def readings_of(conn_id: str) -> Mapping[str, Reading]:
+    """
+    Return the readings of a connection, after the requests that are due.
+
+    :param conn_id: ID of an existing connection.
+    """
+    return _accounts.setdefault(conn_id, AccountReadings(conn_id)).get()

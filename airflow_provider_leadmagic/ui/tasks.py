@@ -1,0 +1,176 @@
+"""Find the tasks that wait for an account, and what tasks spent, in Airflow's database. Every query is bounded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskreschedule import TaskReschedule
+from airflow.models.trigger import Trigger
+from airflow.models.xcom import XComModel
+from sqlalchemy import func, select
+
+from airflow_provider_leadmagic.api.validation import number_or_none
+from airflow_provider_leadmagic.compat.metadata import TaskKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sqlalchemy.orm import Session
+
+#: Most tasks that are read in one query.
+MAX_TASKS = 1000
+MAX_RECORDS = 20_000
+#: Key of the XCom in which a task records what it spent.
+SPENDING_KEY = "leadmagic"
+_TRIGGERS = "airflow_provider_leadmagic.triggers."
+#: Reads the balance once and never waits.
+_CHECK = "CheckCreditsOperator"
+#: Columns that identify a task instance.
+_KEY = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
+
+
+class WaitingTask(NamedTuple):
+    """
+    A task that waits for credits or for a bulk job.
+
+    :param key: The task.
+    :param conn_id: Connection ID.
+    :param state: ``deferred``, ``up_for_reschedule`` or ``running``.
+    :param required: Credits that it waits for; None if it waits for a bulk job.
+    :param since: Start of its first attempt to read the balance.
+    :param next_poll: When it polls next; None if only the interval is known, or it polls on a worker.
+    :param interval: Seconds between its polls; None if unknown.
+    :param job_id: The bulk job.
+    """
+
+    key: TaskKey
+    conn_id: str
+    state: str
+    required: Decimal | None
+    since: datetime | None
+    next_poll: datetime | None = None
+    interval: float | None = None
+    job_id: str | None = None
+
+
+def waiting_tasks(session: Session) -> list[WaitingTask]:
+    """
+    Return the waiting tasks of all connections, the longest waiting first.
+
+    :param session: Session of Airflow's database.
+    """
+    tasks = [*_deferred_tasks(session), *_tasks_on_workers(session)]
+    return sorted(tasks, key=lambda task: task.since or datetime.now(UTC))
+
+
+def _deferred_tasks(session: Session) -> Iterator[WaitingTask]:
+    rows = session.execute(
+        select(*_KEY, TaskInstance.start_date, Trigger)
+        .join(Trigger, Trigger.id == TaskInstance.trigger_id)
+        .where(TaskInstance.state == "deferred", Trigger.classpath.startswith(_TRIGGERS, autoescape=True))
+        .order_by(TaskInstance.start_date)
+        .limit(MAX_TASKS)
+    )
+    for dag_id, run_id, task_id, map_index, start_date, trigger in rows:
+        arguments = trigger.kwargs
+        yield WaitingTask(
+            TaskKey(dag_id, run_id, task_id, map_index),
+            arguments["leadmagic_conn_id"],
+            "deferred",
+            number_or_none(arguments.get("minimum_credits")),
+            start_date,
+            interval=arguments.get("poke_interval") or arguments.get("poll_interval"),
+            job_id=arguments.get("job_id"),
+        )
+
+
+def _tasks_on_workers(session: Session) -> Iterator[WaitingTask]:
+    fields = RenderedTaskInstanceFields
+    rows = session.execute(
+        select(*_KEY, TaskInstance.id, TaskInstance.state, TaskInstance.start_date, fields.rendered_fields)
+        .join(
+            fields,
+            (fields.dag_id == TaskInstance.dag_id)
+            & (fields.run_id == TaskInstance.run_id)
+            & (fields.task_id == TaskInstance.task_id)
+            & (fields.map_index == TaskInstance.map_index),
+        )
+        .where(TaskInstance.state.in_(("running", "up_for_reschedule")), TaskInstance.operator != _CHECK)
+        .order_by(TaskInstance.start_date)
+        .limit(MAX_TASKS)
+    ).all()
+    # Subclasses of the sensor and the operator have other names, but the same template fields.
+    ours = [row for row in rows if "leadmagic_conn_id" in row.rendered_fields]
+    first_starts, next_polls = _reschedules(session, [row.id for row in ours])
+    for row in ours:
+        yield WaitingTask(
+            TaskKey(*row[:4]),
+            str(row.rendered_fields["leadmagic_conn_id"]),
+            str(row.state),
+            number_or_none(row.rendered_fields.get("minimum_credits")),
+            first_starts.get(row.id, row.start_date),
+            next_poll=next_polls.get(row.id) if row.state == "up_for_reschedule" else None,
+        )
+
+
+def _reschedules(session: Session, ids: list[Any]) -> tuple[Mapping[Any, datetime], Mapping[Any, datetime]]:
+    """Return the first start and the next poll of rescheduled task instances."""
+    rows = session.execute(
+        select(TaskReschedule.ti_id, func.min(TaskReschedule.start_date), func.max(TaskReschedule.reschedule_date))
+        .where(TaskReschedule.ti_id.in_(ids))
+        .group_by(TaskReschedule.ti_id)
+    ).all()
+    return {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}
+
+
+class Spending(NamedTuple):
+    """
+    What the runs of one task spent.
+
+    :param dag_id: DAG ID.
+    :param task_id: Task ID.
+    :param credits: Sum of the credits.
+    :param jobs: Number of finished bulk jobs.
+    """
+
+    dag_id: str
+    task_id: str
+    credits: Decimal
+    jobs: int
+
+
+def spending_records(session: Session, days: int) -> list[tuple[str, str, dict[str, Any]]]:
+    """
+    Return DAG ID, task ID and record of each bulk job that finished in the last days, on any connection.
+
+    :param session: Session of Airflow's database.
+    :param days: Length of the window.
+    """
+    rows = session.execute(
+        select(XComModel)
+        .where(XComModel.key == SPENDING_KEY, XComModel.timestamp >= datetime.now(UTC) - timedelta(days=days))
+        .order_by(XComModel.timestamp.desc())
+        .limit(MAX_RECORDS)
+    ).scalars()
+    records = ((row.dag_id, row.task_id, XComModel.deserialize_value(row)) for row in rows)
+    return [(dag_id, task_id, record) for dag_id, task_id, record in records if isinstance(record, dict)]
+
+
+def spending_by_task(records: Iterable[tuple[str, str, dict[str, Any]]], conn_id: str) -> list[Spending]:
+    """
+    Add up the records of one connection by task, the highest spending first.
+
+    :param records: Result of :func:`spending_records`.
+    :param conn_id: Connection ID.
+    """
+    credits: dict[tuple[str, str], list[Decimal]] = defaultdict(list)
+    for dag_id, task_id, record in records:
+        if record.get("conn_id") == conn_id:
+            credits[dag_id, task_id].append(number_or_none(record.get("credits")) or Decimal(0))
+    totals = [Spending(*task, sum(amounts, Decimal(0)), len(amounts)) for task, amounts in credits.items()]
+    return sorted(totals, key=lambda total: (-total.credits, total.dag_id, total.task_id))
