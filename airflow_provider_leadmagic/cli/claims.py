@@ -153,7 +153,8 @@ def _report_holding(holding: Holding) -> dict[str, Any]:
 
 
 def _holding_cells(holding: Holding) -> list[str]:
-    return [_task_and_run(holding.claim.task), format_credits(holding.claim.credits), _time(holding.since), holding.until]
+    claim = holding.claim
+    return [_task_and_run(claim.task), format_credits(claim.credits), _time(holding.since), holding.until]
 
 
 def _report_waiting(waiting: Waiting) -> dict[str, Any]:
