@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE, get_provider_info
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from dev.local_airflow import AIRFLOW_SERIES
+from dev.local_airflow import AIRFLOW_SERIES, AIRFLOW_VERSION
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -152,6 +152,7 @@ def test_airflow_3_form_shows_the_declared_extra_fields():
         assert shown == (declared[name]["label"], declared[name]["description"])
 
 
+@pytest.mark.skipif(AIRFLOW_VERSION == "2.11.0", reason="this Airflow does not hide proxies: docs/connection.md")
 def test_airflow_hides_the_proxies_of_a_connection_but_not_each_header():
     modules = ("airflow._shared.secrets_masker", "airflow.sdk.execution_time.secrets_masker")
     modules = [*filter(find_module, modules), "airflow.utils.log.secrets_masker"]
