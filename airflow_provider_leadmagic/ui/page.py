@@ -18,7 +18,7 @@ from airflow_provider_leadmagic.claims.pool import VARIABLE_PREFIX
 from airflow_provider_leadmagic.compat.auth import readable_dags
 from airflow_provider_leadmagic.compat.metadata import ReadVariables, ask_database
 from airflow_provider_leadmagic.decisions.ledger import Ledger
-from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
+from airflow_provider_leadmagic.exceptions import ClaimsError, LeadMagicResponseError
 from airflow_provider_leadmagic.ui.burn import burn_chart, spending_by_day, spending_by_product
 from airflow_provider_leadmagic.ui.readings import DAYS, Reading, readings_of
 from airflow_provider_leadmagic.ui.tasks import spending_by_task, spending_records, waiting_tasks
@@ -101,15 +101,16 @@ def describe_account(accounts: Accounts, conn_id: str, user: Any) -> dict[str, A
     visible = readable_dags(user, {task.key.dag_id for task in waiting} | {total.dag_id for total in spending})
     waiting = [task for task in waiting if task.key.dag_id in visible]
     balance: CreditBalance | None = readings["balance"].value
+    errors = [reading.error for reading in readings.values() if reading.error]
     return {
+        "pools": _pools(conn_id, balance, user, errors),
         "conn_id": conn_id,
         "now": datetime.now(UTC),
         "balance": balance,
         "read_at": {name: datetime.fromtimestamp(reading.read_at, UTC) for name, reading in readings.items()},
-        "errors": list(dict.fromkeys(reading.error for reading in readings.values() if reading.error)),
+        "errors": list(dict.fromkeys(errors)),
         "waiting": [_compare(task, balance) for task in waiting],
         "products": spending_by_product(readings["products"].value or {}) if "products" in readings else None,
-        "pools": _pools(conn_id, balance, user),
         "jobs": _match(readings["jobs"].value or [], waiting) if "jobs" in readings else None,
         "spending": (visible_spending := [total for total in spending if total.dag_id in visible]),
         **_describe_usage(readings.get("usage", _MISSING).value, balance, visible_spending),
@@ -147,11 +148,21 @@ def _claim_rows(overview: PoolOverview) -> list[ClaimRow]:
     ]
 
 
-def _pools(conn_id: str, balance: CreditBalance | None, user: Any) -> list[tuple[PoolOverview, list[ClaimRow]]]:
-    """Return the claim pools of a connection, each with the claims of the DAGs that the user may read."""
-    ledgers = [Ledger.from_text(text, key) for key, text in ask_database(ReadVariables(VARIABLE_PREFIX)).items()]
+def _pools(
+    conn_id: str, balance: CreditBalance | None, user: Any, errors: list[str]
+) -> list[tuple[PoolOverview, list[ClaimRow]]]:
+    """
+    Return the claim pools of a connection, each with the claims of the DAGs that the user may read.
+
+    Appends an error for each pool whose claims cannot be read.
+    """
     pools = []
-    for ledger in ledgers:
+    for key, text in ask_database(ReadVariables(VARIABLE_PREFIX)).items():
+        try:
+            ledger = Ledger.from_text(text, key)
+        except ClaimsError as error:
+            errors.append(str(error))
+            continue
         if account_of(ledger) == conn_id:
             overview = PoolOverview.read(ledger, conn_id, lambda _: balance)
             rows = _claim_rows(overview)

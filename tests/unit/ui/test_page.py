@@ -1,0 +1,97 @@
+"""Tests of the values and texts of the page; the tests of the running page are in tests/e2e and tests/browser."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.models.connection import Connection
+from airflow.utils.session import create_session
+from sqlalchemy import delete
+
+from airflow_provider_leadmagic.api.models import CreditBalance
+from airflow_provider_leadmagic.compat.metadata import TaskKey
+from airflow_provider_leadmagic.ui.page import Accounts, _describe_usage, format_duration, full_name
+from airflow_provider_leadmagic.ui.tasks import Spending
+from tests.support.task_rows import add_spending, add_task, clear, waits_for_credits
+
+BALANCE = CreditBalance(Decimal(300), datetime(2026, 11, 26, tzinfo=UTC))
+SPENDING = [Spending("leads", "enrich", Decimal(40), 2), Spending("accounts", "enrich", Decimal("2.5"), 1)]
+
+
+@pytest.fixture(autouse=True)
+def _empty_database(airflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clear()
+    with create_session() as session:
+        session.execute(delete(Connection))
+
+
+def usage(total: object) -> dict[str, Any]:
+    return {"summary": {"total_credits": total}, "daily": []}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "0 s"),
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (3600, "1 h 0 min"),
+        (11_520, "3 h 12 min"),
+        (86_400, "1 d 0 h"),
+        (200_000, "2 d 7 h"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_a_task_is_named_with_its_dag_and_map_index() -> None:
+    assert full_name(TaskKey("leads", "run", "wait")) == "leads.wait"
+    assert full_name(TaskKey("leads", "run", "wait", 0)) == "leads.wait[0]"
+
+
+class TestConnections:
+    def test_those_of_the_type_are_listed_wherever_they_are_stored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with create_session() as session:
+            session.add(Connection(conn_id="stored", conn_type="leadmagic"))
+            session.add(Connection(conn_id="database", conn_type="postgres"))
+        monkeypatch.setenv("AIRFLOW_CONN_FROM_A_URI", "leadmagic://:key@/")
+        monkeypatch.setenv("AIRFLOW_CONN_FROM_JSON", '{"conn_type": "leadmagic", "password": "key"}')
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", "http://example.com")
+
+        assert Accounts.read().conn_ids == {"stored", "from_a_uri", "from_json"}
+
+    def test_those_that_tasks_use_are_listed_because_a_secrets_backend_may_have_them(self) -> None:
+        add_task("leads", "deferred", trigger=waits_for_credits("in_a_vault"))
+        add_spending("leads", conn_id="another")
+
+        assert Accounts.read().conn_ids == {"in_a_vault", "another"}
+
+
+class TestUsage:
+    def test_what_no_listed_task_spent_was_spent_elsewhere(self) -> None:
+        shown = _describe_usage(usage(100), BALANCE, SPENDING)
+
+        assert (shown["total"], shown["elsewhere"]) == (100, Decimal("57.5"))
+
+    def test_nothing_was_spent_elsewhere_if_the_tasks_spent_more_than_leadmagic_has_counted_so_far(self) -> None:
+        assert _describe_usage(usage(10), BALANCE, SPENDING)["elsewhere"] == 0
+
+    def test_the_runway_is_that_of_thirty_days(self) -> None:
+        assert _describe_usage(usage(100), BALANCE, [])["runway"].days_left == 90
+
+    @pytest.mark.parametrize("body", [None, {}, usage(None), usage("many")])
+    def test_an_unknown_usage_is_not_an_error(self, body: dict[str, Any] | None) -> None:
+        assert _describe_usage(body, BALANCE, [])["runway"] is None
+
+    def test_without_a_balance_the_spending_is_still_drawn(self) -> None:
+        shown = _describe_usage({**usage(None), "daily": []}, None, [])
+
+        assert shown["runway"] is None
+        assert len(shown["chart"].bars) == 30
