@@ -12,7 +12,8 @@
 #   make test-distributed        Airflow on Celery, with failures (needs PostgreSQL and Redis; slow)
 #   make test-storage            output files in an S3 bucket, on a server of its own (needs s3fs and moto)
 #   make test-install            install the wheel under the constraints of each Airflow (ONLY="2.11.0 3.3.2")
-#   make test-browser            the connection form in a real browser (needs Chromium)
+#   make test-browser            the page and the connection form in a real browser (needs Chromium)
+#   make screenshots             take the pictures of the docs again, from the browser tests
 #   make check                   ruff, mypy --strict, deptry, the content of the wheel, and the GitHub workflows
 #   make docs                    build the documentation site in .build/docs, with warnings as errors
 #   make release-dry-run         build and check what a release uploads, and list it; uploads nothing (TAG=v0.1.0)
@@ -39,7 +40,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
-.PHONY: demo ui test test-fast test-tasks test-hostile test-e2e test-slow test-matrix matrix-logs test-distributed test-install test-browser bench
+.PHONY: demo ui test test-fast test-tasks test-hostile test-e2e test-slow test-matrix matrix-logs test-distributed test-install test-browser screenshots bench
 .PHONY: test-bench test-storage mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
 
 demo: $(READY)
@@ -91,6 +92,13 @@ test-distributed:
 # botocore does not allow the dateutil that is pinned for Airflow 3.3.
 test-storage:
 	$(call ON,3.2.2,storage,-W ignore -m pytest tests/unit/bulk/test_object_storage.py tests/unit/bulk/test_output.py)
+
+# The pictures of the docs. Look at them before you commit them.
+screenshots: test-browser
+	@mkdir -p docs/images
+	@for name in page-in-airflow-light page-in-airflow-dark form-filled waiting-task; do \
+	  cp .build/screenshots/$$name.png docs/images/; \
+	done
 
 bench:
 	$(call IN,benchmarks,-W ignore -m benchmarks $(if $(QUICK),--quick))

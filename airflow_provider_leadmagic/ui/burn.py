@@ -59,7 +59,7 @@ class BurnChart(NamedTuple):
     :param bars: One for each day.
     :param dates: Positions on the horizontal axis.
     :param amounts: Positions on the vertical axis.
-    :param average: Height of the line of the average, and the average.
+    :param average: Height of the line of the average, and the average in credits a day.
     :param today: Right end of the last bar.
     :param average_end: Right end of the line of the average.
     :param run_out: Position of the day on which the credits run out; None if it is not drawn.
@@ -98,12 +98,14 @@ def _dated(usage: dict[str, Any]) -> list[tuple[date, Decimal]]:
     return found
 
 
-def spending_by_product(products: Mapping[str, Any]) -> list[tuple[str, Decimal]]:
+def spending_by_product(products: Mapping[str, Any] | None) -> list[tuple[str, Decimal]] | None:
     """
     Return each product and its credits, the highest spending first; nothing if the response has an unknown form.
 
-    :param products: Response of ``/v1/analytics/products``.
+    :param products: Response of ``/v1/analytics/products``; None if it was not read, as the result then.
     """
+    if products is None:
+        return None
     by_name = products.get("products")
     if not isinstance(by_name, dict):
         return []

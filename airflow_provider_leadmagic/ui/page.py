@@ -108,13 +108,21 @@ def describe_account(accounts: Accounts, conn_id: str, user: Any) -> dict[str, A
         "now": datetime.now(UTC),
         "balance": balance,
         "read_at": {name: datetime.fromtimestamp(reading.read_at, UTC) for name, reading in readings.items()},
-        "errors": list(dict.fromkeys(errors)),
+        "errors": _distinct(errors),
         "waiting": [_compare(task, balance) for task in waiting],
-        "products": spending_by_product(readings["products"].value or {}) if "products" in readings else None,
-        "jobs": _match(readings["jobs"].value or [], waiting) if "jobs" in readings else None,
+        "products": spending_by_product(readings.get("products", _MISSING).value),
+        "jobs": _match(readings.get("jobs", _MISSING).value, waiting),
         "spending": (visible_spending := [total for total in spending if total.dag_id in visible]),
         **_describe_usage(readings.get("usage", _MISSING).value, balance, visible_spending),
     }
+
+
+def _distinct(errors: Sequence[str]) -> list[str]:
+    """Return one error for each cause: without LeadMagic, every request fails for the same reason."""
+    by_cause: dict[str, str] = {}
+    for error in errors:
+        by_cause.setdefault(error.partition(" [")[0], error)
+    return list(by_cause.values())
 
 
 def _compare(task: WaitingTask, balance: CreditBalance | None) -> WaitingRow:
@@ -171,8 +179,10 @@ def _pools(
     return pools
 
 
-def _match(jobs: Sequence[BulkJob], waiting: Sequence[WaitingTask]) -> list[tuple[BulkJob, str | None]]:
+def _match(jobs: Sequence[BulkJob] | None, waiting: Sequence[WaitingTask]) -> list[tuple[BulkJob, str | None]] | None:
     """Return each job with the name of the task that waits for it. The job's own name may contain a hidden DAG ID."""
+    if jobs is None:
+        return None
     tasks = {task.job_id: full_name(task.key) for task in waiting if task.job_id}
     return [(job, tasks.get(job.job_id)) for job in jobs]
 

@@ -80,6 +80,9 @@ class TestProducts:
     def test_products_without_spending_are_left_out(self) -> None:
         assert spending_by_product({"products": {"a": {"total_credits": 0}, "b": {}, "c": 5}}) == []
 
+    def test_without_a_response_the_products_are_unknown(self) -> None:
+        assert spending_by_product(None) is None
+
     @pytest.mark.parametrize("products", [{}, {"products": []}, {"products": None}])
     def test_nothing_is_returned_for_a_response_of_another_form(self, products: dict[str, Any]) -> None:
         assert spending_by_product(products) == []

@@ -14,7 +14,7 @@ from sqlalchemy import delete
 
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.compat.metadata import TaskKey
-from airflow_provider_leadmagic.ui.page import Accounts, _describe_usage, format_duration, full_name
+from airflow_provider_leadmagic.ui.page import Accounts, _describe_usage, _distinct, format_duration, full_name
 from airflow_provider_leadmagic.ui.tasks import Spending
 from tests.support.task_rows import add_spending, add_task, clear, waits_for_credits
 
@@ -54,6 +54,15 @@ def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None
 def test_a_task_is_named_with_its_dag_and_map_index() -> None:
     assert full_name(TaskKey("leads", "run", "wait")) == "leads.wait"
     assert full_name(TaskKey("leads", "run", "wait", 0)) == "leads.wait[0]"
+
+
+def test_a_cause_is_shown_once_although_every_request_fails() -> None:
+    refused = "Connection refused: check the host."
+
+    assert _distinct([f"{refused} [GET /a]", "Unreadable ledger.", f"{refused} [GET /b]"]) == [
+        f"{refused} [GET /a]",
+        "Unreadable ledger.",
+    ]
 
 
 class TestConnections:
