@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -9,9 +10,12 @@ from airflow.api_fastapi.auth.managers.models.resource_details import Connection
 
 # The dependency raises 401 for a request without a valid token.
 from airflow.api_fastapi.core_api.security import GetUserDep as GetUserDep
+from airflow.configuration import conf
+from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def may_read_connections(user: Any) -> bool:
@@ -27,13 +31,16 @@ def readable_connections(user: Any, conn_ids: Iterable[str]) -> set[str]:
     :param conn_ids: Connection IDs to choose from.
     """
     manager = get_auth_manager()
-    if hasattr(manager, "filter_authorized_connections"):  # since 3.2
-        return set(manager.filter_authorized_connections(conn_ids=set(conn_ids), user=user, method="GET"))
-    return {
-        conn_id
-        for conn_id in conn_ids
-        if manager.is_authorized_connection(method="GET", details=ConnectionDetails(conn_id=conn_id), user=user)
-    }
+    if not hasattr(manager, "filter_authorized_connections"):  # before 3.2
+        return {
+            conn_id
+            for conn_id in conn_ids
+            if manager.is_authorized_connection(method="GET", details=ConnectionDetails(conn_id=conn_id), user=user)
+        }
+    readable: set[str] = set()
+    for names, team in _by_team(conn_ids, Connection.get_conn_id_to_team_name_mapping):
+        readable |= manager.filter_authorized_connections(conn_ids=names, user=user, method="GET", **team)
+    return readable
 
 
 def readable_dags(user: Any, dag_ids: Iterable[str]) -> set[str]:
@@ -43,4 +50,22 @@ def readable_dags(user: Any, dag_ids: Iterable[str]) -> set[str]:
     :param user: The user.
     :param dag_ids: DAG IDs to choose from.
     """
-    return set(get_auth_manager().filter_authorized_dag_ids(dag_ids=set(dag_ids), user=user, method="GET"))
+    manager, readable = get_auth_manager(), set()
+    for names, team in _by_team(dag_ids, getattr(DagModel, "get_dag_id_to_team_name_mapping", None)):
+        readable |= manager.filter_authorized_dag_ids(dag_ids=names, user=user, method="GET", **team)
+    return readable
+
+
+def _by_team(
+    names: Iterable[str], read_teams: Callable[[list[str]], dict[str, str | None]] | None
+) -> Iterator[tuple[set[str], dict[str, str | None]]]:
+    """Yield the names of each team, and the argument that tells an auth manager the team (Airflow 3.2+)."""
+    if read_teams is None or not conf.getboolean("core", "multi_team", fallback=False):
+        yield set(names), {}
+        return
+    by_team, chosen = defaultdict(set), set(names)
+    teams = read_teams(list(chosen))
+    for name in chosen:
+        by_team[teams.get(name)].add(name)
+    for team, members in by_team.items():
+        yield members, {"team_name": team}

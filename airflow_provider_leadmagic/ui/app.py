@@ -10,16 +10,17 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic.compat.auth import GetUserDep, may_read_connections, readable_connections
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.ui.page import FILTERS, Accounts, describe_account
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
 #: Sent with every response. Scripts, styles and images come from this application only.
 HEADERS = {
@@ -37,6 +38,7 @@ _FILES = {"page.css": "text/css", "page.js": "text/javascript"}
 _ADVICE = {
     HTTPStatus.UNAUTHORIZED: "Log in to Airflow, then reload this page.",
     HTTPStatus.FORBIDDEN: "Ask an Airflow administrator for the permission to read the LeadMagic connection.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Reload this page. If it fails again, see the API server's log.",
 }
 
 _templates = Environment(
@@ -48,7 +50,8 @@ _templates = Environment(
 )
 _templates.filters.update(FILTERS)
 
-app = FastAPI(title="LeadMagic", docs_url=None, redoc_url=None, openapi_url=None)
+# A redirect to a path without a trailing slash would need no login.
+app = FastAPI(title="LeadMagic", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
 
 
 @app.get("/")
@@ -87,6 +90,17 @@ def show_file(user: GetUserDep, name: str) -> Response:
     return Response(content, media_type=_FILES[name])
 
 
+@app.get("/{path:path}")
+def refuse_path(user: GetUserDep, path: str) -> Response:
+    """
+    Respond with 404 to users who are logged in, and with 401 to all others, as all routes do.
+
+    :param user: The user who is logged in.
+    :param path: A path that does not exist.
+    """
+    raise HTTPException(HTTPStatus.NOT_FOUND)
+
+
 @app.exception_handler(HTTPException)
 async def show_error(request: Request, error: HTTPException) -> HTMLResponse:
     """
@@ -95,8 +109,18 @@ async def show_error(request: Request, error: HTTPException) -> HTMLResponse:
     :param request: The request.
     :param error: Status of the response.
     """
-    status = HTTPStatus(error.status_code)
-    return _render("error.html", status=status, title=status.phrase, advice=_ADVICE.get(status, ""))
+    return _render_error(HTTPStatus(error.status_code), error.headers)
+
+
+@app.exception_handler(Exception)
+async def show_failure(request: Request, error: Exception) -> HTMLResponse:
+    """
+    Respond to a request that failed, for example because the database did. Airflow then logs the error.
+
+    :param request: The request.
+    :param error: The error, of which nothing is shown.
+    """
+    return _render_error(HTTPStatus.INTERNAL_SERVER_ERROR, HEADERS)  # this response bypasses the middleware
 
 
 @app.middleware("http")
@@ -112,5 +136,10 @@ async def add_headers(request: Request, respond: Callable[[Request], Awaitable[R
     return response
 
 
-def _render(template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
-    return HTMLResponse(_templates.get_template(template).render(**values), status_code=status)
+def _render(template: str, **values: Any) -> HTMLResponse:
+    return HTMLResponse(_templates.get_template(template).render(**values))
+
+
+def _render_error(status: HTTPStatus, headers: Mapping[str, str] | None) -> HTMLResponse:
+    page = _templates.get_template("error.html").render(title=status.phrase, advice=_ADVICE.get(status, ""))
+    return HTMLResponse(page, status.value, headers)

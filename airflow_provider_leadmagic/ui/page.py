@@ -58,7 +58,7 @@ class Accounts(NamedTuple):
             waiting, records = waiting_tasks(session), spending_records(session, DAYS)
             conn_ids = {*_stored_connections(session), *_connections_in_environment()}
         # A connection in a secrets backend is not listed anywhere: it is known once a task uses it.
-        conn_ids |= {task.conn_id for task in waiting} | {str(record.get("conn_id")) for _, _, record in records}
+        conn_ids |= {task.conn_id for task in waiting} | {record["conn_id"] for _, _, record in records}
         return cls(conn_ids, waiting, records)
 
 
@@ -67,11 +67,14 @@ def _stored_connections(session: Session) -> list[str]:
 
 
 def _connections_in_environment() -> list[str]:
-    # Their IDs are in upper case, and Airflow's convention for IDs is lower case.
+    # Their IDs are in upper case, and Airflow's convention for IDs is lower case. Those of a team, such as
+    # AIRFLOW_CONN__TEAM___ID (Airflow 3.2+), are for its tasks only.
     return [
         name.removeprefix(_VARIABLE_PREFIX).lower()
         for name, value in os.environ.items()
-        if name.startswith(_VARIABLE_PREFIX) and (value.startswith("leadmagic:") or f'"{_CONNECTION_TYPE}"' in value)
+        if name.startswith(_VARIABLE_PREFIX)
+        and not (name.startswith(f"{_VARIABLE_PREFIX}_") and "___" in name)
+        and (value.startswith("leadmagic:") or f'"{_CONNECTION_TYPE}"' in value)
     ]
 
 
@@ -168,8 +171,9 @@ def _pools(
     for key, text in ask_database(ReadVariables(VARIABLE_PREFIX)).items():
         try:
             ledger = Ledger.from_text(text, key)
-        except ClaimsError as error:
-            errors.append(str(error))
+        except ClaimsError:
+            # Its message contains a part of the text, which can name DAGs that the user may not read.
+            errors.append(f"Cannot read the claims in Variable {key!r}: run `airflow leadmagic claims` for the reason.")
             continue
         if account_of(ledger) == conn_id:
             overview = PoolOverview.read(ledger, conn_id, lambda _: balance)

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.trigger import Trigger
+from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
+from sqlalchemy import update
 
 from airflow_provider_leadmagic.ui.tasks import Spending, WaitingTask, spending_by_task, spending_records, waiting_tasks
 from tests.support.task_rows import (
@@ -106,6 +109,15 @@ class TestWaiting:
 
         assert found() == []
 
+    @pytest.mark.parametrize("arguments", ["gAAAAABm-encrypted-with-another-key", "{}", "{"])
+    def test_a_task_whose_trigger_cannot_be_read_is_left_out(self, arguments: str) -> None:
+        add_task("leads", "deferred", trigger=waits_for_credits())
+        with create_session() as session:
+            session.execute(update(Trigger).values(encrypted_kwargs=arguments))
+        add_task("accounts", "deferred", trigger=waits_for_credits())
+
+        assert [task.key.dag_id for task in found()] == ["accounts"]
+
     @pytest.mark.parametrize("minimum", [None, "{{ params.credits }}", "Truncated. You can change this", [1]])
     def test_a_threshold_that_is_no_number_is_unknown(self, minimum: object) -> None:
         add_task("leads", "running", rendered={**FIELDS, "minimum_credits": minimum})
@@ -152,3 +164,29 @@ class TestSpending:
         add_spending("leads", key="return_value")
 
         assert spent() == []
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            pytest.param('{"__classname__": "os.system", "__version__": 1, "__data__": "true"}', id="a class"),
+            pytest.param("no JSON", id="a text"),
+            pytest.param(["leadmagic_default"], id="a list"),
+            pytest.param({"credits": 5}, id="no connection"),
+            pytest.param({"conn_id": ["leadmagic_default"]}, id="a connection that is no text"),
+            pytest.param(None, id="nothing"),
+        ],
+    )
+    def test_an_xcom_that_is_no_record_is_left_out(self, value: object) -> None:
+        add_spending("leads")
+        with create_session() as session:
+            session.execute(update(XComModel).values(value=value))
+
+        with create_session() as session:
+            assert spending_records(session, 30) == []
+
+    def test_a_record_that_the_api_server_stored_without_encoding_it_counts(self) -> None:
+        add_spending("leads")
+        with create_session() as session:
+            session.execute(update(XComModel).values(value={"conn_id": "leadmagic_default", "credits": 8}))
+
+        assert [each.credits for each in spent()] == [8]
