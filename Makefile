@@ -11,6 +11,7 @@
 #   make test-matrix             make test on every supported Airflow and Python (ONLY="3.1.8 oldest")
 #   make test-distributed        Airflow on Celery, with failures (needs PostgreSQL and Redis; slow)
 #   make test-storage            output files in an S3 bucket, on a server of its own (needs s3fs and moto)
+#   make test-fab                the page in Airflow with the users and roles of the FAB auth manager (which it installs)
 #   make test-install            install the wheel under the constraints of each Airflow (ONLY="2.11.0 3.3.2")
 #   make test-browser            the page and the connection form in a real browser (needs Chromium)
 #   make screenshots             take the pictures of the docs again, from the browser tests
@@ -41,7 +42,7 @@ unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
 .PHONY: demo ui test test-fast test-tasks test-hostile test-e2e test-slow test-matrix matrix-logs test-distributed test-install test-browser screenshots bench
-.PHONY: test-bench test-storage mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
+.PHONY: test-bench test-storage test-fab mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
 
 demo: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo
@@ -92,6 +93,10 @@ test-distributed:
 # botocore does not allow the dateutil that is pinned for Airflow 3.3.
 test-storage:
 	$(call ON,3.2.2,storage,-W ignore -m pytest tests/unit/bulk/test_object_storage.py tests/unit/bulk/test_output.py)
+
+# FAB does not allow the dateutil that is pinned for Airflow 3.3.
+test-fab:
+	$(call ON,3.2.2,fab,-W ignore -m pytest tests/e2e/test_page_with_fab.py)
 
 # The pictures of the docs. Look at them before you commit them.
 screenshots: test-browser
