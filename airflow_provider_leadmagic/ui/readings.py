@@ -105,8 +105,14 @@ class AccountReadings:
         ]
 
     def _read(self, source: Source) -> Reading:
+        hook = LeadMagicHook(self._conn_id, max_attempts=1, max_timeout=TIMEOUT)
         try:
-            with LeadMagicHook(self._conn_id, max_attempts=1, max_timeout=TIMEOUT).get_conn() as client:
+            with hook.get_conn() as client:
+                kind = hook.get_connection(self._conn_id).conn_type
+                # An XCom can name any connection, and the password of another service must not be sent to LeadMagic.
+                if kind and kind != hook.conn_type:
+                    problem = f"Connection {self._conn_id!r} has the type {kind!r}: change it to {hook.conn_type!r}."
+                    return Reading(None, problem, time.time())
                 return Reading(source.read(client), None, time.time())
         except LeadMagicError as error:
             return Reading(None, str(error), time.time())

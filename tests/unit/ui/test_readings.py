@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -142,6 +143,19 @@ def test_a_connection_that_cannot_be_used_is_explained(
     monkeypatch.delenv(name) if connection is None else monkeypatch.setenv(name, connection)
 
     assert str(account.get()["balance"].error).startswith(message)
+
+
+@pytest.mark.parametrize("conn_type", ["aws", "http", "postgres"])
+def test_the_password_of_another_service_is_not_sent(
+    account: AccountReadings, leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, conn_type: str
+) -> None:
+    other = {**json.loads(leadmagic_sandbox.connection_json), "conn_type": conn_type}
+    monkeypatch.setenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT", json.dumps(other))
+
+    assert account.get()["balance"].error == (
+        f"Connection 'leadmagic_default' has the type '{conn_type}': change it to 'leadmagic'."
+    )
+    assert leadmagic_sandbox.requests == []
 
 
 def test_of_a_failure_in_the_secrets_backend_only_the_type_is_shown(
