@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 
 from airflow_provider_leadmagic.api.validation import number_or_none
 from airflow_provider_leadmagic.compat.metadata import TaskKey
+from airflow_provider_leadmagic.compat.tables import are_fields_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -108,13 +109,7 @@ def _tasks_on_workers(session: Session) -> Iterator[WaitingTask]:
     fields = RenderedTaskInstanceFields
     rows = session.execute(
         select(*_KEY, TaskInstance.id, TaskInstance.state, TaskInstance.start_date, fields.rendered_fields)
-        .join(
-            fields,
-            (fields.dag_id == TaskInstance.dag_id)
-            & (fields.run_id == TaskInstance.run_id)
-            & (fields.task_id == TaskInstance.task_id)
-            & (fields.map_index == TaskInstance.map_index),
-        )
+        .join(fields, are_fields_of_task())
         .where(TaskInstance.state.in_(("running", "up_for_reschedule")), TaskInstance.operator != _CHECK)
         .order_by(TaskInstance.start_date)
         .limit(MAX_TASKS)

@@ -93,18 +93,16 @@ class PageRows:
 
     def add_rescheduled(self, dag_id: str, conn_id: str, minimum_credits: str, count: int = 1) -> None:
         """Add a run whose mapped sensor waits for the scheduler."""
-        from airflow.models.renderedtifields import RenderedTaskInstanceFields
         from airflow.models.taskreschedule import TaskReschedule
+
+        from tests.support.stored_rows import insert_rendered
 
         now = datetime.now(UTC)
         ids = self.add_tasks(dag_id, "wait", "up_for_reschedule", [{"map_index": index} for index in range(count)])
         fields = {"leadmagic_conn_id": conn_id, "minimum_credits": minimum_credits}
-        key = {"dag_id": dag_id, "task_id": "wait", "run_id": RUN_ID, "rendered_fields": fields}
         times = {"start_date": now, "end_date": now, "reschedule_date": now + timedelta(minutes=5), "duration": 1}
         with self.session() as session:
-            session.execute(
-                insert(RenderedTaskInstanceFields.__table__), [{**key, "map_index": index} for index in range(count)]
-            )
+            insert_rendered(session, _named(ids, dag_id, "wait"), fields)
             session.execute(insert(TaskReschedule), [{"ti_id": id_, **times} for id_ in ids])
 
     def add_tasks(self, dag_id: str, task_id: str, state: str, rows: list[dict[str, Any]]) -> list[Any]:
@@ -133,13 +131,12 @@ class PageRows:
 
     def add_xcoms(self, dag_id: str, task_id: str, value: Any, count: int = 1) -> None:
         """Add any XCom with the key of the spending."""
-        from airflow.models.xcom import XComModel
+        from tests.support.stored_rows import insert_xcoms
 
-        key = {"dag_run_id": self.add_run(dag_id), "dag_id": dag_id, "run_id": RUN_ID, "task_id": task_id}
-        row = {**key, "key": "leadmagic", "value": value, "timestamp": datetime.now(UTC)}
-        self.add_tasks(dag_id, task_id, "success", [{"map_index": index} for index in range(count)])
+        ids = self.add_tasks(dag_id, task_id, "success", [{"map_index": index} for index in range(count)])
+        row = {"key": "leadmagic", "value": value, "timestamp": datetime.now(UTC)}
         with self.session() as session:
-            session.execute(insert(XComModel), [{**row, "map_index": index} for index in range(count)])
+            insert_xcoms(session, _named(ids, dag_id, task_id), self.add_run(dag_id), row)
 
     def add_claims(self, pool: str, *claims: Claim) -> None:
         """Store the claims of a pool."""
@@ -151,6 +148,11 @@ class PageRows:
 
         with self.session() as session:
             session.add(Variable(key=key, val=value))
+
+
+def _named(ids: list[Any], dag_id: str, task_id: str) -> list[tuple[Any, dict[str, Any]]]:
+    common = {"dag_id": dag_id, "run_id": RUN_ID, "task_id": task_id}
+    return [(id_, {**common, "map_index": index}) for index, id_ in enumerate(ids)]
 
 
 def _new_id() -> Any:

@@ -16,12 +16,13 @@ from sqlalchemy import delete, insert, select
 
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+from tests.support.stored_rows import XCOMS, insert_rendered, insert_xcoms
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 #: Deleted in this order.
-_TABLES = (XComModel, TaskReschedule, RenderedTaskInstanceFields, TaskInstance, Trigger, DagRun)
+_TABLES = (XCOMS, TaskReschedule, RenderedTaskInstanceFields, TaskInstance, Trigger, DagRun)
 
 
 def clear() -> None:
@@ -74,9 +75,10 @@ def add_task(
         fields = {"state": state, "operator": operator, "start_date": since or ago(0), "pool": "default_pool"}
         fields |= {"pool_slots": 1, "trigger_id": stored and stored.id}
         session.execute(insert(TaskInstance).values(**key, **fields))
+        task_instance_id = session.scalar(select(TaskInstance.id).where(TaskInstance.run_id == key["run_id"]))
         if rendered is not None:
-            session.execute(insert(RenderedTaskInstanceFields).values(**key, rendered_fields=rendered))
-        return session.scalar(select(TaskInstance.id).where(TaskInstance.run_id == key["run_id"]))
+            insert_rendered(session, [(task_instance_id, key)], rendered)
+        return task_instance_id
 
 
 def add_reschedule(task_instance_id: Any, start: datetime, next_poll: datetime) -> None:
@@ -95,4 +97,4 @@ def add_spending(dag_id: str, *, key: str = "leadmagic", at: datetime | None = N
         value = {"conn_id": "leadmagic_default", "product": "email_finder", "job_id": "j", "credits": 5, **record}
         names = {"dag_id": dag_id, "run_id": found.run_id, "task_id": found.task_id, "map_index": -1}
         fields = {"key": key, "value": XComModel.serialize_value(value), "timestamp": at or ago(0)}
-        session.execute(insert(XComModel).values(dag_run_id=run.id, **names, **fields))
+        insert_xcoms(session, [(task_instance_id, names)], run.id, fields)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from airflow.models.trigger import Trigger
-from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import update
 
 from airflow_provider_leadmagic.ui.tasks import Spending, WaitingTask, spending_by_task, spending_records, waiting_tasks
+from tests.support.stored_rows import XCOMS
 from tests.support.task_rows import (
     add_reschedule,
     add_spending,
@@ -179,7 +179,7 @@ class TestSpending:
     def test_an_xcom_that_is_no_record_is_left_out(self, value: object) -> None:
         add_spending("leads")
         with create_session() as session:
-            session.execute(update(XComModel).values(value=value))
+            session.execute(update(XCOMS).values(value=value))
 
         with create_session() as session:
             assert spending_records(session, 30) == []
@@ -187,6 +187,6 @@ class TestSpending:
     def test_a_record_that_the_api_server_stored_without_encoding_it_counts(self) -> None:
         add_spending("leads")
         with create_session() as session:
-            session.execute(update(XComModel).values(value={"conn_id": "leadmagic_default", "credits": 8}))
+            session.execute(update(XCOMS).values(value={"conn_id": "leadmagic_default", "credits": 8}))
 
         assert [each.credits for each in spent()] == [8]
