@@ -35,7 +35,8 @@ CONFIDENTIAL = ("4,242", "leadmagic_default", "nightly_leads")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
-    settings = {"AIRFLOW__CORE__AUTH_MANAGER": FAB}
+    # Airflow 3.2 would log everybody in as an admin of SimpleAuthManager, whichever auth manager is set.
+    settings = {"AIRFLOW__CORE__AUTH_MANAGER": FAB, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False"}
     with Sandbox(credits=4242) as account, ApiServer(HOME / "page-fab", settings) as running:
         rows = PageRows(running.database)
         add_users(rows)
