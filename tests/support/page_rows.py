@@ -117,6 +117,9 @@ class PageRows:
             "pool_slots": 1,
             "try_number": 1,
         }
+        # The synonym of Airflow 3.4 is ignored by inserts of several rows.
+        index = "region_index" if hasattr(TaskInstance, "region_index") else "map_index"
+        rows = [{**row, index: row.get("map_index", -1)} for row in rows]
         ids = [_new_id() for _ in rows]
         with self.session() as session:
             session.execute(
