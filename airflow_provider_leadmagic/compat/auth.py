@@ -1,4 +1,4 @@
-"""Ask the auth manager of Airflow's API server who looks at a page and what this user may see (Airflow 3.1+)."""
+"""What the page asks of Airflow 3.1+: who looks at it, what this user may see, and where rendered fields are stored."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from airflow.api_fastapi.core_api.security import GetUserDep as GetUserDep
 from airflow.configuration import conf
 from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
+from airflow.models.taskinstance import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -69,3 +71,16 @@ def _by_team(
         by_team[teams.get(name)].add(name)
     for team, members in by_team.items():
         yield members, {"team_name": team}
+
+
+def are_fields_of_task() -> Any:
+    """Return the condition that joins the rendered fields and their task instances."""
+    fields: Any = RenderedTaskInstanceFields
+    if hasattr(fields, "task_instance_id"):  # since 3.4, which has a row for each attempt
+        return fields.task_instance_id == TaskInstance.id
+    return (
+        (fields.dag_id == TaskInstance.dag_id)
+        & (fields.run_id == TaskInstance.run_id)
+        & (fields.task_id == TaskInstance.task_id)
+        & (fields.map_index == TaskInstance.map_index)
+    )

@@ -17,8 +17,8 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import func, select
 
 from airflow_provider_leadmagic.api.validation import number_or_none
+from airflow_provider_leadmagic.compat.auth import are_fields_of_task
 from airflow_provider_leadmagic.compat.metadata import TaskKey
-from airflow_provider_leadmagic.compat.tables import are_fields_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
