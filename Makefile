@@ -12,6 +12,7 @@
 #   make test-distributed        Airflow on Celery, with failures (needs PostgreSQL and Redis; slow)
 #   make test-storage            output files in an S3 bucket, on a server of its own (needs s3fs and moto)
 #   make test-fab                the page in Airflow with the users and roles of the FAB auth manager (which it installs)
+#   make test-openlineage        what OpenLineage receives (needs Airflow's OpenLineage provider)
 #   make test-install            install the wheel under the constraints of each Airflow (ONLY="2.11.0 3.3.2")
 #   make test-browser            the page and the connection form in a real browser (needs Chromium)
 #   make screenshots             take the pictures of the docs again, from the browser tests
@@ -42,7 +43,7 @@ unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
 .PHONY: demo ui test test-fast test-tasks test-hostile test-e2e test-slow test-matrix matrix-logs test-distributed test-install test-browser screenshots bench
-.PHONY: test-bench test-storage test-fab mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
+.PHONY: test-bench test-openlineage test-storage test-fab mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
 
 demo: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo
@@ -104,6 +105,9 @@ screenshots: test-browser
 	@for name in page-in-airflow-light page-in-airflow-dark form-filled waiting-task; do \
 	  cp .build/screenshots/$$name.png docs/images/; \
 	done
+
+test-openlineage:
+	$(call IN,openlineage,-W ignore -m pytest tests/e2e/test_lineage.py tests/unit/operators/test_bulk_lineage.py)
 
 bench:
 	$(call IN,benchmarks,-W ignore -m benchmarks $(if $(QUICK),--quick))

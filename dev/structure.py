@@ -14,7 +14,7 @@ PACKAGE = "airflow_provider_leadmagic"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
 MAX_ROOT_MODULES = 8
-MAX_FILES = 69
+MAX_FILES = 71
 MAX_SANDBOX_FILES = 26
 MAX_LINES = 350
 MAX_FUNCTION_P90 = 15

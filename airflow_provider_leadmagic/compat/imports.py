@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context as Context
     from airflow.sdk import ObjectStoragePath as ObjectStoragePath
     from airflow.sdk import PokeReturnValue as PokeReturnValue
+    from airflow.sdk import get_current_context as get_current_context
     from airflow.sdk.configuration import conf as conf
     from airflow.sdk.definitions.context import context_merge as context_merge
     from airflow.sdk.exceptions import AirflowFailException as AirflowFailException
@@ -56,6 +57,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "ObjectStoragePath": ("airflow.sdk", "airflow.io.path"),
     "PokeReturnValue": ("airflow.sdk", "airflow.sensors.base"),
     "context_merge": ("airflow.sdk.definitions.context", "airflow.utils.context"),
+    "get_current_context": ("airflow.sdk", "airflow.operators.python"),
 }
 
 #: Copy of Airflow's constant. Since 3.0 it can be imported only from ``airflow.models``, which takes longer to import

@@ -1,4 +1,4 @@
-"""Read what a task context does not contain: task state, first reschedule date, state stores, and the deployment."""
+"""Read what a task context does not contain: state of the task, state stores, assets, and the deployment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from airflow_provider_leadmagic.compat.deferral import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from airflow.sdk.execution_time.comms import GetTaskStates
@@ -161,6 +161,38 @@ def can_claim(context: Mapping[str, Any]) -> bool:
     :param context: Context of the task.
     """
     return not is_test(context) and getattr(context["ti"], "job_id", "") is not None
+
+
+def current_task() -> dict[str, str]:
+    """Return ``dag_id`` and ``task_id`` of the task that runs in this process; nothing outside a task."""
+    from airflow_provider_leadmagic.compat.imports import get_current_context
+
+    try:
+        task_instance = get_current_context()["ti"]
+    except Exception:  # its class differs between versions
+        return {}
+    return {"dag_id": task_instance.dag_id, "task_id": task_instance.task_id}
+
+
+def asset_outlets(outlets: Iterable[Any]) -> list[Any]:
+    """
+    Return the outlets of a task for which Airflow creates an event with an ``extra`` of its own.
+
+    These are assets and references to assets, on Airflow 2 datasets. The events of an alias have the ``extra`` that
+    each asset is added with. On Airflow 2.11 and 3.0, a nested ``extra`` of an alias fails a task that has ended.
+
+    :param outlets: ``outlets`` of the operator, which may also be objects of a lineage backend.
+    """
+    kinds: tuple[type[Any], ...]
+    if find_spec("airflow.sdk"):
+        from airflow.sdk.definitions.asset import Asset, AssetRef
+
+        kinds = (Asset, AssetRef)
+    else:
+        from airflow.datasets import Dataset
+
+        kinds = (Dataset,)
+    return [outlet for outlet in outlets if isinstance(outlet, kinds)]
 
 
 def web_url() -> str:

@@ -11,10 +11,11 @@ from airflow_provider_leadmagic.api.text import describe_value, format_credits
 from airflow_provider_leadmagic.client import DEFAULT_MAX_ATTEMPTS, LeadMagicClient
 from airflow_provider_leadmagic.compat.deferral import get_async_connection, leave_running_if_cancelled
 from airflow_provider_leadmagic.compat.imports import AirflowNotFoundException, BaseHook
+from airflow_provider_leadmagic.compat.task_state import current_task
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
 from airflow_provider_leadmagic.hooks.connection import client_arguments, new_unknown_extras
-from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics
+from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics, count_spent_credits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,12 +112,16 @@ class LeadMagicHook(BaseHook):
         """
         Enrich one record; see :meth:`LeadMagicClient.enrich`. **Costs credits** if LeadMagic finds a result.
 
+        The credits are added to the counter ``leadmagic.credits_spent``, with DAG and task if a task calls this method.
+
         :param product: One of :data:`~airflow_provider_leadmagic.api.products.PRODUCTS`.
         :param fields: Known fields of the record, under LeadMagic's field names.
         :raises LeadMagicError: If the connection cannot be used, or the request is rejected or gets no response.
         :raises ValueError: If the product is unknown, or a field is not plain JSON.
         """
-        return self.get_conn().enrich(product, **fields)
+        response = self.get_conn().enrich(product, **fields)
+        count_spent_credits(response.get("credits_consumed"), self.leadmagic_conn_id, product, current_task())
+        return response
 
     def credits_runway(self, days: int = 7, *, refresh: bool = False) -> CreditsRunway:
         """

@@ -1,13 +1,16 @@
-"""Report balances as Airflow metrics, to the StatsD or OpenTelemetry backend that Airflow is configured with."""
+"""Report balances and spending as Airflow metrics, to the StatsD or OpenTelemetry backend that Airflow has."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from airflow_provider_leadmagic.api.text import json_number
+from airflow_provider_leadmagic.api.validation import parse_credits
 from airflow_provider_leadmagic.compat.imports import Stats
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from airflow_provider_leadmagic.api.models import CreditBalance
@@ -47,6 +50,26 @@ def report_claims(pool: str, claimed: Decimal, spendable: Decimal, waiting: int)
     Stats.gauge("leadmagic.credits_claimed", float(claimed), tags=tags)
     Stats.gauge("leadmagic.credits_available", max(float(spendable - claimed), 0.0), tags=tags)
     Stats.gauge("leadmagic.gates_waiting", waiting, tags=tags)
+
+
+def count_spent_credits(credits: object, conn_id: str, product: str, task: Mapping[str, str]) -> None:
+    """
+    Increment the counter ``leadmagic.credits_spent``, also by fractions such as 0.25.
+
+    Airflow's signature says ``int``, but it passes any number on to StatsD, Datadog or OpenTelemetry. Rounding, or
+    counting in hundredths, would lose fractions or change the unit.
+
+    :param credits: Number of credits, from a response. Nothing is counted if it is missing or invalid.
+    :param conn_id: Connection that they were spent on.
+    :param product: LeadMagic's name of the product.
+    :param task: ``dag_id`` and ``task_id`` of the task that spent them; empty outside a task.
+    """
+    try:
+        number = json_number(parse_credits("credits", credits))
+    except ValueError:
+        return
+    tags = {"conn_id": conn_id, "product": product, **task}
+    Stats.incr("leadmagic.credits_spent", cast("int", number), tags={name: _tag(value) for name, value in tags.items()})
 
 
 def _tag(value: str) -> str:

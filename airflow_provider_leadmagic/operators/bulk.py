@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
     from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
     from airflow_provider_leadmagic.bulk.submission import BulkRequest
     from airflow_provider_leadmagic.compat.imports import Context, ObjectStoragePath
@@ -52,7 +54,9 @@ class BulkEnrichmentOperator(BaseOperator):
     submits a new one.
 
     Returns ``{"job_id", "status", "total_rows", "succeeded", "failed", "skipped", "credits_estimated",
-    "credits_consumed", "output_path", "errors_path"}`` as XCom.
+    "credits_consumed", "output_path", "errors_path"}`` as XCom. A second XCom with the key ``leadmagic``, the spending
+    record, is ``{"job_id", "conn_id", "product", "credits", "rows", "succeeded", "failed", "skipped"}``. The events of
+    the task's outlet assets contain it too, as ``extra["leadmagic"]``.
 
     :param product: LeadMagic's name of the product, such as ``email_finder``. Templated.
     :param rows: The records: a list of dicts with the same keys, or its JSON text. Templated; may be the output of
@@ -180,6 +184,7 @@ class BulkEnrichmentOperator(BaseOperator):
         self._timeout_is_a_default = (kwargs.get("default_args") or {}).get("timeout") == timeout
         self.leadmagic_conn_id = leadmagic_conn_id
         self._canceller = JobCanceller()
+        self._result: dict[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Join the job of a previous attempt or submit one, wait for it, and write the results."""
@@ -189,7 +194,7 @@ class BulkEnrichmentOperator(BaseOperator):
         if self._timeout_is_a_default:
             advice = "set timeout on this task if that was meant for sensors"
             self.log.warning("The attempt's timeout of %g s comes from default_args: %s.", self.timeout, advice)
-        return self._attempt(context, time.time() + self.timeout).start()
+        return self._report(context, self._attempt(context, time.time() + self.timeout).start())
 
     # Airflow's database holds the names of the next three methods and of their arguments for tasks that are deferred:
     # renaming one would break these tasks at an upgrade.
@@ -248,7 +253,7 @@ class BulkEnrichmentOperator(BaseOperator):
 
             failure = next_kwargs or {}
             raise timed_out() if deferral.is_timeout(failure) else deferral.trigger_error(self.log, failure)
-        return super().resume_execution(next_method, next_kwargs, context)
+        return self._report(context, super().resume_execution(next_method, next_kwargs, context))
 
     def render_template(self, content: Any, context: Context, jinja_env: Any = None, *rest: Any, **options: Any) -> Any:
         """Render a template. The filter ``tojson`` keeps the order of columns, which Jinja would sort."""
@@ -259,6 +264,24 @@ class BulkEnrichmentOperator(BaseOperator):
     def on_kill(self) -> None:
         """Cancel the job if a user ended the task. If only the worker is stopped, the next attempt joins the job."""
         self._canceller.on_kill()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+        """
+        Return the files that the task has read and written. Airflow's OpenLineage provider calls this when it ends.
+
+        :param task_instance: The task instance.
+        :return: None if the task has written no results.
+        """
+        from airflow_provider_leadmagic.operators._bulk_lineage import lineage_of
+
+        return None if self._result is None else lineage_of(self.input_path, self._result)
+
+    def _report(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
+        from airflow_provider_leadmagic.operators._bulk_spending import report_spending, spending_record
+
+        self._result = result
+        report_spending(self, context, spending_record(result, self.leadmagic_conn_id, self.product))
+        return result
 
     def _attempt(
         self, context: Context, deadline: float, *, has_waited: bool = False, seen: Seen | None = None

@@ -25,4 +25,5 @@ STARTED_BY_THEIR_TEST = (
     "bulk_repeated_submission_refused",
     "bulk_cleared_while_running",
     "bulk_ended_while_leadmagic_is_down",
+    "bulk_reports_its_spending",
 )

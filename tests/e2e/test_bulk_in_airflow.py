@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -236,6 +237,26 @@ def test_a_job_that_cannot_be_canceled_is_named_in_the_log_of_the_ended_task(
     account.clear_faults()
 
 
+def test_a_retried_task_has_one_spending_record_in_its_xcom_and_its_asset_event(
+    airflow: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    scenario = "bulk_reports_its_spending"
+    account = accounts[scenario]
+    for path in (f"{BULK}/download", f"{BULK}/results"):
+        account.fail_next(path, status=400)
+    airflow.wait_for_dag(scenario)
+
+    run_id = airflow.trigger(scenario)
+
+    assert wait_for_run_to_end(airflow, scenario, run_id, 240) == "success"
+    assert attempts(airflow, scenario, run_id) == 2
+    [job] = account.bulk_jobs
+    counts = {"rows": ROWS, "succeeded": ROWS, "failed": 0, "skipped": 0}
+    record = {"job_id": job.job_id, "conn_id": scenario, "product": "email_finder", "credits": ROWS, **counts}
+    assert spending_record(airflow, scenario, run_id) == record
+    assert asset_event_extras(airflow, scenario) == [{"leadmagic": record}]
+
+
 def test_no_rows_or_tokens_appear_in_logs_xcoms_or_triggers(
     airflow: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
@@ -254,6 +275,22 @@ def test_no_rows_or_tokens_appear_in_logs_xcoms_or_triggers(
 def wait_for_another_request(account: Sandbox, path: str) -> None:
     seen = len(account.requests_to(path))
     wait_until(lambda: len(account.requests_to(path)) > seen, 90, f"another request to {path}")
+
+
+def spending_record(airflow: LocalAirflow, dag_id: str, run_id: str) -> Any:
+    if IS_AIRFLOW_3:
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/enrich/xcomEntries/leadmagic"
+        return airflow.call("GET", f"{path}?deserialize=true").json()["value"]
+    [(value,)] = airflow.query("SELECT value FROM xcom WHERE run_id = ? AND key = 'leadmagic'", run_id)
+    return json.loads(value)
+
+
+def asset_event_extras(airflow: LocalAirflow, dag_id: str) -> list[Any]:
+    if IS_AIRFLOW_3:
+        events = airflow.call("GET", f"/api/v2/assets/events?source_dag_id={dag_id}").json()["asset_events"]
+        return [event["extra"] for event in events]
+    extras = airflow.query("SELECT extra FROM dataset_event WHERE source_dag_id = ?", dag_id)
+    return [json.loads(extra) for (extra,) in extras]
 
 
 def attempts(airflow: LocalAirflow, dag_id: str, run_id: str) -> int:

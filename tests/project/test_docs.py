@@ -20,6 +20,7 @@ from airflow_provider_leadmagic.api.products import PRODUCTS
 from airflow_provider_leadmagic.cli.commands import COMMANDS
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.operators._bulk_spending import spending_record
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sandbox.products import PRODUCTS as SOLD_BY_THE_SANDBOX
@@ -168,6 +169,13 @@ def test_what_the_bulk_operator_returns_is_shown() -> None:
 
     assert promised
     assert list(shown) == re.findall(r'"(\w+)"', promised[1])
+
+
+def test_the_spending_record_is_shown_with_its_keys() -> None:
+    shown = ast.literal_eval(block_with("docs/bulk-enrichment.md", '"conn_id"'))
+    result = ast.literal_eval(block_with("docs/bulk-enrichment.md", '"credits_estimated"'))
+
+    assert list(shown.items()) == list(spending_record(result, "leadmagic_default", "email_finder").items())
 
 
 def test_what_the_check_returns_is_shown() -> None:

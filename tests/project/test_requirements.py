@@ -43,7 +43,7 @@ def test_the_oldest_environment_pins_the_lower_bounds(bound: str) -> None:
 
 def test_every_file_belongs_to_a_version_or_is_an_addition() -> None:
     files = {f"requirements/{path.name}" for path in (REPOSITORY / "requirements").iterdir()}
-    names = ("benchmarks", "distributed", "docs", "fab", "release", "storage")
+    names = ("benchmarks", "distributed", "docs", "fab", "openlineage", "release", "storage")
     additions = {f"requirements/{name}.txt" for name in names}
 
     assert files == {requirements(version)[0] for version in VERSIONS} | additions

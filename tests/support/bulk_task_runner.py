@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_provider_leadmagic.bulk.cancel import JobCanceller
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
-from tests.support.airflow_names import TaskDeferred
+from tests.support.airflow_names import OutletEventAccessors, TaskDeferred
 from tests.support.sensor_runner import wait_for_event
 
 
@@ -53,6 +53,10 @@ class TaskInstance:
     map_index: int = -1
     try_number: int = 1
     max_tries: int = 2
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
 
 
 @dataclass
@@ -77,16 +81,18 @@ class Task:
     dag_run: DagRun = field(default_factory=DagRun)
     logical_date: datetime | None = datetime(2026, 11, 26)
     deferrals: list[str] = field(default_factory=list)
+    outlet_events: Any = field(default_factory=OutletEventAccessors)
 
     @property
     def context(self) -> Any:
         """The entries of the task's context that the operator uses."""
         context = {"ti": self.ti, "task_instance": self.ti, "dag_run": self.dag_run}
-        context["logical_date"] = self.logical_date
+        context |= {"logical_date": self.logical_date, "outlet_events": self.outlet_events}
         return {**context, "task_state_store": self.store} if self.store else context
 
     def run(self) -> dict[str, Any]:
         """Run one attempt with all its deferrals, and return its XCom."""
+        self.ti.xcoms.clear()
         context = self.context
         step = methodcaller("execute", context)
         while True:

@@ -1,14 +1,18 @@
-"""Loopback servers that replace StatsD and an OpenTelemetry collector."""
+"""Loopback servers that replace StatsD, an OpenTelemetry collector, and an OpenLineage backend."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Statsd:
@@ -56,17 +60,14 @@ class Point:
     is_monotonic: bool
 
 
-class Collector:
-    """Receives metrics by OTLP over HTTP, as protobuf."""
+class _HttpListener:
+    """Passes the body of each POST request to a function."""
 
-    def __init__(self) -> None:
-        self.points: list[Point] = []
-        collector = self
-
+    def __init__(self, receive: Callable[[bytes], None]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.receive(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+                receive(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
                 self.send_response(200)
                 self.end_headers()
 
@@ -75,15 +76,51 @@ class Collector:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self.port = self._server.server_address[1]
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
+
+
+class LineageBackend:
+    """Receives OpenLineage events by HTTP."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._listener = _HttpListener(lambda body: self.events.append(json.loads(body)))
+
+    def __enter__(self) -> Self:
+        self._listener.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.stop()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Environment variables that make Airflow send its events here."""
+        transport = {"type": "http", "url": f"http://127.0.0.1:{self._listener.port}", "endpoint": "api/v1/lineage"}
+        return {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport)}
+
+
+class Collector:
+    """Receives metrics by OTLP over HTTP, as protobuf."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+        self._listener = _HttpListener(self.receive)
+
+    def __enter__(self) -> Self:
+        self._listener.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.stop()
 
     @property
     def settings(self) -> dict[str, str]:
@@ -91,7 +128,7 @@ class Collector:
         return {
             "AIRFLOW__METRICS__OTEL_ON": "True",
             "AIRFLOW__METRICS__OTEL_HOST": "127.0.0.1",
-            "AIRFLOW__METRICS__OTEL_PORT": str(self._server.server_address[1]),
+            "AIRFLOW__METRICS__OTEL_PORT": str(self._listener.port),
             "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "60000",
         }
 

@@ -1,4 +1,4 @@
-"""Fixtures for unit tests: a client, retries without waiting, and a connection."""
+"""Fixtures for unit tests: a client, retries without waiting, a connection, and a listener for metrics."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from tests.support.airflow_stats import configure_stats
+from tests.support.listeners import Statsd
 
 #: API key that must not appear in any message.
 CANARY = "lm_canary_5f0c9b7e2d1a4c83"
@@ -34,6 +36,17 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     for module in ("tenacity.nap", "airflow_provider_leadmagic.bulk.previous_attempts"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(sleep=waits.append))
     return waits
+
+
+@pytest.fixture
+def statsd(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Statsd]:
+    """Make Airflow send its metrics to the returned listener. An indirect parameter overrides its settings."""
+    with Statsd() as listener, monkeypatch.context() as environment:
+        for name, value in (listener.settings | getattr(request, "param", {})).items():
+            environment.setenv(name, value)
+        configure_stats()
+        yield listener
+    configure_stats()
 
 
 @pytest.fixture

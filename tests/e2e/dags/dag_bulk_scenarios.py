@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 try:
-    from airflow.sdk import DAG
+    from airflow.sdk import DAG, Asset, AssetAlias
 except ModuleNotFoundError:  # Airflow 2.11
     from airflow import DAG
+    from airflow.datasets import Dataset as Asset
+    from airflow.datasets import DatasetAlias as AssetAlias
 
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 
@@ -27,6 +29,7 @@ for scenario in ON_WORKER + IN_TRIGGERER:
             rows=[{"full_name": f"Lead {number}", "domain": "example.com", "crm_id": number} for number in range(ROWS)],
             output_path=FOLDER / f"{scenario}.csv",
             leadmagic_conn_id=scenario,
+            outlets=[Asset(f"x-leads://{scenario}"), AssetAlias("leads")],
             deferrable=scenario in IN_TRIGGERER,
             poll_interval=1,
             retries=3,

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.exceptions import LeadMagicServerError
-from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics, report_claims
+from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics, count_spent_credits, report_claims
 from tests.support.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def sent(mocker: MockerFixture) -> dict[str, set[str]]:
     metrics.seen(CreditBalance(credits=Decimal(1000), observed_at=datetime.now(UTC)))
     metrics.failed(LeadMagicServerError("LeadMagic returned 503"))
     report_claims("leadmagic", Decimal(700), Decimal(1000), 2)
+    count_spent_credits(1, "main", "email_finder", {"dag_id": "night", "task_id": "enrich"})
     calls = {call.args[0].replace(".", "_"): set(call.kwargs["tags"]) for call in stats.gauge.call_args_list}
     for call in stats.incr.call_args_list:
         name = call.args[0].replace(".", "_")

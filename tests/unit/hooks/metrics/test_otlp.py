@@ -62,6 +62,12 @@ def test_failed_polls_arrive_counted_by_connection_and_error(points: list[Point]
     }
 
 
+def test_fractions_of_spent_credits_arrive_as_their_sum(points: list[Point]) -> None:
+    spent = {(point.value, *point.tags.items()) for point in points if point.name == "airflow.leadmagic.credits_spent"}
+
+    assert spent == {(0.5, ("conn_id", "frozen"), ("product", "email_validation"))}
+
+
 def test_the_count_is_monotonic_so_that_a_collector_names_it_as_a_counter(points: list[Point]) -> None:
     counts = [point for point in points if point.kind == "sum"]
 

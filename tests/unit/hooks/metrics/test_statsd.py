@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,12 @@ import pytest
 
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.hooks.metrics import report_claims
+from airflow_provider_leadmagic.hooks.metrics import count_spent_credits, report_claims
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 from airflow_provider_leadmagic.triggers.shared_poll import latest_reading
+from tests.support.airflow_names import set_current_context
+from tests.support.bulk_task_runner import TaskInstance as RunningTask
 from tests.support.sensor_runner import TaskInstance
 
 if TYPE_CHECKING:
@@ -201,6 +204,60 @@ def test_an_enrichment_does_not_report_a_balance(leadmagic_sandbox: Sandbox, sta
         client.enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
 
     assert statsd.lines == []
+
+
+def spent(credits: float, product: str = "email_finder", **task: str) -> list[str]:
+    tags = {"conn_id": "leadmagic_default", "product": product, **task}
+    return [f"airflow.leadmagic.credits_spent,{','.join(f'{name}={tags[name]}' for name in tags)}:{credits}|c"]
+
+
+@pytest.mark.parametrize(
+    ("product", "fields", "credits"),
+    [
+        ("email_finder", {"full_name": "Ada Lovelace", "domain": "example.com"}, 1),
+        ("email_validation", {"email": "ada@example.com"}, 0.25),
+        ("email_finder", {"full_name": "Nobody", "domain": "notfound.example"}, 0),
+    ],
+    ids=["hit", "fraction", "miss"],
+)
+def test_the_hook_counts_the_credits_that_an_enrichment_spends(
+    leadmagic_sandbox: Sandbox, statsd: Statsd, product: str, fields: dict[str, str], credits: float
+) -> None:
+    LeadMagicHook().enrich(product, **fields)
+
+    assert statsd.lines == spent(credits, product)
+    assert leadmagic_sandbox.credits == 1000 - Decimal(str(credits))
+
+
+def test_an_enrichment_in_a_task_is_counted_for_the_task(leadmagic_sandbox: Sandbox, statsd: Statsd) -> None:
+    with set_current_context({"ti": RunningTask(dag_id="crm night", task_id="group.look_up")}):
+        LeadMagicHook().enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
+
+    assert statsd.lines == spent(1, dag_id="crm_night", task_id="group.look_up")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 402}, {"body": "{}"}, {"body": '{"credits_consumed": "many"}'}],
+    ids=["402", "missing", "invalid"],
+)
+def test_an_enrichment_without_a_valid_number_of_credits_is_not_counted(
+    leadmagic_sandbox: Sandbox, statsd: Statsd, fault: dict[str, Any]
+) -> None:
+    leadmagic_sandbox.fail_next("*", **fault)
+
+    with suppress(LeadMagicError):
+        LeadMagicHook().enrich("email_finder", full_name="Ada Lovelace", domain="example.com")
+
+    assert statsd.lines == []
+
+
+@pytest.mark.parametrize("credits", [4310, "0.05", Decimal("0.25"), 1e15], ids=repr)
+def test_no_fraction_of_a_credit_is_lost(statsd: Statsd, credits: object) -> None:
+    count_spent_credits(credits, "leadmagic_default", "email_finder", {})
+
+    [(_, _, number)] = [line.rpartition(":") for line in statsd.lines]
+    assert Decimal(number.removesuffix("|c")) == Decimal(str(credits))
 
 
 @pytest.mark.parametrize(

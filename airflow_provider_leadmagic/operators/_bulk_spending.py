@@ -1,0 +1,58 @@
+"""Report what a bulk enrichment task has spent: as an XCom, on the events of its assets, and as a metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_leadmagic.compat.task_state import asset_outlets
+from airflow_provider_leadmagic.hooks.metrics import count_spent_credits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_leadmagic.compat.imports import BaseOperator, Context
+
+#: Key of the XCom with the spending record, and of the record in the ``extra`` of an asset event.
+SPENDING_XCOM_KEY = "leadmagic"
+
+
+def spending_record(result: Mapping[str, Any], conn_id: str, product: str) -> dict[str, Any]:
+    """
+    Return the spending record of a finished bulk job, as plain JSON.
+
+    ``credits`` is None if LeadMagic's number is invalid. ``rows`` is the number of rows in both output files together.
+
+    :param result: What the task returns.
+    :param conn_id: Connection of the task.
+    :param product: LeadMagic's name of the product.
+    """
+    counts = {name: result[name] for name in ("succeeded", "failed", "skipped")}
+    job = {"job_id": result["job_id"], "conn_id": conn_id, "product": product, "credits": result["credits_consumed"]}
+    return {**job, "rows": sum(counts.values()), **counts}
+
+
+def report_spending(task: BaseOperator, context: Context, record: dict[str, Any]) -> None:
+    """
+    Push the record as an XCom, add it to the asset events of the task, and count the credits.
+
+    The credits are counted last: an attempt that fails before is repeated, and must not count them twice.
+
+    :param task: The operator.
+    :param context: The task's context.
+    :param record: See :func:`spending_record`.
+    """
+    if task.do_xcom_push:
+        context["ti"].xcom_push(key=SPENDING_XCOM_KEY, value=record)
+    for asset in asset_outlets(task.outlets):
+        _add_to_event(task, context, asset, record)
+    ids = {"dag_id": context["ti"].dag_id, "task_id": context["ti"].task_id}
+    count_spent_credits(record["credits"], record["conn_id"], record["product"], ids)
+
+
+def _add_to_event(task: BaseOperator, context: Context, asset: Any, record: dict[str, Any]) -> None:
+    try:
+        event = context["outlet_events"][asset]
+        event.extra = {**event.extra, SPENDING_XCOM_KEY: record}
+    except Exception as error:
+        # For a reference, such as Asset.ref(name="leads"), Airflow looks up the asset. The results are already written.
+        task.log.warning("Asset event without the spending record: %s. [%s]", type(error).__name__, asset)
