@@ -1,4 +1,4 @@
-"""What an OpenLineage backend receives from a bulk task. Needs Airflow's OpenLineage provider: make test-openlineage."""
+"""What an OpenLineage backend receives from a bulk task. Needs its provider: make test-openlineage."""
 
 from __future__ import annotations
 

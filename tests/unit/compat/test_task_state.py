@@ -1,4 +1,4 @@
-"""The state of a task: how each Airflow version is asked for it, and in which states a task is over."""
+"""The state of a task, how each Airflow version is asked for it, its IDs, and its outlet assets."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from airflow_provider_leadmagic.compat.task_state import OVER, astate_of, state_of
+from airflow_provider_leadmagic.compat.task_state import OVER, asset_outlets, astate_of, current_task, state_of
 from dev.local_airflow import IS_AIRFLOW_3
+from tests.support.airflow_names import Asset, AssetAlias, set_current_context
 from tests.support.bulk_task_runner import TaskInstance
 
 if TYPE_CHECKING:
@@ -134,3 +135,25 @@ def test_no_state_in_which_a_task_continues_counts_as_over() -> None:
     }
 
     assert OVER.isdisjoint(continues)
+
+
+def test_the_running_task_is_known_by_its_ids() -> None:
+    with set_current_context({"ti": TaskInstance(dag_id="night", task_id="group.look_up")}):
+        assert current_task() == {"dag_id": "night", "task_id": "group.look_up"}
+
+
+def test_outside_a_task_there_are_no_ids() -> None:
+    assert current_task() == {}
+
+
+def test_outlets_with_an_event_of_their_own_are_assets_but_neither_aliases_nor_other_objects() -> None:
+    asset, alias = Asset("x-leads://found"), AssetAlias("leads")
+
+    assert asset_outlets([asset, alias, "x-leads://text", object()]) == [asset]
+
+
+@only_on_airflow_3
+def test_references_to_assets_have_an_event_of_their_own() -> None:
+    references = [Asset.ref(name="leads"), Asset.ref(uri="x-leads://found")]
+
+    assert asset_outlets(references) == references
