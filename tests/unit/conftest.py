@@ -25,7 +25,7 @@ def finished_requests() -> Iterator[None]:
     """Let the requests that a trigger sent in threads end with their test, because the sandbox serves the next test."""
     yield
     for thread in threading.enumerate():
-        if thread.name == "leadmagic":
+        if thread.name.startswith("leadmagic"):
             thread.join(timeout=5)
 
 
