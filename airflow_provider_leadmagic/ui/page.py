@@ -103,7 +103,7 @@ def describe_account(accounts: Accounts, conn_id: str, user: Any) -> dict[str, A
     waiting = [task for task in accounts.waiting if task.conn_id == conn_id]
     visible = readable_dags(user, {task.key.dag_id for task in waiting} | {total.dag_id for total in spending})
     waiting = [task for task in waiting if task.key.dag_id in visible]
-    balance: CreditBalance | None = readings["balance"].value
+    balance: CreditBalance | None = readings.get("balance", _MISSING).value
     errors = [reading.error for reading in readings.values() if reading.error]
     return {
         "pools": _pools(conn_id, balance, user, errors),

@@ -27,6 +27,8 @@ MAX_REQUESTS = 2
 WINDOW = 60.0
 #: Seconds after which a request fails: somebody is waiting for the page.
 TIMEOUT = 10.0
+#: Seconds that a view waits for the first numbers that another view requests.
+PATIENCE = 2.0
 #: Number of bulk jobs that LeadMagic lists in one response.
 MAX_JOBS = 100
 
@@ -81,8 +83,8 @@ class AccountReadings:
 
     def get(self) -> Mapping[str, Reading]:
         """Return the readings by source, after the requests that are due. A source that was not read yet is missing."""
-        # While another view waits for LeadMagic, this one shows the numbers of before, if there are any.
-        if self._lock.acquire(blocking=not self._readings):
+        # While another view waits for LeadMagic, this one shows the numbers of before. Without any, it waits a moment.
+        if self._lock.acquire(timeout=0.0 if self._readings else PATIENCE):
             try:
                 self._refresh()
             finally:

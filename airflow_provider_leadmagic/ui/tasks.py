@@ -35,6 +35,8 @@ SPENDING_KEY = "leadmagic"
 _TRIGGERS = "airflow_provider_leadmagic.triggers."
 #: Reads the balance once and never waits.
 _CHECK = "CheckCreditsOperator"
+#: Listed first, because thousands of other tasks may be running.
+_WAITING = ("SufficientCreditsSensor", "BulkEnrichmentOperator")
 #: Columns that identify a task instance.
 _KEY = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
 
@@ -111,7 +113,7 @@ def _tasks_on_workers(session: Session) -> Iterator[WaitingTask]:
         select(*_KEY, TaskInstance.id, TaskInstance.state, TaskInstance.start_date, fields.rendered_fields)
         .join(fields, are_fields_of_task())
         .where(TaskInstance.state.in_(("running", "up_for_reschedule")), TaskInstance.operator != _CHECK)
-        .order_by(TaskInstance.start_date)
+        .order_by(TaskInstance.operator.not_in(_WAITING), TaskInstance.start_date)
         .limit(MAX_TASKS)
     ).all()
     # Subclasses of the sensor and the operator have other names, but the same template fields.

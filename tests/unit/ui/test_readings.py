@@ -195,3 +195,16 @@ def test_a_view_does_not_wait_for_the_request_of_another_view_if_there_are_numbe
     assert account.get()["balance"] == first
     slow.join()
     assert account.get()["balance"] != first
+
+
+def test_a_view_waits_only_a_moment_for_the_first_numbers_of_another_view(
+    account: AccountReadings, leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    leadmagic_sandbox.fail_next(CREDITS, delay=2)
+    slow = threading.Thread(target=account.get, name="leadmagic")
+    slow.start()
+    wait_until(lambda: bool(leadmagic_sandbox.requests_to(CREDITS)), 10, "the first request")
+
+    assert account.get() == {}
+    slow.join()

@@ -13,6 +13,7 @@ from airflow.models.trigger import Trigger
 from airflow.utils.session import create_session
 from sqlalchemy import update
 
+from airflow_provider_leadmagic.ui import tasks
 from airflow_provider_leadmagic.ui.tasks import Spending, WaitingTask, spending_by_task, spending_records, waiting_tasks
 from tests.support.stored_rows import XCOMS
 from tests.support.task_rows import (
@@ -84,6 +85,14 @@ class TestWaiting:
 
     def test_a_subclass_is_found_by_its_template_fields(self) -> None:
         add_task("leads", "running", rendered=FIELDS, operator="OurSensor")
+
+        assert [task.key.dag_id for task in found()] == ["leads"]
+
+    def test_tasks_of_other_operators_do_not_push_it_out_of_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tasks, "MAX_TASKS", 2)
+        for _ in range(3):
+            add_task("other", "running", rendered={"bash_command": "true"}, operator="BashOperator", since=ago(60))
+        add_task("leads", "running", rendered=FIELDS)
 
         assert [task.key.dag_id for task in found()] == ["leads"]
 
