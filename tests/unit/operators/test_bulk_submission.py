@@ -221,6 +221,8 @@ def test_transient_errors_while_waiting_are_retried(
 ) -> None:
     leadmagic_sandbox.set_credits(4)
     when(lambda: len(leadmagic_sandbox.requests_to(CREDITS)) >= 2, lambda: fail_some_requests(leadmagic_sandbox))
+    # Not before: a poll that is already under way would find enough credits, and be the last one.
+    when(lambda: failed_requests(leadmagic_sandbox) >= 2, lambda: leadmagic_sandbox.set_credits(5))
 
     assert task(deferrable=deferrable).run()["succeeded"] == 5
 
@@ -233,7 +235,10 @@ def fail_some_requests(sandbox: Sandbox) -> None:
     for path in (CREDITS, "/bulk/jobs/*"):
         sandbox.fail_next(path, status=503, times=2)
         sandbox.fail_next(path, drop=True)
-    sandbox.set_credits(5)
+
+
+def failed_requests(sandbox: Sandbox) -> int:
+    return sum(request.status == 503 for request in sandbox.requests_to(CREDITS))
 
 
 @pytest.mark.parametrize("path", [CREDITS, "/bulk/jobs/*"])
