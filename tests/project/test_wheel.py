@@ -62,14 +62,24 @@ def test_the_wheel_contains_the_license(wheel: Path) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in files(wheel))
 
 
-def test_the_wheel_requires_six_packages_and_declares_the_extra(wheel: Path) -> None:
+def test_the_wheel_contains_the_files_of_the_page(wheel: Path) -> None:
+    source = REPOSITORY / "airflow_provider_leadmagic" / "ui"
+    needed = {path.relative_to(REPOSITORY).as_posix() for path in source.rglob("*.*") if path.suffix != ".pyc"}
+
+    assert {"page.html", "page.css", "page.js"} <= {Path(name).name for name in needed}
+    assert needed <= set(files(wheel))
+
+
+def test_the_wheel_requires_only_packages_of_airflow_and_declares_the_extra(wheel: Path) -> None:
     needs = [line.removeprefix("Requires-Dist: ") for line in metadata(wheel).splitlines() if "Requires-Dist" in line]
 
     assert [line for line in needs if "extra ==" not in line] == [
         "apache-airflow>=2.11",
         "asgiref>=3.7",
+        "jinja2>=3.1.6",
         "requests>=2.32.2",
         "rich>=12.4.4",
+        "sqlalchemy>=1.4.54",
         "tenacity>=8.3",
         "urllib3>=1.26.20",
     ]
