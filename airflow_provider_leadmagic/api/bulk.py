@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode
 
-from airflow_provider_leadmagic.api.jobs import BulkJob, CostPreview, check_job_id, job_id_from_api
+from airflow_provider_leadmagic.api.jobs import BulkJob, CostPreview, check_job_id, job_id_from_api, readable_jobs
 from airflow_provider_leadmagic.api.products import find_bulk_product
 from airflow_provider_leadmagic.api.text import describe_value, temporary_file_errors
 from airflow_provider_leadmagic.api.validation import check_choice, check_text, plain_number
@@ -119,14 +119,22 @@ class Bulk:
         """Yield the jobs of the account, newest first. Free of charge; LeadMagic lists at most about 10,000."""
         offset = 0
         while offset <= MAX_JOBS_OFFSET:
-            query = urlencode({"limit": MAX_JOBS, "offset": offset})
-            response = self._calls.free("GET", f"/bulk/jobs?{query}")
-            page = response.json_object()
-            jobs = _objects(response, page, "jobs")
-            yield from _readable_jobs(jobs, response)
-            offset += len(jobs)
-            if len(jobs) < min(MAX_JOBS, _limit_of(page, DEFAULT_JOBS)):
+            response, jobs, is_last = self._page_of_jobs(offset)
+            yield from readable_jobs(jobs, response.redact)
+            if is_last:
                 return
+            offset += len(jobs)
+
+    def latest(self) -> Sequence[BulkJob]:
+        """Return the newest jobs of the account with one request: 200, or fewer if LeadMagic's page is shorter."""
+        response, jobs, _ = self._page_of_jobs(0)
+        return [*readable_jobs(jobs, response.redact)]
+
+    def _page_of_jobs(self, offset: int) -> tuple[Response, Sequence[dict[str, Any]], bool]:
+        response = self._calls.free("GET", f"/bulk/jobs?{urlencode({'limit': MAX_JOBS, 'offset': offset})}")
+        page = response.json_object()
+        jobs = _objects(response, page, "jobs")
+        return response, jobs, len(jobs) < min(MAX_JOBS, _limit_of(page, DEFAULT_JOBS))
 
     def results(self, job_id: str, *, status: str | None = None, page_size: int = 200) -> Iterator[dict[str, Any]]:
         """
@@ -260,15 +268,6 @@ def _job_in(response: Response, requested_id: str | None = None) -> BulkJob:
     body = response.json(exact_numbers=True)
     with response.content_errors():
         return BulkJob.from_api(body, response.redact, requested_id=requested_id)
-
-
-def _readable_jobs(jobs: list[dict[str, Any]], response: Response) -> Iterator[BulkJob]:
-    """Skip invalid jobs: one of them must not hide all others."""
-    for job in jobs:
-        try:
-            yield BulkJob.from_api(job, response.redact)
-        except LeadMagicResponseError as error:
-            log.warning("Skipped a job in LeadMagic's list. %s", error)
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

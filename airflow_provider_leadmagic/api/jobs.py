@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
@@ -13,7 +14,9 @@ from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
+
+log = logging.getLogger(__name__)
 
 _SAFE_ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:-]{1,100}")
 #: Final states only. LeadMagic publishes no list of states, and a new state must not be mistaken for a final one.
@@ -264,3 +267,17 @@ def _number(value: object, name: str) -> Decimal:
 
 def _invalid_number(name: str) -> LeadMagicResponseError:
     return LeadMagicResponseError(f"Invalid response: `{name}` is not a number, 0 or more")
+
+
+def readable_jobs(jobs: Iterable[dict[str, Any]], redact: Callable[..., str | None]) -> Iterator[BulkJob]:
+    """
+    Convert the jobs of a list, and skip invalid ones: one of them must not hide all others.
+
+    :param jobs: Jobs as LeadMagic lists them.
+    :param redact: Prepares text from the response for messages and hides the API key in it.
+    """
+    for job in jobs:
+        try:
+            yield BulkJob.from_api(job, redact)
+        except LeadMagicResponseError as error:
+            log.warning("Skipped a job in LeadMagic's list. %s", error)

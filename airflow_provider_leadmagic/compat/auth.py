@@ -27,7 +27,7 @@ def may_read_connections(user: Any) -> bool:
 
 def readable_connections(user: Any, conn_ids: Iterable[str]) -> set[str]:
     """
-    Return the connections that a user may read.
+    Return the connections that a user may read. Those of a team are left out: only its tasks can read them.
 
     :param user: The user.
     :param conn_ids: Connection IDs to choose from.
@@ -39,10 +39,13 @@ def readable_connections(user: Any, conn_ids: Iterable[str]) -> set[str]:
             for conn_id in conn_ids
             if manager.is_authorized_connection(method="GET", details=ConnectionDetails(conn_id=conn_id), user=user)
         }
-    readable: set[str] = set()
-    for names, team in _by_team(conn_ids, Connection.get_conn_id_to_team_name_mapping):
-        readable |= manager.filter_authorized_connections(conn_ids=names, user=user, method="GET", **team)
-    return readable
+    of_no_team = {
+        name
+        for names, team in _by_team(conn_ids, Connection.get_conn_id_to_team_name_mapping)
+        for name in names
+        if team.get("team_name") is None
+    }
+    return set(manager.filter_authorized_connections(conn_ids=of_no_team, user=user, method="GET"))
 
 
 def readable_dags(user: Any, dag_ids: Iterable[str]) -> set[str]:

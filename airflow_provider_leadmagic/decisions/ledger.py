@@ -8,7 +8,6 @@ stores for its tasks: see :mod:`~airflow_provider_leadmagic.decisions.claims`.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -208,11 +207,13 @@ def _number(text: str) -> Decimal:
 
 
 def _seconds(value: float) -> float:
-    if not math.isfinite(value):
+    if not abs(value) < _END_OF_TIME:  # NaN, too
         raise ValueError(value)
     return float(value)
 
 
+#: Unix time of the year 9999, after which Python has no dates.
+_END_OF_TIME = 253_402_300_800
 _TIMES = ("since", "patience", "settle", "granted_at", "ended_at", "affordable_since", "earlier_ended_at")
 _READERS: dict[str, Callable[[Any], Any]] = {
     "task": _task_key,

@@ -208,9 +208,11 @@ class BulkEnrichmentOperator(BaseOperator):
         :param deadline: Unix time at which the attempt times out.
         """
         if self.claim_pool is not None or is_wake(event):
-            return self._attempt(context, deadline, has_waited=True, seen=seen_from(event)).start()
-        self._log_credits_sufficient(event)
-        return self._attempt(context, deadline, has_waited=True).start()
+            attempt = self._attempt(context, deadline, has_waited=True, seen=seen_from(event))
+        else:
+            self._log_credits_sufficient(event)
+            attempt = self._attempt(context, deadline, has_waited=True)
+        return self._report(context, attempt.start())
 
     def credits_to_resume(
         self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
@@ -224,7 +226,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param deadline: Unix time at which the attempt times out.
         """
         self._log_credits_sufficient(event)
-        return self._attempt(context, deadline).wait_and_finish(_submitted_job(record))
+        return self._report(context, self._attempt(context, deadline).wait_and_finish(_submitted_job(record)))
 
     def job_seen(
         self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
@@ -244,7 +246,7 @@ class BulkEnrichmentOperator(BaseOperator):
             job = job_from(event)
         # The trigger has logged this, too, but Airflow keeps only the log of the last trigger of each attempt.
         log_progress(self.log, job)
-        return attempt.continue_with(job, submitted_job)
+        return self._report(context, attempt.continue_with(job, submitted_job))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral. A timeout of the deferral is raised as LeadMagicTimeoutError on every Airflow."""
@@ -253,7 +255,7 @@ class BulkEnrichmentOperator(BaseOperator):
 
             failure = next_kwargs or {}
             raise timed_out() if deferral.is_timeout(failure) else deferral.trigger_error(self.log, failure)
-        return self._report(context, super().resume_execution(next_method, next_kwargs, context))
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def render_template(self, content: Any, context: Context, jinja_env: Any = None, *rest: Any, **options: Any) -> Any:
         """Render a template. The filter ``tojson`` keeps the order of columns, which Jinja would sort."""

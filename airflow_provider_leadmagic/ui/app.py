@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic.compat.auth import GetUserDep, may_read_connections, readable_connections
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.ui.page import FILTERS, Accounts, describe_account
+from airflow_provider_leadmagic.ui.page import FILTERS, Accounts, describe_account, listed_connections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -32,8 +32,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-#: The connection that is shown first.
-DEFAULT = LeadMagicHook.default_conn_name
 _FILES = {"page.css": "text/css", "page.js": "text/javascript"}
 _ADVICE = {
     HTTPStatus.UNAUTHORIZED: "Log in to Airflow, then reload this page.",
@@ -62,12 +60,13 @@ def show_page(user: GetUserDep, conn_id: str = "") -> HTMLResponse:
     :param user: The user who is logged in.
     :param conn_id: Connection ID; empty for the first one that the user may read.
     """
-    accounts = Accounts.read()
-    readable = sorted(
-        readable_connections(user, accounts.conn_ids), key=lambda name: (name != "leadmagic_default", name)
-    )
-    if not readable and not may_read_connections(user):
+    listed = listed_connections()
+    # Before the database is searched for tasks.
+    if not may_read_connections(user) and not readable_connections(user, listed):
         raise HTTPException(HTTPStatus.FORBIDDEN)
+    accounts = Accounts.read(listed)
+    default = LeadMagicHook.default_conn_name
+    readable = sorted(readable_connections(user, accounts.conn_ids), key=lambda name: (name != default, name))
     if conn_id and conn_id not in readable:  # whether it exists or not
         raise HTTPException(HTTPStatus.FORBIDDEN)
     if not readable:

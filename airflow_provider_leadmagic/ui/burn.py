@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -82,9 +83,24 @@ def spending_by_day(usage: dict[str, Any], today: date, days: int) -> list[Day]:
     :param today: Last day.
     :param days: Number of days.
     """
-    spent = dict(_dated(usage))
+    spent: dict[date, Decimal] = defaultdict(Decimal)
+    for day, credits in _dated(usage):
+        spent[day] += credits
     dates = (today - timedelta(days=ago) for ago in range(days - 1, -1, -1))
     return [Day(day, spent.get(day, Decimal(0))) for day in dates]
+
+
+def total_spending(usage: dict[str, Any]) -> Decimal | None:
+    """
+    Return the credits spent in the window; None if the response has an unknown form.
+
+    :param usage: Response of ``/v1/analytics/usage``.
+    """
+    summary = usage.get("summary")
+    total = number_or_none(summary.get("total_credits")) if isinstance(summary, dict) else None
+    if total is None and days_of(usage):
+        return sum((credits for _, credits in _dated(usage)), Decimal(0))
+    return None if total is None else max(total, Decimal(0))
 
 
 def _dated(usage: dict[str, Any]) -> list[tuple[date, Decimal]]:

@@ -19,9 +19,9 @@ from airflow_provider_leadmagic.compat.auth import readable_dags
 from airflow_provider_leadmagic.compat.metadata import ReadVariables, ask_database
 from airflow_provider_leadmagic.decisions.ledger import Ledger
 from airflow_provider_leadmagic.exceptions import ClaimsError, LeadMagicResponseError
-from airflow_provider_leadmagic.ui.burn import burn_chart, spending_by_day, spending_by_product
+from airflow_provider_leadmagic.ui.burn import burn_chart, spending_by_day, spending_by_product, total_spending
 from airflow_provider_leadmagic.ui.readings import DAYS, Reading, readings_of
-from airflow_provider_leadmagic.ui.tasks import spending_by_task, spending_records, waiting_tasks
+from airflow_provider_leadmagic.ui.tasks import MAX_TASKS, spending_by_task, spending_records, waiting_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,14 +52,28 @@ class Accounts(NamedTuple):
     records: Sequence[tuple[str, str, dict[str, Any]]]
 
     @classmethod
-    def read(cls) -> Self:
-        """Query the database."""
+    def read(cls, listed: set[str]) -> Self:
+        """
+        Query the database.
+
+        :param listed: Result of :func:`listed_connections`.
+        """
         with create_session() as session:
             waiting, records = waiting_tasks(session), spending_records(session, DAYS)
-            conn_ids = {*_stored_connections(session), *_connections_in_environment()}
         # A connection in a secrets backend is not listed anywhere: it is known once a task uses it.
-        conn_ids |= {task.conn_id for task in waiting} | {record["conn_id"] for _, _, record in records}
-        return cls(conn_ids, waiting, records)
+        used = {task.conn_id for task in waiting} | {record["conn_id"] for _, _, record in records}
+        return cls(listed | {name for name in used if not _is_of_a_team(name)}, waiting, records)
+
+    @property
+    def may_have_more(self) -> bool:
+        """Whether more tasks may wait than were read."""
+        return len(self.waiting) >= MAX_TASKS
+
+
+def listed_connections() -> set[str]:
+    """Return the connections of the type LeadMagic in Airflow's database and in environment variables."""
+    with create_session() as session:
+        return {*_stored_connections(session), *_connections_in_environment()}
 
 
 def _stored_connections(session: Session) -> list[str]:
@@ -67,15 +81,18 @@ def _stored_connections(session: Session) -> list[str]:
 
 
 def _connections_in_environment() -> list[str]:
-    # Their IDs are in upper case, and Airflow's convention for IDs is lower case. Those of a team, such as
-    # AIRFLOW_CONN__TEAM___ID (Airflow 3.2+), are for its tasks only.
-    return [
+    # Their IDs are in upper case, and Airflow's convention for IDs is lower case.
+    names = (
         name.removeprefix(_VARIABLE_PREFIX).lower()
         for name, value in os.environ.items()
-        if name.startswith(_VARIABLE_PREFIX)
-        and not (name.startswith(f"{_VARIABLE_PREFIX}_") and "___" in name)
-        and (value.startswith("leadmagic:") or f'"{_CONNECTION_TYPE}"' in value)
-    ]
+        if name.startswith(_VARIABLE_PREFIX) and (value.startswith("leadmagic:") or f'"{_CONNECTION_TYPE}"' in value)
+    )
+    return [name for name in names if not _is_of_a_team(name)]
+
+
+def _is_of_a_team(conn_id: str) -> bool:
+    # The variable AIRFLOW_CONN__TEAM___ID (Airflow 3.2+) is for tasks of the team only.
+    return conn_id.startswith("_") and "___" in conn_id
 
 
 class WaitingRow(NamedTuple):
@@ -83,7 +100,8 @@ class WaitingRow(NamedTuple):
     A waiting task, compared with the balance.
 
     :param task: The task.
-    :param short: Credits that are missing; None if the task waits for a job or the balance is unknown.
+    :param short: Credits that are missing. None if the balance is unknown, or if the task waits for a job or in the
+        queue of a claim pool.
     """
 
     task: WaitingTask
@@ -105,14 +123,17 @@ def describe_account(accounts: Accounts, conn_id: str, user: Any) -> dict[str, A
     waiting = [task for task in waiting if task.key.dag_id in visible]
     balance: CreditBalance | None = readings.get("balance", _MISSING).value
     errors = [reading.error for reading in readings.values() if reading.error]
+    pools = _pools(conn_id, balance, user, errors)
+    queued = {entry.claim.task for overview, _ in pools for entry in overview.waiting}
     return {
-        "pools": _pools(conn_id, balance, user, errors),
+        "pools": pools,
+        "may_have_more": accounts.may_have_more,
         "conn_id": conn_id,
         "now": datetime.now(UTC),
         "balance": balance,
         "read_at": {name: datetime.fromtimestamp(reading.read_at, UTC) for name, reading in readings.items()},
         "errors": _distinct(errors),
-        "waiting": [_compare(task, balance) for task in waiting],
+        "waiting": [_compare(task, None if task.key in queued else balance) for task in waiting],
         "products": spending_by_product(readings.get("products", _MISSING).value),
         "jobs": _match(readings.get("jobs", _MISSING).value, waiting),
         "spending": (visible_spending := [total for total in spending if total.dag_id in visible]),
@@ -172,8 +193,8 @@ def _pools(
         try:
             ledger = Ledger.from_text(text, key)
         except ClaimsError:
-            # Its message contains a part of the text, which can name DAGs that the user may not read.
-            errors.append(f"Cannot read the claims in Variable {key!r}: run `airflow leadmagic claims` for the reason.")
+            # The error quotes the text, and the key names the pool: both may be of DAGs that the user may not read.
+            errors.append("Cannot read the claims of a pool: run `airflow leadmagic claims` for the reason.")
             continue
         if account_of(ledger) == conn_id:
             overview = PoolOverview.read(ledger, conn_id, lambda _: balance)
@@ -198,17 +219,21 @@ def _describe_usage(
     runway = _runway(usage, balance)
     if usage is None:
         return {"chart": None, "days": [], "runway": None, "total": None, "elsewhere": None}
-    today = datetime.now(UTC).date()
-    days = spending_by_day(usage, today, DAYS)
-    total = runway.spent if runway else sum((day.credits for day in days), Decimal(0))
+    days = spending_by_day(usage, datetime.now(UTC).date(), DAYS)
+    total = total_spending(usage)
     runs_out = runway.runs_out_at.date() if runway and runway.runs_out_at else None
     return {
-        "chart": burn_chart(days, total / DAYS, runs_out),
+        "chart": None if total is None else burn_chart(days, total / DAYS, runs_out),
         "days": days,
         "runway": runway,
         "total": total,
-        "elsewhere": max(total - sum((each.credits for each in spending), Decimal(0)), Decimal(0)),
+        "elsewhere": None if total is None else _rest(total, spending),
     }
+
+
+def _rest(total: Decimal, spending: Sequence[Spending]) -> Decimal:
+    # Records can be newer than the total.
+    return max(total - sum((each.credits for each in spending), Decimal(0)), Decimal(0))
 
 
 def _runway(usage: dict[str, Any] | None, balance: CreditBalance | None) -> CreditsRunway | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.compat.imports import AirflowNotFoundException
+from airflow_provider_leadmagic.decisions.gate import requested_wait
+from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ WINDOW = 60.0
 TIMEOUT = 10.0
 #: Seconds that a view waits for the first numbers that another view requests.
 PATIENCE = 2.0
-#: Number of bulk jobs that LeadMagic lists in one response.
-MAX_JOBS = 100
+#: Seconds after which a failed request is repeated.
+RETRY_AFTER = 60.0
 
 
 class Source(NamedTuple):
@@ -49,7 +50,7 @@ class Source(NamedTuple):
 SOURCES: dict[str, Source] = {
     "balance": Source(lambda client: client.get_credits(), 60.0),
     "usage": Source(lambda client: client.analytics.usage(DAYS), 900.0),
-    "jobs": Source(lambda client: [job for job in islice(client.bulk.list(), MAX_JOBS) if not job.is_finished], 60.0),
+    "jobs": Source(lambda client: [job for job in client.bulk.latest() if not job.is_finished], 60.0),
     "products": Source(lambda client: client.analytics.products(DAYS), 900.0),
 }
 
@@ -61,11 +62,13 @@ class Reading(NamedTuple):
     :param value: The result; None if the request failed.
     :param error: Why it failed.
     :param read_at: Unix time.
+    :param max_age: Seconds for which it is shown without another request.
     """
 
     value: Any
     error: str | None
     read_at: float
+    max_age: float = 0.0
 
 
 class AccountReadings:
@@ -92,7 +95,7 @@ class AccountReadings:
         return dict(self._readings)
 
     def _refresh(self) -> None:
-        for name in sorted(self._due(), key=lambda name: name in self._readings and name != "balance"):
+        for name in sorted(self._due(), key=self._time_of):
             if len(self._requested_at) == MAX_REQUESTS and time.monotonic() - self._requested_at[0] < WINDOW:
                 return
             self._requested_at.append(time.monotonic())
@@ -102,26 +105,37 @@ class AccountReadings:
         now = time.time()
         return [
             name
-            for name, source in SOURCES.items()
-            if name not in self._readings or now - self._readings[name].read_at >= source.max_age
+            for name in SOURCES
+            if name not in self._readings or now - self._readings[name].read_at >= self._readings[name].max_age
         ]
+
+    def _time_of(self, name: str) -> float:
+        """Return when a source was read, to begin with the oldest. The balance is always the first."""
+        return self._readings[name].read_at if name in self._readings and name != "balance" else 0.0
 
     def _read(self, source: Source) -> Reading:
         hook = LeadMagicHook(self._conn_id, max_attempts=1, max_timeout=TIMEOUT)
         try:
+            _check_type(hook)
             with hook.get_conn() as client:
-                kind = hook.get_connection(self._conn_id).conn_type
-                # An XCom can name any connection, and the password of another service must not be sent to LeadMagic.
-                if kind and kind != hook.conn_type:
-                    problem = f"Connection {self._conn_id!r} has the type {kind!r}: change it to {hook.conn_type!r}."
-                    return Reading(None, problem, time.time())
-                return Reading(source.read(client), None, time.time())
+                return Reading(source.read(client), None, time.time(), source.max_age)
         except LeadMagicError as error:
-            return Reading(None, str(error), time.time())
+            return Reading(None, str(error), time.time(), max(RETRY_AFTER, requested_wait(error)))
         except Exception as error:
             # Only the type: messages of databases and secrets backends may contain passwords.
             problem = f"Cannot read connection {self._conn_id!r} ({type(error).__name__}): check the secrets backend."
-            return Reading(None, problem, time.time())
+            return Reading(None, problem, time.time(), RETRY_AFTER)
+
+
+def _check_type(hook: LeadMagicHook) -> None:
+    """Refuse connections of other types: an XCom can name any, and LeadMagic must not receive their passwords."""
+    try:
+        kind = hook.get_connection(hook.leadmagic_conn_id).conn_type
+    except AirflowNotFoundException:
+        return  # the hook explains it
+    if kind and kind != hook.conn_type:
+        subject = f"Connection {hook.leadmagic_conn_id!r}"
+        raise LeadMagicConfigurationError(f"{subject} has the type {kind!r}: change it to {hook.conn_type!r}.")
 
 
 _accounts: dict[str, AccountReadings] = {}

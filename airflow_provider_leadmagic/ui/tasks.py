@@ -50,7 +50,7 @@ class WaitingTask(NamedTuple):
     :param state: ``deferred``, ``up_for_reschedule`` or ``running``.
     :param required: Credits that it waits for; None if it waits for a bulk job.
     :param since: Start of its first attempt to read the balance.
-    :param next_poll: When it polls next; None if only the interval is known, or it polls on a worker.
+    :param next_poll: When it polls next, if Airflow or LeadMagic has set the time.
     :param interval: Seconds between its polls; None if unknown.
     :param job_id: The bulk job.
     """
@@ -89,13 +89,19 @@ def _deferred_tasks(session: Session) -> Iterator[WaitingTask]:
             continue
         yield WaitingTask(
             TaskKey(dag_id, run_id, task_id, map_index),
-            arguments["leadmagic_conn_id"],
+            str(arguments["leadmagic_conn_id"]),
             "deferred",
             number_or_none(arguments.get("minimum_credits")),
             start_date,
+            next_poll=_in_future(arguments.get("not_before")),
             interval=arguments.get("poke_interval") or arguments.get("poll_interval"),
             job_id=arguments.get("job_id"),
         )
+
+
+def _in_future(seconds: float | None) -> datetime | None:
+    moment = datetime.fromtimestamp(seconds or 0.0, UTC)
+    return moment if moment > datetime.now(UTC) else None
 
 
 def _arguments_of(trigger: Trigger) -> dict[str, Any]:

@@ -37,9 +37,11 @@ def ago(minutes: float) -> datetime:
     return datetime.now(UTC) - timedelta(minutes=minutes)
 
 
-def waits_for_credits(conn_id: str = "leadmagic_default", credits: str = "500", interval: float = 300) -> BaseTrigger:
+def waits_for_credits(
+    conn_id: str = "leadmagic_default", credits: str = "500", interval: float = 300, not_before: float = 0.0
+) -> BaseTrigger:
     """Return the trigger of a sensor that waits."""
-    return SufficientCreditsTrigger(conn_id, credits, interval, waiting_since=0.0)
+    return SufficientCreditsTrigger(conn_id, credits, interval, not_before=not_before, waiting_since=0.0)
 
 
 def waits_for_job(job_id: str, conn_id: str = "leadmagic_default") -> BaseTrigger:

@@ -124,6 +124,7 @@ def test_unknown_fields_are_ignored() -> None:
         text_of({"task": [*TASK], "credits": "5", "since": 0, "settle": None}),
         text_of({"task": [*TASK], "credits": "5", "since": 0, "priority": "high"}),
         text_of({"task": [*TASK], "credits": "5", "since": float("nan")}),
+        text_of({"task": [*TASK], "credits": "5", "since": 1e12}),
         text_of("claim"),  # type: ignore[arg-type]
     ],
 )

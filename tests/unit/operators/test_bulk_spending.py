@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from airflow_provider_leadmagic.compat.imports import AirflowSkipException
 from airflow_provider_leadmagic.exceptions import LeadMagicRequestError
 from airflow_provider_leadmagic.operators._bulk_spending import SPENDING_XCOM_KEY
+from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
+from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.airflow_names import Asset, AssetAlias
+from tests.support.bulk_task_runner import StateStore, Task
 from tests.unit.operators.conftest import leads
 
 if TYPE_CHECKING:
@@ -63,6 +67,40 @@ def test_after_every_kind_of_deferral_the_record_is_reported_once(
     when(lambda: "PausedBulkJobTrigger" in enrich.deferrals, lambda: top_up(leadmagic_sandbox))
 
     enrich.run()
+
+    assert enrich.ti.xcoms == {SPENDING_XCOM_KEY: record_of(leadmagic_sandbox)}
+    assert spent_lines(statsd) == [spent(5)]
+
+
+class ReturnsThePath(BulkEnrichmentOperator):
+    """A subclass whose result is not that of the operator."""
+
+    def job_seen(self, *arguments: Any, **options: Any) -> Any:
+        return super().job_seen(*arguments, **options)["output_path"]
+
+
+class DefersFirst(BulkEnrichmentOperator):
+    """A subclass that begins with the operator's work after a deferral of its own."""
+
+    def begin(self, context: Any, event: Any = None) -> dict[str, Any]:
+        return super().execute(context)
+
+    def execute(self, context: Any) -> Any:
+        trigger = SufficientCreditsTrigger("leadmagic_default", "0", 0.02)
+        self.defer(trigger=trigger, method_name="begin", timeout=timedelta(seconds=30))
+
+
+@pytest.mark.parametrize("kind", [ReturnsThePath, DefersFirst])
+def test_subclasses_that_change_result_or_start_report_the_record_once(
+    leadmagic_sandbox: Sandbox, statsd: Statsd, output: Path, kind: type[BulkEnrichmentOperator]
+) -> None:
+    arguments: dict[str, Any] = {"product": "email_finder", "rows": leads(5), "output_path": output, "deferrable": True}
+    enrich = Task(kind(task_id="enrich", poll_interval=0.02, timeout=30, **arguments), StateStore())
+    leadmagic_sandbox.bulk_speed(50)
+
+    enrich.run()
+
+    assert "BulkJobTrigger" in enrich.deferrals
 
     assert enrich.ti.xcoms == {SPENDING_XCOM_KEY: record_of(leadmagic_sandbox)}
     assert spent_lines(statsd) == [spent(5)]

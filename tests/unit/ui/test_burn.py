@@ -22,6 +22,7 @@ from airflow_provider_leadmagic.ui.burn import (
     burn_chart,
     spending_by_day,
     spending_by_product,
+    total_spending,
 )
 
 TODAY = date(2026, 11, 26)
@@ -43,6 +44,11 @@ class TestDays:
             Day(date(2026, 11, 25), Decimal(0)),
             Day(date(2026, 11, 26), Decimal(5)),
         ]
+
+    def test_two_entries_of_a_day_are_added(self) -> None:
+        usage = {"daily": [{"date": "2026-11-26", "total_credits": 5}, {"date": "2026-11-26", "total_credits": 2}]}
+
+        assert spending_by_day(usage, TODAY, 1) == [Day(TODAY, Decimal(7))]
 
     def test_days_outside_of_the_window_are_left_out(self) -> None:
         usage = {"daily": [{"date": "2026-11-20", "total_credits": 5}, {"date": "2026-11-27", "total_credits": 5}]}
@@ -69,6 +75,24 @@ class TestDays:
         usage = {"daily": [{"date": day, "total_credits": 9}]}
 
         assert sum(day.credits for day in spending_by_day(usage, TODAY, 30)) in (0, 9)
+
+
+class TestTotal:
+    @pytest.mark.parametrize(
+        ("usage", "total"),
+        [
+            ({"summary": {"total_credits": 12.5}, "daily": []}, Decimal("12.5")),
+            ({"summary": {}, "daily": [{"date": "2026-11-26", "total_credits": 5}]}, Decimal(5)),
+            ({"daily": [{"date": "2026-11-25"}, {"date": "2026-11-26", "total_credits": 5}]}, Decimal(5)),
+            ({"summary": {"total_credits": -3}}, Decimal(0)),
+        ],
+    )
+    def test_it_is_that_of_leadmagic_or_else_the_sum_of_the_days(self, usage: dict[str, Any], total: Decimal) -> None:
+        assert total_spending(usage) == total
+
+    @pytest.mark.parametrize("usage", UNKNOWN_FORMS)
+    def test_it_is_unknown_in_a_response_of_another_form(self, usage: dict[str, Any]) -> None:
+        assert total_spending(usage) is None
 
 
 class TestProducts:

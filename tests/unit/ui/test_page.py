@@ -14,7 +14,14 @@ from sqlalchemy import delete
 
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.compat.metadata import TaskKey
-from airflow_provider_leadmagic.ui.page import Accounts, _describe_usage, _distinct, format_duration, full_name
+from airflow_provider_leadmagic.ui.page import (
+    Accounts,
+    _describe_usage,
+    _distinct,
+    format_duration,
+    full_name,
+    listed_connections,
+)
 from airflow_provider_leadmagic.ui.tasks import Spending
 from tests.support.task_rows import add_spending, add_task, clear, waits_for_credits
 
@@ -74,13 +81,19 @@ class TestConnections:
         monkeypatch.setenv("AIRFLOW_CONN_FROM_JSON", '{"conn_type": "leadmagic", "password": "key"}')
         monkeypatch.setenv("AIRFLOW_CONN_OTHER", "http://example.com")
 
-        assert Accounts.read().conn_ids == {"stored", "from_a_uri", "from_json"}
+        assert Accounts.read(listed_connections()).conn_ids == {"stored", "from_a_uri", "from_json"}
 
     def test_those_that_tasks_use_are_listed_because_a_secrets_backend_may_have_them(self) -> None:
         add_task("leads", "deferred", trigger=waits_for_credits("in_a_vault"))
         add_spending("leads", conn_id="another")
 
-        assert Accounts.read().conn_ids == {"in_a_vault", "another"}
+        assert Accounts.read(listed_connections()).conn_ids == {"in_a_vault", "another"}
+
+    def test_those_of_a_team_are_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN__TEAM_A___LEADS", "leadmagic://:key@/")
+        add_spending("leads", conn_id="_team_a___leads")
+
+        assert Accounts.read(listed_connections()).conn_ids == set()
 
 
 class TestUsage:
@@ -100,7 +113,12 @@ class TestUsage:
         assert _describe_usage(body, BALANCE, [])["runway"] is None
 
     def test_without_a_balance_the_spending_is_still_drawn(self) -> None:
-        shown = _describe_usage({**usage(None), "daily": []}, None, [])
+        shown = _describe_usage(usage(100), None, SPENDING)
 
-        assert shown["runway"] is None
+        assert (shown["runway"], shown["total"], shown["elsewhere"]) == (None, 100, Decimal("57.5"))
         assert len(shown["chart"].bars) == 30
+
+    def test_a_usage_of_another_form_is_unknown_and_not_zero(self) -> None:
+        shown = _describe_usage({}, BALANCE, [])
+
+        assert (shown["chart"], shown["total"], shown["elsewhere"]) == (None, None, None)

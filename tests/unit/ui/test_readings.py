@@ -107,6 +107,53 @@ def test_a_window_of_a_minute_never_has_more_than_two_requests(
     assert all(later - earlier >= 60 for earlier, later in zip(sent, sent[2:], strict=False))
 
 
+def test_every_number_is_renewed_while_somebody_looks(
+    account: AccountReadings, leadmagic_sandbox: Sandbox, clock: Clock
+) -> None:
+    for _ in range(40):
+        readings = account.get()
+        clock.now += 60
+
+    ages = {name: clock.now - reading.read_at for name, reading in readings.items()}
+    assert max(ages.values()) <= 17 * 60
+    assert ages["balance"] <= 60
+    assert ages["jobs"] <= 5 * 60
+
+
+def test_a_failed_usage_is_repeated_with_the_next_balance(
+    account: AccountReadings, leadmagic_sandbox: Sandbox, clock: Clock
+) -> None:
+    leadmagic_sandbox.fail_next("/v1/analytics/usage", status=503)
+    for _ in range(4):
+        readings = account.get()
+        clock.now += 60
+
+    assert readings["usage"].error is None
+
+
+def test_no_request_is_sent_before_leadmagic_allows_it(
+    account: AccountReadings, leadmagic_sandbox: Sandbox, clock: Clock
+) -> None:
+    leadmagic_sandbox.fail_next(CREDITS, status=429, retry_after=600)
+    for _ in range(9):
+        account.get()
+        clock.now += 60
+
+    assert len(leadmagic_sandbox.requests_to(CREDITS)) == 1
+
+
+def test_jobs_are_read_with_one_request_even_if_leadmagic_has_more(
+    account: AccountReadings, leadmagic_sandbox: Sandbox, clock: Clock
+) -> None:
+    for _ in range(201):
+        leadmagic_sandbox.make_up_job(1)
+    for _ in range(2):
+        account.get()
+        clock.now += 60
+
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
+
+
 def test_a_failure_is_kept_like_a_success(account: AccountReadings, leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next(CREDITS, status=503, times=None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,12 @@ class TestWaiting:
         assert (task.key.dag_id, task.key.task_id, task.key.map_index) == ("leads", "wait", -1)
         assert (task.conn_id, task.state, task.required) == (CONN_ID, "deferred", Decimal("1500.5"))
         assert (task.since, task.interval, task.next_poll, task.job_id) == (since, 120, None, None)
+
+    def test_a_deferred_sensor_does_not_poll_before_leadmagic_allows_it(self) -> None:
+        allowed = datetime.now(UTC) + timedelta(hours=1)
+        add_task("leads", "deferred", trigger=waits_for_credits(not_before=allowed.timestamp()))
+
+        assert [task.next_poll for task in found()] == [allowed]
 
     def test_a_deferred_bulk_task_waits_for_its_job(self) -> None:
         add_task("leads", "deferred", trigger=waits_for_job("j-17"))
