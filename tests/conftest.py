@@ -70,8 +70,20 @@ def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
             done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[-3000:]
             shutil.copy(database, shared)
-    shutil.copy(shared, database)
+    _replace_database(database, shared)
     return database
+
+
+def _replace_database(database: Path, migrated: Path) -> None:
+    # An earlier test may have opened the database, which was empty then. Its connections, and the files of its
+    # write-ahead log, must not be used with the new one.
+    from airflow import settings
+
+    if settings.engine is not None:
+        settings.engine.dispose()
+    for path in database.parent.glob(f"{database.name}*"):
+        path.unlink()
+    shutil.copy(migrated, database)
 
 
 @pytest.fixture

@@ -101,6 +101,13 @@ class TestJobs:
         assert [job.total_rows for job in jobs] == [3, 2, 1]
         assert len(leadmagic_sandbox.requests) == requests
 
+    @pytest.mark.parametrize("page", [2, 3, 4])
+    def test_the_latest_jobs_are_read_with_one_request(self, client, leadmagic_sandbox, monkeypatch, page):
+        monkeypatch.setattr(bulk_calls, "MAX_JOBS", page)
+        job_ids = [leadmagic_sandbox.make_up_job(rows) for rows in (1, 2, 3)]
+        assert [job.job_id for job in client.bulk.latest()] == job_ids[::-1][:page]
+        assert len(leadmagic_sandbox.requests) == 1
+
     def test_listed_job_has_its_file_name(self, client):
         rows = [{"email": "a@x.org"}]
         job_id = client.bulk.submit("email_validation", rows, idempotency_key="k1", file_name="mine").job_id

@@ -332,6 +332,7 @@ MESSAGES = [
         "Cannot write output_path: No space left on device",
     ),
     ("Wrote 4,900,000 rows so far.", "4,900,000 rows"),
+    ("Asset event without the spending record: AirflowRuntimeError. [AssetNameRef(name='leads')]", "spending record"),
     (
         f"Wrote results: 4,900,000 succeeded, 90,000 failed, 10,000 skipped. [{FILE}, {FILE}]",
         "4,900,000 succeeded, 90,000 failed, 10,000 skipped",

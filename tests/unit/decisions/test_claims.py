@@ -442,8 +442,11 @@ def test_standings_of_a_thousand_claims_are_computed_quickly(runs: int) -> None:
     }
     says, ledger = found(claims), Ledger(tuple(claims))
 
-    started = time.process_time()
-    result = standings(observe(ledger, says, NOW), says, Decimal(500_000), NOW)
+    durations = []
+    for _ in range(3):  # Python's garbage collection may interrupt one of them
+        started = time.thread_time()
+        result = standings(observe(ledger, says, NOW), says, Decimal(500_000), NOW)
+        durations.append(time.thread_time() - started)
 
-    assert time.process_time() - started < 0.5  # about 0.02 s
+    assert min(durations) < 0.5  # about 0.02 s
     assert len(result.by_task) == 500

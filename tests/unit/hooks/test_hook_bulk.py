@@ -25,6 +25,7 @@ CALLS = {
     "submit": lambda hook: hook.bulk.submit("email_finder", LEADS, idempotency_key="k1"),
     "get": lambda hook: hook.bulk.get("j1"),
     "list": lambda hook: next(hook.bulk.list()),
+    "latest": lambda hook: hook.bulk.latest(),
     "results": lambda hook: next(hook.bulk.results("j1")),
     "download": lambda hook: hook.bulk.download("j1", io.BytesIO()),
     "cancel": lambda hook: hook.bulk.cancel("j1"),
