@@ -33,8 +33,8 @@ READY := $(VENV)/.ready
 # One more than there are cores, because some tests only wait.
 WORKERS = $$($(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 SPACE := $(subst ,, )
-# Each of these tests sends many requests.
-TASKS := $(addprefix tests/unit/,operators sensors triggers sandbox)
+# Their tests send many requests.
+TASKS := $(addprefix tests/unit/,operators sensors triggers sandbox ui)
 UNIT := not e2e and not browser and not wheel and not install and not distributed and not bench
 # With this variable set, every Airflow process would compile all of Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
