@@ -7,6 +7,7 @@
 #   make test-tasks              unit tests of whole tasks, of the sandbox and of this repository
 #   make test-hostile            tests against a server that sends invalid or malicious HTTP
 #   make test-e2e                whole DAGs, most of them under a running Airflow
+#   make test-page               who may see the page, and what it costs, with running API servers
 #   make test-slow               the end-to-end tests that kill processes or wait for more than a minute
 #   make test-matrix             make test on every supported Airflow and Python (ONLY="3.1.8 oldest")
 #   make test-distributed        Airflow on Celery, with failures (needs PostgreSQL and Redis; slow)
@@ -35,6 +36,7 @@ WORKERS = $$($(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 SPACE := $(subst ,, )
 # Their tests send many requests.
 TASKS := $(addprefix tests/unit/,operators sensors triggers sandbox ui)
+PAGE := $(wildcard tests/e2e/test_page_*.py)
 UNIT := not e2e and not browser and not wheel and not install and not distributed and not bench
 # With this variable set, every Airflow process would compile all of Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -42,7 +44,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
-.PHONY: demo ui test test-fast test-tasks test-hostile test-e2e test-slow test-matrix matrix-logs test-distributed test-install test-browser screenshots bench
+.PHONY: demo ui test test-fast test-tasks test-hostile test-e2e test-page test-slow test-matrix matrix-logs test-distributed test-install test-browser screenshots bench
 .PHONY: test-bench test-openlineage test-storage test-fab mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
 
 demo: $(READY)
@@ -64,7 +66,11 @@ test-hostile: $(READY)
 
 # The tests that share an Airflow run in one worker, all others in the second one.
 test-e2e: $(READY)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "e2e and not slow"
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "e2e and not slow" $(addprefix --ignore ,$(PAGE))
+
+# Not a part of test-e2e, because API servers that start would disturb the tests that measure the load.
+test-page: $(READY)
+	$(VENV)/bin/python -m pytest -m e2e $(PAGE)
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow

@@ -1,5 +1,5 @@
 """
-Run ``make test test-slow`` on every supported Airflow and Python, and print a table: ``make test-matrix``.
+Run ``make test test-page test-slow`` on every supported Airflow and Python, and print a table: ``make test-matrix``.
 
 Each cell has its own environment and log in .build/. A cell that fails does not stop the others.
 """
@@ -51,7 +51,7 @@ def run(name: str) -> tuple[str, str]:
     # The make that runs this module passes its own options and variables on, which are not meant for the tests.
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     with log.open("w") as output:
-        make = ["make", "--keep-going", "test", "test-slow", *settings]
+        make = ["make", "--keep-going", "test", "test-page", "test-slow", *settings]
         code = subprocess.run(make, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode
     outcome = "passed" if code == 0 else "failed (allowed)" if version in MAY_FAIL else "FAILED"
     print(f"{name}: {outcome}, see {log}", flush=True)

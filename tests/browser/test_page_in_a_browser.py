@@ -6,7 +6,7 @@ import json
 import random
 import time
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +22,7 @@ from tests.support.page_rows import RUN_ID, PageRows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import FrameLocator, Page
+    from playwright.sync_api import FrameLocator, Locator, Page
 
 pytestmark = [
     pytest.mark.browser,
@@ -100,8 +100,20 @@ class Watched:
 
 
 @pytest.fixture
-def watch(open_browser: Callable[..., Page]) -> Callable[..., Watched]:
-    return lambda *arguments: Watched(open_browser(*arguments))
+def watch(airflow: ApiServer, open_browser: Callable[..., Page]) -> Callable[..., Watched]:
+    """Return a function that opens a browser in which a user has logged in, and watches what happens then."""
+
+    def start(*arguments: Any) -> Watched:
+        page = open_browser(*arguments)
+        page.goto(airflow.url)
+        menu_entry(page).wait_for()
+        return Watched(page)
+
+    return start
+
+
+def menu_entry(page: Page) -> Locator:
+    return page.get_by_role("link", name="LeadMagic").or_(page.get_by_role("button", name="LeadMagic")).first
 
 
 def frame_of(page: Page) -> FrameLocator:
@@ -110,9 +122,8 @@ def frame_of(page: Page) -> FrameLocator:
 
 def test_the_menu_leads_to_the_page(airflow: ApiServer, watch: Callable[..., Watched]) -> None:
     page = watch().page
-    page.goto(airflow.url)
 
-    page.get_by_role("link", name="LeadMagic").or_(page.get_by_role("button", name="LeadMagic")).first.click()
+    menu_entry(page).click()
 
     frame_of(page).get_by_role("heading", name="LeadMagic", level=1).wait_for()
 
