@@ -150,7 +150,7 @@ class PoolOverview(NamedTuple):
 
     @property
     def available(self) -> Decimal | None:
-        """Spendable credits that nobody holds; None if the balance is unknown."""
+        """Spendable credits minus all claims, at least 0; None if the balance is unknown."""
         return None if self.balance is None else max(self.balance.spendable - self.claimed, Decimal(0))
 
 

@@ -1,7 +1,7 @@
 """
 Add the page "LeadMagic" to Airflow's menu (Airflow 3.1+). The entry point ``airflow.plugins``.
 
-Every Airflow process loads this module, so it imports nothing else before somebody opens the page.
+Every Airflow process loads this module. It imports the rest of the page only when the page is first opened.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ DAYS = 30
 MAX_REQUESTS = 2
 #: Seconds in which at most ``MAX_REQUESTS`` requests are sent.
 WINDOW = 60.0
-#: Seconds after which a request fails: somebody is waiting for the page.
+#: Timeout of each request in seconds. It is short because a user waits for the page.
 TIMEOUT = 10.0
 #: Seconds that a view waits for the first numbers that another view requests.
 PATIENCE = 2.0

@@ -12,7 +12,7 @@ DAGS = ("permitted_leads",)
 
 
 class SelectiveAuthManager(SimpleAuthManager):
-    """Permits users to read two connections and one DAG, and nobody to read connections in general."""
+    """Permits every user to read two connections and one DAG, but no user to read all connections."""
 
     def is_authorized_connection(self, *, method: Any, user: Any, details: Any = None) -> bool:
         return bool(details) and details.conn_id in CONNECTIONS
