@@ -24,6 +24,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from airflow_provider_leadmagic import __version__
 from airflow_provider_leadmagic.sandbox.errors import (
@@ -210,6 +211,8 @@ class ApiMiddleware:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, receive, send)
+        except ClientDisconnect:
+            logger.info("The client disconnected before it had sent the body of %s", scope["path"])
         except Exception:
             # FastAPI runs an exception handler for Exception outside all middleware, so the headers would be missing.
             logger.exception("Bug in the sandbox: unhandled exception while serving %s", scope["path"])

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import logging
 import re
+import socket
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -9,6 +12,7 @@ from airflow_provider_leadmagic.sandbox.app import create_app
 from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 from airflow_provider_leadmagic.sandbox.server import SandboxServer
 from airflow_provider_leadmagic.sandbox.state import SandboxState
+from dev.local_airflow import wait_until
 
 PROBLEM = "application/problem+json"
 
@@ -103,3 +107,13 @@ def test_an_unhandled_exception_returns_500_with_the_usual_body_and_is_logged(se
     assert response.json()["errors"][0]["code"] == "INTERNAL_ERROR"
     assert response.headers["X-Credits-Remaining"] == "1000.00"
     assert "a bug" in caplog.text
+
+
+def test_a_client_that_disconnects_before_it_has_sent_the_body_is_not_reported_as_a_bug(caplog):
+    with Sandbox() as account:
+        address = urlsplit(account.url)
+        head = f"POST /bulk/submit HTTP/1.1\r\nHost: {address.netloc}\r\nX-API-Key: {account.api_key}\r\n"
+        with socket.create_connection((address.hostname, address.port), timeout=5) as client:
+            client.sendall(f"{head}Content-Length: 2\r\n\r\n{{".encode())
+            wait_until(lambda: bool(account.requests), 5, "the request")
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
