@@ -266,7 +266,7 @@ def _number(value: object, name: str) -> Decimal:
 
 
 def _invalid_number(name: str) -> LeadMagicResponseError:
-    return LeadMagicResponseError(f"Invalid response: `{name}` is not a number, 0 or more")
+    return LeadMagicResponseError(f"Invalid response: `{name}` must be a number, 0 or more")
 
 
 def readable_jobs(jobs: Iterable[dict[str, Any]], redact: Callable[..., str | None]) -> Iterator[BulkJob]:

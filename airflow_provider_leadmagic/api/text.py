@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 #: Longest text from a server in a message, in characters.
 MAX_TEXT = 300
 _MAX_VALUE = 80
-#: Longest part of a text that is processed: a body can have megabytes of text, and each character becomes an object.
+#: Longest part of a text that is processed, in characters: a body can have megabytes, and to replace its unprintable
+#: characters takes many times that memory.
 _MAX_READ = 100 * MAX_TEXT
-#: Characters at the end of a cut text that can be the beginning of a secret.
+#: Number of characters that are removed from the end of a cut text: they can be the beginning of a secret, which is not
+#: recognized without its end.
 _MARGIN = 2000
 #: Shortest API key that is also hidden in encoded forms; those of a shorter key occur in ordinary words.
 _SHORTEST_ENCODED_KEY = 8
@@ -47,8 +49,9 @@ _PHONE = re.compile(
     r"(?<![\w.+()-])(?!\d{4}-\d\d-\d\d(?!\d)|\d+\.\d+(?![\d.(-]| \d))"
     r"(?:\+|(?=\(?\d+\)?[ ().-]{1,3}\d)|(?=\d{10}))\(?\d(?:[ ().-]{0,3}\d){6,16}(?!\w)"
 )
-#: A letter next to which a value is not hidden, because it is part of a longer word. Chinese, Japanese and Korean
-#: letters are left out, because names in these languages are not always separated from the next word.
+#: A letter, digit or underscore. A value next to one is not hidden, because the value is then a part of a longer word.
+#: Chinese, Japanese and Korean letters are left out, because names in these languages are not always separated from the
+#: next word.
 _LETTER = r"[^\W\u3040-\u9fff\uac00-\ud7af]"
 _WORD = re.compile(r"\w+")
 REDACTED = "[redacted]"
@@ -86,7 +89,7 @@ def redact(value: object, secrets: Iterable[str] = (), private: Collection[str] 
 
 def quoted_values(values: Iterable[str], texts: Iterable[object]) -> set[str]:
     """
-    Return the values that occur in a server's texts, in any case. Single characters and short numbers are skipped.
+    Return the values that occur in a server's texts, in upper or lower case. Skips single characters and short numbers.
 
     :param values: Values that were sent. There may be millions: they are read once and not held in memory.
     :param texts: The texts; other types are skipped.
@@ -160,7 +163,7 @@ def format_credits(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".")
 
 
-#: Above 2**53 integers are not exact in JSON readers that use floats, and Airflow cannot serialize them.
+#: Above 2**53, integers are not exact in JSON readers that use floats. Airflow cannot serialize very large ones.
 _LARGEST_EXACT = 2**53
 
 

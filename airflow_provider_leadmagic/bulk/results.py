@@ -92,7 +92,7 @@ def write_results(
         read_results(client, job, sorter, expected_results(job, source), seconds)
         review = _review(job, product, source, sorter)
         if review.missing and not is_last_attempt:
-            raise _incomplete(job, review, "the next attempt reads them again")
+            raise _incomplete(job, review, "The next attempt reads them again")
         doubts = sorter.doubtful()
         layout = Layout.of(review.columns, review.found, user_names, has_doubts=doubts > 0)
         with files.replaced(layout.output_columns, layout.error_columns, job.job_id) as writers:
@@ -108,15 +108,15 @@ def write_results(
             job.job_id,
         )
     if review.missing:
-        advice = "read them with LeadMagicHook().bulk.results; clearing the task would pay for all rows again"
-        raise _incomplete(job, review, f"{advice}. The others are written", *paths)
+        advice = "Read them with LeadMagicHook().bulk.results: clearing the task would pay for all rows again"
+        raise _incomplete(job, review, f"{advice}. The other rows are written", *paths)
     return written
 
 
 def _incomplete(job: BulkJob, review: _Review, advice: str, *paths: str | None) -> LeadMagicResponseError:
     where = ", ".join([f"bulk job {job.job_id}", *map(str, paths)])
     missing = f"{review.missing:,} of {review.rows:,} rows missing"
-    return LeadMagicResponseError(f"Results incomplete: {missing}, {advice}. [{where}]", transient=True)
+    return LeadMagicResponseError(f"Results incomplete: {missing}. {advice}. [{where}]", transient=True)
 
 
 class _Review(NamedTuple):
@@ -188,7 +188,7 @@ def _confirm_suspects(source: RowSource, sorter: ResultSorter, groups: set[tuple
     if groups:
         for row in source:
             for names in groups:
-                sorter.confirm(row_key(row, names))
+                sorter.confirm_suspects(row_key(row, names))
 
 
 def _check_last_result(job: BulkJob, source: RowSource, sorter: ResultSorter, rows: int, *, is_proven: bool) -> None:
@@ -199,9 +199,9 @@ def _check_last_result(job: BulkJob, source: RowSource, sorter: ResultSorter, ro
         problem = f"{rows:,} rows now, but bulk job {job.job_id} has a result for row {last:,}"
         raise _input_changed(problem, source)
     log.warning(
-        "Ignored results of rows that were not submitted, up to row %s (%s submitted): LeadMagicHook().bulk.results "
-        "returns them. [bulk job %s]",
-        *(f"{count:,}" for count in (last, rows)),
+        "Ignored the results after row %s, the last one submitted: results up to row %s exist, and "
+        "LeadMagicHook().bulk.results returns them. [bulk job %s]",
+        *(f"{count:,}" for count in (rows, last)),
         job.job_id,
     )
 

@@ -217,7 +217,7 @@ def _raw_lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
         try:
             yield from text
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            raise ValueError("the file is not complete and valid gzip") from None
+            raise ValueError("the file is not a complete gzip file") from None
 
 
 def _check_text(line: str, number: int, name: str) -> None:

@@ -115,15 +115,15 @@ class ResultSorter:
         Record that the result of a row may describe another row.
 
         :param row_index: The index of the row.
-        :param key: The key of the row that the result describes.
+        :param key: The digest of some fields of the row that the result describes, from ``row_key``.
         """
         self._database.execute("INSERT INTO suspects VALUES (?, ?)", (key, row_index))
 
-    def confirm(self, key: bytes) -> None:
+    def confirm_suspects(self, key: bytes) -> None:
         """
-        Mark as doubtful the suspect results that describe this row of the input.
+        Mark as doubtful the suspect results that describe a row that the input contains.
 
-        :param key: The key of a row.
+        :param key: The digest of some fields of that row, from ``row_key``.
         """
         self._database.execute("INSERT OR IGNORE INTO doubtful SELECT row_index FROM suspects WHERE key = ?", (key,))
 

@@ -24,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 #: Sends messages to the supervisor and receives its responses.
 Conversation = Generator[Any, Any, T]
 
-#: Maximum number of runs in one request, which the supervisor sends in the query string of a URL.
+#: Maximum number of run IDs in one request: the supervisor sends them in the query string of a URL.
 RUNS_AT_A_TIME = 50
 #: States of a run that can still start tasks.
 _ACTIVE_STATES = ["queued", "running"]
@@ -193,7 +193,8 @@ class ReadActiveRuns(NamedTuple):
         return frozenset(found)
 
     def _active(self, run_ids: list[str]) -> Conversation[set[str]]:
-        # The supervisor only counts active runs. One request is enough if all are active, which is the usual case.
+        # The supervisor returns the number of active runs, not their IDs. One request is enough if all of them are
+        # active, which is the usual case, or none.
         from airflow.sdk.execution_time.comms import GetDRCount
 
         response = yield GetDRCount(dag_id=self.dag_id, run_ids=run_ids, states=_ACTIVE_STATES)

@@ -70,7 +70,7 @@ def _advice(name: str) -> str:
     if "key" in plain:
         return "the API key belongs in the password."
     similar = difflib.get_close_matches(plain, EXTRAS, 1)
-    return f"did you mean {similar[0]!r}?" if similar else f"the names are {', '.join(EXTRAS)}."
+    return f"did you mean {similar[0]!r}?" if similar else f"the known extras are {', '.join(EXTRAS)}."
 
 
 def _api_key(connection: Connection) -> str:

@@ -30,13 +30,13 @@ class CreditsCheck(Protocol):
         :param client: Client for the account.
         :param submission: The job.
         :param estimate: Credits that the job costs if every row is a hit.
-        :raises InsufficientCreditsError: If they do not.
+        :raises InsufficientCreditsError: If the credits do not cover the job.
         """
 
 
 @dataclass(frozen=True)
 class BalanceCheck:
-    """Compares the balance with the price. ``conn_id`` is the connection, for the error message."""
+    """Compares the balance with the credits needed. ``conn_id`` is the connection, for the error message."""
 
     conn_id: str
 
@@ -47,7 +47,7 @@ class BalanceCheck:
 @dataclass(frozen=True)
 class ClaimCheck:
     """
-    Claims the price of the job, which then holds the credits until its task has finished.
+    Claims the price of the job. The claim then holds these credits until the task has finished.
 
     :param task: The operator.
     :param task_instance: Its task instance.

@@ -55,4 +55,4 @@ def _add_to_event(task: BaseOperator, context: Context, asset: Any, record: dict
         event.extra = {**event.extra, SPENDING_XCOM_KEY: record}
     except Exception as error:
         # For a reference, such as Asset.ref(name="leads"), Airflow looks up the asset. The results are already written.
-        task.log.warning("Asset event without the spending record: %s. [%s]", type(error).__name__, asset)
+        task.log.warning("Cannot add the spending record to the asset event: %s. [%s]", type(error).__name__, asset)

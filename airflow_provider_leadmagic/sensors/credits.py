@@ -225,7 +225,9 @@ class SufficientCreditsSensor(BaseSensorOperator):
         if self.claim_pool is None:
             return self._read_balance(), None, math.inf
         if not can_claim(context):
-            self.log.warning("No credits claimed: Airflow does not count the task of this test as running.")
+            self.log.warning(
+                "No credits claimed: this test run does not record the task as running, as a claim requires."
+            )
             return self._read_balance(), None, math.inf
         from airflow_provider_leadmagic.claims.admission import decide
         from airflow_provider_leadmagic.claims.pool import ClaimSettings, new_claim

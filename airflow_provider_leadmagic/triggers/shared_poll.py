@@ -83,7 +83,8 @@ async def poll_balance(
     :param interval: Seconds between two polls. Jitter is added.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll; 0 for none.
-    :param waiting_since: Unix time of the previous poll; 0 if there was none, so that the first poll is due at once.
+    :param waiting_since: Unix time of the worker's poll before it deferred; 0 if there was none, so that the first poll
+        is due at once.
     """
     await asyncio.sleep(first_wait(interval, waiting_since, not_before))
     while True:
@@ -108,8 +109,9 @@ def first_wait(interval: float, waiting_since: float, not_before: float) -> floa
     """
     Return the seconds until the first poll of a trigger, with jitter.
 
-    This is the rest of the current interval, so that a triggerer restart does not reset the polling schedule. The times
-    are those of the worker's clock: if it differs from this one, the wait is at most as long as the worker intended.
+    This is the rest of the interval that began with the worker's poll. If that interval is over, for example after a
+    restart of the triggerer, the poll is due at once, unless ``not_before`` is later. Both times come from the worker's
+    clock. If the triggerer's clock is behind it, the wait is still at most as long as the worker intended.
 
     :param interval: Seconds between two polls.
     :param waiting_since: Unix time of the worker's poll; 0 if there was none, so that the first poll is due at once.
@@ -207,7 +209,8 @@ class PollSlots:
 
     def __init__(self) -> None:
         self.free = asyncio.Semaphore(POLLS_AT_A_TIME)
-        #: Only the first bulk job in this queue waits for a slot, so that the balance never waits for all jobs.
+        #: Polls of bulk jobs queue here, and only the first of them waits for a slot, so that a poll of the balance
+        #: never waits behind more than one of them.
         self.job_queue = asyncio.Lock()
         #: Lookups of the connection that are running, including those that were given up.
         self.lookups = 0
@@ -248,7 +251,7 @@ async def _send(conn_id: str, request: Callable[[LeadMagicClient], T], slots: Po
 
 def open_client(conn_id: str, **limits: Any) -> LeadMagicClient:
     """
-    Build a client for a task that waits on a worker. An unreadable connection raises the same error as in a trigger.
+    Build a client for a task that waits without deferring. An unreadable one raises the same error as in a trigger.
 
     :param conn_id: Connection to use.
     :param limits: Arguments of :class:`~airflow_provider_leadmagic.hooks.leadmagic.LeadMagicHook`.

@@ -28,7 +28,7 @@ MAX_REQUESTS = 2
 WINDOW = 60.0
 #: Timeout of each request in seconds. It is short because a user waits for the page.
 TIMEOUT = 10.0
-#: Seconds that a view waits for the first numbers that another view requests.
+#: While there are no numbers yet, a view waits for the requests of another view, for this many seconds at most.
 PATIENCE = 2.0
 #: Seconds after which a failed request is repeated.
 RETRY_AFTER = 60.0
@@ -85,8 +85,8 @@ class AccountReadings:
         self._lock = threading.Lock()
 
     def get(self) -> Mapping[str, Reading]:
-        """Return the readings by source, after the requests that are due. A source that was not read yet is missing."""
-        # While another view waits for LeadMagic, this one shows the numbers of before. Without any, it waits a moment.
+        """Send the requests that are due, and return the readings by source. Sources without a reading are missing."""
+        # While another view waits for LeadMagic, this one shows the previous numbers, or waits if there are none.
         if self._lock.acquire(timeout=0.0 if self._readings else PATIENCE):
             try:
                 self._refresh()
@@ -95,7 +95,7 @@ class AccountReadings:
         return dict(self._readings)
 
     def _refresh(self) -> None:
-        for name in sorted(self._due(), key=self._time_of):
+        for name in sorted(self._due(), key=self._urgency):
             if len(self._requested_at) == MAX_REQUESTS and time.monotonic() - self._requested_at[0] < WINDOW:
                 return
             self._requested_at.append(time.monotonic())
@@ -109,8 +109,8 @@ class AccountReadings:
             if name not in self._readings or now - self._readings[name].read_at >= self._readings[name].max_age
         ]
 
-    def _time_of(self, name: str) -> float:
-        """Return when a source was read, to begin with the oldest. The balance is always the first."""
+    def _urgency(self, name: str) -> float:
+        """Return a sort key: the oldest reading is renewed first, but the balance always comes before all others."""
         return self._readings[name].read_at if name in self._readings and name != "balance" else 0.0
 
     def _read(self, source: Source) -> Reading:
@@ -128,7 +128,7 @@ class AccountReadings:
 
 
 def _check_type(hook: LeadMagicHook) -> None:
-    """Refuse connections of other types: an XCom can name any, and LeadMagic must not receive their passwords."""
+    """Refuse other types of connections: the ID may come from an XCom, and LeadMagic must not get a key of others."""
     try:
         kind = hook.get_connection(hook.leadmagic_conn_id).conn_type
     except AirflowNotFoundException:
@@ -143,7 +143,7 @@ _accounts: dict[str, AccountReadings] = {}
 
 def readings_of(conn_id: str) -> Mapping[str, Reading]:
     """
-    Return the readings of a connection, after the requests that are due.
+    Send the requests for a connection that are due, and return its readings.
 
     :param conn_id: ID of an existing connection.
     """

@@ -220,7 +220,7 @@ class TestPreviewFromTheApi:
     @pytest.mark.parametrize("field", ["totalItems", "totalCredits"])
     @pytest.mark.parametrize("value", ["many", "1,000", -1, "-0.01", True, float("nan")], ids=repr)
     def test_invalid_price_is_rejected(self, field, value):
-        with pytest.raises(LeadMagicResponseError, match=f"`{field}` is not a number, 0 or more"):
+        with pytest.raises(LeadMagicResponseError, match=f"`{field}` must be a number, 0 or more"):
             CostPreview.from_api({"totalItems": 3, "totalCredits": 1, field: value})
 
 

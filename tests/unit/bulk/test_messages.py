@@ -60,8 +60,8 @@ MESSAGES = [
     (f"Line 1000000 contains a NUL character: the file is not plain text. [{FILE}]", "NUL character"),
     (f"The file is empty: it must have a line of column names, and rows. [{FILE}]", "The file is empty"),
     (
-        f"Cannot read input_path: the file is not complete and valid gzip. [{FILE}]",
-        "the file is not complete and valid gzip",
+        f"Cannot read input_path: the file is not a complete gzip file. [{FILE}]",
+        "the file is not a complete gzip file",
     ),
     (
         f"The first line has one column: is the file separated by semicolons? [{FILE}]",
@@ -276,17 +276,18 @@ MESSAGES = [
     (f"Bulk job {JOB}: ignored 4,999,999 results without a valid row_index.", "without a valid row_index"),
     (
         (
-            "Results incomplete: 4,999,999 of 5,000,000 rows missing, the next attempt reads them again. "
+            "Results incomplete: 4,999,999 of 5,000,000 rows missing. The next attempt reads them again. "
             f"[bulk job {JOB}]"
         ),
-        "4,999,999 of 5,000,000 rows missing, the next attempt reads them again",
+        "4,999,999 of 5,000,000 rows missing. The next attempt reads them again",
     ),
     (
         (
-            "Results incomplete: 4,999,999 of 5,000,000 rows missing, read them with LeadMagicHook().bulk.results; "
-            f"clearing the task would pay for all rows again. The others are written. [bulk job {JOB}, {FILE}, {FILE}]"
+            "Results incomplete: 4,999,999 of 5,000,000 rows missing. Read them with LeadMagicHook().bulk.results: "
+            f"clearing the task would pay for all rows again. The other rows are written. "
+            f"[bulk job {JOB}, {FILE}, {FILE}]"
         ),
-        "4,999,999 of 5,000,000 rows missing, read them with LeadMagicHook().bulk.results",
+        "4,999,999 of 5,000,000 rows missing. Read them with LeadMagicHook().bulk.results",
     ),
     (
         (
@@ -297,10 +298,10 @@ MESSAGES = [
     ),
     (
         (
-            "Ignored results of rows that were not submitted, up to row 5,000,001 (5,000,000 submitted): "
+            "Ignored the results after row 5,000,000, the last one submitted: results up to row 5,000,001 exist, and "
             f"LeadMagicHook().bulk.results returns them. [bulk job {JOB}]"
         ),
-        "Ignored results of rows that were not submitted, up to row 5,000,001 (5,000,000 submitted)",
+        "Ignored the results after row 5,000,000, the last one submitted: results up to row 5,000,001 exist",
     ),
     (
         (
@@ -332,7 +333,10 @@ MESSAGES = [
         "Cannot write output_path: No space left on device",
     ),
     ("Wrote 4,900,000 rows so far.", "4,900,000 rows"),
-    ("Asset event without the spending record: AirflowRuntimeError. [AssetNameRef(name='leads')]", "spending record"),
+    (
+        "Cannot add the spending record to the asset event: AirflowRuntimeError. [AssetNameRef(name='leads')]",
+        "spending record",
+    ),
     (
         f"Wrote results: 4,900,000 succeeded, 90,000 failed, 10,000 skipped. [{FILE}, {FILE}]",
         "4,900,000 succeeded, 90,000 failed, 10,000 skipped",

@@ -91,7 +91,7 @@ def test_result_that_describes_an_existing_row_is_doubtful(sorter):
     sorter.suspect(3, b"key of a row")
     sorter.suspect(4, b"key of no row")
     assert (sorter.doubtful(), sorter.is_doubtful(3)) == (0, False)
-    sorter.confirm(b"key of a row")
+    sorter.confirm_suspects(b"key of a row")
     sorter.doubt(3)
     sorter.doubt(5)
     assert [row for row in range(7) if sorter.is_doubtful(row)] == [3, 5]

@@ -427,7 +427,7 @@ def test_result_beyond_the_proven_rows_does_not_hide_the_others(finished, write,
     job = named(finished(ROWS[:2]), ROWS[:2])
     results_of(SUCCESS_A, SUCCESS_B, {"row_index": 7, **SUCCESS_A})
     assert write(job, rows=ROWS[:2])[2] == WrittenRows(2, 0, 0)
-    assert "Ignored results of rows that were not submitted, up to row 8 (2 submitted): " in caplog.text
+    assert "Ignored the results after row 2, the last one submitted: results up to row 8 exist, " in caplog.text
 
 
 @pytest.mark.parametrize("now", [[ROWS[1], ROWS[0]], [ROWS[0]], [], leads("Lead 1", "Lead 2")], ids=len)
@@ -481,7 +481,7 @@ def test_rows_without_a_result_that_are_not_skipped_are_missing(
     write = partial(write_results, client, job, "email_finder", row_source(rows=ROWS), files)
     if missing:
         with pytest.raises(
-            LeadMagicResponseError, match=rf"^Results incomplete: {missing} of 6 rows missing, "
+            LeadMagicResponseError, match=rf"^Results incomplete: {missing} of 6 rows missing. "
         ) as error:
             write(is_last_attempt=is_last_attempt)
         assert error.value.transient
@@ -512,7 +512,7 @@ def test_a_row_that_is_not_finished_is_missing(
     job, files = finished(ROWS[:2]), ResultFiles(tmp_path / "out.csv")
     results_of(SUCCESS_A, unfinished)
     leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body=json.dumps({"rows": [{"row_index": 1, **unfinished}]}))
-    with pytest.raises(LeadMagicResponseError, match=r"^Results incomplete: 1 of 2 rows missing, "):
+    with pytest.raises(LeadMagicResponseError, match=r"^Results incomplete: 1 of 2 rows missing. "):
         write_results(client, job, "email_finder", row_source(rows=ROWS[:2]), files, is_last_attempt=is_last_attempt)
 
 
@@ -530,7 +530,7 @@ def test_the_result_of_a_skipped_row_does_not_stand_in_for_another_row(
     leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}')
     write = partial(write_results, client, job, "email_finder", row_source(rows=ROWS[:4]))
     if missing:
-        with pytest.raises(LeadMagicResponseError, match=rf"^Results incomplete: {missing} of 4 rows missing, "):
+        with pytest.raises(LeadMagicResponseError, match=rf"^Results incomplete: {missing} of 4 rows missing. "):
             write(ResultFiles(tmp_path / "out.csv"))
     else:
         assert write(ResultFiles(tmp_path / "out.csv")) == WrittenRows(2, 0, 2)

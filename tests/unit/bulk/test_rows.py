@@ -199,12 +199,12 @@ def test_the_name_of_a_source_contains_no_token():
         (
             CSV.encode(),
             "leads.csv.gz",
-            "Cannot read input_path: the file is not complete and valid gzip.",
+            "Cannot read input_path: the file is not a complete gzip file.",
         ),
         (
             gzip.compress(CSV.encode(), mtime=0)[:-12],
             "leads.csv.gz",
-            "Cannot read input_path: the file is not complete and valid gzip.",
+            "Cannot read input_path: the file is not a complete gzip file.",
         ),
         ("a,b\n1,2\n\n1\n", "leads.csv", "Row 2 must have 2 cells, like the header; got 1."),
         ("a,b\n1,2,3\n", "leads.csv", "Row 1 must have 2 cells, like the header; got 3."),

@@ -129,7 +129,7 @@ class TestUnknownExtras:
             ("verify_ssl", "did you mean 'verify'?"),
             ("allowHttp", "did you mean 'allow_http'?"),
             ("api_key", "the API key belongs in the password."),
-            ("note", "the names are allow_http, headers, proxies, timeout, verify."),
+            ("note", "the known extras are allow_http, headers, proxies, timeout, verify."),
         ],
     )
     def test_one_is_logged_once_with_the_closest_name_and_without_its_value(

@@ -204,7 +204,7 @@ def test_a_reference_to_an_asset_that_cannot_be_looked_up_does_not_fail_a_task_t
 
     assert enrich.run()["succeeded"] == 5
 
-    assert "Asset event without the spending record: " in logged()
+    assert "Cannot add the spending record to the asset event: " in logged()
     assert "leadmagic" in enrich.outlet_events[LEADS].extra
 
 

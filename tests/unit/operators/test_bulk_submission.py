@@ -374,7 +374,7 @@ def test_task_with_missing_results_is_never_green(
     leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}', times=None)
     enrich = task(deferrable=deferrable)
     enrich.ti.max_tries = retries
-    message = "^Results incomplete: 3 of 5 rows missing, "
+    message = "^Results incomplete: 3 of 5 rows missing. "
 
     for attempt in [enrich.run, enrich.retry][:retries]:
         with pytest.raises(LeadMagicResponseError, match=f"{message}the next attempt reads them again"):

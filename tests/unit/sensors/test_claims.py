@@ -204,7 +204,7 @@ def test_airflow_tasks_test_claims_nothing(airflow: ClaimingAirflow, logged: Cal
 
     assert report["sufficient"] is True
     assert not airflow.asked
-    assert "No credits claimed: Airflow does not count the task of this test as running." in logged()
+    assert "No credits claimed: this test run does not record the task as running, as a claim requires." in logged()
 
 
 # --- Waking up in the triggerer ---
