@@ -12,6 +12,7 @@ from tests.e2e.in_process.conftest import run_dag
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
+    from tests.e2e.in_process.conftest import Run
 
 pytestmark = pytest.mark.e2e
 
@@ -35,5 +36,10 @@ def test_sensors_that_defer_or_are_mapped_claim_credits_in_a_test_run(dag_bag: A
         return
     assert run.xcom_of("waits")["claimed_by_others"] == 0
     # A claim upstream in the same run is replaced, one with another index is not, and both end with the task group.
-    assert [run.xcom_of("of_one_region.claim", index)["available"] for index in range(2)] == [200, 110]
-    assert run.xcom_of("mapped", 1)["claimed_by_others"] == 40
+    assert of_both_indexes(run, "of_one_region.claim", "available") in ([200, 110], [100, 200])
+    assert of_both_indexes(run, "mapped", "claimed_by_others") in ([0, 40], [60, 0])
+
+
+def of_both_indexes(run: Run, task_id: str, field: str) -> list[Any]:
+    """Return a field of the report of each mapped task. ``dag.test()`` runs these tasks in any order."""
+    return [run.xcom_of(task_id, index)[field] for index in range(2)]
