@@ -2,11 +2,11 @@
 #
 #   make demo                    run a real Airflow whose enrichment DAG waits until the credits are sufficient
 #   make ui                      the same, and keep Airflow running for browsing
-#   make test                    the next four (make test AIRFLOW=2.11.2)
 #   make test-fast               the unit tests that take less than a minute together
-#   make test-tasks              unit tests of whole tasks, of the sandbox and of this repository
-#   make test-hostile            tests against a server that sends invalid or malicious HTTP
-#   make test-e2e                whole DAGs, most of them under a running Airflow
+#   make test                    the next two (make test AIRFLOW=2.11.2)
+#   make test-unit               all unit tests, those of this repository, and those against a hostile server
+#   make test-e2e                whole DAGs, most of them under a running Airflow (ONLY="FILES")
+#   make test-load               what 1,000 waiting sensors cost, on a machine that does nothing else
 #   make test-page               who may see the page, and what it costs, with running API servers
 #   make test-slow               the end-to-end tests that kill processes or wait for more than a minute
 #   make test-matrix             make test on every supported Airflow and Python (ONLY="3.1.8 oldest")
@@ -37,6 +37,8 @@ SPACE := $(subst ,, )
 # Their tests send many requests.
 TASKS := $(addprefix tests/unit/,operators sensors triggers sandbox ui)
 PAGE := $(wildcard tests/e2e/test_page_*.py)
+# The files with a marker, because collecting all tests takes a long time.
+MARKED = $(sort $(shell grep -rl --include='test_*.py' 'pytest\.mark\.$(1)\b' tests))
 UNIT := not e2e and not browser and not wheel and not install and not distributed and not bench
 # With this variable set, every Airflow process would compile all of Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -44,7 +46,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport AIRFLOW_HOME
 unexport PYTHONPATH
 
-.PHONY: demo ui test test-fast test-tasks test-hostile test-e2e test-page test-slow test-matrix matrix-logs test-distributed test-install test-browser screenshots bench
+.PHONY: demo ui test test-fast test-unit test-e2e test-page test-load test-slow test-matrix matrix-logs test-distributed test-install test-browser screenshots bench
 .PHONY: test-bench test-openlineage test-storage test-fab mutants check lint wheel workflows docs release-dry-run format clean in-another-venv
 
 demo: $(READY)
@@ -53,27 +55,28 @@ demo: $(READY)
 ui: $(READY)
 	@exec $(VENV)/bin/python -W ignore -m demo --ui
 
-test: test-fast test-tasks test-hostile test-e2e
+test: test-unit test-e2e
 
 test-fast: $(READY)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/unit $(addprefix --ignore ,$(TASKS)) -m "$(UNIT)"
 
-test-tasks: $(READY)
-	$(VENV)/bin/python -m pytest -n $(WORKERS) $(filter-out tests/unit/ tests/hostile/,$(wildcard tests/*/)) $(TASKS) -m "$(UNIT)"
+test-unit: $(READY)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "$(UNIT)"
 
-test-hostile: $(READY)
-	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/hostile
-
-# The tests that share an Airflow run in one worker, all others in the second one.
+# The tests that share an Airflow run in one worker, all others in the second one. ONLY: files.
 test-e2e: $(READY)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "e2e and not slow" $(addprefix --ignore ,$(PAGE))
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "e2e and not slow and not load" $(or $(ONLY),$(filter-out $(PAGE),$(call MARKED,e2e)))
+
+# Run it alone: other work on the machine takes processor time from the measured processes.
+test-load: $(READY)
+	$(VENV)/bin/python -m pytest -s -m load $(call MARKED,load)
 
 # Not a part of test-e2e, because API servers that start would disturb the tests that measure the load.
 test-page: $(READY)
-	$(VENV)/bin/python -m pytest -m e2e $(PAGE)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m e2e $(PAGE)
 
 test-slow: $(READY)
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python -m pytest -m slow $(call MARKED,slow)
 
 # ONLY: versions or cells; AT_ONCE: number of cells to run in parallel.
 test-matrix:
@@ -84,10 +87,10 @@ matrix-logs:
 
 # ONLY: versions of Airflow.
 test-install: $(READY)
-	$(VENV)/bin/python -m pytest -m install $(if $(ONLY),-k "$(subst $(SPACE), or ,$(strip $(ONLY)))")
+	$(VENV)/bin/python -m pytest -m install $(call MARKED,install) $(if $(ONLY),-k "$(subst $(SPACE), or ,$(strip $(ONLY)))")
 
 test-browser: $(READY)
-	$(VENV)/bin/python -m pytest -m browser
+	$(VENV)/bin/python -m pytest -m browser $(call MARKED,browser)
 
 # Separate environments with additional packages, so that nothing else can come to depend on these.
 IN = $(call ON,3.3.2,$(1),$(2))
@@ -119,7 +122,7 @@ bench:
 	$(call IN,benchmarks,-W ignore -m benchmarks $(if $(QUICK),--quick))
 
 test-bench:
-	$(call IN,benchmarks,-m pytest -m bench)
+	$(call IN,benchmarks,-m pytest -m bench $(call MARKED,bench))
 
 # ONLY: modules; EVERY: 7 for every seventh mutant; AT_ONCE: number of mutants to test in parallel.
 mutants: $(READY)
@@ -137,7 +140,7 @@ lint: $(READY)
 	$(VENV)/bin/deptry --no-ansi .
 
 wheel:
-	$(call IN,release,-m pytest -m wheel)
+	$(call IN,release,-m pytest -m wheel $(call MARKED,wheel))
 
 # Without --offline, zizmor would ask GitHub about the actions. It is not a Python module.
 workflows:

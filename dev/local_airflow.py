@@ -85,6 +85,9 @@ class LocalAirflow:
         """Migrate the database and start the components."""
         self.home.mkdir(parents=True, exist_ok=True)
         self.run("db", "migrate")
+        if not IS_AIRFLOW_3:
+            with closing(sqlite3.connect(self.database)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")  # as Airflow 3 does, so that readers block no writer
         for name, arguments in self._components().items():
             self.start_component(name, arguments)
         if IS_AIRFLOW_3:
@@ -227,7 +230,9 @@ class LocalAirflow:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
+            # Airflow 2 allows the LocalExecutor with SQLite only with this. The timeout is for concurrent writers.
+            "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}{'' if IS_AIRFLOW_3 else '?timeout=60'}",
             "NO_PROXY": "127.0.0.1,localhost",
             _MARK_VARIABLE: self.mark,
         }
@@ -241,8 +246,8 @@ class LocalAirflow:
         settings = {
             "CORE__LOAD_EXAMPLES": "False",
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "CORE__EXECUTOR": "LocalExecutor" if IS_AIRFLOW_3 else "SequentialExecutor",
-            "CORE__PARALLELISM": "8",
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__PARALLELISM": "8" if IS_AIRFLOW_3 else "4",
             "CORE__MAX_ACTIVE_TASKS_PER_DAG": "100",
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "CORE__TEST_CONNECTION": "Enabled",

@@ -20,9 +20,11 @@ SCENARIOS = (
     "claims_sensor_killed",
     "claims_components_killed",
 )
-#: Ten DAGs claim so many credits of one account, and ten others check that account without claims. The executor of
-#: Airflow 2 runs one task at a time, so there are fewer of them.
-CLAIMS = tuple(range(450, 500, 5) if IS_AIRFLOW_3 else range(450, 500, 10))
+#: Ten DAGs claim so many credits of one account, and ten others check that account without claims. They spend one
+#: credit per request. Airflow 2 starts tasks slowly, so there are fewer of them.
+CLAIMS = tuple(range(90, 100) if IS_AIRFLOW_3 else range(90, 100, 2))
+#: The balance for which they wait. It covers one claim.
+FOR_ONE_CLAIM = 120
 SHARED, MISSING = "claims_shared", "claims_missing"
 #: A pool without slots.
 NEVER_POOL = "claims_never"

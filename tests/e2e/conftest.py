@@ -69,13 +69,15 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         # locked.
         "LEADMAGIC_TEST_SENSORS_AT_ONCE": "4" if AIRFLOW_SERIES < (3, 3) else "8",
         # The DAG files do not change, and parsing them again slows down the tasks (Airflow 2, Airflow 3).
-        "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "100",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "100",
+        "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "600",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         # How soon the scheduler detects that a worker was killed (Airflow 2, Airflow 3).
         "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",
         "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        # How soon a new triggerer continues the triggers of one that was killed.
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "12",
         "LEADMAGIC_TEST_BULK_FOLDER": str(HOME / "bulk"),
         "LEADMAGIC_TEST_BULK_ROWS": str(ROWS),
         "LEADMAGIC_TEST_BULK_ON_WORKER": " ".join(ON_WORKER + STARTED_BY_THEIR_TEST),

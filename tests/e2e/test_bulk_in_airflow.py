@@ -43,7 +43,7 @@ def runs(airflow: LocalAirflow, accounts: dict[str, Sandbox]) -> Iterator[dict[s
     """Start all scenarios, kill their workers or the triggerer, and return the run IDs by scenario."""
     queue_faults(accounts)
     airflow.wait_for_dag(SCENARIOS[-1])
-    # On Airflow 2 the executor of these tests runs one task at a time, so each scenario starts when it is needed.
+    # Airflow 2 starts tasks slowly, so there each scenario starts when it is needed.
     runs = Runs(airflow, SCENARIOS if IS_AIRFLOW_3 else ())
     for moment in MOMENTS:
         kill_worker(airflow, accounts, runs, moment)

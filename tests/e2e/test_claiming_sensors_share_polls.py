@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2 has no supervisor")]
 
-INTERVAL, INTERVALS = 2.0, 10
+INTERVAL, INTERVALS = 2.0, 5
 DAGS, CREDITS = 2, 100
 TASKS = [TaskKey(f"dag_{number % DAGS}", f"run_{number}", "claim") for number in range(100)]
 

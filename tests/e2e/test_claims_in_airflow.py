@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.local_airflow import LocalAirflowError, wait_until
-from tests.e2e.claim_scenarios import CLAIMS, MISSING, POOLS, SCENARIOS, SHARED
+from tests.e2e.claim_scenarios import CLAIMS, FOR_ONE_CLAIM, MISSING, POOLS, SCENARIOS, SHARED
 from tests.e2e.conftest import wait_for_run_to_end
 from tests.e2e.interventions import clear, fail_run, kill_worker_connected_to, mark
 from tests.support.airflow_home import HOME
@@ -120,8 +120,8 @@ def test_runs_that_claim_their_credits_never_count_on_those_of_others(
 ) -> None:
     airflow, account = airflow_with_pools, accounts[SHARED]
     runs = start_all(airflow, SHARED)
-    account.set_credits(600)
-    given, deadline = 600, time.monotonic() + 2 * LIMIT
+    account.set_credits(FOR_ONE_CLAIM)
+    given, deadline = FOR_ONE_CLAIM, time.monotonic() + 2 * LIMIT
 
     while not ended(airflow, SHARED, runs):
         open_ = granted(airflow, SHARED, runs)
@@ -129,9 +129,10 @@ def test_runs_that_claim_their_credits_never_count_on_those_of_others(
         # the balance covers all claims if the credits that were ever there cover the claims that were ever granted.
         claimed = sum(CLAIMS[number] for number in open_)
         assert claimed <= given
-        if len(open_) < len(CLAIMS) and given - claimed < min(CLAIMS):
-            account.add_credits(TOP_UP)
-            given += TOP_UP
+        waiting = set(CLAIMS) - {CLAIMS[number] for number in open_}
+        if waiting and given - claimed < min(waiting):
+            account.add_credits(FOR_ONE_CLAIM)
+            given += FOR_ONE_CLAIM
         if time.monotonic() > deadline:
             raise LocalAirflowError(f"{len(open_)} of {len(CLAIMS)} sensors have succeeded")
         time.sleep(0.2)
@@ -148,7 +149,7 @@ def test_without_claims_the_same_runs_fail_half_way(
     runs = start_all(airflow, MISSING)
     wait_for_polls(account)
 
-    account.set_credits(600)
+    account.set_credits(FOR_ONE_CLAIM)
 
     wait_until(lambda: "failed" in states(airflow, MISSING, runs), LIMIT, "a failed run")
     assert 402 in {request.status for request in account.requests_to(LOOKUP)}

@@ -64,6 +64,7 @@ def test_the_demo_shows_the_check_the_sensor_and_the_enrichment_in_this_order(tm
     assert demo.leftovers() == []
 
 
+@pytest.mark.any_airflow
 def test_a_demo_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
     demo = Demo(tmp_path)
 

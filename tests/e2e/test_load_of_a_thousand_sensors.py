@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.load]
 
 SENSORS, INTERVAL = 1000, 60.0
 #: Seconds in which at least one poll completes: the longest wait between two polls, plus time for the poll itself.

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from dev.local_airflow import IS_AIRFLOW_3
 from tests.unit.sandbox.running_command import CHECKOUT, running
 
 pytestmark = [
     pytest.mark.e2e,  # takes a minute, and measures the memory and time of subprocesses
-    pytest.mark.skipif(not IS_AIRFLOW_3, reason="does not use Airflow, so one version is enough"),
+    pytest.mark.any_airflow,
     pytest.mark.skipif(shutil.which("curl") is None, reason="compares with curl, which is not installed"),
 ]
 

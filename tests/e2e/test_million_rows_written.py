@@ -10,12 +10,11 @@ import sys
 import pytest
 import requests
 
-from dev.local_airflow import IS_AIRFLOW_3
 from tests.unit.sandbox.running_command import CHECKOUT, running
 
 pytestmark = [
     pytest.mark.e2e,  # takes half a minute, and measures the memory of a subprocess
-    pytest.mark.skipif(not IS_AIRFLOW_3, reason="does not use Airflow, so one version is enough"),
+    pytest.mark.any_airflow,
 ]
 
 MILLION = 1_000_000

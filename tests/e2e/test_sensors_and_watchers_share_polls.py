@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-INTERVAL, INTERVALS = 2.0, 10
+INTERVAL, INTERVALS = 2.0, 5
 
 
 def triggers() -> list[Any]:

@@ -98,7 +98,7 @@ def test_a_deferred_sensor_survives_a_killed_triggerer(airflow: LocalAirflow, ac
 @pytest.mark.skipif(
     not IS_AIRFLOW_3, reason="with SQLite, the scheduler of Airflow 2 takes minutes to defer sixty tasks"
 )
-def test_sixty_sensors_share_one_poll_hold_no_worker_and_succeed_soon_after_a_top_up(
+def test_sixty_sensors_share_one_poll_hold_no_worker_and_resume_soon_after_a_top_up(
     airflow: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
     airflow.wait_for_dag("sixty_sensors")
@@ -123,11 +123,10 @@ def test_sixty_sensors_share_one_poll_hold_no_worker_and_succeed_soon_after_a_to
     succeeded_after = time.monotonic() - topped_up
 
     print(f"60 sensors: {cost} requests in {intervals} intervals of {interval} s")
+    # How long Airflow then takes to run the sixty tasks depends on the machine.
     print(f"all resumed {resumed_after:.1f} s after the top-up, and succeeded {succeeded_after:.1f} s after it")
     assert cost <= intervals * 1.2
     assert resumed_after <= 20
-    # The rest is Airflow: before 3.3, tasks wait for each other because of SQLite, for up to 61 s.
-    assert succeeded_after <= 30 or AIRFLOW_SERIES < (3, 3)
 
 
 def test_no_api_key_appears_in_logs_or_the_database(

@@ -123,6 +123,7 @@ def test_a_mutant_states_its_line_and_its_diff() -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.any_airflow
 def test_a_survivor_is_reported_with_place_and_diff_and_fails_the_run(
     sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_survivor_is_reported_with_place_and_diff_and_fails_the_run(
 
 
 @pytest.mark.e2e
+@pytest.mark.any_airflow
 def test_a_run_without_survivors_passes(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (sample / "tests/unit/test_sample.py").open("a") as tests:
         tests.write(ONE_MORE)
@@ -147,6 +149,7 @@ def test_a_run_without_survivors_passes(sample: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.e2e
+@pytest.mark.any_airflow
 def test_a_sample_of_the_mutants_can_be_tried(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mutants.main("2", "4", "sample.py")
 
@@ -154,6 +157,7 @@ def test_a_sample_of_the_mutants_can_be_tried(sample: Path, capsys: pytest.Captu
 
 
 @pytest.mark.e2e
+@pytest.mark.any_airflow
 def test_tests_that_take_too_long_are_killed_and_do_not_count_as_survived(sample: Path) -> None:
     mutant = Mutant(0, 0, "import time\ntime.sleep(60)\n")
 
@@ -162,6 +166,7 @@ def test_tests_that_take_too_long_are_killed_and_do_not_count_as_survived(sample
 
 
 @pytest.mark.e2e
+@pytest.mark.any_airflow
 def test_tests_that_fail_without_a_change_end_the_run(sample: Path) -> None:
     (sample / "tests/unit/test_sample.py").write_text("def test_a():\n    assert False\n")
 

@@ -51,6 +51,7 @@ def run(test: Path, *options: str) -> str:
 
 
 @pytest.mark.e2e
+@pytest.mark.any_airflow
 @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["in one process", "in a worker of xdist"])
 @pytest.mark.parametrize(
     "hangs",

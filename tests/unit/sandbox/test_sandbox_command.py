@@ -10,7 +10,7 @@ from airflow_provider_leadmagic.sandbox.command import main
 from tests.unit.sandbox.conftest import needs_ipv6
 from tests.unit.sandbox.running_command import running
 
-pytestmark = pytest.mark.e2e  # each test starts a process
+pytestmark = [pytest.mark.e2e, pytest.mark.any_airflow]  # each test starts a process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -4,13 +4,12 @@ import re
 
 import pytest
 
-from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.memory import peak_memory
 from tests.unit.sandbox.running_command import running
 
 pytestmark = [
     pytest.mark.e2e,  # takes seconds and measures the memory of a subprocess
-    pytest.mark.skipif(not IS_AIRFLOW_3, reason="does not use Airflow, so one version is enough"),
+    pytest.mark.any_airflow,
 ]
 
 MILLION = 1_000_000
