@@ -185,7 +185,7 @@ class LeadMagicClient:
         """
         Return how long the spendable credits last at the average pace of the last ``days`` days.
 
-        Makes two requests, both free of charge.
+        Makes two requests, or three with ``refresh``, all free of charge.
 
         :param days: Length of the window that ends today, 1 to 90; 7 by default.
         :param refresh: Let LeadMagic update its cached balance first. Off by default.

@@ -32,7 +32,8 @@ class LeadMagicError(Exception):
     transient: bool = False
     #: Seconds to wait before the next request, if LeadMagic sent a ``Retry-After``.
     retry_after: float | None = None
-    #: Whether LeadMagic may have executed the request, or an earlier one of the same call, whose response was lost.
+    #: Whether LeadMagic may have executed a request of the failed call: its response was lost, too large, a redirect or
+    #: a 5xx. Always False for paid lookups, ``bulk.restart`` and ``bulk.download``.
     maybe_executed: bool = False
 
     def __init__(
@@ -59,7 +60,12 @@ class LeadMagicError(Exception):
 
 
 class LeadMagicConfigurationError(LeadMagicError, ValueError):
-    """The connection, an argument of the client, or a TLS or proxy setting is invalid; no request was sent."""
+    """
+    The connection, an argument of the client, or a TLS or proxy setting is missing or invalid; no request was sent.
+
+    It is also raised if the connection was changed to another account than that of a bulk job, which only a request to
+    LeadMagic can show.
+    """
 
 
 class LeadMagicAuthenticationError(LeadMagicError):
@@ -107,7 +113,7 @@ class ClaimsError(LeadMagicError):
     """
     The claims on the credits of an account cannot be read, written or trusted.
 
-    It is transient if Airflow's API or database does not respond.
+    It is transient if Airflow's API or database does not respond, or if a decision was discarded.
     """
 
 

@@ -37,7 +37,7 @@ class ResultFiles:
     The error file has ``.errors`` before its suffix: ``leads.csv`` and ``leads.errors.csv``.
 
     :param output_path: A local path or a URL, as text or a path object. The suffix determines the format.
-    :param escape_formulas: Whether to escape LeadMagic's texts in CSV files if they look like formulas.
+    :param escape_formulas: See :class:`CsvWriter`.
     :raises ValueError: If it is not a path, or its suffix is not supported.
     """
 
@@ -83,10 +83,10 @@ class ResultFiles:
         self, output_columns: Sequence[str], error_columns: Sequence[str], job_id: str
     ) -> Iterator[tuple[RowWriter, RowWriter]]:
         """
-        Replace both files when the ``with`` block ends; if it fails, the existing files stay unchanged.
+        Replace both files when the ``with`` block ends. If the block raises, the existing files stay unchanged.
 
-        The rows are paid: if a file can no longer be replaced, its rows are written to a new file next to it, with the
-        job ID in its name.
+        The error file is replaced first, and stays replaced if the output file then cannot be written. If a file can no
+        longer be replaced, its rows, which are paid for, go to a new file next to it, with the job ID in its name.
 
         :param output_columns: Columns of the output file.
         :param error_columns: Columns of the error file.
@@ -95,8 +95,8 @@ class ResultFiles:
         :raises ValueError: If one cannot be written.
         """
         with ExitStack() as stack:
-            output = stack.enter_context(_delivery(self._output, job_id))
-            errors = stack.enter_context(_delivery(self._errors, job_id, self._output))
+            output = stack.enter_context(_delivery(self._output, "output_path", job_id))
+            errors = stack.enter_context(_delivery(self._errors, "the error file", job_id, self._output))
             with self._output.write_errors(_CANNOT_WRITE, _advice(job_id)):
                 yield self._writer(output.text, output_columns), self._writer(errors.text, error_columns)
                 output.text.flush()
@@ -116,13 +116,12 @@ class _Delivery:
     """
     A draft and the file that it replaces: the given one, or a new one next to it if that cannot be replaced.
 
-    :param file: The file to replace.
-    :param job_id: The job whose results are written.
-    :param draft: The draft of the file.
+    :param subject: How messages name the file.
     """
 
-    def __init__(self, file: StoredFile, job_id: str, draft: Draft) -> None:
+    def __init__(self, file: StoredFile, subject: str, job_id: str, draft: Draft) -> None:
         self.file = file
+        self._subject = subject
         self._job_id = job_id
         self._draft = draft
         # A lone surrogate, which can only come from LeadMagic, is written as an escape sequence, as in JSON.
@@ -147,17 +146,17 @@ class _Delivery:
         sibling = _with_infix(self.file, re.sub(r"[^\w-]", "_", self._job_id))
         sibling.stage(self._draft)
         self.file = sibling
-        problem = f"Cannot replace output_path: {reason_of(error)}"
-        log.warning("%s. Writing the rows of bulk job %s next to it. [%s]", problem, self._job_id, sibling.location)
+        problem = f"Cannot replace {self._subject}: {reason_of(error)}"
+        log.warning("%s. Writing rows of bulk job %s to a new file. [%s]", problem, self._job_id, sibling.location)
 
 
 @contextmanager
-def _delivery(file: StoredFile, job_id: str, model: StoredFile | None = None) -> Iterator[_Delivery]:
+def _delivery(file: StoredFile, subject: str, job_id: str, model: StoredFile | None = None) -> Iterator[_Delivery]:
     with _write_errors(file, job_id):
         file.remove_leftovers()
         draft = file.draft(model)
     try:
-        yield _Delivery(file, job_id, draft)
+        yield _Delivery(file, subject, job_id, draft)
     finally:
         draft.discard()
 
@@ -167,7 +166,7 @@ def _write_errors(file: StoredFile, job_id: str) -> AbstractContextManager[None]
 
 
 def _advice(job_id: str) -> str:
-    return f"The rows of bulk job {job_id} are paid, and reading them again is free"
+    return f"The rows of bulk job {job_id} have been paid for, and reading them again is free"
 
 
 def _with_infix(file: StoredFile, infix: str) -> StoredFile:
@@ -186,12 +185,13 @@ class CsvWriter:
     r"""
     Writes CSV. Null is an empty cell; booleans, objects and arrays are written as JSON.
 
-    Lines end with ``\r\n``, as in RFC 4180. With any other line ending Python does not quote a lone ``\r`` in a value,
-    and readers take it for the end of the line.
+    Lines end with ``\r\n``, as in RFC 4180. If they ended with ``\n``, older Pythons would not quote a lone ``\r`` in a
+    value (python/cpython#67044), and readers would take it for the end of the line.
 
     :param text: The file, opened with ``newline=""``.
     :param columns: The header.
-    :param escape_formulas: Whether to escape formulas in LeadMagic's columns, whose texts come from web pages.
+    :param escape_formulas: Whether to escape texts that look like formulas in each column whose name starts with
+        ``lm_``: in LeadMagic's columns, whose texts come from web pages, and in such columns of the input.
     """
 
     def __init__(self, text: TextIO, columns: Sequence[str], *, escape_formulas: bool = True) -> None:
@@ -227,8 +227,9 @@ class JsonlWriter:
 
 #: First characters of a text that a spreadsheet evaluates, including the full-width ones of East Asian keyboards.
 _FORMULA = re.compile(r"[=@\t\r\n\uff1d\uff20+\-\uff0b\uff0d]")
-#: Numbers and phone numbers. They are harmless: a formula of digits alone only calculates.
-_NUMBER = re.compile(r"[+-][\d\s().,/%+-]*(?:[eE][+-]?\d+)?")
+#: Numbers and phone numbers. They are harmless: the only letter is the ``e`` of an exponent, so a formula can
+#: calculate, but cannot call a function or refer to a cell.
+_NUMBER = re.compile(r"[+-][\d\s().,/%+-]*(?:(?<=\d)[eE][+-]?\d+)?")
 
 
 def _text_cell(text: str, is_escaped: bool) -> str:
@@ -279,7 +280,7 @@ class Layout:
     :param columns: The columns of the input.
     :param found: The names of the fields that LeadMagic found.
     :param prefix: The prefix of LeadMagic's columns.
-    :param header: The names of the columns of the input in the files.
+    :param header: The name under which each input column is written to the files, in the order of ``columns``.
     :param has_doubts: Whether there is a column that marks doubtful results.
     """
 
@@ -303,7 +304,7 @@ class Layout:
 
         :param columns: The columns of the input.
         :param found: The names of the fields that LeadMagic found.
-        :param names: The name to write to the files for a column, where it differs.
+        :param names: For each input column that is written to the files under another name, that name.
         :param has_doubts: Whether to add a column that marks doubtful results.
         """
         header = tuple((names or {}).get(column, column) for column in columns)

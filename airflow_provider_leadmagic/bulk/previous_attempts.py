@@ -96,7 +96,7 @@ class SubmittedJob:
             return
         try:
             store.set(_STORE_KEY, self.to_json())
-        except Exception as error:  # the job is paid: a failure of Airflow's API must not end the attempt
+        except Exception as error:  # the job is paid for: an error of Airflow's API must not end the attempt
             problem = "Could not store bulk job %s: a retry searches LeadMagic's list instead. Reason: %s"
             log.warning(problem, self.job_id, type(error).__name__)
 
@@ -274,7 +274,7 @@ class PreviousAttempts:
     @staticmethod
     def _joined(found: SubmittedJob | None) -> SubmittedJob | None:
         if found is not None:
-            log.info("Joined bulk job %s, submitted by a previous attempt.", found.job_id)
+            log.info("Joined bulk job %s, which was already submitted for this task.", found.job_id)
         return found
 
     def _cancel(self, jobs: Iterable[BulkJob], reason: str) -> None:

@@ -102,7 +102,8 @@ def write_results(
     log.info("Wrote results: %s succeeded, %s failed, %s skipped. [%s, %s]", *counts, *paths)
     if doubts:
         log.warning(
-            "Check %s of %s results: they may belong to other rows, and are marked in the column %s. [bulk job %s]",
+            "Check the results of %s of %s rows: they may belong to other rows, and are marked in the column %s. "
+            "[bulk job %s]",
             *(f"{count:,}" for count in (doubts, review.rows)),
             layout.match_column,
             job.job_id,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Longest row in MiB. Its result contains it, up to three times as long as escaped JSON, and a response has a limit of
-#: 10 MiB: the result of a longer row could not be read after it is paid.
+#: 10 MiB: the result of a longer row could not be read after it has been paid for.
 MAX_ROW = 3
 
 

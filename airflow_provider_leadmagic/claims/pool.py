@@ -1,8 +1,8 @@
 """
 Describe the claim of a task: its pool, its place in the DAG, and the arguments that sensor and operator share.
 
-Each LeadMagic account has a pool with one slot. A task occupies the slot while it decides, so that no two tasks decide
-at the same time.
+Each LeadMagic account has a pool with one slot. A task occupies the slot while it decides whether it is granted its
+credits, so that no two tasks decide at the same time.
 """
 
 from __future__ import annotations
@@ -76,13 +76,14 @@ def check_claim_arguments(
 
 def check_pool(task: Any, claim_pool: str) -> None:
     """
-    Check that a task occupies the slot of its claim pool while it runs.
+    Check that the DAG declares the claim pool, with one slot, for a task.
 
-    A mapped task gets the pool from its ``partial()``, and a cluster policy can change the pool of any task.
+    A mapped task gets the pool from its ``partial()``, and a cluster policy can change the pool of any task. A task
+    instance that was created before the DAG file was changed may still be in another pool; this is not checked.
 
     :param task: Operator that runs in this process.
     :param claim_pool: Name of the pool.
-    :raises ValueError: If the task runs in another pool, or does not occupy exactly one slot.
+    :raises ValueError: If the DAG declares another pool, or other than one slot.
     """
     declared = task.get_dag().task_dict[task.task_id]
     if declared.pool != claim_pool:
@@ -113,7 +114,7 @@ def new_claim(task: Any, task_instance: Any, settings: ClaimSettings, credits: D
     :param settings: Arguments of the operator.
     :param credits: Number of credits.
     :param fields: Further fields of the claim.
-    :raises ValueError: If the task does not run in the claim pool, or ``release_after`` is invalid.
+    :raises ValueError: If the DAG does not declare the claim pool for the task, or ``release_after`` is invalid.
     """
     check_pool(task, settings.pool)
     key = key_of(task_instance)

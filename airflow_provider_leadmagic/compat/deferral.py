@@ -85,7 +85,9 @@ class StillRunningError(Exception):
 
 async def leave_running_if_cancelled(work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
     """
-    Wait for a coroutine. If the caller is cancelled or times out, it ends at once, and the coroutine keeps running.
+    Wait for a coroutine, which keeps running if the wait ends first.
+
+    If the caller is cancelled or ``timeout`` passes, the wait ends at once.
 
     On Airflow 3.0 and 3.1, if a request to the supervisor is cancelled before its response is read, the next request
     reads that response instead of its own, and the whole triggerer crashes.
@@ -163,7 +165,8 @@ async def get_async_connection(hook: type[BaseHook], conn_id: str) -> Connection
     synchronous call runs in a thread. asgiref must start the thread: otherwise Airflow does not find the event loop
     that talks to its supervisor.
 
-    By default asgiref runs the synchronous calls of the whole process one after another, in a single thread.
+    By default asgiref runs the synchronous calls of the whole process one after another, in a single thread, so one
+    lookup that hangs would block all others. Here each call gets a daemon thread of its own instead.
 
     :param hook: Hook class that reads the connection.
     :param conn_id: Connection to read.

@@ -1,9 +1,11 @@
 """
 Decide which tasks may spend the credits of an account, so that no two of them count on the same credits.
 
-A task claims credits in the transaction in which Airflow makes it ``success``. Its claim ends with its run, or with the
-tasks that spend the credits. Whether a claim counts therefore depends only on the states that Airflow
-stores for tasks and runs: a process that is killed leaves no claim behind.
+A sensor claims credits in the transaction in which Airflow makes it ``success``. Its claim ends with its run, or with
+the tasks that spend the credits. A task that spends the credits itself claims them when the grant is in the ledger; its
+claim ends when it has finished. Whether a claim holds credits therefore depends on the states that Airflow stores for
+tasks and runs: a process that is killed leaves no claim behind. A claim that has ended still counts until it has
+settled.
 
 No two tasks may decide at the same time, so each decision runs in a pool with one slot. Its steps are, in this order:
 read the ledger, read the states (:func:`survey`), read the balance, decide (:func:`standings`), write the ledger. If
@@ -59,7 +61,7 @@ class Survey:
         return claim.run in self._active_runs
 
     def holds(self, claim: Claim) -> bool:
-        """Return whether a task may spend the credits of its claim."""
+        """Return whether a claim holds its credits: its task, or the tasks after it, may still spend them."""
         if not self.is_active(claim):
             return False
         state = self.state(claim.task)
@@ -81,7 +83,8 @@ class Survey:
     def _has_finished(self, run: tuple[str, str], spending: SpendingTask) -> bool:
         states = self._states_by_index.get((*run, spending.task_id), {})
         chosen = [state for index, state in states.items() if spending.map_index in (None, index)]
-        # A task without a task instance is not expanded yet, or was renamed. The claim then ends with the run.
+        # A task without a task instance is not expanded yet, or was renamed. Then the claim ends with the run at the
+        # latest.
         return bool(chosen) and all(state in FINISHED for state in chosen)
 
     @cached_property
@@ -143,7 +146,7 @@ class Seen(NamedTuple):
         """
         Convert the times in a ledger to seconds before now.
 
-        :param ledger: A ledger that :func:`observe` returned.
+        :param ledger: The ledger in the result of :func:`standings`, or an empty one.
         :param now: Unix time.
         """
         ended = {claim.task: now - claim.ended_at for claim in ledger.claims if claim.ended_at is not None}
@@ -158,7 +161,8 @@ NOTHING_SEEN = Seen({}, {})
 
 def observe(ledger: Ledger, survey: Survey, now: float, seen: Seen = NOTHING_SEEN) -> Ledger:
     """
-    Return a ledger with the times at which claims began and ended, and without the claims that ended long ago.
+    Return a ledger with the times at which claims began and ended, and without the claims that ended long ago or can no
+    longer be granted.
 
     :param ledger: The ledger.
     :param survey: The current states.
@@ -300,10 +304,11 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
         claimed = total - _sum(own)
         available = spendable - claimed - reserved
         is_granted = available - claim.reserve >= claim.credits
-        has_own_run_only = bool(own) and len(own) == len(by_run[claim.run])
-        by_task[claim.task] = Standing(is_granted, available, claimed, len(by_run) - has_own_run_only, ahead)
+        replaces_all_of_run = bool(own) and len(own) == len(by_run[claim.run])
+        by_task[claim.task] = Standing(is_granted, available, claimed, len(by_run) - replaces_all_of_run, ahead)
         since = now if claim.affordable_since is None else claim.affordable_since
-        is_passed_over = now - since >= claim.patience  # until it decides: it may never do so, as in a paused DAG
+        # Those behind it no longer wait for it: in a paused DAG, a task never decides.
+        is_passed_over = now - since >= claim.patience
         waiting[claim.task] = replace(claim, affordable_since=since if is_granted or is_passed_over else None)
         if is_granted and not is_passed_over:
             # Including the reserve, because the task is not granted its credits if others take that before it decides.

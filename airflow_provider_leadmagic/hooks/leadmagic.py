@@ -127,7 +127,7 @@ class LeadMagicHook(BaseHook):
         """
         Return how long the spendable credits last at the average spending of the last ``days`` days.
 
-        Makes two requests, both free of charge, and closes the HTTP connections afterwards.
+        Makes two requests, or three with ``refresh``, all free of charge, and closes the HTTP connections afterwards.
 
         :param days: Number of days to average over, including today: 1 to 90, 7 by default.
         :param refresh: If True, LeadMagic first re-reads the balance from its database. False by default.

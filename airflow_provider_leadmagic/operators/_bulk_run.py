@@ -76,7 +76,7 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param has_waited: Whether the attempt was deferred before, to wait for the credits to submit a job.
+    :param has_waited: Whether the attempt was deferred before, to wait for the credits that the submission needs.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class BulkAttempt:
         except ValueError as error:
             if joined is None:
                 raise
-            # Its rows are paid: they are written next to a file that cannot be replaced.
+            # Its rows have been paid for: if a file cannot be replaced, they are written to a new file next to it.
             self._log.warning("Output may be written under another name: %s", error)
 
     def _price_of(self, submitted_job: SubmittedJob, source: RowSource, rows: RowSummary) -> Decimal:

@@ -31,7 +31,7 @@ class Wait(Protocol):
 
     def to_submit(self, minimum_credits: Decimal) -> None:
         """
-        Wait for the credits to submit a job.
+        Wait until the credits for the submission are spendable; with a claim, until they can probably be granted.
 
         :param minimum_credits: Credits that must be spendable.
         :raises LeadMagicTimeoutError: If the deadline is reached first.
@@ -52,15 +52,17 @@ class Wait(Protocol):
 
         :param submitted_job: The job.
         :param report_pause: Whether a pause ends the wait.
-        :param requested_wait: Minimum seconds until the first poll, if LeadMagic sent a ``Retry-After``; 0 for none.
+        :param requested_wait: Seconds until the first poll that LeadMagic requested by ``Retry-After``; 0 for none.
         :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 
     def next_poll_in(self, requested: float = 0.0) -> float:
         """
-        Return the seconds until the next poll; ``math.inf`` if the deadline comes first.
+        Return the seconds until the next poll; ``math.inf`` if there is none.
 
-        :param requested: Minimum seconds that LeadMagic requested by ``Retry-After``.
+        On the worker, the last poll is at the deadline. In the triggerer, there is no poll at the deadline or after it.
+
+        :param requested: Seconds that LeadMagic requested by ``Retry-After``; 0 for none.
         """
 
     def time_left(self) -> float:
@@ -100,7 +102,7 @@ class WorkerWait:
         self._deadline = deadline
 
     def to_submit(self, minimum_credits: Decimal) -> None:
-        """Wait for the credits to submit a job."""
+        """Wait until the credits for the submission are spendable."""
         failures = 0
         failure: LeadMagicError | None = None
         while True:
@@ -194,7 +196,7 @@ class TriggererWait:
         self._deadline = deadline
 
     def to_submit(self, minimum_credits: Decimal) -> NoReturn:
-        """Wait for the credits to submit a job."""
+        """Wait until the credits for the submission are spendable; with a claim, until they can probably be granted."""
         arguments = (self._conn_id, str(minimum_credits), self._interval)
         trigger: BaseTrigger = (
             SufficientCreditsTrigger(*arguments, waiting_since=time.time())

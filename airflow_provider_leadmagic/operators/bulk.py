@@ -74,8 +74,9 @@ class BulkEnrichmentOperator(BaseOperator):
         in its name. Both files appear when they are complete. Templated.
     :param on_invalid_rows: What to do if a record cannot be submitted, for example without a required field: ``fail``
         (default) before anything is spent, or ``skip`` it. Skipped records and the reasons are in the second file.
-    :param escape_formulas: If True (default), a text from LeadMagic that a spreadsheet would evaluate as a formula is
-        written to CSV files with a leading apostrophe. Numbers, phone numbers and JSONL files are not changed.
+    :param escape_formulas: If True (default), a text that a spreadsheet would evaluate as a formula is written to CSV
+        files with a leading apostrophe, in each column whose name starts with ``lm_``: LeadMagic's, and such columns of
+        the input. Numbers, phone numbers and JSONL files are not changed.
     :param minimum_balance_after: Credits that must remain even if every row is a hit; 0 by default. Templated.
     :param max_credits: Fail without submitting if the job could cost more. No limit by default. If it is given, it
         must have a value when the task runs. Templated.
@@ -98,7 +99,8 @@ class BulkEnrichmentOperator(BaseOperator):
     :raises InsufficientCreditsError: If the balance does not cover the job and ``on_insufficient`` is ``fail``.
     :raises ClaimsError: If the claims cannot be read or written. No credits were spent.
     :raises LeadMagicTimeoutError: When ``timeout`` is reached. The job keeps running, and the next attempt joins it.
-    :raises AirflowFailException: If the job failed or was canceled at LeadMagic, which a retry would not change.
+    :raises AirflowFailException: If a retry would not help: the job failed or was canceled at LeadMagic, or, before
+        Airflow 3.3, the connection was changed to another account.
     :raises LeadMagicError: If LeadMagic rejects a request or does not respond.
     """
 

@@ -35,7 +35,7 @@ WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
 
 
 class Body(BaseModel):
-    """A request body with camelCase fields. Optional fields default to an empty value, because ``null`` is invalid."""
+    """A request body with camelCase fields. Optional fields never default to None, because ``null`` is invalid."""
 
     model_config = ConfigDict(strict=True, alias_generator=to_camel)
 

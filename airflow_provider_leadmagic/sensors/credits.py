@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Seen, Standing
     from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
-#: Shortest time to the next reschedule, in seconds, even if the deadline is sooner.
-SHORTEST_RESCHEDULE = 5.0
+#: Shortest wait in seconds, unless ``poke_interval`` is shorter: until a poll that comes early because time alone
+#: changes its result, and until a reschedule, even if the deadline is sooner.
+SHORTEST_WAIT = 5.0
 
 
 class NextPoll(NamedTuple):
@@ -66,10 +67,11 @@ class SufficientCreditsSensor(BaseSensorOperator):
     """
     Wait until the spendable LeadMagic balance reaches a threshold.
 
-    The modes poke, reschedule and deferrable differ only in the cost of waiting. The outcome is the same, and so is the
-    return value: the report of the sufficient balance (see
+    One attempt ends in the same way in the modes poke, reschedule and deferrable, except that a deferred sensor keeps
+    waiting if the connection is missing or invalid. In reschedule mode all attempts share one timeout. The return value
+    is the report of the sufficient balance (see
     :meth:`~airflow_provider_leadmagic.api.models.CreditBalance.report`). If the first balance is sufficient, the
-    sensor succeeds with one request and without deferring.
+    sensor succeeds without deferring, after one request to LeadMagic (two with ``refresh``).
 
     After a transient error (429, 5xx, no connection, an unreadable body) the sensor keeps waiting, however often it
     occurs. After a permanent error (an invalid key, a missing permission, a redirect, a balance that is not a number)
@@ -81,8 +83,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll. Off by default.
     :param deferrable: Whether to wait in the triggerer. The default is ``[operators] default_deferrable``.
     :param mode: ``reschedule`` (default) or ``poke``; ignored if deferrable.
-    :param poke_interval: Time between two polls as a timedelta or in seconds; 300 s by default. Each poll is a single
-        request without retries.
+    :param poke_interval: Time between two polls as a timedelta or in seconds; 300 s by default. A poll repeats no
+        request: the next poll is the retry.
     :param claim_pool: Claim the credits, so that other tasks with the same pool cannot count on them: the name of an
         Airflow pool with one slot, in which the sensor runs. By default the sensor claims nothing.
     :param release_after: IDs of the downstream tasks that spend the credits: the claim ends when all of them have
@@ -226,7 +228,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
             return self._read_balance(), None, math.inf
         if not can_claim(context):
             self.log.warning(
-                "No credits claimed: this test run does not record the task as running, as a claim requires."
+                "No credits claimed: a claim requires that Airflow records the task as running, and this test run does "
+                "not."
             )
             return self._read_balance(), None, math.inf
         from airflow_provider_leadmagic.claims.admission import decide
@@ -256,7 +259,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         wait: float = self.poke_interval
         if not self.deferrable:  # where the base class applies exponential_backoff and max_wait
             wait = super()._get_next_poke_interval(self._started_at or 0.0, self._elapsed, self._poke_count)
-        wait = min(wait, max(changes_in, SHORTEST_RESCHEDULE))
+        wait = min(wait, max(changes_in, SHORTEST_WAIT))
         time_left = max(self.timeout - self._elapsed(), 0.0)
         self._next_poll = NextPoll(max(wait, requested_wait), requested_wait, time_left)
         return math.inf if self._next_poll.is_too_late else self._next_poll.wait
@@ -308,7 +311,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         left = self._next_poll.time_left
         if self.reschedule:
             # If the task is due again before the scheduler notices that this process ended, it counts as lost.
-            left = max(left, min(self.poke_interval, SHORTEST_RESCHEDULE))
+            left = max(left, min(self.poke_interval, SHORTEST_WAIT))
         return float(min(self._next_poll.wait, left))
 
     @contextmanager

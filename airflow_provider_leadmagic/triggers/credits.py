@@ -1,4 +1,4 @@
-"""Triggers that poll a LeadMagic balance: one resumes a deferred sensor, one fires asset events."""
+"""Triggers that poll a LeadMagic balance: one resumes a deferred sensor or bulk task, one fires asset events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BalanceTrigger(BaseEventTrigger):
     """
     Base class of triggers that share one balance poll.
 
-    Triggers with the same connection and interval get the same readings.
+    Triggers with the same connection, interval and ``refresh`` get the same readings.
 
     Only event triggers can share a stream (Airflow 3.3+), so this is one, even for deferred tasks. On
     older Airflow each trigger runs by itself, and they share readings through
@@ -181,11 +181,11 @@ class CreditsCrossingTrigger(BalanceTrigger):
     """
     Fires each time the spendable balance crosses a threshold; for an ``AssetWatcher`` (Airflow 3.0+).
 
-    A balance that stays beyond the threshold fires no further event. The first poll only determines on which side of
-    the threshold the balance is. After an event the balance must move back by the hysteresis before the next one. On
-    Airflow 3.3+ this state is stored with the asset: after a restart of the triggerer no event is repeated, and a
-    crossing that happened meanwhile is detected. On older Airflow it is kept in memory: a restart repeats no event, but
-    watching starts again from the current balance.
+    A balance that stays beyond the threshold fires no further event. The first poll of a new watcher only determines
+    on which side of the threshold the balance is. After an event the balance must move back by the hysteresis before
+    the next one. On Airflow 3.3+ whether the next crossing fires is stored with the asset: after a restart of the
+    triggerer no event is repeated, and a crossing that happened meanwhile is detected. On older Airflow it is kept in
+    memory: a restart repeats no event, but watching starts again from the current balance.
 
     A failed poll fires no event and does not stop the watcher: it is logged by the triggerer, and the next poll is the
     retry.
@@ -251,8 +251,8 @@ class CreditsCrossingTrigger(BalanceTrigger):
     async def _readings(self, shared_stream: AsyncIterator[Reading]) -> AsyncGenerator[Reading, None]:
         from airflow_provider_leadmagic.triggers.shared_poll import MAX_AGE_TO_SUCCEED, latest_reading
 
-        # A sensor polls before it defers. A watcher has not polled yet, and would mistake a top-up within its first
-        # interval for the initial balance.
+        # A sensor polls before it defers. A watcher has not polled yet. If it joined the stream of another trigger, its
+        # first reading could be an interval away, and a top-up in that time would count as the initial balance.
         max_age = min(self.poke_interval, MAX_AGE_TO_SUCCEED)
         yield await latest_reading(self.leadmagic_conn_id, max_age, refresh=self.refresh)
         async for reading in shared_stream:

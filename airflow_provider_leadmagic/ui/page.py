@@ -44,7 +44,7 @@ class Accounts(NamedTuple):
 
     :param conn_ids: Connections of the type LeadMagic, and those that tasks use.
     :param waiting: All waiting tasks.
-    :param records: DAG ID, task ID and record of each bulk job of the last days.
+    :param records: Result of :func:`~airflow_provider_leadmagic.ui.tasks.spending_records`.
     """
 
     conn_ids: set[str]
@@ -60,7 +60,7 @@ class Accounts(NamedTuple):
         """
         with create_session() as session:
             waiting, records = waiting_tasks(session), spending_records(session, DAYS)
-        # A connection in a secrets backend is not listed anywhere: it is known once a task uses it.
+        # A connection in a secrets backend is not listed anywhere: only tasks that wait or have spent credits name it.
         used = {task.conn_id for task in waiting} | {record["conn_id"] for _, _, record in records}
         return cls(listed | {name for name in used if not _is_of_a_team(name)}, waiting, records)
 

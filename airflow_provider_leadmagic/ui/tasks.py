@@ -1,4 +1,8 @@
-"""Find the tasks that wait for an account, and what tasks spent, in Airflow's database. Every query is bounded."""
+"""
+Find in Airflow's database the tasks that wait for credits or for a bulk job, and the credits that bulk tasks spent.
+
+Every query is bounded.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +31,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Most tasks that are read in one query.
+#: Maximum number of tasks that one query returns.
 MAX_TASKS = 1000
+#: Maximum number of spending records that are read.
 MAX_RECORDS = 20_000
 #: Key of the XCom in which a task records what it spent.
 SPENDING_KEY = "leadmagic"
 _TRIGGERS = "airflow_provider_leadmagic.triggers."
 #: Reads the balance once and never waits.
 _CHECK = "CheckCreditsOperator"
-#: Listed first, because thousands of other tasks may be running.
+#: Operators whose tasks the query returns first, so that thousands of other running tasks do not push them past its
+#: limit.
 _WAITING = ("SufficientCreditsSensor", "BulkEnrichmentOperator")
 #: Columns that identify a task instance.
 _KEY = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
@@ -48,8 +54,8 @@ class WaitingTask(NamedTuple):
     :param key: The task.
     :param conn_id: Connection ID.
     :param state: ``deferred``, ``up_for_reschedule`` or ``running``.
-    :param required: Credits that it waits for; None if it waits for a bulk job.
-    :param since: Start of its first attempt to read the balance.
+    :param required: Credits that it waits for. None if it waits for a bulk job, and for each bulk task on a worker.
+    :param since: Start of its current attempt; for a rescheduled sensor, of the first poll of this attempt.
     :param next_poll: When it polls next, if Airflow or LeadMagic has set the time.
     :param interval: Seconds between its polls; None if unknown.
     :param job_id: The bulk job.
@@ -153,7 +159,7 @@ class Spending(NamedTuple):
     :param dag_id: DAG ID.
     :param task_id: Task ID.
     :param credits: Sum of the credits.
-    :param jobs: Number of finished bulk jobs.
+    :param jobs: Number of bulk jobs whose task succeeded.
     """
 
     dag_id: str
@@ -164,10 +170,12 @@ class Spending(NamedTuple):
 
 def spending_records(session: Session, days: int) -> list[tuple[str, str, dict[str, Any]]]:
     """
-    Return DAG ID, task ID and record of each bulk job that finished in the last days, on any connection.
+    Return DAG ID, task ID and spending record of each bulk task that succeeded within a window, on any connection.
+
+    If there are more than ``MAX_RECORDS``, only the newest are returned.
 
     :param session: Session of Airflow's database.
-    :param days: Length of the window.
+    :param days: Length of the window, which ends now.
     """
     rows = session.execute(
         select(XComModel.dag_id, XComModel.task_id, XComModel.value)

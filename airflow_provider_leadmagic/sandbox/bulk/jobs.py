@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NOTHING = Decimal(0)
 # In LeadMagic's samples a token expires two days after the job was created (ignoring the year, which is wrong there).
 TOKEN_SECONDS = 2 * 86_400
-# Rows that are processed in parallel.
+# Number of rows in a group that is completed in reverse order, which simulates parallel processing.
 WORKERS = 4
 
 
@@ -139,7 +139,9 @@ class Job:
 
     def done(self, status: str | None = None) -> Sequence[DoneRow]:
         """
-        Return the completed rows in the order of completion. New rows are appended, so positions are stable.
+        Return the completed rows in the order of completion.
+
+        New rows are appended, so positions are stable until :meth:`retry_failed` removes the failed rows.
 
         :param status: Return only rows with this :class:`RowStatus`; all rows by default.
         """

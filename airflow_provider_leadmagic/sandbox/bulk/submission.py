@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 SOURCES = ("rows", "csv", "fileUrl", "scrape")
-# company_search in LeadMagic's OpenAPI file is company_finder in its skill file; both are accepted.
+# LeadMagic's OpenAPI file calls this product company_search, and its other document about bulk jobs calls it
+# company_finder; both are accepted.
 BULK_PRODUCTS = {product.name: product for product in PRODUCTS} | {"company_finder": COMPANY_SEARCH}
 # Rejected, because a client that sends one of them relies on its effect.
 UNSUPPORTED = {
@@ -83,7 +84,7 @@ def read_submission(body: object) -> Submission:
 
 def find_product(name: str) -> Product:
     """
-    Return the product with a name, as used in bulk jobs.
+    Return the product that has this name in bulk jobs.
 
     :raises ApiError: If the sandbox has no such product.
     """
@@ -112,7 +113,7 @@ def _check_not_empty(rows: list[Row], source: str) -> list[Row]:
 def _read_csv(text: str) -> list[Row]:
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     try:
-        # A line may have fewer cells than the header. Their fields are then missing, not empty.
+        # A line may have fewer cells than the header. The fields of the absent cells are then missing, not empty.
         return [{name: cell for name, cell in _by_column(row).items() if cell is not None} for row in reader]
     except (csv.Error, ValueError) as error:
         raise ApiError(validation_error(f"csv line {reader.reader.line_num} is invalid: {error}.", "csv")) from error

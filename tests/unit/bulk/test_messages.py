@@ -151,7 +151,7 @@ MESSAGES = [
         "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job",
     ),
     # Previous attempts
-    (f"Joined bulk job {JOB}, submitted by a previous attempt.", "submitted by a previous attempt"),
+    (f"Joined bulk job {JOB}, which was already submitted for this task.", "already submitted for this task"),
     (
         f"Could not store bulk job {JOB}: a retry searches LeadMagic's list instead. Reason: RuntimeError",
         "a retry searches LeadMagic's list",
@@ -291,10 +291,10 @@ MESSAGES = [
     ),
     (
         (
-            "Check 4,999,999 of 5,000,000 results: they may belong to other rows, and are marked in the column "
-            f"lm_match. [bulk job {JOB}]"
+            "Check the results of 4,999,999 of 5,000,000 rows: they may belong to other rows, and are marked in the "
+            f"column lm_match. [bulk job {JOB}]"
         ),
-        "Check 4,999,999 of 5,000,000 results: they may belong to other rows",
+        "Check the results of 4,999,999 of 5,000,000 rows: they may belong to other rows",
     ),
     (
         (
@@ -322,13 +322,13 @@ MESSAGES = [
         "Output may be written under another name: Cannot write output_path: Permission denied",
     ),
     (
-        f"Cannot replace output_path: Permission denied. Writing the rows of bulk job {JOB} next to it. [{FILE}]",
-        "Cannot replace output_path: Permission denied",
+        f"Cannot replace the error file: Permission denied. Writing rows of bulk job {JOB} to a new file. [{FILE}]",
+        "Cannot replace the error file: Permission denied",
     ),
     (
         (
-            f"Cannot write output_path: No space left on device. The rows of bulk job {JOB} are paid, and reading them "
-            f"again is free. [{FILE}]"
+            f"Cannot write output_path: No space left on device. The rows of bulk job {JOB} have been paid for, and "
+            f"reading them again is free. [{FILE}]"
         ),
         "Cannot write output_path: No space left on device",
     ),

@@ -179,7 +179,7 @@ def test_a_name_that_can_no_longer_be_replaced_is_written_next_to_it(bucket, ref
         refused.add("leads.csv")
     assert files.output_path == f"s3://leads/leads.{JOB}.csv"
     assert bucket.texts() == {f"leads.{JOB}.csv": "id,found\r\n1,x\r\n", "leads.errors.csv": "id,error\r\n"}
-    assert f"Writing the rows of bulk job {JOB} next to it. [s3://leads/leads.{JOB}.csv]" in logged()
+    assert f"Writing rows of bulk job {JOB} to a new file. [s3://leads/leads.{JOB}.csv]" in logged()
     assert "5ec3e7" not in logged()
 
 

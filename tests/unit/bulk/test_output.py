@@ -120,10 +120,13 @@ def test_an_error_leaves_the_files_unchanged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pinned", "where"),
-    [("leads.csv", ["output", "leads.{}.csv"]), ("leads.errors.csv", ["errors", "leads.errors.{}.csv"])],
+    ("pinned", "where", "subject"),
+    [
+        ("leads.csv", ["output", "leads.{}.csv"], "output_path"),
+        ("leads.errors.csv", ["errors", "leads.errors.{}.csv"], "the error file"),
+    ],
 )
-def test_a_file_that_can_no_longer_be_replaced_is_written_next_to_it(tmp_path, pinned, where, logged):
+def test_a_file_that_can_no_longer_be_replaced_is_written_next_to_it(tmp_path, pinned, where, subject, logged):
     files = ResultFiles(tmp_path / "leads.csv")
     with files.replaced(*COLUMNS) as (output, errors):
         output.write([1, "x"])
@@ -136,7 +139,7 @@ def test_a_file_that_can_no_longer_be_replaced_is_written_next_to_it(tmp_path, p
     assert Path(files.output_path).read_bytes() == b"id,found\r\n1,x\r\n"
     assert Path(files.errors_path).read_bytes() == b"id,error\r\n2,y\r\n"
     assert names(tmp_path) == sorted([pinned, *set(expected.values())])
-    problem = f"Cannot replace output_path: is a directory. Writing the rows of bulk job {JOB} next to it."
+    problem = f"Cannot replace {subject}: is a directory. Writing rows of bulk job {JOB} to a new file."
     assert f"{problem} [{tmp_path / beside}]" in logged()
 
 
@@ -150,7 +153,7 @@ def test_an_odd_job_id_leads_to_no_other_directory(tmp_path):
 def test_the_error_of_a_paid_job_names_it(tmp_path):
     (tmp_path / "out").mkdir()
     files = ResultFiles(tmp_path / "out" / "leads.csv")
-    paid = f"The rows of bulk job {JOB} are paid, and reading them again is free."
+    paid = f"The rows of bulk job {JOB} have been paid for, and reading them again is free."
     problem = rf"^Cannot write output_path: no such file or directory. {paid} \[.*leads\.errors\.csv\]$"
     with pytest.raises(ValueError, match=problem), files.replaced(*COLUMNS):
         shutil.rmtree(tmp_path / "out")
@@ -502,7 +505,7 @@ def test_a_full_disk_is_detected(tmp_path, mounts):
 
 def test_a_disk_that_becomes_full_leaves_the_files_unchanged(tmp_path, mounts):
     (tmp_path / "out").mkdir()
-    paid = f"The rows of bulk job {JOB} are paid, and reading them again is free"
+    paid = f"The rows of bulk job {JOB} have been paid for, and reading them again is free"
     problem = rf"^Cannot write output_path: No space left on device\. {paid}\. \[.*leads\.csv\]$"
 
     def attempt():
@@ -581,6 +584,8 @@ FORMULAS = [
     "=1+1",
     "@SUM(A1)",
     "+cmd|' /C calc'!A0",
+    "+E1",
+    "-5+E12",
     "-2+3+cmd|' /C calc'!A0",
     "- built the team",
     "\t=1+1",

@@ -337,7 +337,7 @@ def test_without_a_digest_a_result_with_another_field_is_delivered_as_doubtful(
     results_of({"lm_input": {"extra": submitted}}, {"lm_input": {"extra": other}})
     output, _, written = write(job, rows=rows)
     assert ([row["lm_match"] for row in output], written.succeeded) == ([None, "doubtful"], 2)
-    assert caplog.text.count("Check 1 of 2 results: they may belong to other rows, ") == 1
+    assert caplog.text.count("Check the results of 1 of 2 rows: they may belong to other rows, ") == 1
     assert "Lead" not in caplog.text
 
 
@@ -485,7 +485,7 @@ def test_rows_without_a_result_that_are_not_skipped_are_missing(
         ) as error:
             write(is_last_attempt=is_last_attempt)
         assert error.value.transient
-        assert ("The others are written" in str(error.value)) is is_last_attempt
+        assert ("The other rows are written" in str(error.value)) is is_last_attempt
         assert (files.output_path in str(error.value)) is is_last_attempt
     else:
         write(is_last_attempt=is_last_attempt)

@@ -689,7 +689,7 @@ def test_an_attempt_after_a_full_disk_charges_nothing_twice(
     (full := tmp_path / "full").mkdir()
     mounts = Mounts()
     enrich = task(rows=[{**lead, "note": "x" * 2000} for lead in leads(100)], output_path=full / "found.csv")
-    problem = r"^Cannot write output_path: No space left on device\. The rows of bulk job .+ are paid, and .+ free\. \["
+    problem = r"^Cannot write output_path: No space left on device\. The rows .+ have been paid for, and .+ free\. \["
 
     def attempt() -> None:
         mounts.tmpfs(full, "64k")

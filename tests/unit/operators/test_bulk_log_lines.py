@@ -89,7 +89,7 @@ def test_a_joined_job_is_logged(task: MakeTask, leadmagic_sandbox: Sandbox, logg
 
     enrich.retry()
 
-    assert f"Joined bulk job {xcom['job_id']}, submitted by a previous attempt." in logged()
+    assert f"Joined bulk job {xcom['job_id']}, which was already submitted for this task." in logged()
 
 
 def test_the_reason_for_a_second_job_is_logged(

@@ -377,15 +377,15 @@ def test_task_with_missing_results_is_never_green(
     message = "^Results incomplete: 3 of 5 rows missing. "
 
     for attempt in [enrich.run, enrich.retry][:retries]:
-        with pytest.raises(LeadMagicResponseError, match=f"{message}the next attempt reads them again"):
+        with pytest.raises(LeadMagicResponseError, match=f"{message}The next attempt reads them again"):
             attempt()
         assert not output.exists()
-    with pytest.raises(LeadMagicResponseError, match=f"{message}read them with LeadMagicHook") as error:
+    with pytest.raises(LeadMagicResponseError, match=f"{message}Read them with LeadMagicHook") as error:
         enrich.retry() if retries else enrich.run()
 
     [job] = leadmagic_sandbox.bulk_jobs
     errors = output.with_name("enriched.errors.csv")
-    assert str(error.value).endswith(f"The others are written. [bulk job {job.job_id}, {output}, {errors}]")
+    assert str(error.value).endswith(f"The other rows are written. [bulk job {job.job_id}, {output}, {errors}]")
     assert [row["crm_id"] for row in written()] == ["0", "1"]
     assert errors.read_text().count("skipped: the job has no result for this row") == 3
 

@@ -204,7 +204,10 @@ def test_airflow_tasks_test_claims_nothing(airflow: ClaimingAirflow, logged: Cal
 
     assert report["sufficient"] is True
     assert not airflow.asked
-    assert "No credits claimed: this test run does not record the task as running, as a claim requires." in logged()
+    assert (
+        "No credits claimed: a claim requires that Airflow records the task as running, and this test run does not."
+        in logged()
+    )
 
 
 # --- Waking up in the triggerer ---
