@@ -2,8 +2,8 @@
 Run the example DAG that waits for credits in a real Airflow, against a local LeadMagic sandbox.
 
 ``python -m demo`` runs the DAG once and ends. ``python -m demo --ui`` keeps Airflow running for browsing until Ctrl-C.
-With ``LEADMAGIC_API_KEY`` set (and ``LEADMAGIC_BASE_URL``, if needed), the demo only reads the balance of the real
-account. It spends no credits.
+With ``LEADMAGIC_API_KEY`` set (and ``LEADMAGIC_BASE_URL``, if needed), ``python -m demo`` instead reads the balance of
+the real account; ``--ui`` ignores it. The demo spends no real credits.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _run_gated_enrichment() -> int:
             _show_top_up(run, sandbox)
             run.until_ended()
             is_good = _show_results(run, sandbox, airflow.home)
-            if IS_AIRFLOW_3:  # on Airflow 2 with SQLite one task runs at a time, so no DAG waits for another one
+            if IS_AIRFLOW_3:  # not tried on Airflow 2 since it runs several tasks at a time here
                 is_good = _show_claims(airflow, sandbox) and is_good
             return 0 if is_good else 1
 
@@ -126,8 +126,8 @@ def _show_results(run: RunWatch, sandbox: Sandbox, folder: Path) -> bool:
 def _show_claims(airflow: LocalAirflow, sandbox: Sandbox) -> bool:
     airflow.run(*CLAIM_POOL)
     sandbox.set_credits(SHARED_CREDITS)
-    say(f"Two DAGs claim {CLAIMED} credits each, which they can need, and the account now has only {SHARED_CREDITS}.")
-    sandbox.fail_next("/v1/people/email-finder", delay=3, times=CLAIMED)  # so that the second DAG comes in time to wait
+    say(f"Two DAGs claim {CLAIMED} credits each, the most they can spend. The account now has only {SHARED_CREDITS}.")
+    sandbox.fail_next("/v1/people/email-finder", delay=3, times=CLAIMED)  # slow, so that the second DAG has to wait
     marketing = RunWatch(airflow, f"{SHARED}_marketing", airflow.trigger(f"{SHARED}_marketing"), sandbox)
     marketing.until_task_is("wait_for_credits", "success")
     marketing.quote("wait_for_credits", "Credits sufficient")

@@ -35,7 +35,7 @@ IS_AIRFLOW_3 = AIRFLOW_SERIES >= (3,)
 _MARK_VARIABLE = "LEADMAGIC_LOCAL_AIRFLOW"
 _HEALTH = ("api/v2/monitor/health", "execution/health")
 
-#: Airflow 3.4 has a row for each attempt, to which XComs refer. These views show the latest ones as older versions did.
+#: Airflow 3.4 stores a row for each attempt, and XComs refer to it. These views show the latest attempts, as before.
 _VIEWS_AS_BEFORE_3_4 = """
 CREATE TEMP VIEW task_instance AS SELECT *, region_index AS map_index FROM main.task_instance WHERE working_set;
 CREATE TEMP VIEW xcom AS
@@ -70,7 +70,7 @@ class LocalAirflow:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        """Start, and return when DAG runs can be triggered."""
+        """Start the components. On Airflow 3, return when the API server responds."""
         try:
             self.start()
         except BaseException:
@@ -104,7 +104,7 @@ class LocalAirflow:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                process_group=0,  # Ctrl-C then reaches only this process, which stops them in order
+                process_group=0,  # Ctrl-C then does not reach it: stop() ends all components
             )
 
     def stop(self) -> None:

@@ -1,5 +1,5 @@
 """
-Run ``make test test-page test-slow`` on every supported Airflow and Python, and print a table: ``make test-matrix``.
+Run ``make test test-page test-slow`` on each Airflow and Python of the matrix, and print a table: ``make test-matrix``.
 
 Each cell has its own environment and log in .build/. A cell that fails does not stop the others.
 """

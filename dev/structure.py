@@ -1,7 +1,7 @@
 """
 Measure the structure of the package: ``python -m dev.structure``. A test enforces the limits below.
 
-Every import counts: at the top of a module, inside a function, or for type checkers only.
+Every ``from`` import counts: at the top of a module, inside a function, or for type checkers only.
 """
 
 from __future__ import annotations

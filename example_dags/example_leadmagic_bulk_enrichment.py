@@ -65,7 +65,7 @@ def example_leadmagic_bulk_enrichment() -> None:
         """Log the outcome of the job and what it cost."""
         log.info("%(succeeded)s of %(total_rows)s rows succeeded. Results: %(output_path)s", job)
         log.info("%(failed)s rows failed, %(skipped)s were skipped. Error file: %(errors_path)s", job)
-        log.info("Spent %(credits_consumed)s credits. The estimate was at most %(credits_estimated)s.", job)
+        log.info("Spent %(credits_consumed)s credits. The maximum price was %(credits_estimated)s.", job)
 
     enrich_leads = BulkEnrichmentOperator(
         task_id="enrich_leads",

@@ -7,7 +7,7 @@ key or the job's token, and adds headers to the response. Requests to the contro
 Before that, requests from web pages in a user's browser are refused. With DNS rebinding, a page can point its own
 host name to the sandbox and so count as same-site: every path refuses a ``Host`` that is neither an IP address, which
 cannot be rebound, nor a name of the sandbox. Pages that do not rebind are refused at the controls only: the API needs a
-key, which they lack.
+key in a header, which browsers do not let other sites set.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ async def _respond_to_invalid_control(request: Request, error: RequestValidation
 
 
 class WebPageMiddleware:
-    """Refuse requests from web pages in a user's browser, before they are logged or use up a fault."""
+    """Refuse unknown host names, and requests of other sites to controls, before they are logged or use up a fault."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
         self._app = app

@@ -15,7 +15,7 @@ from airflow_provider_leadmagic.sandbox.errors import ProblemResponse, problem_f
 from airflow_provider_leadmagic.sandbox.request_log import path_matches
 
 STATUSES_WITHOUT_BODY = (204, 304)
-# The characters that HTTP allows in headers. Others would make the sandbox fail, not its client.
+# Some of the characters that HTTP allows in headers. An invalid one would make the sandbox fail instead of its client.
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 HeaderText = Annotated[str, Field(pattern=r"^[ -~]*$")]
 
@@ -25,19 +25,21 @@ class Fault:
     """
     A fault for matching requests: wait ``delay`` seconds, then drop the connection or send another response.
 
-    If several of ``drop``, ``redirect_to``, ``body`` and ``status`` are set, the first in this order applies. If none
-    is set, the sandbox processes the request normally, and the fault only delays, loses or truncates the response or
-    changes its headers. At least one option other than ``path``, ``times``, ``content_type`` and ``flat`` is required.
+    If several of ``drop``, ``redirect_to``, ``body``, ``status`` and ``retry_after`` are set, the first in this order
+    determines the response. If none is set, the sandbox processes the request normally, and the fault only delays,
+    loses or truncates the response or changes its headers. At least one option other than ``path``, ``times``,
+    ``content_type`` and ``flat`` is required.
 
     :param path: The path to match; ``*`` alone matches every path, and ``*`` as a segment matches any one segment.
     :param times: Number of requests to apply the fault to, at least 1; ``None`` for all requests until the faults
         are cleared.
     :param status: Return this HTTP status, from 200 to 599, with the API's error body for it.
     :param retry_after: Value of the ``Retry-After`` header: seconds as a number, or text that is sent unchanged.
-        Without ``status``, the status is 429.
+        Without ``status``, ``body`` and ``redirect_to``, the status is 429.
     :param delay: Seconds to wait before anything else happens.
     :param drop: Close the connection without processing the request and without a response.
-    :param lose_response: Process the request, then close the connection without a response.
+    :param lose_response: Process the request, then close the connection without a response. If another option replaces
+        the response, the request is not processed.
     :param truncate: Close the connection before the response is complete: send a ``Content-Length`` larger than the
         body, or omit the final chunk of a streamed response.
     :param body: Return this text as the body. Without ``status``, the status is 200.

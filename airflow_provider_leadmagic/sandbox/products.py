@@ -1,8 +1,9 @@
 """
 The products of the API: their prices, required fields, and the made-up data that lookups return.
 
-Markers in the values of a request decide its outcome. ``notfound`` is a miss. In a row of a bulk job, ``invalid`` makes
-the row fail, and ``flaky`` makes it fail the first time.
+Markers in the values of a request decide its outcome. ``notfound`` is a miss. In an email validation, ``notfound`` is
+an invalid address, which is charged, and ``unknown`` is a miss. In a row of a bulk job, ``invalid`` makes the row fail,
+and ``flaky`` makes it fail the first time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rate limits, and the response headers of paid lookups that report them. The limits are not enforced."""
+"""The rate limits, which are not enforced, and the response headers of single lookups, which report them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAY = 86_400
 
 
 def metered_headers(receipt: Receipt, log: RequestLog) -> dict[str, str]:
-    """Build the headers of a paid lookup: its cost and the remaining rate limits."""
+    """Build the headers of a single lookup, a hit or a miss: its cost and the remaining rate limits."""
     return {
         "X-Credits-Cost": str(receipt.price),
         "X-Credits-Max-Cost": str(receipt.price),

@@ -97,7 +97,7 @@ class Sandbox:
         The base URL. With ``port=0``, it is valid only after :meth:`start`.
 
         If the sandbox listens on all addresses, the URL contains the first of ``allow_hosts`` or, without any, the
-        address of this machine in its private network.
+        address of this machine in its private network; loopback if it has none.
         """
         return f"http://{netloc(self._url_host, self._server.port)}"
 

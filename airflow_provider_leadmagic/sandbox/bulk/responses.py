@@ -152,7 +152,7 @@ def report_row(job: Job, row: DoneRow) -> Report:
 
 def download(job: Job) -> Iterator[bytes]:
     """
-    Yield the rows that are completed at the time of the call as CSV, in the order of completion.
+    Yield the rows that are completed when the iteration starts, as CSV in the order of completion.
 
     :return: Chunks of at most ``ROWS_PER_CHUNK`` rows, UTF-8 encoded.
     """
