@@ -61,14 +61,29 @@ def subpackage_of(module: str) -> str:
 @cache
 def imports_of(module: str) -> frozenset[str]:
     """Return the modules of this package that a module imports."""
-    found = set()
-    for node in ast.walk(sources()[module]):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE:
-            base = (node.module or "").removeprefix(PACKAGE).removeprefix(".")
-            for alias in node.names:
-                inner = f"{base}.{alias.name}".strip(".")
-                found.add(inner if inner in sources() else base if base in sources() else f"{base}.__init__".strip("."))
-    return frozenset(name for name in found - {module} if name in sources())
+    return imported_modules(sources()[module]) - {module}
+
+
+def imported_modules(tree: ast.Module) -> frozenset[str]:
+    """Return the modules of this package that a source file imports, anywhere in the file."""
+    names = (name for node in ast.walk(tree) for name in _imported_names(node))
+    inner = (name.removeprefix(PACKAGE).removeprefix(".") for name in names if name.partition(".")[0] == PACKAGE)
+    return frozenset(filter(sources().__contains__, map(_module_of, inner)))
+
+
+def _imported_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def _module_of(name: str) -> str:
+    """Return the module that a name belongs to: itself, or else the module or subpackage that contains it."""
+    container = name.rpartition(".")[0]
+    candidates = [found for found in (name, container) if found in sources()]
+    return candidates[0] if candidates else f"{container}.__init__".strip(".")
 
 
 def forbidden_imports() -> list[str]:

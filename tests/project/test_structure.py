@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from dev import structure
@@ -44,3 +46,12 @@ def test_imports_in_functions_and_for_type_checkers_count() -> None:
     assert "hooks.leadmagic" in structure.imports_of("sensors.credits")  # inside a function
     assert "operators._bulk_run" in structure.imports_of("operators.bulk")  # for type checkers
     assert "__init__" in structure.imports_of("api.transport")  # the version
+
+
+@pytest.mark.parametrize(
+    "statement", ["import {0}.api.errors", "import {0}.api.errors as errors", "from {0}.api import errors"]
+)
+def test_every_form_of_import_counts(statement: str) -> None:
+    tree = ast.parse(statement.format(structure.PACKAGE))
+
+    assert structure.imported_modules(tree) == {"api.errors"}
