@@ -64,25 +64,26 @@ class LeadMagicClient:
     :param api_key: LeadMagic API key. It is sent to ``base_url`` only and appears in no message.
     :param base_url: URL of the API, ``https://api.leadmagic.io`` by default. Plain http is rejected except for a
         loopback host; see ``allow_http``.
-    :param timeout: Seconds from the end of a request to the end of its response, 30 by default. Connecting is limited
-        to 10 s. For a download, the limit applies to each 64 KiB.
-    :param max_attempts: Maximum number of requests per call, 4 by default. Whether a failed call is retried depends on
-        whether that can cost credits.
+    :param timeout: Seconds from the end of a request to the end of its response, 30 by default. For a download, the
+        limit applies to each 64 KiB. Connecting to one address of the host is limited to 10 s, or to ``timeout`` if
+        that is shorter.
+    :param max_attempts: Maximum number of attempts for each request, including the first; 4 by default. A request is
+        repeated only if that cannot cost additional credits.
     :param owner: The connection, as error messages name it, for example ``connection 'leadmagic_default'``. Without
         one, the messages name the arguments of this client.
     :param observer: Receives the result of every request for the balance.
-    :param allow_http: Whether to accept plain http to a private host, which sends the API key unencrypted: a private IP
-        address, a name without a dot, or a name that ends in .internal, .local, .localhost or .test. For test servers
-        only; False by default.
+    :param allow_http: Whether to accept plain http, which sends the API key unencrypted, to a private host: a private
+        or link-local IP address, a name without a dot, or a name that ends in .internal, .local, .localhost or .test.
+        For test servers only; False by default.
     :param proxies: Addresses of proxies as in requests, for example ``{"https": "http://proxy.example:3128"}``. They
-        replace those of the environment variables ``HTTPS_PROXY`` and ``NO_PROXY``, which apply by default. An empty
-        address means no proxy. Plain http never uses a proxy. No message shows an address, because it may contain a
-        password.
+        replace the environment variables ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, which apply by default. An
+        empty address means no proxy. Plain http never uses a proxy. No message shows an address, because it may
+        contain a password.
     :param verify: File or folder of CA certificates for the server and an https proxy. By default, those of
         ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE`` or the Python package certifi. False accepts any certificate: others
         in the network can then read the API key.
-    :param headers: Additional headers of each request, for example for a gateway. Not those that the client sets
-        itself, such as ``X-API-Key``. No message shows their values.
+    :param headers: Additional headers of each request, for example for a gateway. Reserved names, such as
+        ``X-API-Key``, are rejected. The client never writes the values into a message.
     :raises LeadMagicConfigurationError: If an argument is invalid; the message names it.
     """
 
@@ -127,7 +128,7 @@ class LeadMagicClient:
 
     @property
     def accepts_any_certificate(self) -> bool:
-        """Whether requests are encrypted, but for any server: ``verify`` is False."""
+        """Whether requests use TLS without checking the server's certificate, because ``verify`` is False."""
         return self._transport.network.verify is False and self.base_url.startswith("https://")
 
     def account_digest(self, salt: str) -> str:
@@ -190,7 +191,7 @@ class LeadMagicClient:
         :param days: Length of the window that ends today, 1 to 90; 7 by default.
         :param refresh: Let LeadMagic update its cached balance first. Off by default.
         :raises LeadMagicError: As :meth:`get_credits` does.
-        :raises ValueError: If the window is out of range.
+        :raises ValueError: If ``days`` is not a whole number from 1 to 90.
         """
         checked_days(days)
         # The balance first, so that the observer receives it even if the request for the usage fails.

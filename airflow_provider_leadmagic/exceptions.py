@@ -32,8 +32,8 @@ class LeadMagicError(Exception):
     transient: bool = False
     #: Seconds to wait before the next request, if LeadMagic sent a ``Retry-After``.
     retry_after: float | None = None
-    #: Whether LeadMagic may have executed a request of the failed call: its response was lost, too large, a redirect or
-    #: a 5xx. Always False for paid lookups, ``bulk.restart`` and ``bulk.download``.
+    #: Whether LeadMagic may have executed a request of the failed call, for example because its response was lost, a
+    #: redirect or a 5xx. Always False for paid lookups, ``bulk.restart`` and ``bulk.download``.
     maybe_executed: bool = False
 
     def __init__(
@@ -147,8 +147,7 @@ class LeadMagicConnectionError(LeadMagicError):
     """
     There is no complete response: no connection, a lost connection, or a timeout.
 
-    :param request_sent: Whether the request may have reached LeadMagic. A paid request is retried only if it
-        certainly did not.
+    :param request_sent: Whether the request may have reached LeadMagic. If so, a paid request is not retried.
     """
 
     transient = True

@@ -107,7 +107,7 @@ def checked_days(days: object) -> int:
 
 def days_of(usage: dict[str, Any]) -> list[dict[str, Any]]:
     """
-    Return the days in the response of an endpoint; none if it has an unknown form.
+    Return the days in the response of an endpoint; an empty list if its form is unknown.
 
     :param usage: Response of :meth:`Analytics.usage` or :meth:`Analytics.credits`.
     """

@@ -1,4 +1,4 @@
-"""Validate the settings that decide which hosts receive the API key: base URL, proxies, CA certificates and headers."""
+"""Validate the network settings: base URL, proxies, CA certificates and additional headers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ DEFAULT_BASE_URL = "https://api.leadmagic.io"
 #: Ends of host names that no public DNS server resolves.
 PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".test")
 UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
-#: Headers that the client sets itself, or that would make a response unreadable.
-_OWN_HEADERS = re.compile(
+#: Headers that the client sets itself, or that would break the request or its response.
+_RESERVED_HEADERS = re.compile(
     r"x-api-key|accept(-encoding)?|connection|content-(encoding|length|type)|expect|host|proxy-authorization|range"
     r"|transfer-encoding"
 )
-#: Shortest part of a header or a proxy's password that is hidden in messages; shorter ones occur in ordinary words.
+#: Shortest word in the value of a header, and shortest password of a proxy, that are hidden in messages. Shorter ones
+#: occur in ordinary words.
 _SHORTEST_SECRET = 8
 
 
@@ -64,7 +65,7 @@ def normalize_base_url(
     """
     parts, host, own_port = _split(address, field)
     if parts.path.rstrip("/").lower().endswith("/v1"):
-        raise LeadMagicConfigurationError(f"{field}: leave out /v1, which each request adds; got {_describe(address)}")
+        raise LeadMagicConfigurationError(f"{field}: leave out /v1, which the client adds; got {_describe(address)}")
     scheme = parts.scheme or scheme.lower() or ("http" if _is_loopback_host(host) else "https")
     if scheme not in ("http", "https"):
         raise LeadMagicConfigurationError(f"{field} must start with https://; got {_describe(address)}")
@@ -84,7 +85,7 @@ def is_loopback(base_url: str) -> bool:
 
 
 def is_own_machine(url: str) -> bool:
-    """Return whether a URL, with or without scheme, has no host, or one that every machine uses for itself."""
+    """Return whether a URL, with or without scheme, has no host, a loopback host or an address such as 0.0.0.0."""
     host = _host(url)
     return not host.strip("0.:") or _is_loopback_host(host)
 
@@ -155,15 +156,15 @@ def check_headers(field: str, value: object) -> dict[str, str]:
 
     :param field: Name of the setting in error messages.
     :param value: Values by name; None for no headers.
-    :raises LeadMagicConfigurationError: If a header is invalid, or is one that the client sets itself.
+    :raises LeadMagicConfigurationError: If a header is invalid or reserved for the client.
     """
     if not isinstance(value, Mapping | None):
         raise LeadMagicConfigurationError(f'{field} must be like {{"X-Tenant": "marketing"}}')
     for name, text in (value or {}).items():
         if not isinstance(name, str) or not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII):
             raise LeadMagicConfigurationError(f"{field} must have names of letters, digits and hyphens")
-        if _OWN_HEADERS.fullmatch(name.lower().replace("_", "-")):
-            raise LeadMagicConfigurationError(f"{field} must not have {name}, which the client sets itself")
+        if _RESERVED_HEADERS.fullmatch(name.lower().replace("_", "-")):
+            raise LeadMagicConfigurationError(f"{field} must not have {name}, which is reserved for the client")
         if not isinstance(text, str) or not (text.isascii() and text.isprintable()):
             raise LeadMagicConfigurationError(f"{field} must have ASCII text on one line as the value of {name}")
     return {name: text.strip() for name, text in (value or {}).items()}

@@ -83,7 +83,7 @@ class Deadline:
         self.renew()
 
     def renew(self) -> None:
-        """Restart the time limit, because enough data arrived."""
+        """Restart the time limit after enough data has arrived."""
         self._at = time.monotonic() + self._seconds
 
     def left(self) -> float:
@@ -183,7 +183,7 @@ class _BoundedReader(io.BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
-            # urllib3 does this for a chunk with a negative size; reading to the end would be unbounded.
+            # urllib3 passes on the negative size of an invalid chunk; reading to the end would be unbounded.
             raise http.client.IncompleteRead(b"")
         return super().read(size)
 

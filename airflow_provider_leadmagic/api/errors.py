@@ -213,7 +213,7 @@ def error_for_failure(
     return LeadMagicConnectionError(call.message(f"{_failure(chain)}: {retry_or_check}", _reason(chain)))
 
 
-#: Causes to report for failures after the request was sent. The first type that is in the chain of causes applies.
+#: Causes to report if the request may have been sent. The first type in the chain of causes applies.
 _FAILURES: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "TLS connection failed"),
     (RemoteDisconnected, "Connection closed by the server"),
@@ -269,7 +269,7 @@ def _ca_message(error: CACertificatesError, call: Call) -> tuple[str, str]:
 
 
 def _connect_failure(chain: list[BaseException], call: Call, timeout: float) -> tuple[str, str] | None:
-    """Return summary and detail if there was no connection to send the request on, None if there was one."""
+    """Return summary and detail if there was no connection to send the request on, None if there may have been one."""
     host = call.setting("host")
     for cause in chain:
         # A timeout of the TLS handshake has no class of its own; without this it would count as a slow response.

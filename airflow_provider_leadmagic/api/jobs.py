@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Text of dots only is not an ID: ``..`` would change the path of a URL.
 _SAFE_ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:-]{1,100}")
 #: Final states only. LeadMagic publishes no list of states, and a new state must not be mistaken for a final one.
 _CANCELED = frozenset({"canceled", "cancelled"})
@@ -49,7 +50,7 @@ class CostPreview:
     @classmethod
     def from_api(cls, body: object) -> CostPreview:
         """
-        Convert the response to a preview.
+        Convert the response of ``/v1/batch/preview-cost``.
 
         :param body: Parsed JSON.
         :raises LeadMagicResponseError: If the number of rows or credits is missing or invalid.
@@ -73,13 +74,13 @@ class BulkJob:
 
     :param job_id: LeadMagic's ID of the job.
     :param status: LeadMagic's name of the state, from an unpublished list.
-    :param total_rows: Number of rows submitted. Like the other counts, None if LeadMagic's count is invalid.
+    :param total_rows: Number of rows submitted. Like every count, 0 if LeadMagic sends none and None if it is invalid.
     :param processed: Number of rows finished.
     :param succeeded: Number of finished rows without an error; misses are included.
     :param failed: Number of failed rows.
     :param skipped: Number of rows that will not be processed.
     :param credits_consumed: Credits consumed so far.
-    :param file_name: Name given at submission; missing in the response to the submission.
+    :param file_name: Name given at submission; None in the response to the submission.
     """
 
     job_id: str
@@ -94,7 +95,7 @@ class BulkJob:
 
     @property
     def is_completed(self) -> bool:
-        """Whether the job processed all rows."""
+        """Whether LeadMagic reports the job as completed. Some of its rows may have failed or been skipped."""
         return self.status.lower() == "completed"
 
     @property
@@ -119,13 +120,13 @@ class BulkJob:
         return f"{rows}, {credits} credits used"
 
     def expected_results(self) -> int | None:
-        """Return the number of rows that must have a result; None if LeadMagic's counts are missing or invalid."""
+        """Return the number of rows that must have a result; None if LeadMagic's counts do not determine it."""
         done = None if self.succeeded is None or self.failed is None else self.succeeded + self.failed
         if not self.is_completed:
             return done
         if not self.total_rows:
             return done or None
-        # The counts of a job that has just completed may be late, so the highest possible number counts.
+        # The counts of a job that has just completed may be out of date, so the highest possible number applies.
         expected = max(self.total_rows - (self.skipped or 0), done or 0)
         return expected or (self.total_rows if self.credits_consumed else 0)
 
@@ -169,7 +170,7 @@ class BulkJob:
         :param body: Parsed JSON. Only the ID and the status are required.
         :param redact: Prepares text from the response for messages and hides the API key in it.
         :param requested_id: The ID that was requested; used if the response has no valid one.
-        :raises LeadMagicResponseError: If the ID or the status is missing.
+        :raises LeadMagicResponseError: If the status is missing, or there is no valid ID.
         """
         if not isinstance(body, dict):
             raise LeadMagicResponseError("Invalid bulk job: not a JSON object")

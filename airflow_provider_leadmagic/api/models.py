@@ -45,7 +45,7 @@ class CreditBalance:
         return Decimal(0) if self.is_frozen else self.credits
 
     def covers(self, minimum_credits: Decimal) -> bool:
-        """Return whether the spendable credits are sufficient. All operators and sensors use this comparison."""
+        """Return whether at least this many credits can be spent."""
         return self.spendable >= minimum_credits
 
     def report(self, minimum_credits: Decimal | None = None) -> dict[str, Any]:
@@ -82,12 +82,12 @@ class CreditBalance:
         """
         Convert the response of ``GET /v1/credits``.
 
-        Only ``credits`` is required. The freeze fields are optional, but an invalid one is an error, because it
-        determines which credits can be spent.
+        Only ``credits`` is required. An invalid number or flag is an error, because it can determine which credits can
+        be spent.
 
         :param body: JSON whose numbers were parsed as Decimals.
         :param redact: Prepares text from the response for messages and hides the API key in it.
-        :raises LeadMagicResponseError: If the body is not an object, or a number or flag is missing or invalid.
+        :raises LeadMagicResponseError: If ``credits`` is missing, or a number or flag is invalid.
         """
         if not isinstance(body, dict) or body.get("credits") is None:
             raise LeadMagicResponseError("Invalid balance: `credits` is missing")
@@ -142,9 +142,9 @@ class CreditsRunway:
 
     @property
     def days_left(self) -> Decimal | None:
-        """Days until no spendable credits are left; None if there are some and none were spent in the window."""
+        """Days until no spendable credits are left; None if some are left and none were spent in the window."""
         if self.balance.spendable <= 0:
-            return Decimal(0)  # an account without credits spends none either
+            return Decimal(0)  # even if nothing was spent, because nothing could be
         if self.spent <= 0:
             return None
         # Dividing by the daily average, which is rounded, would be inexact: ten credits at ten a week must last a week.
@@ -161,7 +161,7 @@ class CreditsRunway:
             return None
 
     def covers(self, minimum_days: Decimal) -> bool:
-        """Return whether the credits last for a number of days. All operators and sensors use this comparison."""
+        """Return whether the credits last for at least a number of days."""
         return self.days_left is None or self.days_left >= minimum_days
 
     def credits_for(self, days: Decimal) -> Decimal | None:

@@ -18,9 +18,9 @@ class Product:
     """
     One product.
 
-    :param name: LeadMagic's name in bulk jobs, or the last part of the path if the product is not available in bulk.
+    :param name: LeadMagic's name in bulk jobs. If it has none, the last part of the path, with underscores.
     :param path: Path of the lookup of a single record.
-    :param needs: Groups of fields. LeadMagic requires one field of each group in a record.
+    :param needs: Groups of fields. LeadMagic requires at least one field of each group in a record.
     :param is_bulk: Whether the product is available in bulk jobs.
     """
 
@@ -77,7 +77,7 @@ _PERSON = ("first_name", "last_name", "full_name", "profile_url")
 _COMPANY = ("company_domain", "company_name")
 _PROFILE: Needs = (("profile_url",),)
 _SOME_COMPANY: Needs = (_COMPANY,)
-_SEARCHED_COMPANY: Needs = ((*_COMPANY, "profile_url"),)
+_COMPANY_OR_PROFILE: Needs = ((*_COMPANY, "profile_url"),)
 
 _BULK = (
     Product("email_finder", "/v1/people/email-finder", (_PERSON, ("domain", "company_name")), is_bulk=True),
@@ -91,8 +91,8 @@ _BULK = (
     Product("profile_search", "/v1/people/profile-search", _PROFILE, is_bulk=True),
     Product("role_finder", "/v1/people/role-finder", (("job_title",), _COMPANY), is_bulk=True),
     # LeadMagic's two documents about bulk jobs use different names for this product.
-    Product("company_search", "/v1/companies/company-search", _SEARCHED_COMPANY, is_bulk=True),
-    Product("company_finder", "/v1/companies/company-search", _SEARCHED_COMPANY, is_bulk=True),
+    Product("company_search", "/v1/companies/company-search", _COMPANY_OR_PROFILE, is_bulk=True),
+    Product("company_finder", "/v1/companies/company-search", _COMPANY_OR_PROFILE, is_bulk=True),
     Product("company_funding", "/v1/companies/company-funding", _SOME_COMPANY, is_bulk=True),
     # It also requires a company, but the field is undocumented, so that check is left to LeadMagic.
     Product("job_change_detector", "/v1/people/job-change-detector", _PROFILE, is_bulk=True),

@@ -40,7 +40,7 @@ class Calls:
     Calls LeadMagic's API with retries, and raises error responses as exceptions.
 
     :param transport: Sends single requests.
-    :param max_attempts: Maximum number of requests per call, 1 or more.
+    :param max_attempts: Maximum number of attempts for each request, 1 or more.
     :param on_response: Called with each response, including error responses.
     :param before_spending: Called before each call that can cost credits.
     """
@@ -56,8 +56,8 @@ class Calls:
         self._transport = transport
         self._on_response = on_response
         self._before_spending = before_spending
-        self._free = _retrying(_is_transient, max_attempts)
-        self._paid = _retrying(_was_not_executed, max_attempts)
+        self._free = _retrying(_may_repeat_free_call, max_attempts)
+        self._paid = _retrying(_may_repeat_paid_call, max_attempts)
 
     def free(
         self,
@@ -69,7 +69,7 @@ class Calls:
         spends: bool = False,
     ) -> Response:
         """
-        Make a call that costs nothing to repeat, and retry it after each transient failure.
+        Make a call that costs nothing to repeat. It is retried after a connection error, 429, 500, 502, 503 or 504.
 
         :param method: HTTP method.
         :param path: Path below the base URL.
@@ -130,11 +130,11 @@ class Calls:
         return response
 
 
-def _is_transient(error: BaseException) -> bool:
+def _may_repeat_free_call(error: BaseException) -> bool:
     return isinstance(error, LeadMagicConnectionError) or getattr(error, "status", None) in _TRANSIENT_STATUSES
 
 
-def _was_not_executed(error: BaseException) -> bool:
+def _may_repeat_paid_call(error: BaseException) -> bool:
     if isinstance(error, LeadMagicConnectionError):
         return not error.request_sent
     return isinstance(error, LeadMagicRateLimitError)

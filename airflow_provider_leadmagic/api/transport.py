@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Longest time to establish a connection, in seconds.
+#: Longest time to connect to one address of a host, in seconds.
 CONNECT_TIMEOUT = 10.0
 #: Largest response body, in bytes. A balance has about 200 bytes, an enriched company about 20 kB.
 MAX_BODY_BYTES = 10 * 1024 * 1024
@@ -44,8 +44,8 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 DOWNLOAD_CHUNK = 64 * 1024
 #: Largest download, in bytes. The longest job has half a million rows.
 MAX_DOWNLOAD_BYTES = 32 * 1024**3
-#: Accepted encodings. These expand by a factor of 1000 at most; newer encodings, and several encodings in a row, can
-#: expand one packet to terabytes.
+#: Accepted encodings. These expand by a factor of about 1000 at most; newer encodings, and several encodings in a row,
+#: can expand one packet to terabytes.
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 
 
@@ -72,7 +72,7 @@ class _Session(requests.Session):
         """Return None, so that requests does not read the body of a redirect, which it does even without following."""
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
-        """Return proxies and CA certificates of a request. In requests, variables come before those of a session."""
+        """Return proxies and CA certificates of a request. In requests, variables override those of a session."""
         settings = super().merge_environment_settings(*args, **kwargs)
         if self.proxies:
             settings["proxies"] = self.proxies
@@ -83,12 +83,12 @@ class _Session(requests.Session):
 
 class Transport:
     """
-    Sends single requests; it neither retries nor checks the status of a response.
+    Sends single requests without retries. Returns error responses; rejects redirects and partial content.
 
     :param api_key: LeadMagic API key.
     :param base_url: Normalized URL of the API.
     :param timeout: Seconds from the end of a request to the end of its response. For a download, whose total time
-        depends on its size, the limit applies to the headers and then to each 64 KiB.
+        depends on its size, the limit applies to the headers with the first 64 KiB, and then to each 64 KiB.
     :param owner: The connection, as error messages name it; None without one.
     :param network: Proxies, CA certificates and additional headers.
     """
@@ -106,8 +106,8 @@ class Transport:
         self._session = _Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, DeadlineAdapter())
-        # No proxy for plain http, because a proxy could read the API key, and none of the environment for this machine,
-        # because a proxy could not reach it.
+        # Plain http uses no proxy, because a proxy could read the API key. A loopback host uses none of the
+        # environment, because a proxy could not reach it.
         is_https = base_url.startswith("https://")
         self._session.trust_env = is_https and not is_loopback(base_url)
         self._session.proxies.update(self.network.proxies if is_https else {})
@@ -142,6 +142,7 @@ class Transport:
         :param path: Path below the base URL.
         :param json_body: Body to send as JSON.
         :param body_file: File of JSON to stream instead, from its beginning; of any size.
+        :raises LeadMagicConfigurationError: If a setting makes it impossible to send the request.
         :raises LeadMagicConnectionError: If there is no complete response in time.
         :raises LeadMagicResponseError: If the response is a redirect, partial content, or too large.
         """
@@ -160,9 +161,10 @@ class Transport:
 
         :param path: Path below the base URL.
         :param file: Written from its current position. After an error it contains a part of the download.
-        :return: The response, and the number of bytes written. None if the response is not CSV: then nothing was
-            written, and the response has the body.
-        :raises LeadMagicConnectionError: If the response is incomplete or too slow.
+        :return: The response, and the number of bytes written. If the response is not CSV, nothing is written, the
+            number is None, and the response has the body.
+        :raises LeadMagicConfigurationError: If a setting makes it impossible to send the request.
+        :raises LeadMagicConnectionError: If the response is missing, incomplete or too slow.
         :raises LeadMagicResponseError: If the response is a redirect, partial content, or too large.
         """
         call = self._call("GET", path)

@@ -44,7 +44,7 @@ def check_delimiter(argument: str, value: object) -> None:
     :raises ValueError: If it is anything else.
     """
     if value is not None and (not isinstance(value, str) or len(value) != 1 or value in '"\r\n'):
-        problem = f"{argument} must be one character, other than a quote or a line break"
+        problem = f"{argument} must be one character, other than a double quote or a line break"
         raise ValueError(f"{problem}; got {describe_value(value)}")
 
 
@@ -75,7 +75,7 @@ def check_seconds(argument: str, value: object, *, above_zero: bool = False) -> 
 
 
 def as_seconds(length: timedelta | float) -> float:
-    """Convert a duration that was checked to seconds."""
+    """Convert a validated duration to seconds."""
     return length.total_seconds() if isinstance(length, timedelta) else float(length)
 
 
@@ -84,7 +84,7 @@ def parse_credits(argument: str, value: object) -> Decimal:
     Convert an argument to an exact number of credits.
 
     :param argument: Name of the argument, for the error message.
-    :param value: A number of any type, including numpy's, or a numeric string.
+    :param value: An int, float, Decimal or numpy number, or a numeric string.
     :raises ValueError: If the value is of another type, negative, or not finite.
     """
     return parse_amount(argument, value, "credits")
@@ -95,7 +95,7 @@ def parse_amount(argument: str, value: object, unit: str) -> Decimal:
     Convert an argument to an exact number.
 
     :param argument: Name of the argument, for the error message.
-    :param value: A number of any type, including numpy's, or a numeric string.
+    :param value: An int, float, Decimal or numpy number, or a numeric string.
     :param unit: Unit of the number in the plural, for the error message.
     :raises ValueError: If the value is of another type, negative, or not finite.
     """
@@ -113,10 +113,10 @@ def parse_amount(argument: str, value: object, unit: str) -> Decimal:
 
 def parse_guard(argument: str, value: object, *, is_given: bool, unit: str = "credits") -> Decimal | None:
     """
-    Convert the argument of an optional limit to an exact number.
+    Convert an optional limit to an exact number.
 
     :param argument: Name of the argument, for the error message.
-    :param value: Its value at run time: a number of any type, a numeric string, or None.
+    :param value: Its value at run time: a number, a numeric string, or None.
     :param is_given: Whether the DAG file sets it. If so, None from a template or another task is an error.
     :param unit: Unit of the number in the plural, for the error message.
     :return: The number; None if the argument is not given.
@@ -145,12 +145,12 @@ def plain_number(value: object) -> object:
     return float(value) if isinstance(value, Real) else value
 
 
-#: Longest number accepted, in characters: the largest float has 309 digits, and users store credits in databases.
+#: Longest number accepted, in characters: the largest float has 309 digits, and databases limit the length of numbers.
 _MAX_DIGITS = 400
 
 
 def is_finite(number: Decimal) -> bool:
-    """Return whether a number is finite, both as a Decimal and as a float."""
+    """Return whether a number is finite, both as a Decimal and as a float, and has at most 400 characters."""
     # A Decimal such as 1e400 is finite, but JSON readers that use floats would turn it into infinity.
     return number.is_finite() and len(str(number)) <= _MAX_DIGITS and math.isfinite(float(number))
 
@@ -159,7 +159,7 @@ def number_or_none(value: object) -> Decimal | None:
     """
     Convert a number or a numeric string from a source that may contain anything.
 
-    :param value: The value.
+    :param value: Any value. Only an int, a float or text can yield a number.
     :return: None if it is not a finite number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):

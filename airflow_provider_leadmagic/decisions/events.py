@@ -37,7 +37,7 @@ def is_wake(event: Any) -> bool:
     """
     Return whether an event resumes a task so that it decides about its claim.
 
-    A task that no longer claims credits polls the balance instead: ``claim_pool`` can be removed while it is deferred.
+    A task whose ``claim_pool`` was removed while it was deferred polls the balance instead.
 
     :param event: Payload of the event that the trigger sent.
     """

@@ -38,7 +38,7 @@ class LeadMagicHook(BaseHook):
     same names. The connection is read when a client is first needed, not when the hook is created.
 
     :param leadmagic_conn_id: Airflow connection ID, ``leadmagic_default`` by default.
-    :param max_attempts: Maximum number of requests per call, including the first; 4 by default.
+    :param max_attempts: Maximum number of attempts for each request, including the first; 4 by default.
     :param max_timeout: Upper limit of the connection's timeout, in seconds; none by default.
     """
 

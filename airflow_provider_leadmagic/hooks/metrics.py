@@ -43,7 +43,7 @@ def report_claims(pool: str, claimed: Decimal, spendable: Decimal, waiting: int)
 
     :param pool: Name of the claim pool.
     :param claimed: Sum of all claims: ``leadmagic.credits_claimed``.
-    :param spendable: Spendable credits; less the claims, but not less than 0, they are ``leadmagic.credits_available``.
+    :param spendable: Spendable credits. Minus the claims, and at least 0, they are ``leadmagic.credits_available``.
     :param waiting: Number of waiting tasks: ``leadmagic.gates_waiting``.
     """
     tags = {"pool": _tag(pool)}
@@ -60,7 +60,7 @@ def count_spent_credits(credits: object, conn_id: str, product: str, task: Mappi
     counting in hundredths, would lose fractions or change the unit.
 
     :param credits: Number of credits, from a response. Nothing is counted if it is missing or invalid.
-    :param conn_id: Connection that they were spent on.
+    :param conn_id: Connection through which they were spent.
     :param product: LeadMagic's name of the product.
     :param task: ``dag_id`` and ``task_id`` of the task that spent them; empty outside a task.
     """

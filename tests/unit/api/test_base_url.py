@@ -32,8 +32,8 @@ def test_valid_address_is_normalized(given, normalized):
 
 
 @pytest.mark.parametrize("given", ["https://api.leadmagic.io/v1", "api.leadmagic.io/V1//", "proxy.example/lm/v1"])
-def test_path_that_each_request_adds_is_rejected_with_advice(given):
-    with pytest.raises(LeadMagicConfigurationError, match=r"^base_url: leave out /v1, which each request adds; got '"):
+def test_path_that_the_client_adds_is_rejected_with_advice(given):
+    with pytest.raises(LeadMagicConfigurationError, match=r"^base_url: leave out /v1, which the client adds; got '"):
         LeadMagicClient(API_KEY, given)
 
 

@@ -46,7 +46,7 @@ INVALID = [
     ("headers", {"": "x"}, "must have names of letters, digits and hyphens"),
     ("headers", {"X-Ümlaut": "x"}, "must have names of letters, digits and hyphens"),
     *(
-        ("headers", {name: CANARY}, f"must not have {name}, which the client sets itself")
+        ("headers", {name: CANARY}, f"must not have {name}, which is reserved for the client")
         for name in ("X-API-Key", "x-api-key", "X-Api-KEY", "x_api_key", "Accept-Encoding", "Host", "content-length")
     ),
     *(
@@ -167,5 +167,5 @@ class TestMisplacedValues:
     @pytest.mark.parametrize("host", ["https://api.leadmagic.io/v1", "api.leadmagic.io/V1/", "localhost:4010/lm/v1"])
     def test_host_that_ends_with_v1_is_rejected_with_advice(self, connect, host):
         message = error_of(connect(host=host))
-        expected = "Connection 'lead' cannot be used: host (API base URL): leave out /v1, which each request adds"
+        expected = "Connection 'lead' cannot be used: host (API base URL): leave out /v1, which the client adds"
         assert message == f"{expected}; got {host!r}."
