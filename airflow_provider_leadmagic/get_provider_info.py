@@ -51,11 +51,11 @@ _CONFIG: dict[str, Any] = {
             "instance_name": {
                 "description": (
                     "Name of this Airflow, if several use the same LeadMagic account.\n"
-                    "It is a part of the keys of bulk jobs: with the same name, DAG IDs and run IDs,\n"
-                    "one Airflow joins or cancels the jobs of the other. It must be the same on all workers. Do not\n"
+                    "It is a part of the keys of bulk jobs: if two Airflows have the same name, DAG IDs and run IDs,\n"
+                    "one joins or cancels the jobs of the other. It must be the same on all workers. Do not\n"
                     "change it while bulk jobs are running. If it is empty, the URL of the web interface is used:\n"
-                    "``[api] base_url``, or ``[webserver] base_url`` on Airflow 2. If that is the default, a public\n"
-                    "``[core] execution_api_server_url`` is used.\n"
+                    "``[api] base_url``, or ``[webserver] base_url`` on Airflow 2. If that is empty or names this\n"
+                    "machine, a public ``[core] execution_api_server_url`` is used, or else the start of each run.\n"
                 ),
                 "version_added": "0.1.0",
                 "type": "string",

@@ -59,11 +59,13 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
     Decide whether the running task is granted the credits that it claims, and save the result in the ledger.
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
-    :param claim: The claim of the task. If the ledger has it already, the task keeps its place in the queue.
+    :param claim: The claim of the task. A task that already waits keeps its place in the queue, unless upstream tasks
+        may have spent the credits of a claim that this one replaces.
     :param read_balance: Reads the balance of the account.
     :param seen: What the triggerer has seen while the task was deferred.
-    :raises ClaimsError: If the ledger or the states cannot be read or written, if the pool has more than one slot, or
-        if Airflow no longer counts the task as running.
+    :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies
+        the pool too, if the ledger changed meanwhile, if the decision took longer than ``LONGEST_DECISION``, or if
+        Airflow no longer counts the task as running.
     :raises LeadMagicError: If the balance cannot be read.
     """
     decision = complete(
@@ -91,7 +93,8 @@ def admission(
     ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim, started)
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
-    # Before the request: if its response is slow, a claim could settle before the balance shows what it has spent.
+    # Read before the balance is requested: if the response is slow, a claim could otherwise count as settled although
+    # the balance does not show yet what was spent under it.
     now = clock()
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)
@@ -99,7 +102,7 @@ def admission(
     own = ledger.find(claim.task) or claim
     ledger = ledger.with_claim(own.granted(now) if standing.is_granted else replace(own, affordable_since=None))
     if ledger.to_text() != text:
-        yield from _check_moment(key, text, claim.task, started, clock)
+        yield from _check_before_write(key, text, claim.task, started, clock)
         yield WriteVariable(key, ledger.to_text(), _DESCRIPTION)
     return Decision(balance, standing, result)
 
@@ -111,12 +114,14 @@ def _enter(ledger: Ledger, claim: Claim, now: float) -> Ledger:
     if earlier is None:
         return ledger.with_claim(claim)
     polled = claim.attempted_again(earlier, now)
-    return ledger.with_claim(replace(polled, since=claim.since) if _may_be_spent(ledger, claim, earlier) else polled)
+    restarts = _upstream_may_have_spent(ledger, claim, earlier)
+    return ledger.with_claim(replace(polled, since=claim.since) if restarts else polled)
 
 
-def _may_be_spent(ledger: Ledger, claim: Claim, earlier: Claim) -> bool:
-    # Between two attempts of a task, upstream tasks may have been cleared, and may have spent more of their claims. If
-    # an upstream claim was granted after the first poll, the run was deleted and created again with the same ID.
+def _upstream_may_have_spent(ledger: Ledger, claim: Claim, earlier: Claim) -> bool:
+    # Between two attempts of a task, upstream tasks may have been cleared, and may have spent more of their claims. An
+    # upstream claim that was granted after the first poll has the same effect: its task was cleared alone, or the run
+    # was deleted and created again with the same ID.
     replaced = [other for other in ledger.claims if claim.will_replace(other)]
     is_next = bool(replaced) and claim.attempt != earlier.attempt
     return is_next or any(other.granted_at is not None and other.granted_at > earlier.since for other in replaced)
@@ -129,15 +134,15 @@ def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> Non
     if other := next((task for task in others if found.state(task) in IN_A_SLOT), None):
         raise ClaimsError(
             f"Pool {pool!r} must have exactly 1 slot, and must not include deferred tasks: task {other.task_id!r} of "
-            f"DAG {other.dag_id!r} is running in it at the same time."
+            f"DAG {other.dag_id!r} occupies it at the same time."
         )
 
 
-def _check_moment(
+def _check_before_write(
     key: str, text: str | None, task: TaskKey, started: float, clock: Callable[[], float]
 ) -> Generator[Question[Any], Any, None]:
     # A task that a user marks as failed and clears has two processes for some seconds. The old one also reads the state
-    # "running", which is that of the new one.
+    # "running", which is that of the new one, so the ledger is compared first.
     if (yield ReadVariable(key)) != text:
         raise ClaimsError("Claim decision discarded: another task changed the claims meanwhile.", transient=True)
     states = yield ReadTaskStates(task.dag_id, (task.run_id,), (task.task_id,))

@@ -1,4 +1,4 @@
-"""Describe the claims of a pool for people: who holds credits, who waits, in which order and why."""
+"""Describe the claims of a pool to users: which tasks hold credits, which wait, in which order and why."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Holding(NamedTuple):
 
     @property
     def since(self) -> float:
-        """Unix time at which the credits were granted."""
+        """Unix time at which the credits were granted, or at which the task began to wait if that is unknown."""
         return self.claim.granted_at or self.claim.since
 
 
@@ -90,7 +90,7 @@ class Waiting(NamedTuple):
 
     @property
     def short(self) -> Decimal:
-        """Number of missing credits, including those that tasks ahead can be granted."""
+        """Number of missing credits, including those that tasks ahead can be granted; 0 if the balance is unknown."""
         if self.standing is None:
             return Decimal(0)
         return max(self.claim.credits + self.claim.reserve - self.standing.available, Decimal(0))

@@ -51,7 +51,7 @@ def claims(options: Namespace) -> int:
     Show which tasks hold credits of each claim pool and which wait for them.
 
     :param options: Parsed arguments.
-    :return: Exit code: 1 if a pool has wrong settings, 2 if claims or a balance cannot be read.
+    :return: Exit code: 0, 1 if a pool has wrong settings, 2 if claims or a balance cannot be read.
     """
     ledgers, errors = _read_ledgers(options.pool)
     pools = [_PoolView.read(ledger, options.conn_id) for ledger in ledgers]
@@ -68,7 +68,7 @@ def claims(options: Namespace) -> int:
 
 
 def _read_ledgers(pool: str | None) -> tuple[list[Ledger], list[str]]:
-    """Return the ledger of a pool, or all ledgers, and the errors of those that cannot be read."""
+    """Return the ledger of a pool, or all ledgers if it is None, and the errors of those that cannot be read."""
     texts: dict[str, str | None]
     if pool is None:
         texts = {**ask_database(ReadVariables(VARIABLE_PREFIX))}

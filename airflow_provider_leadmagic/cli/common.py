@@ -111,7 +111,7 @@ def exit_on_failure(conn_id: str | None = None) -> Iterator[None]:
     """
     Print one line and exit if the body raises an exception, instead of printing a traceback.
 
-    :param conn_id: Airflow connection ID, for messages that do not name it.
+    :param conn_id: Airflow connection ID, added to messages that do not name it.
     """
     try:
         yield
@@ -126,7 +126,7 @@ def describe_failure(error: Exception, conn_id: str | None) -> str:
     Describe a failure in one line.
 
     :param error: The exception.
-    :param conn_id: Airflow connection ID, for messages that do not name it.
+    :param conn_id: Airflow connection ID, added to messages that do not name it.
     """
     if not isinstance(error, LeadMagicError):
         # Only the type: messages of databases and secrets backends may contain passwords.

@@ -1,4 +1,4 @@
-"""What the page asks of Airflow 3.1+: who looks at it, what this user may see, and where rendered fields are stored."""
+"""Ask Airflow 3.1+ for the page: who the user is, what this user may read, and which task has which rendered fields."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def may_read_connections(user: Any) -> bool:
 
 def readable_connections(user: Any, conn_ids: Iterable[str]) -> set[str]:
     """
-    Return the connections that a user may read. Those of a team are left out: only its tasks can read them.
+    Return the connections that a user may read, without those of a team: only the tasks of that team can read them.
 
     :param user: The user.
     :param conn_ids: Connection IDs to choose from.
@@ -64,7 +64,7 @@ def readable_dags(user: Any, dag_ids: Iterable[str]) -> set[str]:
 def _by_team(
     names: Iterable[str], read_teams: Callable[[list[str]], dict[str, str | None]] | None
 ) -> Iterator[tuple[set[str], dict[str, str | None]]]:
-    """Yield the names of each team, and the argument that tells an auth manager the team (Airflow 3.2+)."""
+    """Group names by team; yield each group, and the argument that passes its team to an auth manager (3.2+)."""
     if read_teams is None or not conf.getboolean("core", "multi_team", fallback=False):
         yield set(names), {}
         return
@@ -77,7 +77,7 @@ def _by_team(
 
 
 def are_fields_of_task() -> Any:
-    """Return the condition that joins the rendered fields and their task instances."""
+    """Return the SQL condition that joins rendered fields with their task instance."""
     fields: Any = RenderedTaskInstanceFields
     if hasattr(fields, "task_instance_id"):  # since 3.4, which has a row for each attempt
         return fields.task_instance_id == TaskInstance.id

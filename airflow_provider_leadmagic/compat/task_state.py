@@ -1,4 +1,4 @@
-"""Read what a task context does not contain: state of the task, state stores, assets, and the deployment."""
+"""Read from any Airflow version: the state of a task, state stores, what kind of run it is, and URLs of Airflow."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def state_of(task_instance: Any) -> str | None:
     supervisor: Any = task_runner.SUPERVISOR_COMMS
     response = supervisor.send(_state_request(task_instance))
     if not isinstance(response, TaskStatesResult):
-        # Airflow 3.0 and 3.1 mix up responses if the signal interrupted another request: this is the response to that
-        # request, and the next one is ours. The interrupted one gets no response, but this process ends within seconds.
+        # Airflow 3.0 and 3.1 mix up responses if the signal that ends the task interrupts another request: this is the
+        # response to that request, and the next one is for this call. The interrupted request then gets no response,
+        # but this process ends within seconds.
         response = supervisor._get_response()
     return _first_state(response.task_states)
 
@@ -49,7 +50,7 @@ async def astate_of(task_instance: Any) -> str | None:
     Return the state of a trigger's task instance without blocking the triggerer.
 
     :param task_instance: Task instance of the trigger.
-    :return: The state; None for a cleared task instance.
+    :return: As for :func:`state_of`.
     """
     if hasattr(task_instance, "current_state"):
         return await in_thread(state_of, task_instance)
@@ -112,7 +113,9 @@ class AssetStateStore(Protocol):
 
 def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
     """
-    Return the state store of a task; None before Airflow 3.3, and in a test, which may have the store of a real run.
+    Return the state store of a task; None before Airflow 3.3, and in ``airflow tasks test``.
+
+    A task under test may have the store of a real run, which must not change.
 
     :param context: Context of the task.
     """
@@ -130,9 +133,9 @@ def asset_state_store(trigger: object) -> AssetStateStore | None:
 
 def tested_run(context: Mapping[str, Any]) -> str | None:
     """
-    Return what identifies a run in ``airflow tasks test``: its logical date, or its ID if it has none.
+    Return what identifies a run in ``airflow tasks test``: its logical date, or its run ID if it has no date.
 
-    Runs that this command creates have IDs of their own, even for the same date.
+    The run ID alone is not enough: this command creates a new one each time, even for the same date.
 
     :param context: Context of the task.
     :return: The date or ID; None for any other run.
@@ -154,9 +157,10 @@ def is_test(context: Mapping[str, Any]) -> bool:
 
 def can_claim(context: Mapping[str, Any]) -> bool:
     """
-    Return whether Airflow counts the task as running, without which it cannot claim credits.
+    Return whether Airflow counts the task as running: only then can it claim credits.
 
-    It does not in ``airflow tasks test``, and on Airflow 2 in ``airflow dags test``, which runs tasks without a job.
+    Airflow does not do so in ``airflow tasks test``, and on Airflow 2 not in ``airflow dags test``, whose tasks have no
+    job.
 
     :param context: Context of the task.
     """
@@ -176,10 +180,11 @@ def current_task() -> dict[str, str]:
 
 def asset_outlets(outlets: Iterable[Any]) -> list[Any]:
     """
-    Return the outlets of a task for which Airflow creates an event with an ``extra`` of its own.
+    Return the outlets of a task to whose events the task can add an ``extra``: assets and references to assets, or
+    datasets on Airflow 2.
 
-    These are assets and references to assets, on Airflow 2 datasets. The events of an alias have the ``extra`` that
-    each asset is added with. On Airflow 2.11 and 3.0, a nested ``extra`` of an alias fails a task that has ended.
+    Aliases are left out: their events have the ``extra`` with which the DAG author adds each asset. On Airflow 2.11 and
+    3.0, a nested ``extra`` of an alias fails the task after its work is done.
 
     :param outlets: ``outlets`` of the operator, which may also be objects of a lineage backend.
     """
@@ -196,7 +201,7 @@ def asset_outlets(outlets: Iterable[Any]) -> list[Any]:
 
 
 def web_url() -> str:
-    """Return the configured URL of Airflow's web interface; Airflow's default if there is none: empty since 3.0."""
+    """Return the URL of Airflow's web interface, in lower case; Airflow's default if it is not set: empty since 3.0."""
     return _configured_url("api" if find_spec("airflow.sdk") else "webserver", "base_url")
 
 

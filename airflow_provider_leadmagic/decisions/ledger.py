@@ -41,20 +41,21 @@ class Claim:
 
     :param task: The task.
     :param credits: Number of credits.
-    :param since: Unix time of the task's first poll.
-    :param attempt: Number of the attempt that polled.
+    :param since: Unix time of the poll with which the current wait began. It determines the place in the queue.
+    :param attempt: Number of the attempt that polled last.
     :param conn_id: Connection of the task.
     :param reserve: Credits that must remain available to others when the claim is granted.
     :param priority: ``priority_weight`` of the task. Tasks with a higher value are granted credits first.
     :param patience: Seconds for which a waiting task keeps its place in the queue after its credits became available,
         if it does not claim them.
     :param settle: Seconds for which the claim still counts after it was seen to have ended.
-    :param spent_by: Tasks after which the claim ends. If empty, it ends with the run.
+    :param spent_by: Tasks after which the claim ends. If empty, it ends with the run, or with the task itself if
+        ``is_spent_by_itself``.
     :param replaces: Tasks upstream in the same run, whose claims this one replaces.
     :param is_spent_by_itself: Whether the task spends the credits itself. Its claim ends when it has finished.
-    :param granted_at: Unix time at which the task was granted the credits; None if it never was.
+    :param granted_at: Unix time at which this claim was granted; None if it was not. See ``earlier`` for previous ones.
     :param ended_at: Unix time at which the granted claim was first seen to have ended.
-    :param affordable_since: Unix time since which a waiting task could have been granted its credits.
+    :param affordable_since: Unix time since which a waiting task could have been granted its credits, or None.
     :param earlier: Credits that the task was granted before it was retried or cleared. They count until ``settle``
         seconds after ``earlier_ended_at``, because a process of that attempt can still spend them.
     :param earlier_ended_at: Unix time at which the earlier claim was seen to have ended.
@@ -117,7 +118,7 @@ class Claim:
         return replace(self, granted_at=now, ended_at=None, affordable_since=None)
 
     def settles_in(self, now: float) -> float:
-        """Return the seconds for which a claim that has ended still counts; 0 or less if it does not count."""
+        """Return the seconds for which an ended claim still counts; 0 or less if it no longer does or has not ended."""
         return _settles_in(self.ended_at, self.settle, now)
 
 
@@ -212,7 +213,7 @@ def _seconds(value: float) -> float:
     return float(value)
 
 
-#: Unix time of the year 9999, after which Python has no dates.
+#: Unix time of the end of the year 9999, after which Python has no dates.
 _END_OF_TIME = 253_402_300_800
 _TIMES = ("since", "patience", "settle", "granted_at", "ended_at", "affordable_since", "earlier_ended_at")
 _READERS: dict[str, Callable[[Any], Any]] = {

@@ -57,7 +57,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param claimed_by: DAG ID, run ID, task ID and map index of the task.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
-    :param waiting_since: Unix time of the worker's poll before it deferred.
+    :param waiting_since: Unix time at which the current interval began: that of the worker's poll before it deferred,
+        or earlier, so that the first poll comes when time alone changes the standing.
     """
 
     # Airflow keeps event triggers off named triggerer queues because they have no task. This one has a task.
@@ -101,7 +102,9 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Reading, None]:
         """
-        Poll the balance and yield the readings. Repeat a reading when a standing may have changed in the meantime.
+        Poll the balance and yield the readings.
+
+        A reading that is still recent is yielded again when a standing may have changed although the balance has not.
 
         :param kwargs: Serialized arguments of one of the triggers that share the poll.
         """
@@ -150,8 +153,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         minimum, task = parse_credits("minimum_credits", self.minimum_credits), TaskKey(*self.claimed_by)
         standing = result.standings and result.standings.by_task.get(task)
         if not standing:
-            # The ledger does not list the task as waiting: its first poll failed, the Variable was deleted, or it was
-            # granted credits that others then spent. Only a worker can change the ledger, so the balance decides.
+            # The ledger does not list the task as waiting: its first poll failed, the Variable was deleted, or the task
+            # was granted credits that others then spent. Only a worker can change the ledger, so the balance decides.
             return balance.covers(minimum)
         if standing.is_granted:
             self.log.info("Credits can be claimed: the task continues when pool %r has a free slot.", self.claim_pool)
@@ -165,7 +168,7 @@ class ClaimsReading:
     The claims on an account at the time of a balance reading.
 
     :param taken_at: Time by the monotonic clock of the process.
-    :param standings: The standings of the waiting tasks; None after an error.
+    :param standings: The standings of the waiting tasks; None if the balance, the ledger or the states are unknown.
     :param error: The error, if ledger or states could not be read.
     :param failures: Number of consecutive errors, including this one.
     """
@@ -204,7 +207,7 @@ class SharedStandings:
         self._lock = asyncio.Lock()
         self._reading: Reading | None = None
         self._latest = ClaimsReading(time.monotonic())
-        # The ledger as observed since it was last written. An error does not reset it.
+        # The ledger with what was observed since a worker last wrote it. An error does not reset it.
         self._seen = Ledger()
         self._text: str | None = None
 
@@ -232,7 +235,7 @@ class SharedStandings:
             found = await _run(survey(ledger))
         except LeadMagicError as error:
             return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
-        if text != self._text:  # what was seen earlier has been written, or is no longer true
+        if text != self._text:  # a worker has saved what was observed, or it is no longer true
             self._text, self._seen = text, Ledger()
         now = time.time()
         ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))

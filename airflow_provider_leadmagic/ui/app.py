@@ -48,7 +48,7 @@ _templates = Environment(
 )
 _templates.filters.update(FILTERS)
 
-# A redirect to a path without a trailing slash would need no login.
+# Starlette would send a redirect that adds or removes a trailing slash even to users without a login.
 app = FastAPI(title="LeadMagic", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
 
 
@@ -61,13 +61,13 @@ def show_page(user: GetUserDep, conn_id: str = "") -> HTMLResponse:
     :param conn_id: Connection ID; empty for the first one that the user may read.
     """
     listed = listed_connections()
-    # Before the database is searched for tasks.
+    # Checked before the database is searched for tasks, so that users without the permission cause no load.
     if not may_read_connections(user) and not readable_connections(user, listed):
         raise HTTPException(HTTPStatus.FORBIDDEN)
     accounts = Accounts.read(listed)
     default = LeadMagicHook.default_conn_name
     readable = sorted(readable_connections(user, accounts.conn_ids), key=lambda name: (name != default, name))
-    if conn_id and conn_id not in readable:  # whether it exists or not
+    if conn_id and conn_id not in readable:  # the same response whether it exists or not
         raise HTTPException(HTTPStatus.FORBIDDEN)
     if not readable:
         return _render("no_connection.html")
@@ -92,7 +92,7 @@ def show_file(user: GetUserDep, name: str) -> Response:
 @app.get("/{path:path}")
 def refuse_path(user: GetUserDep, path: str) -> Response:
     """
-    Respond with 404 to users who are logged in, and with 401 to all others, as all routes do.
+    Respond with 404 to users who are logged in. Like every route, respond with 401 to all others.
 
     :param user: The user who is logged in.
     :param path: A path that does not exist.
@@ -103,10 +103,10 @@ def refuse_path(user: GetUserDep, path: str) -> Response:
 @app.exception_handler(HTTPException)
 async def show_error(request: Request, error: HTTPException) -> HTMLResponse:
     """
-    Explain why there is no page.
+    Show the status and what the user can do about it.
 
     :param request: The request.
-    :param error: Status of the response.
+    :param error: The error, with the status of the response.
     """
     return _render_error(HTTPStatus(error.status_code), error.headers)
 
@@ -114,10 +114,10 @@ async def show_error(request: Request, error: HTTPException) -> HTMLResponse:
 @app.exception_handler(Exception)
 async def show_failure(request: Request, error: Exception) -> HTMLResponse:
     """
-    Respond to a request that failed, for example because the database did. Airflow then logs the error.
+    Respond with 500 after an unexpected error, for example of the database. The API server then logs the error.
 
     :param request: The request.
-    :param error: The error, of which nothing is shown.
+    :param error: The error, which the response does not show.
     """
     return _render_error(HTTPStatus.INTERNAL_SERVER_ERROR, HEADERS)  # this response bypasses the middleware
 

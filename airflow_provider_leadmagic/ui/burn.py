@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Size of the picture and its margins, in the units of the SVG.
 WIDTH, HEIGHT = 960.0, 240.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 24.0, 28.0
-#: Most days after today that are drawn.
+#: Maximum number of days after today that are drawn.
 MAX_FUTURE_DAYS = 30
 #: Days between two dates below the axis.
 DATE_STEP = 7
@@ -60,8 +60,8 @@ class BurnChart(NamedTuple):
     :param bars: One for each day.
     :param dates: Positions on the horizontal axis.
     :param amounts: Positions on the vertical axis.
-    :param average: Height of the line of the average, and the average in credits a day.
-    :param today: Right end of the last bar.
+    :param average: Vertical position of the line of the average, and the average in credits a day.
+    :param today: Right end of the last day with a bar.
     :param average_end: Right end of the line of the average.
     :param run_out: Position of the day on which the credits run out; None if it is not drawn.
     """
@@ -116,9 +116,10 @@ def _dated(usage: dict[str, Any]) -> list[tuple[date, Decimal]]:
 
 def spending_by_product(products: Mapping[str, Any] | None) -> list[tuple[str, Decimal]] | None:
     """
-    Return each product and its credits, the highest spending first; nothing if the response has an unknown form.
+    Return each product that spent credits, and the amount, the highest first.
 
-    :param products: Response of ``/v1/analytics/products``; None if it was not read, as the result then.
+    :param products: Response of ``/v1/analytics/products``; None if it was not read.
+    :return: None if the response was not read; an empty list if it has an unknown form.
     """
     if products is None:
         return None
@@ -176,7 +177,7 @@ def _bar(day: Day, left: float, upper: float, step: float) -> Bar:
 
 
 def _round_up(amount: float) -> float:
-    """Return the end of an axis whose middle is a round number, too."""
+    """Round an amount up to the end of an axis: a round number whose half is round, too."""
     if amount <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(amount))

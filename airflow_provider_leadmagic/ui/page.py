@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from airflow_provider_leadmagic.api.models import CreditsRunway, rounded_down
 from airflow_provider_leadmagic.api.text import format_credits
-from airflow_provider_leadmagic.claims.overview import PoolOverview, account_of, task_name
+from airflow_provider_leadmagic.claims.overview import Holding, PoolOverview, account_of, task_name
 from airflow_provider_leadmagic.claims.pool import VARIABLE_PREFIX
 from airflow_provider_leadmagic.compat.auth import readable_dags
 from airflow_provider_leadmagic.compat.metadata import ReadVariables, ask_database
@@ -66,7 +66,7 @@ class Accounts(NamedTuple):
 
     @property
     def may_have_more(self) -> bool:
-        """Whether more tasks may wait than were read."""
+        """Whether as many waiting tasks were found as one query returns at most, so that more may wait."""
         return len(self.waiting) >= MAX_TASKS
 
 
@@ -81,7 +81,7 @@ def _stored_connections(session: Session) -> list[str]:
 
 
 def _connections_in_environment() -> list[str]:
-    # Their IDs are in upper case, and Airflow's convention for IDs is lower case.
+    # The names of these variables contain the connection ID in upper case. By Airflow's convention it is lower case.
     names = (
         name.removeprefix(_VARIABLE_PREFIX).lower()
         for name, value in os.environ.items()
@@ -142,7 +142,7 @@ def describe_account(accounts: Accounts, conn_id: str, user: Any) -> dict[str, A
 
 
 def _distinct(errors: Sequence[str]) -> list[str]:
-    """Return one error for each cause: without LeadMagic, every request fails for the same reason."""
+    """Return one error for each cause: while LeadMagic is down, every request fails for the same reason."""
     by_cause: dict[str, str] = {}
     for error in errors:
         by_cause.setdefault(error.partition(" [")[0], error)
@@ -160,9 +160,9 @@ class ClaimRow(NamedTuple):
     A claim, or a task that waits for one.
 
     :param key: The task.
-    :param credits: Credits claimed.
+    :param credits: Credits that the task holds or waits for.
     :param since: When the credits were granted, or when the task began to wait.
-    :param status: When the claim ends, or why there is none yet.
+    :param status: When the claim ends, or why the task has no credits yet.
     """
 
     key: TaskKey
@@ -172,12 +172,16 @@ class ClaimRow(NamedTuple):
 
 
 def _claim_rows(overview: PoolOverview) -> list[ClaimRow]:
-    held = [(entry.claim, entry.since, f"holds until {entry.until}") for entry in overview.holding]
+    held = [(entry.claim, entry.since, _status(entry)) for entry in overview.holding]
     waiting = [(entry.claim, entry.claim.since, f"waits: {entry.reason}") for entry in overview.waiting]
     return [
         ClaimRow(claim.task, claim.credits, datetime.fromtimestamp(since, UTC), status)
         for claim, since, status in (*held, *waiting)
     ]
+
+
+def _status(holding: Holding) -> str:
+    return holding.until if holding.settles_in > 0 else f"holds until {holding.until}"
 
 
 def _pools(

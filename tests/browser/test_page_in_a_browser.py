@@ -32,7 +32,7 @@ pytestmark = [
 #: Connections of the tests, and the text by which each state is recognized.
 STATES = {
     "leadmagic_default": "2,350.5",
-    "no_data": "No task waits for credits of this connection.",
+    "no_data": "No task that you may see waits for credits or a bulk job of this connection.",
     "frozen": "LeadMagic has frozen credits of this account: Payment failed.",
     "down": "unknown",
     "two_hundred": "mapped_leads",
