@@ -20,7 +20,7 @@ from airflow_provider_leadmagic.api.text import temporary_file_errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: On file systems without locks, a draft of this age or more, in seconds, is a leftover of a killed process.
+#: On file systems without locks, a draft older than this, in seconds, is a leftover of a killed process.
 LEFTOVER_AGE = 86_400.0
 _DRAFT_NAME = re.compile(r"\..+\.(csv|jsonl|ndjson)\.[0-9a-f]{32}\.part", re.IGNORECASE)
 
@@ -212,7 +212,7 @@ class UploadDraft:
         self._upload = target(self.file)
 
     def commit(self) -> None:
-        """Complete the upload. In a storage without uncommitted uploads, it already is complete."""
+        """Complete the upload. A storage without uncommitted uploads has completed it already."""
         if hasattr(self._upload, "commit"):
             self._upload.commit()
         self._upload = None

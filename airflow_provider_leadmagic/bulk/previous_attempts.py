@@ -1,4 +1,4 @@
-"""Find the bulk job that a previous attempt of a task submitted, and cancel those from before the task was cleared."""
+"""Find the bulk job of a previous attempt of a task, and cancel the jobs that the task submitted before a clear."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SubmittedJob:
 
     :param job_id: The ID that LeadMagic assigned.
     :param idempotency_key: The key it was submitted with.
-    :param estimate: Credits that it costs if every row is a hit; None if no attempt has saved them.
+    :param estimate: Credits that it costs if every row is a hit; None if unknown: LeadMagic does not list them.
     :param account: Salt and digest of the account it belongs to; empty if an older version saved the job.
     """
 
@@ -148,12 +148,12 @@ class PreviousAttempts:
 
     def cancel_replaced(self) -> list[BulkJob] | None:
         """
-        Cancel the running jobs that the task submitted before it was cleared.
+        Cancel the unfinished jobs that the task submitted before it was cleared.
 
         Call it only at the start of an attempt: later, an attempt that was suspended would cancel the job of the
         attempt that replaced it.
 
-        :return: The jobs of the task, for :meth:`find`; None if the state store has the job of a previous attempt.
+        :return: The jobs of the task, for :meth:`find`; None if the state store has a job from after the last clear.
         :raises LeadMagicError: If a job cannot be canceled, or LeadMagic does not return the list of jobs.
         """
         stored = SubmittedJob.load(self._store)
@@ -178,7 +178,7 @@ class PreviousAttempts:
         :param submission: The submission, to compare its rows.
         :param jobs: The jobs of the task; None to request them if they are needed.
         :raises LeadMagicConfigurationError: If the job to join belongs to another account than the connection.
-        :raises LeadMagicResponseError: If the job to join has other rows.
+        :raises LeadMagicResponseError: If the job to join is unfinished and has other rows.
         """
         stored = SubmittedJob.load(self._store)
         if stored is not None and is_same_generation(stored.idempotency_key, self.key):
@@ -195,7 +195,7 @@ class PreviousAttempts:
         Search for the job once more after a wait: LeadMagic may have listed it in the meantime.
 
         :param known: IDs of the jobs that the task had before the wait.
-        :raises LeadMagicError: If a later attempt has submitted a job meanwhile: this one was suspended.
+        :raises LeadMagicError: If a later attempt has submitted a job while this attempt was suspended.
         """
         jobs = self.jobs_of_task()
         found = self._find_in(jobs, submission, estimate)
@@ -263,7 +263,7 @@ class PreviousAttempts:
         self, jobs: Iterable[BulkJob], submission: BulkSubmission, estimate: Decimal | None
     ) -> SubmittedJob | None:
         same_key = [job for job in jobs if was_submitted_with(job.file_name, self.key)]
-        # There can be two jobs with the key, because LeadMagic does not remember it forever.
+        # There can be two jobs with the key, because LeadMagic does not remember a key forever.
         job = min(same_key, key=lambda job: job.is_canceled, default=None)
         self._cancel((other for other in same_key if other is not job), "another job has the same idempotency key")
         if job is None:

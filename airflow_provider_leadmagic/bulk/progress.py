@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.imports import Log
 
 
-#: How many polls in a row may return 404 before the job is considered missing.
+#: Number of failed polls in a row among which a 404 is tolerated. After more of them, the job is considered missing.
 POLLS_FOR_A_NEW_JOB = 3
 
 

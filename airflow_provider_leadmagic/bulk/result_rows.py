@@ -75,11 +75,11 @@ def read_result(
     http_status_code: object,
 ) -> RowResult:
     """
-    Parse a result from LeadMagic's fields of the same names. Numbers may be given as text, and text may be empty.
+    Parse a result from LeadMagic's fields of the same names. Numbers may be given as text.
 
-    An invalid price becomes None: a result that was paid for must not be lost because of it.
+    A missing or invalid price or HTTP status becomes None: a result that was paid for must not be lost because of it.
 
-    :raises ValueError: If another field is invalid; the message is its name.
+    :raises ValueError: If ``row_index``, ``status`` or ``lm_input`` is invalid; the message is the name of the field.
     """
     found, price = _without_price(_found(lm_output), credits_consumed)
     result = RowResult(
@@ -274,7 +274,7 @@ _decode = json.JSONDecoder().raw_decode  # takes half the time of json.loads, wh
 
 
 class UnreadableDownloadError(Exception):
-    """The download is not in the expected CSV format, which LeadMagic does not document."""
+    """The download failed, or is not in the expected CSV format, which LeadMagic does not document."""
 
 
 def csv_results(file: BinaryIO) -> Iterator[RowResult]:

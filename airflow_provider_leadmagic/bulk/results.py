@@ -53,7 +53,7 @@ class WrittenRows:
 
     :param succeeded: Rows that succeeded; this includes misses.
     :param failed: Rows that failed.
-    :param skipped: Rows without a result.
+    :param skipped: Rows that were not submitted, that LeadMagic skipped, or that have no result.
     """
 
     succeeded: int
@@ -81,10 +81,10 @@ def write_results(
     :param job: The finished job.
     :param product: The product it was submitted for.
     :param source: The rows that were submitted.
-    :param files: The files to replace. If anything fails, they stay unchanged.
+    :param files: The files to replace once their new content is complete.
     :param user_names: The user's name of each column, by the name it was submitted with.
     :param seconds: Longest time to wait for missing results, in seconds; at most :data:`LONGEST_WAIT`.
-    :param is_last_attempt: Whether no retry follows. The existing results are then written even if some are missing.
+    :param is_last_attempt: Whether no retry follows. The existing results are then written before the error.
     :raises LeadMagicError: If the results cannot be read, are incomplete, or do not belong to these rows.
     :raises ValueError: If the rows can no longer be read, or a file cannot be written.
     """
@@ -333,7 +333,7 @@ def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:
     try:
         client.bulk.download(job_id, file)
     except LeadMagicError as error:
-        # If LeadMagic rejects the key or does not know the job, reading the pages fails for the same reason.
+        # Any error, even an invalid key, leads to the pages: if it persists, reading them fails for the same reason.
         problem = "does not exist" if error.status in (404, 405) else f"failed: {error}"
         raise UnreadableDownloadError(problem) from error
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Longest row in MiB. Its result contains it, up to three times as long as escaped JSON, and a response has a limit of
-#: 10 MiB: the result of a longer row could not be read after it has been paid for.
+#: Longest row in MiB. The result contains the row as escaped JSON, which can be three times as long, and a response has
+#: a limit of 10 MiB: the result of a longer row would be paid for, but could not be read.
 MAX_ROW = 3
 
 
@@ -103,9 +103,9 @@ class RenamedRows:
 
     def user_names(self, source: RowSource) -> dict[str, str]:
         """
-        Return the user's column names, read from the first valid row, by the names that the columns have here.
+        Return a dict from the name that each column has here to the name that the user gave it in the first valid row.
 
-        :param source: These rows, or those of them that can be submitted.
+        :param source: These rows, or the :class:`ValidRows` of them.
         """
         for row, renamed in zip(self._source.with_invalid(), source.with_invalid(), strict=False):
             if not isinstance(renamed, InvalidRow):
@@ -225,7 +225,7 @@ class CheckedRows:
 
 def check_rows(source: RowSource, product: Product) -> RowSummary:
     """
-    Read all rows once, and reject the first one that cannot be enriched or written to the output.
+    Read all rows, and reject the first one that cannot be enriched or written to the output.
 
     :param source: The rows.
     :param product: The product they are submitted for.
@@ -235,7 +235,7 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
     """
     count, digest = 0, RowsDigest(product.name)
     columns: tuple[str, ...] = ()
-    _log_invalid(source)
+    _report_invalid(source)
     for count, row in enumerate(source, 1):
         try:
             columns = columns or _checked_columns(row)
@@ -248,7 +248,7 @@ def check_rows(source: RowSource, product: Product) -> RowSummary:
     return RowSummary(count, digest.text())
 
 
-def _log_invalid(source: RowSource) -> None:
+def _report_invalid(source: RowSource) -> None:
     if not isinstance(source, ValidRows):
         return
     first, counts = "", Counter[bool]()

@@ -53,7 +53,7 @@ class InvalidRow(dict[str, Any]):
     The values of a row that cannot be submitted, as far as they could be read.
 
     :param values: The values.
-    :param problem: Why it cannot be submitted: a sentence with the row's number, counted from 1.
+    :param problem: Why it cannot be submitted: a sentence that names the row, counted from 1, or its columns.
     """
 
     def __init__(self, values: dict[str, Any], problem: str) -> None:

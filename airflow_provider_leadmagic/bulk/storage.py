@@ -65,7 +65,7 @@ class StoredFile(Protocol):
 
     def write_errors(self, problem: str, advice: str) -> AbstractContextManager[None]:
         """
-        Convert OSErrors that occur while a draft is written.
+        Convert OSErrors that occur while a draft is written: to a ValueError, or to a TemporaryFileError for an upload.
 
         :param problem: What fails, such as ``Cannot write output_path``.
         :param advice: A sentence to add.

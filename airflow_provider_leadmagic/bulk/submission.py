@@ -139,8 +139,8 @@ class BulkSubmission:
         Submit the job. **Costs credits**, for each row that is a hit.
 
         :param idempotency_key: Identifies the submission: submitting it again returns the same job.
-        :raises LeadMagicError: If LeadMagic rejects the request or does not respond. Even then, LeadMagic
-            may have accepted the job, if the response to an earlier attempt was lost.
+        :raises LeadMagicError: If LeadMagic rejects the request or does not respond. It may nevertheless have accepted
+            the job, if the response to this request or to an earlier one was lost.
         """
         name = job_name(idempotency_key, self.digest)
         job = client.bulk.submit(self.product, self.source, idempotency_key=idempotency_key, file_name=name)

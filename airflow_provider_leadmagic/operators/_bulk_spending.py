@@ -35,7 +35,7 @@ def report_spending(task: BaseOperator, context: Context, record: dict[str, Any]
     """
     Push the record as an XCom, add it to the asset events of the task, and count the credits.
 
-    The credits are counted last: an attempt that fails before is repeated, and must not count them twice.
+    The credits are counted last: an attempt that fails before that is retried, and must not count them twice.
 
     :param task: The operator.
     :param context: The task's context.
@@ -54,5 +54,6 @@ def _add_to_event(task: BaseOperator, context: Context, asset: Any, record: dict
         event = context["outlet_events"][asset]
         event.extra = {**event.extra, SPENDING_XCOM_KEY: record}
     except Exception as error:
-        # For a reference, such as Asset.ref(name="leads"), Airflow looks up the asset. The results are already written.
+        # Airflow looks up the asset of a reference such as Asset.ref(name="leads"), which can fail. This must not fail
+        # the task, whose results are already written.
         task.log.warning("Cannot add the spending record to the asset event: %s. [%s]", type(error).__name__, asset)

@@ -89,12 +89,12 @@ class BulkEnrichmentOperator(BaseOperator):
     :param claim_pool: Claim the price of the job, so that other tasks with the same pool cannot count on these credits:
         the name of an Airflow pool with one slot, in which the task runs. It must be deferrable. By default the task
         claims nothing.
-    :param claim_settle: Seconds, or timedelta, for which the claim still counts after the task has ended; 60 by
-        default.
+    :param claim_settle: Seconds, or timedelta, that the claim still counts after the task has ended; 60 by default.
     :param timeout: Seconds, or timedelta, that one attempt waits in total, for credits and for the job; 7 days by
         default. If it comes from ``default_args``, the log warns about it.
     :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
-    :raises ValueError: If an argument, a row or a file is invalid; the message names it. No credits were spent.
+    :raises ValueError: If an argument, a row or a file is invalid; the message names it. No credits were spent, unless
+        the message names a bulk job: its results could not be written, and the next attempt joins it.
     :raises CreditsLimitError: If the job could cost more than ``max_credits``. No credits were spent.
     :raises InsufficientCreditsError: If the balance does not cover the job and ``on_insufficient`` is ``fail``.
     :raises ClaimsError: If the claims cannot be read or written. No credits were spent.
@@ -271,10 +271,10 @@ class BulkEnrichmentOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
         """
-        Return the files that the task has read and written. Airflow's OpenLineage provider calls this when it ends.
+        Return the files that the task has read and written. OpenLineage calls this when the task ends.
 
         :param task_instance: The task instance.
-        :return: None if the task has written no results.
+        :return: None if the task has written no results, or the OpenLineage provider is not installed.
         """
         from airflow_provider_leadmagic.operators._bulk_lineage import lineage_of
 
