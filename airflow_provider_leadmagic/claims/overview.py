@@ -129,11 +129,12 @@ class PoolOverview(NamedTuple):
     @classmethod
     def read(cls, ledger: Ledger, conn_id: str | None, read_balance: Callable[[str], CreditBalance | None]) -> Self:
         """
-        Read the states first and then the balance, in the same order as a task that decides.
+        Read the states, and then call ``read_balance``: the same order as in a task that decides.
 
         :param ledger: The ledger of the pool.
         :param conn_id: Connection to use; None for the connection of the latest claim.
-        :param read_balance: Returns the balance of a connection; None if it cannot be read.
+        :param read_balance: Returns the balance of a connection; None if it cannot be read. If that balance was read
+            before, :attr:`available` can be too high for a moment, because claims may have settled since.
         """
         found = complete(survey(ledger), ask_database)
         conn_id = conn_id or account_of(ledger)
