@@ -362,7 +362,7 @@ def test_results_that_describe_other_rows_are_delivered_as_doubtful(
     assert written == WrittenRows(4, 0, 0)
     assert [index for index, row in enumerate(output) if row.get("lm_match") == "doubtful"] == doubtful
     assert [row["lm_email"] for row in output] == [f"{other}@b.example" for other in given]
-    assert (f"Check {len(doubtful)} of 4 results" in caplog.text) is bool(doubtful)
+    assert (f"Check the results of {len(doubtful)} of 4 rows" in caplog.text) is bool(doubtful)
 
 
 def test_swap_is_noticed_although_a_field_was_tidied(finished, write, results_of, named):
