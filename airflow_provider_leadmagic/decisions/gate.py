@@ -57,7 +57,7 @@ def is_sufficient(
         log.info("Credits sufficient: %s on connection %r.", amounts, conn_id)
         return True
     spendable, required = format_credits(balance.spendable), format_credits(minimum_credits)
-    if balance.is_frozen:
+    if balance.is_frozen and not balance.covers(minimum_credits):
         reason = f' ("{balance.freeze_message}")' if balance.freeze_message else ""
         cause = f"account frozen by LeadMagic{reason}, {spendable} of {required} required credits spendable"
     else:

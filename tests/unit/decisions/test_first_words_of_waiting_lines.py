@@ -123,6 +123,18 @@ def failed_watch(error: LeadMagicError) -> Callable[[Lines], object]:
             id="frozen without a reason",
         ),
         pytest.param(
+            poll(balance(800, is_frozen=True, credits_liquid=Decimal(600)), standing=standing(False, 200, 400, 1, 0)),
+            "Waiting for credits: 300 short (600 spendable, 400 claimed by 1 run, 500 required) on connection ",
+            "'leadmagic_default'. Next poll in 300 s.",
+            id="frozen, and the rest is claimed by others",
+        ),
+        pytest.param(
+            poll(balance(800, is_frozen=True, credits_liquid=Decimal(300)), standing=standing(False, 0, 400, 1, 0)),
+            "Waiting for credits: account frozen by LeadMagic, 300 of 500 required credits spendable on connection ",
+            "'leadmagic_default'. Next poll in 300 s.",
+            id="frozen, and the rest would not suffice without claims",
+        ),
+        pytest.param(
             poll(balance(800)),
             "Credits sufficient: 800 spendable, 500 required on connection 'leadmagic_default'.",
             "",
