@@ -26,7 +26,7 @@ from airflow_provider_leadmagic.api.products import find_product
 from airflow_provider_leadmagic.api.retry import Calls
 from airflow_provider_leadmagic.api.text import describe_value
 from airflow_provider_leadmagic.api.transport import Transport
-from airflow_provider_leadmagic.api.validation import is_finite
+from airflow_provider_leadmagic.api.validation import is_finite, parse_amount
 from airflow_provider_leadmagic.exceptions import (
     LeadMagicConfigurationError,
     LeadMagicError,
@@ -164,8 +164,10 @@ class LeadMagicClient:
 
         :param max_age: Return the last balance if it is at most this many seconds old; by default send a request.
         :raises LeadMagicError: If LeadMagic rejects the request, does not respond, or does not return a balance.
+        :raises ValueError: If ``max_age`` is not a number of seconds, 0 or more.
         """
-        if max_age is not None and self._balance is not None and time.monotonic() - self._balance_read_at <= max_age:
+        limit = max_age if max_age in (None, math.inf) else parse_amount("max_age", max_age, "seconds")
+        if limit is not None and self._balance is not None and time.monotonic() - self._balance_read_at <= limit:
             return self._balance
         with self._failures_observed():
             return self._read_balance()

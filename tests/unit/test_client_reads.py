@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -82,6 +83,17 @@ class TestMaxAge:
     def test_first_call_sends_a_request_for_any_max_age(self, client, leadmagic_sandbox):
         assert client.get_credits(max_age=1e9).credits == 1000
         assert len(leadmagic_sandbox.requests) == 1
+
+    @pytest.mark.parametrize("max_age", ["60", Decimal(60), math.inf], ids=repr)
+    def test_max_age_can_be_any_number(self, client, leadmagic_sandbox, max_age):
+        assert client.get_credits(max_age=max_age) is client.get_credits(max_age=max_age)
+        assert len(leadmagic_sandbox.requests) == 1
+
+    @pytest.mark.parametrize("max_age", ["soon", -1, math.nan, True, [60]], ids=repr)
+    def test_invalid_max_age_is_rejected_by_the_first_call(self, client, leadmagic_sandbox, max_age):
+        with pytest.raises(ValueError, match=r"^max_age must be a number of seconds, 0 or more; got "):
+            client.get_credits(max_age=max_age)
+        assert leadmagic_sandbox.requests == []
 
     @pytest.mark.parametrize(("age", "sends_request"), [(59, False), (60, False), (61, True)])
     def test_age_is_counted_from_the_response(self, client, leadmagic_sandbox, mocker, age, sends_request):
