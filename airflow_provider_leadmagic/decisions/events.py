@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic import exceptions
 from airflow_provider_leadmagic.api.text import describe_value
+from airflow_provider_leadmagic.api.validation import number_or_none
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 
 if TYPE_CHECKING:
@@ -47,11 +48,25 @@ def is_wake(event: Any) -> bool:
 def error_event(error: LeadMagicError) -> dict[str, Any]:
     """Build the event for a permanent error; the deferred task then raises the same error."""
     fields = {name: getattr(error, name, None) for name in _ERROR_FIELDS}
+    fields |= {name: str(amount) for name in _ERROR_AMOUNTS if (amount := getattr(error, name, None)) is not None}
     return {"status": "error", "error": type(error).__name__, "message": str(error), "fields": fields}
 
 
 #: Attributes of an error that are sent in an event. All are JSON values, and none is secret.
-_ERROR_FIELDS = ("status", "code", "detail", "action", "docs", "request_id", "retry_after", "request_sent", "transient")
+_ERROR_FIELDS = (
+    "status",
+    "code",
+    "detail",
+    "action",
+    "docs",
+    "request_id",
+    "retry_after",
+    "request_sent",
+    "transient",
+    "maybe_executed",
+)
+#: Attributes that are sent as text, because JSON has no exact decimal numbers.
+_ERROR_AMOUNTS = ("required", "available")
 
 
 def report_from(event: Any) -> dict[str, Any]:
@@ -105,7 +120,7 @@ def error_from_event(event: Any) -> LeadMagicError:
     """
     try:
         error = _error_from(event) if event["status"] == "error" else None
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         error = None
     return error or LeadMagicError(
         f"Unexpected trigger event: run the same version on worker and triggerer; got {describe_value(event)}"
@@ -116,7 +131,10 @@ def _error_from(event: dict[str, Any]) -> LeadMagicError:
     named = getattr(exceptions, event["error"], None)
     error_class = named if isinstance(named, type) and issubclass(named, LeadMagicError) else LeadMagicError
     error = error_class(event["message"])
-    for name in _ERROR_FIELDS:
-        if event.get("fields", {}).get(name) is not None:
-            setattr(error, name, event["fields"][name])
+    fields = event.get("fields", {})
+    values = {name: fields.get(name) for name in _ERROR_FIELDS}
+    values |= {name: number_or_none(fields.get(name)) for name in _ERROR_AMOUNTS}
+    for name, value in values.items():
+        if value is not None:
+            setattr(error, name, value)
     return error

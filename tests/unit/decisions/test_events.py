@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,8 +11,8 @@ import pytest
 
 from airflow_provider_leadmagic import exceptions
 from airflow_provider_leadmagic.api.models import CreditBalance
-from airflow_provider_leadmagic.decisions.events import error_event, report_from, sufficient_event
-from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.decisions.events import error_event, error_from_event, report_from, sufficient_event
+from airflow_provider_leadmagic.exceptions import InsufficientCreditsError, LeadMagicError
 
 OBSERVED_AT = datetime(2026, 11, 22, 2, 0, 3, tzinfo=UTC)
 BALANCE = CreditBalance(Decimal("1979.15"), OBSERVED_AT, True, Decimal("0.15"), Decimal(1979), "late")
@@ -36,6 +37,25 @@ def test_an_error_keeps_its_class_and_fields_through_an_event(error_class: type[
     assert str(received.value) == "It failed."
     assert (received.value.status, received.value.code, received.value.request_id) == (418, "teapot", "r-1")
     assert (received.value.transient, received.value.retry_after) == (True, 2.5)
+
+
+def test_credits_and_uncertainty_of_an_error_are_kept_through_an_event_of_json() -> None:
+    sent = InsufficientCreditsError("It failed.", required=Decimal("500.05"), available=Decimal(0))
+    sent.maybe_executed = True
+
+    received: Any = error_from_event(json.loads(json.dumps(error_event(sent))))
+
+    assert (received.required, received.available, received.maybe_executed) == (Decimal("500.05"), Decimal(0), True)
+
+
+@pytest.mark.parametrize("fields", [{}, {"required": None}, {"required": "many", "available": "NaN"}], ids=str)
+def test_an_error_without_valid_amounts_is_kept(fields: dict[str, Any]) -> None:
+    event = {"status": "error", "error": "InsufficientCreditsError", "message": "It failed.", "fields": fields}
+
+    received: Any = error_from_event(event)
+
+    assert (str(received), received.required, received.available) == ("It failed.", None, None)
+    assert received.maybe_executed is False
 
 
 def test_an_event_contains_no_other_attributes_of_the_error() -> None:
@@ -90,6 +110,8 @@ def test_an_unknown_error_class_of_a_newer_triggerer_becomes_a_leadmagic_error(
         {"status": "open", "balance": BALANCE.to_json()},
         {"status": "error"},
         {"status": "error", "error": 5, "message": "It failed."},
+        {"status": "error", "error": "LeadMagicError", "message": "It failed.", "fields": None},
+        {"status": "error", "error": "LeadMagicError", "message": "It failed.", "fields": ["status"]},
     ],
     ids=str,
 )
