@@ -107,7 +107,7 @@ class Bulk:
         """
         Return the status of a job. Free of charge; LeadMagic asks clients to wait 45 seconds between polls.
 
-        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`, not only dots.
         """
         response = self._calls.free("GET", _job_path(job_id))
         job = _job_in(response, job_id)
@@ -143,7 +143,7 @@ class Bulk:
 
         The field ``row_index`` is the position of the row in the job, starting at 0.
 
-        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`, not only dots.
         :param status: Return only rows with this status, ``success`` or ``failed``; by default all rows.
         :param page_size: Rows per request, 1 to 1000; 200 by default. It is halved while a page exceeds 10 MiB.
         """
@@ -164,7 +164,7 @@ class Bulk:
         to the whole download. An interrupted download is retried from the initial position in the file; after an error
         the file can contain a part of the results.
 
-        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`, not only dots.
         :param file: A seekable file, open for writing in binary mode.
         :return: The number of bytes written.
         """
@@ -174,7 +174,7 @@ class Bulk:
         """
         Cancel a job. Finished rows are kept. Free of charge; no effect on a job that has already ended.
 
-        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`, not only dots.
         """
         try:
             self._calls.free("POST", _job_path(job_id, "/review"), {"action": "reject"})
@@ -189,7 +189,7 @@ class Bulk:
         """
         Resume a paused job. **Costs credits** for the remaining rows; resuming twice costs nothing more.
 
-        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`, not only dots.
         """
         try:
             self._calls.free("POST", _job_path(job_id, "/resume"), spends=True)
@@ -204,7 +204,7 @@ class Bulk:
 
         Retried only if LeadMagic certainly did not execute the request: it was not sent, or LeadMagic returned 429.
 
-        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
+        :param job_id: 1 to 100 letters, digits, `.`, `:`, `_` or `-`, not only dots.
         :param mode: ``failed_only``, ``full`` or ``from_row``.
         :param start_row: First row to process, starting at 0. Required for ``from_row`` and invalid for other modes.
         :return: ID of the job that processes the rows, either the same or a new one.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Text of dots only is not an ID: ``..`` would change the path of a URL.
+_ID_RULE = "1 to 100 letters, digits, `.`, `:`, `_` or `-`, at least one of them not `.`"
 _SAFE_ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:-]{1,100}")
 #: Final states only. LeadMagic publishes no list of states, and a new state must not be mistaken for a final one.
 _CANCELED = frozenset({"canceled", "cancelled"})
@@ -192,10 +193,10 @@ def check_job_id(value: object) -> str:
     Check that a job ID is safe in a URL and in a log.
 
     :param value: The argument ``job_id``.
-    :raises ValueError: If it is not 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
+    :raises ValueError: If it is not 1 to 100 letters, digits, `.`, `:`, `_` or `-`, or only dots.
     """
     if not is_job_id(value):
-        raise ValueError(f"job_id must be 1 to 100 letters, digits, `.`, `:`, `_` or `-`; got {describe_value(value)}")
+        raise ValueError(f"job_id must be {_ID_RULE}; got {describe_value(value)}")
     return str(value)
 
 
@@ -209,8 +210,7 @@ def job_id_from_api(body: dict[str, Any], *names: str) -> str:
     """
     job_id = _id_text(_first(body, names))
     if job_id is None:
-        rule = "1 to 100 letters, digits, `.`, `:`, `_` or `-`"
-        raise LeadMagicResponseError(f"Invalid bulk job: `{names[0]}` is not {rule}")
+        raise LeadMagicResponseError(f"Invalid bulk job: `{names[0]}` is not {_ID_RULE}")
     return job_id
 
 
