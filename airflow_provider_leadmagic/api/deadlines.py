@@ -5,7 +5,8 @@ A socket timeout applies to a single read, and the server decides how many reads
 nor urllib3 nor requests limits their sum. This adapter therefore checks a deadline between the socket and the buffer
 of http.client, where all bytes pass, including headers, chunk sizes and a proxy's response to CONNECT.
 
-The adapter also distinguishes CA certificates that cannot be loaded from a failed connection.
+The adapter also distinguishes CA certificates that cannot be loaded from a failed connection, and marks what fails
+before a request is sent.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Longest header or chunk-size line, in bytes. http.client has the same limit, but does not apply it everywhere.
 LONGEST_LINE = 65536
+#: Note on exceptions that were raised before anything of the request was sent.
+NOT_SENT = "The request was not sent."
 
 
 class CACertificatesError(Exception):
@@ -134,6 +137,9 @@ class _BoundedConnection:
             super().connect()  # type: ignore[misc]
         except SSLError as error:  # urllib3's; a failed handshake raises ssl.SSLError
             raise CACertificatesError(self.ca_certs or self.ca_cert_dir or "", _ca_problem(error)) from None
+        except Exception as error:
+            error.add_note(NOT_SENT)
+            raise
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> _BoundedResponse:
         """Start the deadline of a response; http.client calls this after it sent the request."""
@@ -141,10 +147,10 @@ class _BoundedConnection:
         return _BoundedResponse(sock, self.deadline, *args, **kwargs)
 
     def _tunnel(self) -> None:
-        """Open a tunnel through a proxy. An invalid response counts as a refusal, because the request was not sent."""
+        """Open a tunnel through a proxy. A response that is invalid or missing counts as a refusal."""
         try:
             super()._tunnel()  # type: ignore[misc]
-        except http.client.HTTPException as error:
+        except (http.client.HTTPException, OSError) as error:
             raise OSError(f"Tunnel connection failed: {error}") from error
 
 

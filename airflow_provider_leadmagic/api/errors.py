@@ -22,7 +22,7 @@ import requests
 from urllib3.exceptions import NewConnectionError, ProxySchemeUnknown, ReadTimeoutError
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from airflow_provider_leadmagic.api.deadlines import CACertificatesError
+from airflow_provider_leadmagic.api.deadlines import NOT_SENT, CACertificatesError
 from airflow_provider_leadmagic.api.text import quoted_values, redact, sentences
 from airflow_provider_leadmagic.api.validation import is_finite
 from airflow_provider_leadmagic.exceptions import (
@@ -213,7 +213,7 @@ def error_for_failure(
     return LeadMagicConnectionError(call.message(f"{_failure(chain)}: {retry_or_check}", _reason(chain)))
 
 
-#: Causes to report if the request may have been sent. The first type in the chain of causes applies.
+#: Causes to report if no more is known. The first type in the chain of causes applies.
 _FAILURES: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "TLS connection failed"),
     (RemoteDisconnected, "Connection closed by the server"),
@@ -269,17 +269,19 @@ def _ca_message(error: CACertificatesError, call: Call) -> tuple[str, str]:
 
 
 def _connect_failure(chain: list[BaseException], call: Call, timeout: float) -> tuple[str, str] | None:
-    """Return summary and detail if there was no connection to send the request on, None if there may have been one."""
+    """Return summary and detail if the request was certainly not sent, None if it may have been."""
+    if not any(NOT_SENT in getattr(cause, "__notes__", ()) for cause in chain):
+        return None
     host = call.setting("host")
-    for cause in chain:
-        # A timeout of the TLS handshake has no class of its own; without this it would count as a slow response.
-        is_handshake = isinstance(cause, TimeoutError) and "handshake" in str(cause)
-        if is_handshake or isinstance(cause, requests.ConnectTimeout):
-            return f"No connection within {timeout:g} s: check {host}", ""
-        if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed"):
-            checked = call.setting("proxies and host") if call.has_proxies else f"the proxy settings and {host}"
-            return f"Proxy did not open a connection: check {checked}", ""
-    return _unreachable(chain, call) if any(isinstance(cause, NewConnectionError) for cause in chain) else None
+    if any(isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed") for cause in chain):
+        checked = call.setting("proxies and host") if call.has_proxies else f"the proxy settings and {host}"
+        return f"Proxy did not open a connection: check {checked}", ""
+    if any(isinstance(cause, TimeoutError | requests.ConnectTimeout) for cause in chain):
+        is_proxy = any(isinstance(cause, requests.exceptions.ProxyError) for cause in chain)
+        return f"No connection within {timeout:g} s: check {call.proxies() if is_proxy else host}", ""
+    if any(isinstance(cause, NewConnectionError) for cause in chain):
+        return _unreachable(chain, call)
+    return f"{_failure(chain)}: retry later or check {host}", _reason(chain)
 
 
 def _unreachable(chain: list[BaseException], call: Call) -> tuple[str, str]:

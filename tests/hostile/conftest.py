@@ -10,9 +10,10 @@ import pytest
 from hypothesis import settings
 
 from airflow_provider_leadmagic.client import LeadMagicClient
+from tests.unit.api.conftest import full_queue
 from tests.unit.conftest import resolve_container, sleeps
 
-__all__ = ["client_of", "resolve_container", "sleeps"]
+__all__ = ["client_of", "full_queue", "resolve_container", "sleeps"]
 
 # The default profile uses the same examples each time, so that a build does not fail by chance.
 # HYPOTHESIS_PROFILE=explore searches for new ones.

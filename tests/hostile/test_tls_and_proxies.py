@@ -23,6 +23,8 @@ from tests.support.responses import BALANCE_RESPONSE, ENDLESS_SPACES, JSON
 
 #: Header of a TLS record of 16 kB.
 RECORD = b"\x16\x03\x03\x40\x00"
+#: What a client reports for a connection that is closed within the handshake, without or with unread data.
+CLOSED = ("TLS connection failed: retry later or ", "Connection closed by the server: retry later or ")
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n"
 PROXY_IN_ERRORS = pytest.mark.skipif(
     urllib3.__version__.startswith("1."), reason="urllib3 1 does not say whose certificate it is"
@@ -67,7 +69,22 @@ class TestHandshake:
     )
     def test_invalid_handshake_is_a_connection_error(self, serve, client_of, script):
         server = serve(script)
-        error_of(client_of(f"https://{server.address}"))
+        error = error_of(client_of(f"https://{server.address}"))
+        assert str(error).startswith(CLOSED)
+        assert not error.request_sent
+        assert len(server.connected_at) == 1
+
+    def test_paid_call_is_repeated_after_an_invalid_handshake(self, serve, client_of, sleeps):
+        server = serve(send(BALANCE_RESPONSE))
+        error_of(client_of(f"https://{server.address}", max_attempts=3))
+        assert (len(server.connected_at), len(sleeps)) == (3, 2)
+
+    def test_connection_closed_after_the_handshake_may_have_carried_the_request(
+        self, serve, client_that_trusts, tmp_path, sleeps
+    ):
+        certificate = self_signed(tmp_path)
+        server = serve(send(), tls=speaking_tls(certificate))
+        assert error_of(client_that_trusts(f"https://{server.address}", certificate)).request_sent
         assert len(server.requests) == 1
 
 
@@ -199,12 +216,43 @@ class TestProxy:
             pytest.param(send(*SILENCE), id="sends nothing"),
             pytest.param(trickle(ESTABLISHED + b"X-Slow: ", ENDLESS_SPACES), id="trickles"),
             pytest.param(send_endlessly(ESTABLISHED, b"X-More: 1\r\n" * 100), id="sends headers without end"),
-            pytest.param(send(ESTABLISHED + b"\r\n", *SILENCE), id="opens a tunnel without data"),
             pytest.param(send(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n<html>"), id="requires a password"),
+            pytest.param(send(b"HTTP/1.1 403 Forbidden\r\n\r\n"), id="rejects the host"),
+            pytest.param(send(b"invalid\r\n\r\n"), id="does not use HTTP"),
+            pytest.param(send(ESTABLISHED + b"X-Long: " + b"x" * 100_000), id="sends a header without end"),
         ],
     )
-    def test_proxy_that_opens_no_connection_is_abandoned(self, client_behind, script):
-        error_of(client_behind(script))
+    def test_proxy_that_opens_no_connection_is_abandoned_and_nothing_is_sent(self, client_behind, script):
+        error = error_of(client_behind(script))
+        assert str(error).startswith("Proxy did not open a connection: check the proxy settings and ")
+        assert not error.request_sent
+
+    @pytest.mark.parametrize(
+        ("script", "cause"),
+        [
+            pytest.param(send(ESTABLISHED + b"\r\n", *SILENCE), "No connection within 0.3 s: check ", id="silence"),
+            pytest.param(send(ESTABLISHED + b"\r\n"), CLOSED, id="closed"),
+            pytest.param(send(ESTABLISHED + b"\r\n" + BALANCE_RESPONSE), "TLS connection failed: ", id="plain HTTP"),
+        ],
+    )
+    def test_tunnel_without_a_handshake_is_abandoned_and_nothing_is_sent(self, client_behind, script, cause):
+        error = error_of(client_behind(script))
+        assert str(error).startswith(cause)
+        assert not error.request_sent
+
+    def test_proxy_that_resets_the_connection_did_not_open_one(self, serve, client_of, monkeypatch):
+        # A server that closes a connection with unread data resets it.
+        monkeypatch.setenv("HTTPS_PROXY", serve(send(0.1), read_request=False).url)
+        error = error_of(client_of("https://leadmagic.example"))
+        assert str(error).startswith("Proxy did not open a connection: ")
+        assert not error.request_sent
+
+    @PROXY_IN_ERRORS
+    def test_proxy_that_accepts_no_connection_is_named(self, client_of, monkeypatch, full_queue):
+        monkeypatch.setenv("HTTPS_PROXY", full_queue)
+        error = error_of(client_of("https://leadmagic.example"))
+        assert str(error).startswith("No connection within 0.3 s: check the proxy settings. ")
+        assert not error.request_sent
 
     @pytest.mark.parametrize("proxy", ["http://", "ftp://proxy.example"])
     def test_invalid_proxy_is_a_configuration_error(self, client_of, monkeypatch, proxy):
@@ -220,26 +268,7 @@ class TestProxy:
         assert str(error).startswith("TLS certificate not trusted: check the proxy settings and the CA certificates. ")
         assert server.requests == []
 
-    @pytest.mark.parametrize(
-        "script",
-        [
-            pytest.param(send(), id="closes"),
-            pytest.param(send(ESTABLISHED), id="closes within its headers"),
-            pytest.param(send(b"invalid\r\n\r\n"), id="does not use HTTP"),
-            pytest.param(send(ESTABLISHED + b"X-Long: " + b"x" * 100_000), id="sends a header without end"),
-        ],
-    )
-    def test_invalid_response_of_a_proxy_means_nothing_was_sent(self, client_behind, script):
-        error = error_of(client_behind(script))
-        assert str(error).startswith("Proxy did not open a connection: check the proxy settings and ")
-        assert not error.request_sent
-
     def test_handshake_through_a_proxy_has_its_own_timeout(self, client_behind):
         started = time.monotonic()
         error_of(client_behind(send(0.2, ESTABLISHED, 0.2, b"\r\n", *SILENCE), timeout=0.6))
         assert time.monotonic() - started > 0.9
-
-    def test_proxy_that_rejects_the_connection_is_named(self, client_behind):
-        error = error_of(client_behind(send(b"HTTP/1.1 403 Forbidden\r\n\r\n")))
-        assert str(error).startswith("Proxy did not open a connection: check the proxy settings and ")
-        assert not error.request_sent

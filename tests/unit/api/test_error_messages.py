@@ -244,6 +244,13 @@ UNSENT_REQUESTS = [
         LATER,
     ),
     (
+        "proxy does not respond",
+        CREDITS,
+        lambda network: network.proxy(*SILENCE),
+        "Proxy did not open a connection",
+        f"check the proxy settings and the host of {OWNER}",
+    ),
+    (
         "proxy rejects the host",
         CREDITS,
         lambda network: network.proxy(b"HTTP/1.1 403 Forbidden\r\n\r\n"),
