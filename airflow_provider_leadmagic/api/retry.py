@@ -14,6 +14,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from airflow_provider_leadmagic.api.errors import error_for_response
 from airflow_provider_leadmagic.exceptions import (
+    LeadMagicConfigurationError,
     LeadMagicConnectionError,
     LeadMagicError,
     LeadMagicRateLimitError,
@@ -149,13 +150,15 @@ def _noting_executions(send: Callable[..., Response]) -> Callable[..., Response]
         try:
             return send(*arguments)
         except LeadMagicError as error:
-            error.maybe_executed = maybe_executed = maybe_executed or not _was_refused(error)
+            error.maybe_executed = maybe_executed = maybe_executed or not _has_no_effect(error)
             raise
 
     return send_and_note
 
 
-def _was_refused(error: LeadMagicError) -> bool:
+def _has_no_effect(error: LeadMagicError) -> bool:
+    if isinstance(error, LeadMagicConfigurationError):
+        return True  # nothing was sent
     if isinstance(error, LeadMagicConnectionError):
         return not error.request_sent
     return error.status is not None and 400 <= error.status < 500

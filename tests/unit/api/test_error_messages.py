@@ -282,6 +282,16 @@ def test_every_message_states_cause_and_advice_within_110_characters(network, pa
     assert re.fullmatch(rf".*\. \[(GET|POST) {re.escape(url + path)}(\?\S+)?(, request id \S+)?\]", message)
 
 
+@pytest.mark.parametrize(("path", "provoke"), [pytest.param(*row[:2], id=name) for name, *row in UNSENT_REQUESTS])
+def test_call_whose_requests_were_not_sent_was_certainly_not_executed(network, path, provoke):
+    with (
+        LeadMagicClient(network.sandbox.api_key, provoke(network), timeout=0.3, max_attempts=1) as client,
+        pytest.raises(LeadMagicError) as caught,
+    ):
+        CALLS[path](client)
+    assert not caught.value.maybe_executed
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
