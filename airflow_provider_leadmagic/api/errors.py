@@ -206,7 +206,7 @@ def error_for_failure(
     if any(map(_is_oversized, chain)):
         message = call.message(f"Response headers too long or too many: {retry_or_check}")
         return LeadMagicResponseError(message, transient=True)
-    if any(isinstance(cause, ReadTimeoutError | TimeoutError) for cause in chain):
+    if any(isinstance(cause, ReadTimeoutError) for cause in chain):
         cause = slow or f"No response within {timeouts[1]:g} s"
         message = call.message(f"{cause}: retry later or increase {call.setting('timeout')}")
         return LeadMagicConnectionError(message)
@@ -215,6 +215,7 @@ def error_for_failure(
 
 #: Causes to report if no more is known. The first type in the chain of causes applies.
 _FAILURES: tuple[tuple[type[BaseException], str], ...] = (
+    (TimeoutError, "Request not accepted in time"),  # urllib3 wraps it only if it waits for a response
     (ssl.SSLError, "TLS connection failed"),
     (RemoteDisconnected, "Connection closed by the server"),
     (ConnectionError, "Connection closed by the server"),

@@ -135,6 +135,14 @@ class TestCertificate:
         server = serve(script, tls=speaking_tls(certificate))
         assert error_of(client_that_trusts(f"https://{server.address}", certificate)).request_sent
 
+    def test_request_over_tls_that_is_not_read_to_its_end_may_have_been_sent(self, serve, client_that_trusts, tmp_path):
+        certificate = self_signed(tmp_path)
+        server = serve(send(*SILENCE), tls=speaking_tls(certificate), read_request=False)
+        client = client_that_trusts(f"https://{server.address}", certificate)
+        with pytest.raises(LeadMagicConnectionError, match=r"^Request not accepted in time: retry ") as caught:
+            client.enrich("email_finder", full_name="x" * 30_000_000)
+        assert caught.value.request_sent
+
 
 class TestCACertificates:
     """Uses a host name that is not loopback, because the client ignores these environment variables on loopback."""

@@ -11,7 +11,7 @@ from airflow_provider_leadmagic.api import transport
 from airflow_provider_leadmagic.api.deadlines import Deadline
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.exceptions import LeadMagicConnectionError, LeadMagicError, LeadMagicResponseError
-from tests.support.raw_server import send, send_endlessly
+from tests.support.raw_server import SILENCE, send, send_endlessly
 from tests.support.responses import BALANCE_RESPONSE
 
 API_KEY = "lm_unknown_key"
@@ -37,6 +37,15 @@ class TestTime:
         ):
             client.get_credits()
         assert request.call_args.kwargs["timeout"] == limits
+
+    def test_request_that_is_not_read_to_its_end_may_have_been_sent(self, serve):
+        server = serve(send(*SILENCE), read_request=False)
+        with (
+            LeadMagicClient(API_KEY, server.url, timeout=0.3, max_attempts=1) as client,
+            pytest.raises(LeadMagicConnectionError, match=r"^Request not accepted in time: retry later or ") as caught,
+        ):
+            client.enrich("email_finder", full_name="x" * 30_000_000)
+        assert caught.value.request_sent
 
 
 class TestDeadline:
