@@ -304,7 +304,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
         from airflow_provider_leadmagic.claims.pool import key_of
         from airflow_provider_leadmagic.triggers.claims import ClaimedCreditsTrigger
 
-        return ClaimedCreditsTrigger(**arguments, claim_pool=self.claim_pool, claimed_by=list(key_of(ti)))
+        arguments |= {"claim_pool": self.claim_pool, "claimed_by": list(key_of(ti)), "deferred_at": now}
+        return ClaimedCreditsTrigger(**arguments)
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Any, poke_count: int) -> float:
         """Return the wait that :meth:`poke` planned, shortened to end at the deadline: there is no poll after it."""

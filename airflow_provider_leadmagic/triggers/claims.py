@@ -37,11 +37,6 @@ T = TypeVar("T")
 #: may have written its claim since.
 _MAX_AGE_WITHOUT_TASK = 5.0
 
-#: Shortest time between the deferral of a task and its resumption, in seconds. Airflow fails a task as lost if it runs
-#: again before the scheduler notices that its previous process ended. A task that is not granted its credits defers
-#: again, and a claim may end at that very moment.
-SHORTEST_DEFERRAL = 5.0
-
 
 class ClaimedCreditsTrigger(BalanceTrigger):
     """
@@ -59,6 +54,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
     :param waiting_since: Unix time at which the current interval began: that of the worker's poll before it deferred,
         or earlier, so that the first poll comes when time alone changes the standing.
+    :param deferred_at: Unix time of the deferral; ``waiting_since`` by default.
     """
 
     # Airflow keeps event triggers off named triggerer queues because they have no task. This one has a task.
@@ -74,12 +70,14 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         refresh: bool = False,
         not_before: float = 0.0,
         waiting_since: float = 0.0,
+        deferred_at: float | None = None,
     ) -> None:
         super().__init__(leadmagic_conn_id, poke_interval, refresh, not_before)
         self.minimum_credits = minimum_credits
         self.claim_pool = claim_pool
         self.claimed_by = claimed_by
         self.waiting_since = waiting_since
+        self.deferred_at = waiting_since if deferred_at is None else deferred_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments for Airflow's database; none of them is secret."""
@@ -92,6 +90,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
             "refresh": self.refresh,
             "not_before": self.not_before,
             "waiting_since": self.waiting_since,
+            "deferred_at": self.deferred_at,
         }
 
     def shared_stream_key(self) -> Hashable:
@@ -131,12 +130,9 @@ class ClaimedCreditsTrigger(BalanceTrigger):
             async with one_at_a_time():
                 event = self._judge(reading, result)
             if event is not None:
-                await asyncio.sleep(self._resumes_in())
+                await self._let_process_end(self.deferred_at)
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
                 return
-
-    def _resumes_in(self) -> float:
-        return min(max(self.waiting_since + SHORTEST_DEFERRAL - time.time(), 0.0), SHORTEST_DEFERRAL)
 
     def _judge(self, reading: Reading, result: ClaimsReading) -> dict[str, Any] | None:
         next_poll_in = min(reading.due_in(self.poke_interval), result.changes_in)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from abc import abstractmethod
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.triggers.shared_poll import Reading
 
 log = logging.getLogger(__name__)
+
+#: Shortest time between the deferral of a task and its resumption, in seconds. Airflow fails a task as lost if it runs
+#: again before the scheduler notices that its previous process ended. A trigger that joins a shared poll (Airflow 3.3+)
+#: can get a reading right after the deferral.
+SHORTEST_DEFERRAL = 5.0
 
 
 class BalanceTrigger(BaseEventTrigger):
@@ -94,6 +101,11 @@ class BalanceTrigger(BaseEventTrigger):
             async for event in self.filter_shared_stream(readings):
                 yield event
 
+    @staticmethod
+    async def _let_process_end(deferred_at: float, shortest: float = SHORTEST_DEFERRAL) -> None:
+        # If the worker's clock is ahead, the wait is still at most the shortest time.
+        await asyncio.sleep(min(max(deferred_at + shortest - time.time(), 0.0), shortest))
+
     def _path(self) -> str:
         return f"{type(self).__module__}.{type(self).__qualname__}"
 
@@ -146,6 +158,7 @@ class SufficientCreditsTrigger(BalanceTrigger):
         from airflow_provider_leadmagic.triggers.shared_poll import one_at_a_time
 
         async for shared in shared_stream:
+            await self._let_process_end(self.waiting_since, min(self.poke_interval, SHORTEST_DEFERRAL))
             reading = await self._fresh_enough(shared)
             async with one_at_a_time():
                 event = self._judge(reading)

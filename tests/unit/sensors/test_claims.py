@@ -188,6 +188,7 @@ def test_the_trigger_of_a_sensor_polls_when_an_ended_claim_stops_counting(
 
     assert isinstance(deferral.trigger, ClaimedCreditsTrigger)
     assert 0 < deferral.trigger.waiting_since + 300 - time.time() <= 60
+    assert deferral.trigger.deferred_at == pytest.approx(time.time(), abs=5)
     assert re.search(r"Next poll in ([1-5]?\d|60) s\.", logged())
 
 

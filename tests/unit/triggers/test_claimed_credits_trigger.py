@@ -45,6 +45,7 @@ ARGUMENTS: dict[str, Any] = {
     "refresh": False,
     "not_before": 0.0,
     "waiting_since": 0.0,
+    "deferred_at": 0.0,
 }
 
 
@@ -94,12 +95,18 @@ def test_by_default_it_polls_at_once_and_without_refresh() -> None:
     assert kwargs == ARGUMENTS
 
 
+def test_a_trigger_that_was_stored_without_the_time_of_the_deferral_uses_the_begin_of_the_interval() -> None:
+    stored = {name: value for name, value in ARGUMENTS.items() if name != "deferred_at"}
+
+    assert ClaimedCreditsTrigger(**{**stored, "waiting_since": 99.0}).deferred_at == 99.0
+
+
 @pytest.mark.parametrize(
     ("changes", "is_shared"),
     [
         ({"minimum_credits": "5"}, True),
         ({"claimed_by": list(OTHER)}, True),
-        ({"waiting_since": 99.0}, True),
+        ({"waiting_since": 99.0, "deferred_at": 299.0}, True),
         ({"claim_pool": "other"}, False),
         ({"poke_interval": 60.0}, False),
     ],
@@ -118,7 +125,7 @@ def test_it_wakes_a_task_that_can_be_granted_its_credits(airflow: ClaimingAirflo
 
 
 @pytest.mark.parametrize(
-    ("waiting_since", "sleeps"),
+    ("deferred_at", "sleeps"),
     [
         pytest.param(0.0, 0.0, id="deferred long ago"),
         pytest.param(997.0, 2.0, id="deferred three seconds ago"),
@@ -127,17 +134,18 @@ def test_it_wakes_a_task_that_can_be_granted_its_credits(airflow: ClaimingAirflo
     ],
 )
 def test_it_wakes_a_task_that_has_just_deferred_only_when_airflow_knows_that_its_process_ended(
-    airflow: ClaimingAirflow, mocker: MockerFixture, waiting_since: float, sleeps: float
+    airflow: ClaimingAirflow, mocker: MockerFixture, deferred_at: float, sleeps: float
 ) -> None:
+    """The interval began earlier, as it does if a claim settles before the next poll is due."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    mocker.patch.object(module, "asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
-    mocker.patch.object(module, "time", mocker.Mock(wraps=time, time=lambda: 1000.0))
+    mocker.patch("airflow_provider_leadmagic.triggers.credits.asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
+    mocker.patch("airflow_provider_leadmagic.triggers.credits.time", mocker.Mock(wraps=time, time=lambda: 1000.0))
 
-    asyncio.run(event_of(make(waiting_since=waiting_since)))
+    asyncio.run(event_of(make(waiting_since=1.0, deferred_at=deferred_at)))
 
     assert slept[-1] == sleeps
 

@@ -88,6 +88,48 @@ def test_it_fires_once(leadmagic_sandbox: Sandbox) -> None:
     assert asyncio.run(run()) == 1
 
 
+@pytest.mark.parametrize(
+    ("interval", "waiting_since", "sleeps"),
+    [
+        pytest.param(300.0, 0.0, 0.0, id="no poll yet"),
+        pytest.param(300.0, 997.0, 2.0, id="deferred three seconds ago"),
+        pytest.param(300.0, 1000.0, 5.0, id="just deferred"),
+        pytest.param(300.0, 2000.0, 5.0, id="the worker's clock is fast"),
+        pytest.param(1.5, 1000.0, 1.5, id="a short interval"),
+    ],
+)
+def test_a_poll_that_it_joins_does_not_resume_the_task_before_airflow_knows_that_its_process_ended(
+    mocker: MockerFixture, interval: float, waiting_since: float, sleeps: float
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    mocker.patch("airflow_provider_leadmagic.triggers.credits.asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
+    mocker.patch("airflow_provider_leadmagic.triggers.credits.time", mocker.Mock(wraps=time, time=lambda: 1000.0))
+
+    async def run() -> None:
+        trigger = make(poke_interval=interval, waiting_since=waiting_since)
+        async for _ in trigger.filter_shared_stream(stream_of(reading())):
+            pass
+
+    asyncio.run(run())
+
+    assert slept == [sleeps]
+
+
+def test_a_reading_that_became_old_while_the_task_could_not_resume_is_renewed(leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.set_credits(1)
+    old = Reading(time.monotonic() - 4.8, False, CreditBalance(Decimal(1000), datetime.now(UTC)))
+
+    async def run() -> int:
+        trigger = make(poke_interval=0.4, waiting_since=time.time())
+        return len([event async for event in trigger.filter_shared_stream(stream_of(old))])
+
+    assert asyncio.run(run()) == 0
+
+
 def test_its_event_is_plain_json(leadmagic_sandbox: Sandbox) -> None:
     event = asyncio.run(event_of(make()))
 
