@@ -134,5 +134,5 @@ def describe_failure(error: Exception, conn_id: str | None) -> str:
     message = str(error).replace("leadmagic_conn_id", "--conn-id")
     if conn_id is None or isinstance(error, ClaimsError) or repr(conn_id) in message:
         return message
-    summary, bracket, request = message.rpartition(" [")
-    return f"{summary or message} Used connection {conn_id!r}.{bracket}{request}"
+    summary, *request = message.rsplit(" [", 1)
+    return " [".join((f"{summary} Used connection {conn_id!r}.", *request))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_leadmagic.cli.common import describe_failure
+from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
 COMMANDS = ["credits", "usage"]
@@ -146,3 +148,18 @@ def test_response_without_a_valid_balance_is_reported(error_of, leadmagic_sandbo
     error = error_of("credits")
     assert error.startswith("Invalid balance: `credits` is ")
     assert ". Check the host of connection 'leadmagic_default'. [GET " in error
+
+
+@pytest.mark.parametrize(
+    ("message", "described"),
+    [
+        ("Server error: retry later.", "Server error: retry later. Used connection 'lead'."),
+        (
+            "Server error: retry later. [GET http://[::1]:80/v1/credits]",
+            "Server error: retry later. Used connection 'lead'. [GET http://[::1]:80/v1/credits]",
+        ),
+        ("Check the host of connection 'lead'.", "Check the host of connection 'lead'."),
+    ],
+)
+def test_a_message_that_does_not_name_the_connection_gets_its_name_once(message, described):
+    assert describe_failure(LeadMagicError(message), "lead") == described
