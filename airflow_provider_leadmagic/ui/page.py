@@ -21,7 +21,7 @@ from airflow_provider_leadmagic.decisions.ledger import Ledger
 from airflow_provider_leadmagic.exceptions import ClaimsError, LeadMagicResponseError
 from airflow_provider_leadmagic.ui.burn import burn_chart, spending_by_day, spending_by_product, total_spending
 from airflow_provider_leadmagic.ui.readings import DAYS, Reading, readings_of
-from airflow_provider_leadmagic.ui.tasks import MAX_TASKS, spending_by_task, spending_records, waiting_tasks
+from airflow_provider_leadmagic.ui.tasks import spending_by_task, spending_records, waiting_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.api.models import CreditBalance
     from airflow_provider_leadmagic.compat.metadata import TaskKey
-    from airflow_provider_leadmagic.ui.tasks import Spending, WaitingTask
+    from airflow_provider_leadmagic.ui.tasks import Spending, WaitingTask, WaitingTasks
 
 _CONNECTION_TYPE = "leadmagic"
 _VARIABLE_PREFIX = "AIRFLOW_CONN_"
@@ -43,12 +43,12 @@ class Accounts(NamedTuple):
     What Airflow's database knows about all connections.
 
     :param conn_ids: Connections of the type LeadMagic, and those that tasks use.
-    :param waiting: All waiting tasks.
+    :param waiting: The waiting tasks.
     :param records: Result of :func:`~airflow_provider_leadmagic.ui.tasks.spending_records`.
     """
 
     conn_ids: set[str]
-    waiting: Sequence[WaitingTask]
+    waiting: WaitingTasks
     records: Sequence[tuple[str, str, dict[str, Any]]]
 
     @classmethod
@@ -61,13 +61,8 @@ class Accounts(NamedTuple):
         with create_session() as session:
             waiting, records = waiting_tasks(session), spending_records(session, DAYS)
         # A connection in a secrets backend is not listed anywhere: only tasks that wait or have spent credits name it.
-        used = {task.conn_id for task in waiting} | {record["conn_id"] for _, _, record in records}
+        used = {task.conn_id for task in waiting.tasks} | {record["conn_id"] for _, _, record in records}
         return cls(listed | {name for name in used if not _is_of_a_team(name)}, waiting, records)
-
-    @property
-    def may_have_more(self) -> bool:
-        """Whether as many waiting tasks were found as one query returns at most, so that more may wait."""
-        return len(self.waiting) >= MAX_TASKS
 
 
 def listed_connections() -> set[str]:
@@ -118,7 +113,7 @@ def describe_account(accounts: Accounts, conn_id: str, user: Any) -> dict[str, A
     """
     readings = readings_of(conn_id)
     spending = spending_by_task(accounts.records, conn_id)
-    waiting = [task for task in accounts.waiting if task.conn_id == conn_id]
+    waiting = [task for task in accounts.waiting.tasks if task.conn_id == conn_id]
     visible = readable_dags(user, {task.key.dag_id for task in waiting} | {total.dag_id for total in spending})
     waiting = [task for task in waiting if task.key.dag_id in visible]
     balance: CreditBalance | None = readings.get("balance", _MISSING).value
@@ -127,7 +122,7 @@ def describe_account(accounts: Accounts, conn_id: str, user: Any) -> dict[str, A
     queued = {entry.claim.task for overview, _ in pools for entry in overview.waiting}
     return {
         "pools": pools,
-        "may_have_more": accounts.may_have_more,
+        "may_have_more": accounts.waiting.may_have_more,
         "conn_id": conn_id,
         "now": datetime.now(UTC),
         "balance": balance,

@@ -25,7 +25,7 @@ from airflow_provider_leadmagic.compat.auth import are_fields_of_task
 from airflow_provider_leadmagic.compat.metadata import TaskKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -71,24 +71,42 @@ class WaitingTask(NamedTuple):
     job_id: str | None = None
 
 
-def waiting_tasks(session: Session) -> list[WaitingTask]:
+class WaitingTasks(NamedTuple):
     """
-    Return the waiting tasks of all connections, the longest waiting first.
+    The waiting tasks of all connections.
+
+    :param tasks: The tasks that were found, the longest waiting first.
+    :param may_have_more: Whether a query returned as many rows as it returns at most. Rows that turn out to be of other
+        tasks count, because they may have pushed waiting tasks past the limit.
+    """
+
+    tasks: Sequence[WaitingTask]
+    may_have_more: bool
+
+
+def waiting_tasks(session: Session) -> WaitingTasks:
+    """
+    Find the waiting tasks of all connections.
 
     :param session: Session of Airflow's database.
     """
-    tasks = [*_deferred_tasks(session), *_tasks_on_workers(session)]
-    return sorted(tasks, key=lambda task: task.since or datetime.now(UTC))
+    deferred, on_workers = _deferred_rows(session), _rows_on_workers(session)
+    tasks = [*_deferred_tasks(deferred), *_tasks_on_workers(session, on_workers)]
+    tasks.sort(key=lambda task: task.since or datetime.now(UTC))
+    return WaitingTasks(tasks, max(len(deferred), len(on_workers)) >= MAX_TASKS)
 
 
-def _deferred_tasks(session: Session) -> Iterator[WaitingTask]:
-    rows = session.execute(
+def _deferred_rows(session: Session) -> Sequence[Any]:
+    return session.execute(
         select(*_KEY, TaskInstance.start_date, Trigger)
         .join(Trigger, Trigger.id == TaskInstance.trigger_id)
         .where(TaskInstance.state == "deferred", Trigger.classpath.startswith(_TRIGGERS, autoescape=True))
         .order_by(TaskInstance.start_date)
         .limit(MAX_TASKS)
-    )
+    ).all()
+
+
+def _deferred_tasks(rows: Sequence[Any]) -> Iterator[WaitingTask]:
     for dag_id, run_id, task_id, map_index, start_date, trigger in rows:
         arguments = _arguments_of(trigger)
         if "leadmagic_conn_id" not in arguments:
@@ -119,15 +137,18 @@ def _arguments_of(trigger: Trigger) -> dict[str, Any]:
         return {}
 
 
-def _tasks_on_workers(session: Session) -> Iterator[WaitingTask]:
+def _rows_on_workers(session: Session) -> Sequence[Any]:
     fields = RenderedTaskInstanceFields
-    rows = session.execute(
+    return session.execute(
         select(*_KEY, TaskInstance.id, TaskInstance.state, TaskInstance.start_date, fields.rendered_fields)
         .join(fields, are_fields_of_task())
         .where(TaskInstance.state.in_(("running", "up_for_reschedule")), TaskInstance.operator != _CHECK)
         .order_by(TaskInstance.operator.not_in(_WAITING), TaskInstance.start_date)
         .limit(MAX_TASKS)
     ).all()
+
+
+def _tasks_on_workers(session: Session, rows: Sequence[Any]) -> Iterator[WaitingTask]:
     # Subclasses of the sensor and the operator have other names, but the same template fields.
     ours = [row for row in rows if "leadmagic_conn_id" in row.rendered_fields]
     first_starts, next_polls = _reschedules(session, [row.id for row in ours])

@@ -14,6 +14,7 @@ from sqlalchemy import delete
 
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.compat.metadata import TaskKey
+from airflow_provider_leadmagic.ui.app import _render
 from airflow_provider_leadmagic.ui.page import (
     Accounts,
     _describe_usage,
@@ -94,6 +95,18 @@ class TestConnections:
         add_spending("leads", conn_id="_team_a___leads")
 
         assert Accounts.read(listed_connections()).conn_ids == set()
+
+
+@pytest.mark.parametrize("may_have_more", [True, False])
+def test_the_page_says_that_more_tasks_may_wait_even_if_it_lists_none(may_have_more: bool) -> None:
+    values: dict[str, Any] = dict.fromkeys(("balance", "products", "jobs"))
+    values |= {"pools": [], "errors": [], "waiting": [], "spending": [], "read_at": {}, "now": datetime.now(UTC)}
+    values |= _describe_usage(None, None, [])
+
+    page = _render("page.html", conn_ids=["lead"], conn_id="lead", may_have_more=may_have_more, **values).body.decode()
+
+    assert "No task that you may see waits" in page
+    assert ("More tasks may wait" in page) is may_have_more
 
 
 class TestUsage:

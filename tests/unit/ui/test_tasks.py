@@ -39,7 +39,12 @@ def _empty_database(airflow_database: Path) -> Iterator[None]:
 
 def found() -> list[WaitingTask]:
     with create_session() as session:
-        return waiting_tasks(session)
+        return list(waiting_tasks(session).tasks)
+
+
+def may_have_more() -> bool:
+    with create_session() as session:
+        return waiting_tasks(session).may_have_more
 
 
 def spent(days: int = 30, conn_id: str = CONN_ID) -> list[Spending]:
@@ -132,6 +137,32 @@ class TestWaiting:
         add_task("accounts", "deferred", trigger=waits_for_credits())
 
         assert [task.key.dag_id for task in found()] == ["accounts"]
+
+    def test_more_may_wait_if_tasks_of_other_operators_reach_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tasks, "MAX_TASKS", 2)
+        for _ in range(2):
+            add_task("other", "running", rendered={"bash_command": "true"}, operator="BashOperator", since=ago(60))
+        add_task("leads", "running", rendered=FIELDS, operator="OurSensor")
+
+        assert (found(), may_have_more()) == ([], True)
+
+    def test_more_may_wait_if_deferred_tasks_that_cannot_be_read_reach_the_limit(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tasks, "MAX_TASKS", 2)
+        for _ in range(2):
+            add_task("leads", "deferred", trigger=waits_for_credits())
+        with create_session() as session:
+            session.execute(update(Trigger).values(encrypted_kwargs="gAAAAABm-encrypted-with-another-key"))
+
+        assert (found(), may_have_more()) == ([], True)
+
+    def test_no_more_wait_if_only_both_queries_together_reach_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tasks, "MAX_TASKS", 2)
+        add_task("first", "deferred", trigger=waits_for_credits())
+        add_task("second", "running", rendered=FIELDS)
+
+        assert (len(found()), may_have_more()) == (2, False)
 
     @pytest.mark.parametrize("minimum", [None, "{{ params.credits }}", "Truncated. You can change this", [1]])
     def test_a_threshold_that_is_no_number_is_unknown(self, minimum: object) -> None:
