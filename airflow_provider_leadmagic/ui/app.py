@@ -60,12 +60,12 @@ def show_page(user: GetUserDep, conn_id: str = "") -> HTMLResponse:
     :param user: The user who is logged in.
     :param conn_id: Connection ID; empty for the first one that the user may read.
     """
-    listed = listed_connections()
-    # Checked before the database is searched for tasks, so that users without the permission cause no load.
-    if not may_read_connections(user) and not readable_connections(user, listed):
+    listed, default = listed_connections(), LeadMagicHook.default_conn_name
+    # Checked before the database is searched for tasks, so that users without the permission cause no load. A
+    # connection in a secrets backend is not listed, so the requested one is checked too.
+    if not may_read_connections(user) and not readable_connections(user, {*listed, conn_id or default}):
         raise HTTPException(HTTPStatus.FORBIDDEN)
     accounts = Accounts.read(listed)
-    default = LeadMagicHook.default_conn_name
     readable = sorted(readable_connections(user, accounts.conn_ids), key=lambda name: (name != default, name))
     if conn_id and conn_id not in readable:  # the same response whether it exists or not
         raise HTTPException(HTTPStatus.FORBIDDEN)

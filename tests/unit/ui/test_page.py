@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.models.connection import Connection
 from airflow.utils.session import create_session
 from sqlalchemy import delete
+from starlette.exceptions import HTTPException
 
 from airflow_provider_leadmagic.api.models import CreditBalance
 from airflow_provider_leadmagic.compat.metadata import TaskKey
-from airflow_provider_leadmagic.ui.app import _render
+from airflow_provider_leadmagic.ui.app import _render, show_page
 from airflow_provider_leadmagic.ui.page import (
     Accounts,
     _describe_usage,
@@ -24,7 +25,11 @@ from airflow_provider_leadmagic.ui.page import (
     listed_connections,
 )
 from airflow_provider_leadmagic.ui.tasks import Spending
+from tests.support.selective_auth_manager import SelectiveAuthManager
 from tests.support.task_rows import add_spending, add_task, clear, waits_for_credits
+
+if TYPE_CHECKING:
+    from pytest_mock import MockerFixture
 
 BALANCE = CreditBalance(Decimal(300), datetime(2026, 11, 26, tzinfo=UTC))
 SPENDING = [Spending("leads", "enrich", Decimal(40), 2), Spending("accounts", "enrich", Decimal("2.5"), 1)]
@@ -95,6 +100,41 @@ class TestConnections:
         add_spending("leads", conn_id="_team_a___leads")
 
         assert Accounts.read(listed_connections()).conn_ids == set()
+
+
+class TestPermissions:
+    """A user who may read single connections, none of which is listed because they are in a secrets backend."""
+
+    @pytest.fixture(autouse=True)
+    def _selective(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        manager = SelectiveAuthManager()
+        monkeypatch.setattr("airflow_provider_leadmagic.compat.auth.get_auth_manager", lambda: manager)
+        for conn_id in ("permitted_account", "secret_account", "leadmagic_default"):
+            add_task("permitted_leads", "deferred", trigger=waits_for_credits(conn_id))
+
+    def test_a_connection_in_a_secrets_backend_can_be_requested(self) -> None:
+        page = show_page(object(), "permitted_account").body.decode()
+
+        assert "permitted_leads.wait" in page
+        assert "secret_account" not in page
+
+    def test_the_menu_shows_the_default_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tests.support.selective_auth_manager.CONNECTIONS", ("leadmagic_default",))
+
+        assert "LeadMagic: leadmagic_default" in show_page(object()).body.decode()
+
+    @pytest.mark.parametrize("conn_id", ["", "secret_account", "missing"])
+    def test_without_permission_no_tasks_are_searched(
+        self, conn_id: str, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
+    ) -> None:
+        monkeypatch.setattr("tests.support.selective_auth_manager.CONNECTIONS", ("other_account",))
+        search = mocker.spy(Accounts, "read")
+
+        with pytest.raises(HTTPException) as refused:
+            show_page(object(), conn_id)
+
+        assert refused.value.status_code == 403
+        assert search.call_count == 0
 
 
 @pytest.mark.parametrize("may_have_more", [True, False])
