@@ -13,7 +13,6 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from airflow_provider_leadmagic.api.text import redact
-from airflow_provider_leadmagic.bulk.result_rows import SUCCESS, RowResult
 from airflow_provider_leadmagic.bulk.rows import InvalidRow
 from airflow_provider_leadmagic.bulk.storage import find_file, format_of, reason_of, storage_errors_as
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from airflow_provider_leadmagic.bulk.drafts import Draft
+    from airflow_provider_leadmagic.bulk.result_rows import RowResult
     from airflow_provider_leadmagic.bulk.rows import RowSource
     from airflow_provider_leadmagic.bulk.storage import StoredFile
 
@@ -222,7 +222,7 @@ class JsonlWriter:
     def write(self, values: Sequence[object]) -> None:
         """Write a row of JSON values in column order."""
         row = dict(zip(self._columns, values, strict=True))
-        self._text.write(f"{json.dumps(row, ensure_ascii=False)}\n")
+        self._text.write(f"{_json(row)}\n")
 
 
 #: First characters of a text that a spreadsheet evaluates, including the full-width ones of East Asian keyboards.
@@ -243,8 +243,15 @@ def _cell(value: object) -> object:
     if value is None:
         return ""
     if isinstance(value, bool | dict | list | tuple):
-        return json.dumps(value, ensure_ascii=False)
+        return _json(value)
     return value
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # NaN or infinity in a result: not JSON, but Python accepts them when it parses a response
+        return _json(json.loads(json.dumps(value), parse_constant=lambda _: None))
 
 
 CREDITS = "credits_consumed"
@@ -253,23 +260,6 @@ MATCH = "match"
 DOUBTFUL = "doubtful"
 PREFIX = "lm_"
 SKIPPED_MESSAGE = "skipped: the job has no result for this row"
-
-
-class FoundFields:
-    """Collects the names of the fields that the results of a job contain."""
-
-    def __init__(self) -> None:
-        # Few combinations of fields occur, so this stays small for any number of rows.
-        self._combinations: dict[tuple[str, ...], None] = {}
-
-    def add(self, result: RowResult) -> None:
-        """Collect the field names of a result. Results must be added in row order."""
-        if result.found and result.outcome == SUCCESS:
-            self._combinations.setdefault(tuple(result.found))
-
-    def in_order(self) -> tuple[str, ...]:
-        """Return the field names in the order in which they first occur."""
-        return tuple(dict.fromkeys(field for fields in self._combinations for field in fields))
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,23 @@ def _credits(text: str) -> int | float | None:
     return json_number(number) if is_finite(number) and number >= 0 else None
 
 
+class FoundFields:
+    """Collects the names of the fields that the results of a job contain."""
+
+    def __init__(self) -> None:
+        # Few combinations of fields occur, so this stays small for any number of rows.
+        self._combinations: dict[tuple[str, ...], None] = {}
+
+    def add(self, result: RowResult) -> None:
+        """Collect the field names of a result. Results must be added in row order."""
+        if result.found and result.outcome == SUCCESS:
+            self._combinations.setdefault(tuple(result.found))
+
+    def in_order(self) -> tuple[str, ...]:
+        """Return the field names in the order in which they first occur."""
+        return tuple(dict.fromkeys(field for fields in self._combinations for field in fields))
+
+
 def rows_match(row: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     """
     Return whether a row of the input and a row that LeadMagic received are probably the same.

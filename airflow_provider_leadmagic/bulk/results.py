@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from airflow_provider_leadmagic.api.text import redact, temporary_file_errors
-from airflow_provider_leadmagic.bulk.output import FoundFields, Layout
+from airflow_provider_leadmagic.bulk.output import Layout
 from airflow_provider_leadmagic.bulk.result_rows import (
     FAILED,
     SKIPPED,
     SUCCESS,
+    FoundFields,
     UnreadableDownloadError,
     choose_result,
     csv_results,

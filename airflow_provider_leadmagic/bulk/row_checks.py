@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.text import describe_value
-from airflow_provider_leadmagic.bulk.rows import InvalidRow, NoRowsError, valid_rows
+from airflow_provider_leadmagic.bulk.rows import InvalidRow, NoRowsError, json_size, valid_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, KeysView, Mapping
@@ -171,8 +171,7 @@ class ValidRows:
                 checked = _checked_columns(row)
                 _check_row(row, columns or checked, self._product, first)
             except ValueError as error:
-                values = {name: value if _json_size(value) is not None else repr(value) for name, value in row.items()}
-                yield InvalidRow(values, f"Row {number} {error}")
+                yield InvalidRow(row, f"Row {number} {error}")
             else:
                 first = first if columns else number
                 columns = columns or checked
@@ -275,12 +274,12 @@ def _checked_columns(row: dict[str, Any]) -> tuple[str, ...]:
 def _check_row(row: dict[str, Any], columns: tuple[str, ...], product: Product, first: int = 1) -> None:
     if row.keys() != set(columns):
         raise ValueError(f"must have the same columns as row {first}: {_difference(row, columns)}")
-    size = _json_size(row)
+    size = json_size(row)
     if size is None:
-        column = next((name for name, value in row.items() if _json_size(value) is None), "")
+        column = next((name for name, value in row.items() if json_size(value) is None), "")
         raise ValueError(f"has a value that is not JSON-serializable in column {describe_value(column)}")
     if size > MAX_ROW * 2**20:
-        longest = max(row, key=lambda name: _json_size(row[name]) or 0)
+        longest = max(row, key=lambda name: json_size(row[name]) or 0)
         raise ValueError(f"is larger than {MAX_ROW} MiB: shorten column {describe_value(longest)}")
     alternatives = product.missing_fields(row)
     if alternatives:
@@ -292,12 +291,3 @@ def _difference(row: dict[str, Any], columns: tuple[str, ...]) -> str:
     added = [describe_value(name) for name in row if name not in columns]
     parts = (("missing", missing), ("unexpected", added))
     return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
-
-
-def _json_size(value: object) -> int | None:
-    """Return the length of a value as JSON in bytes; None if it is not plain JSON."""
-    try:
-        # Encode as well: Python text may contain a lone surrogate, which cannot be written to a UTF-8 file.
-        return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
-    except (TypeError, ValueError, RecursionError):
-        return None

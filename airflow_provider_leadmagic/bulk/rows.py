@@ -50,15 +50,33 @@ class RowSource(Protocol):
 
 class InvalidRow(dict[str, Any]):
     """
-    The values of a row that cannot be submitted, as far as they could be read.
+    The values of a row that cannot be submitted, as far as they could be read. They can be written to the error file.
 
-    :param values: The values.
+    :param values: The values. One that is not plain JSON is kept as its ``repr``.
     :param problem: Why it cannot be submitted: a sentence that names the row, counted from 1, or its columns.
     """
 
     def __init__(self, values: dict[str, Any], problem: str) -> None:
-        super().__init__(values)
+        super().__init__({name: _json_or_text(value) for name, value in values.items()})
         self.problem = problem
+
+
+def json_size(value: object) -> int | None:
+    """Return the length of a value as JSON in bytes; None if it is not plain JSON."""
+    try:
+        # Encode as well: Python text may contain a lone surrogate, which cannot be written to a UTF-8 file.
+        return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _json_or_text(value: object) -> object:
+    if json_size(value) is not None:
+        return value
+    try:
+        return repr(value)
+    except Exception:  # the repr of a deeply nested list or of a very long number, for example
+        return _kind(value)
 
 
 def valid_rows(rows: Iterator[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:

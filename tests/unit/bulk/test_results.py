@@ -66,6 +66,16 @@ def _cell(value):
     return text.replace('"', '""')
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_number_that_json_does_not_have_is_null_in_written_json(finished, results_of, write, tmp_path, name):
+    job = finished(ROWS[:1])
+    results_of({"lm_output": {"score": float("nan"), "more": [{"ratio": float("-inf"), "name": "Ö"}]}})
+    write(job, name, rows=ROWS[:1])
+    text = (tmp_path / name).read_text().replace('""', '"')
+    assert '[{"ratio": null, "name": "Ö"}]' in text
+    assert "NaN" not in text
+
+
 def test_every_row_is_in_one_of_the_files_in_input_order(finished, write):
     output, errors, written = write(finished(ROWS), rows=ROWS)
     assert [row["crm_id"] for row in output] == [0, 1, 3, 4]

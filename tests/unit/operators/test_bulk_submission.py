@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections import Counter
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -593,6 +594,31 @@ def test_an_invalid_row_whose_values_are_not_json_is_listed(task: MakeTask, outp
     with output.with_name("enriched.errors.jsonl").open() as file:
         assert [json.loads(line)["crm_id"] for line in file] == ["nan", "{1, 2}"]
     assert (xcom["succeeded"], xcom["skipped"]) == (2, 2)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (date(2026, 1, 1), "datetime.date(2026, 1, 1)"),
+        ({"at": [date(2026, 1, 1)]}, "{'at': [datetime.date(2026, 1, 1)]}"),
+        (float("nan"), "nan"),
+        (10**5000, "int"),
+    ],
+    ids=["a date", "a date inside", "NaN", "an integer without a text"],
+)
+def test_a_paid_job_is_written_whatever_a_row_without_the_mapped_column_contains(
+    task: MakeTask, output: Path, suffix: str, value: object, text: str
+) -> None:
+    rows = [{"Note": value}, {"Mail": "ada@example.com", "Note": "1"}]
+    arguments = {"product": "email_validation", "column_mapping": {"Mail": "email"}, "on_invalid_rows": "skip"}
+
+    xcom = task(rows=rows, output_path=output.with_suffix(suffix), **arguments).run()
+
+    assert (xcom["succeeded"], xcom["skipped"]) == (1, 1)
+    with open(xcom["errors_path"], newline="") as file:
+        [error] = csv.DictReader(file) if suffix == ".csv" else map(json.loads, file)
+    assert error["Note"] == text
 
 
 def test_a_row_without_a_mapped_column_is_invalid(task: MakeTask) -> None:
