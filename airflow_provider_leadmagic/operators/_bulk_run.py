@@ -135,17 +135,21 @@ class BulkAttempt:
         """
         Continue with a job that has finished or paused: resume it as often as needed, then write the results.
 
+        The job may have paused before the DAG was changed to ``resume_when_paused=False``: it is then not resumed.
+
         :param job: Its last known state.
         :param submitted_job: The same job, as submitted.
         """
         self._canceller.remember_job(self._running_task, submitted_job.job_id)
         with self.other_account_refused(submitted_job):
-            if not job.is_finished:
+            may_resume = self._request.resume_when_paused
+            if may_resume and not job.is_finished:
                 source, rows = self._read_rows()
                 check_same_rows(job, rows.digest, source.name)
                 submitted_job = replace(submitted_job, estimate=self._price_of(submitted_job, source, rows))
             while not job.is_finished:
-                self._try_to_resume(job, submitted_job)
+                if may_resume:
+                    self._try_to_resume(job, submitted_job)
                 job = self._wait_for_job(submitted_job)
             return self._finish(job, submitted_job)
 

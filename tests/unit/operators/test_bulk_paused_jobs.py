@@ -187,6 +187,27 @@ def test_without_resume_when_paused_it_waits_for_a_user_to_resume(
     assert "is paused: resume it at LeadMagic (2 / 5 rows (40%), 2 credits used)." in logged()
 
 
+def test_a_dag_that_is_changed_during_a_deferral_to_not_resume_the_job_waits_for_a_user(
+    task: MakeTask, leadmagic_sandbox: Sandbox, when: When
+) -> None:
+    enrich = task(deferrable=True)
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+
+    def edit_dag_and_pause() -> None:
+        enrich.operator.resume_when_paused = False
+        leadmagic_sandbox.set_credits(2)
+        leadmagic_sandbox.advance_bulk(1000)
+        leadmagic_sandbox.set_credits(100)
+        leadmagic_sandbox.bulk_speed()
+
+    when(lambda: len(leadmagic_sandbox.requests_to(JOB)) >= 2, edit_dag_and_pause)
+    when(polls_while_paused(leadmagic_sandbox, JOB, 5), lambda: resume_by_hand(leadmagic_sandbox))
+
+    assert enrich.run()["credits_consumed"] == 5
+    assert enrich.deferrals == ["BulkJobTrigger", "BulkJobTrigger"]
+    assert len(leadmagic_sandbox.requests_to(f"{JOB}/resume")) == 1
+
+
 @pytest.mark.parametrize("status", [402, 409], ids=["credits spent elsewhere", "resumed elsewhere"])
 def test_a_resume_that_is_too_late_is_not_a_failure(
     task: MakeTask, leadmagic_sandbox: Sandbox, when: When, status: int, deferrable: bool
