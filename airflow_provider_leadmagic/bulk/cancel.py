@@ -142,10 +142,9 @@ class Cancellation:
             return
         with LeadMagicHook(task.conn_id, max_attempts=1, max_timeout=REQUEST_TIMEOUT).get_conn() as client:
             self._job_id = self._job_id or self._find_job(client)
-            if self._job_id is None:
-                self.log_failure("LeadMagic does not list it yet")
-            else:
-                cancel(task.log, client, self._job_id)
+            if self._job_id is None:  # LeadMagic may list it late
+                raise LeadMagicError("LeadMagic does not list it yet", transient=True)
+            cancel(task.log, client, self._job_id)
 
     def _find_job(self, client: LeadMagicClient) -> str | None:
         """Find the job of the task: its ID may not have been received, or another attempt may have submitted it."""

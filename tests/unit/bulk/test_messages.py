@@ -238,7 +238,7 @@ MESSAGES = [
         (
             f'Bulk job may still start: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id) for the job in '
             f'LeadMagicHook("{CONN[1:-1]}").bulk.list() whose file_name starts with airflow-0123456789abcdef01234567. '
-            f"Reason: {ERROR}"
+            "Reason: LeadMagic does not list it yet"
         ),
         f'Bulk job may still start: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id)',
     ),

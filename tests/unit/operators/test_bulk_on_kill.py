@@ -207,9 +207,11 @@ def test_a_task_that_is_ended_before_the_request_is_sent_cancels_the_resulting_j
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     task_state("failed")
 
+    mocker.patch.object(cancel, "ON_KILL_PATIENCE", 0.4)  # nothing is listed in that time
+
     kill_while("submit", "before", task(), mocker)
 
-    assert statuses(leadmagic_sandbox) == ["canceled"]
+    wait_until(lambda: statuses(leadmagic_sandbox) == ["canceled"], 5, "the job to be canceled")
 
 
 @pytest.fixture
@@ -413,6 +415,23 @@ def test_a_job_whose_id_is_not_known_is_named_by_its_key(
     stop_job(task)
 
     assert re.search(r"for the job in .* whose file_name starts with airflow-task\. Reason: ", logged())
+
+
+@pytest.mark.usefixtures("short_patience")
+def test_a_job_that_is_listed_late_is_canceled(
+    task: MakeTask, leadmagic_sandbox: Sandbox, task_state: Callable[[Any], None], logged: Callable[[], str]
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    task_state("failed")
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
+        rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
+        client.bulk.submit("email_finder", rows, idempotency_key="any", file_name="airflow-task-one.digest")
+    leadmagic_sandbox.fail_next("/bulk/jobs", body='{"jobs": [], "limit": 200}', times=2)
+
+    stop_job(task)
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+    assert "Bulk job may still start" not in logged()
 
 
 @pytest.mark.usefixtures("short_patience")
