@@ -171,6 +171,16 @@ class PreviousAttempts:
         """Return the jobs in LeadMagic's list that any attempt of the task submitted, even before a clear."""
         return [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self.key)]
 
+    def ids_before_wait(self, jobs: Iterable[BulkJob] | None) -> set[str]:
+        """
+        Return the IDs of the jobs that the task has before it waits for credits.
+
+        :param jobs: The jobs of the task; None in a first attempt. Its run can have the ID of a deleted run, and then
+            has the finished jobs of that run. An unfinished job does not count: a later attempt may have submitted it.
+        """
+        known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
+        return {job.job_id for job in known}
+
     def find(self, submission: BulkSubmission, jobs: Iterable[BulkJob] | None) -> SubmittedJob | None:
         """
         Find the job to join.

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_leadmagic.api.products import find_bulk_product
-from airflow_provider_leadmagic.api.text import json_number
 from airflow_provider_leadmagic.api.validation import parse_credits, parse_guard
 from airflow_provider_leadmagic.bulk.cancel import RunningTask
 from airflow_provider_leadmagic.bulk.output import ResultFiles
@@ -36,11 +35,12 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicPermissionError,
 )
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
+from airflow_provider_leadmagic.operators._bulk_spending import task_result
 from airflow_provider_leadmagic.operators._bulk_waiting import poll_job
 from airflow_provider_leadmagic.triggers.shared_poll import open_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from airflow_provider_leadmagic.api.jobs import BulkJob
     from airflow_provider_leadmagic.bulk.cancel import JobCanceller
@@ -76,7 +76,8 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param has_waited: Whether the attempt was deferred before, to wait for the credits that the submission needs.
+    :param known_jobs: IDs of the jobs that the task had before it was deferred to wait for the credits that the
+        submission needs; None if it was not.
     """
 
     def __init__(
@@ -88,9 +89,10 @@ class BulkAttempt:
         log: Log,
         check_credits: CreditsCheck,
         *,
-        has_waited: bool = False,
+        known_jobs: Collection[str] | None = None,
     ) -> None:
-        self._has_waited = has_waited
+        self._has_waited = known_jobs is not None
+        self._known_jobs = known_jobs
         self._check_credits = check_credits
         self._request = request
         self._context = context
@@ -248,16 +250,20 @@ class BulkAttempt:
                 self._canceller.forget_key()
             if not instance_name():
                 self._log.warning(_UNNAMED)
-            job = self._submit(client, submission, attempts, jobs or [])
+            job = self._submit(client, submission, attempts, jobs)
         self._canceller.remember_job(self._running_task, job.job_id)
         job.save(store)
         return job
 
     def _submit(
-        self, client: LeadMagicClient, submission: BulkSubmission, attempts: PreviousAttempts, jobs: list[BulkJob]
+        self,
+        client: LeadMagicClient,
+        submission: BulkSubmission,
+        attempts: PreviousAttempts,
+        jobs: list[BulkJob] | None,
     ) -> SubmittedJob:
-        known = self._jobs_before_wait(jobs)
-        attempts.check_not_replaced(jobs, known)
+        if (known := self._known_jobs) is not None:
+            attempts.check_not_replaced(jobs or [], known)
         is_uncertain = False
         while True:
             estimate = submission.estimate(client)
@@ -272,24 +278,19 @@ class BulkAttempt:
                 if not was_searched and (is_uncertain or self._may_have_job):
                     found = attempts.find_accepted(submission, estimate)  # that job may have spent the credits
                 if found is None:
-                    self._wait_to_submit(error, submission.credits_needed(estimate), keep_key=is_uncertain)
+                    self._check_may_wait(error, keep_key=is_uncertain)
+                    known = attempts.ids_before_wait(jobs) if known is None else known
+                    self._wait.to_submit(max(submission.credits_needed(estimate), error.required or Decimal(0)), known)
                     found = attempts.find_after_wait(submission, estimate, known)
             if found is not None:
                 return found
 
-    def _jobs_before_wait(self, jobs: list[BulkJob]) -> set[str]:
-        if not self._has_waited:
-            return {job.job_id for job in jobs}
-        # This process does not know which jobs existed before the deferral, only that all of them had finished.
-        return {job.job_id for job in jobs if job.is_finished and self._has_earlier_attempts}
-
-    def _wait_to_submit(self, error: InsufficientCreditsError, needed: Decimal, *, keep_key: bool) -> None:
+    def _check_may_wait(self, error: InsufficientCreditsError, *, keep_key: bool) -> None:
         if not keep_key:
             self._canceller.forget_key()
         if self._request.on_insufficient == "fail":
             raise error
         self._log.info("Bulk job not submitted yet. %s", error)
-        self._wait.to_submit(max(needed, error.required or Decimal(0)))
 
     def _wait_for_job(self, submitted_job: SubmittedJob, requested_wait: float = 0.0) -> BulkJob:
         report_pause = self._request.resume_when_paused
@@ -334,18 +335,7 @@ class BulkAttempt:
                 seconds=self._wait.time_left(),
                 is_last_attempt=ti.try_number > ti.max_tries,
             )
-        return {
-            "job_id": job.job_id,
-            "status": job.status,
-            "total_rows": job.total_rows,
-            "succeeded": written.succeeded,
-            "failed": written.failed,
-            "skipped": written.skipped,
-            "credits_estimated": None if submitted_job.estimate is None else json_number(submitted_job.estimate),
-            "credits_consumed": None if job.credits_consumed is None else json_number(job.credits_consumed),
-            "output_path": files.output_path,
-            "errors_path": files.errors_path,
-        }
+        return task_result(job, submitted_job, written, files)
 
     def _minimum_balance_after(self) -> Decimal:
         return parse_credits("minimum_balance_after", self._request.minimum_balance_after)

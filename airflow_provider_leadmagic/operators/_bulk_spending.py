@@ -1,19 +1,47 @@
-"""Report what a bulk enrichment task has spent: as an XCom, on the events of its assets, and as a metric."""
+"""Report what a bulk enrichment task has done and spent: as XComs, on the events of its assets, and as a metric."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_leadmagic.api.text import json_number
 from airflow_provider_leadmagic.compat.task_state import asset_outlets
 from airflow_provider_leadmagic.hooks.metrics import count_spent_credits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_leadmagic.api.jobs import BulkJob
+    from airflow_provider_leadmagic.bulk.output import ResultFiles
+    from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
+    from airflow_provider_leadmagic.bulk.results import WrittenRows
     from airflow_provider_leadmagic.compat.imports import BaseOperator, Context
 
 #: Key of the XCom with the spending record, and of the record in the ``extra`` of an asset event.
 SPENDING_XCOM_KEY = "leadmagic"
+
+
+def task_result(job: BulkJob, submitted_job: SubmittedJob, written: WrittenRows, files: ResultFiles) -> dict[str, Any]:
+    """
+    Return what the task returns, as plain JSON.
+
+    :param job: The finished job.
+    :param submitted_job: The same job, as submitted.
+    :param written: The rows in the files.
+    :param files: The files that were written.
+    """
+    return {
+        "job_id": job.job_id,
+        "status": job.status,
+        "total_rows": job.total_rows,
+        "succeeded": written.succeeded,
+        "failed": written.failed,
+        "skipped": written.skipped,
+        "credits_estimated": None if submitted_job.estimate is None else json_number(submitted_job.estimate),
+        "credits_consumed": None if job.credits_consumed is None else json_number(job.credits_consumed),
+        "output_path": files.output_path,
+        "errors_path": files.errors_path,
+    }
 
 
 def spending_record(result: Mapping[str, Any], conn_id: str, product: str) -> dict[str, Any]:

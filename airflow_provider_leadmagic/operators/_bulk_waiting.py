@@ -16,7 +16,7 @@ from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from airflow_provider_leadmagic.triggers.shared_poll import open_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from decimal import Decimal
 
     from airflow.triggers.base import BaseTrigger
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 class Wait(Protocol):
     """Waits for credits or for a job. A method returns when the wait is over, or defers the task and never returns."""
 
-    def to_submit(self, minimum_credits: Decimal) -> None:
+    def to_submit(self, minimum_credits: Decimal, known_jobs: Collection[str]) -> None:
         """
         Wait until the credits for the submission are spendable; with a claim, until they can probably be granted.
 
         :param minimum_credits: Credits that must be spendable.
+        :param known_jobs: IDs of the jobs that the task has before the wait.
         :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 
@@ -101,7 +102,7 @@ class WorkerWait:
         self._interval = interval
         self._deadline = deadline
 
-    def to_submit(self, minimum_credits: Decimal) -> None:
+    def to_submit(self, minimum_credits: Decimal, known_jobs: Collection[str] = ()) -> None:
         """Wait until the credits for the submission are spendable."""
         failures = 0
         failure: LeadMagicError | None = None
@@ -195,7 +196,7 @@ class TriggererWait:
         self._interval = interval
         self._deadline = deadline
 
-    def to_submit(self, minimum_credits: Decimal) -> NoReturn:
+    def to_submit(self, minimum_credits: Decimal, known_jobs: Collection[str]) -> NoReturn:
         """Wait until the credits for the submission are spendable; with a claim, until they can probably be granted."""
         arguments = (self._conn_id, str(minimum_credits), self._interval)
         trigger: BaseTrigger = (
@@ -203,7 +204,7 @@ class TriggererWait:
             if self._claim is None
             else ClaimedCreditsTrigger(*arguments, **self._claim, waiting_since=time.time())
         )
-        self._defer(trigger, self._methods.to_submit)
+        self._defer(trigger, self._methods.to_submit, {"known_jobs": sorted(known_jobs)})
 
     def to_resume(self, minimum_credits: Decimal, submitted_job: SubmittedJob) -> NoReturn:
         """Wait for the credits that the remaining rows of a paused job need."""
@@ -215,7 +216,7 @@ class TriggererWait:
             job_id=submitted_job.job_id,
             deadline=self._deadline,
         )
-        self._defer(trigger, self._methods.to_resume, submitted_job)
+        self._defer(trigger, self._methods.to_resume, {"record": submitted_job.to_json()})
 
     def for_job(self, submitted_job: SubmittedJob, *, report_pause: bool, requested_wait: float) -> NoReturn:
         """Wait until a job has finished or paused."""
@@ -229,7 +230,7 @@ class TriggererWait:
             not_before=now + requested_wait if requested_wait else 0.0,
             waiting_since=now,
         )
-        self._defer(trigger, self._methods.for_job, submitted_job)
+        self._defer(trigger, self._methods.for_job, {"record": submitted_job.to_json()})
 
     def next_poll_in(self, requested: float = 0.0) -> float:
         """Return the seconds until the next poll; ``math.inf`` if the deadline comes first."""
@@ -240,10 +241,10 @@ class TriggererWait:
         """Return the seconds until the deadline, 0 after it."""
         return max(self._deadline - time.time(), 0.0)
 
-    def _defer(self, trigger: BaseTrigger, method_name: str, submitted_job: SubmittedJob | None = None) -> NoReturn:
+    def _defer(self, trigger: BaseTrigger, method_name: str, arguments: dict[str, Any]) -> NoReturn:
         left = self._deadline - time.time()
         if left <= 0:
             raise timed_out()
-        kwargs = {"deadline": self._deadline} | ({"record": submitted_job.to_json()} if submitted_job else {})
+        kwargs = {"deadline": self._deadline, **arguments}
         self._task_defer(trigger=trigger, method_name=method_name, kwargs=kwargs, timeout=timedelta(seconds=left))
         raise AssertionError("Airflow's defer() always raises")

@@ -201,20 +201,20 @@ class BulkEnrichmentOperator(BaseOperator):
     # Airflow's database holds the names of the next three methods and of their arguments for tasks that are deferred:
     # renaming one would break these tasks at an upgrade.
 
-    def credits_to_order(self, context: Context, event: Any = None, deadline: float = 0.0) -> dict[str, Any]:
+    def credits_to_order(
+        self, context: Context, event: Any = None, deadline: float = 0.0, known_jobs: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """
         Continue when the balance covers the job. Price and balance are requested again, as they may have changed.
 
         :param context: The task's context.
         :param event: The trigger's event.
         :param deadline: Unix time at which the attempt times out.
+        :param known_jobs: IDs of the jobs that the task had before it waited.
         """
-        if self.claim_pool is not None or is_wake(event):
-            attempt = self._attempt(context, deadline, has_waited=True, seen=seen_from(event))
-        else:
+        if self.claim_pool is None and not is_wake(event):
             self._log_credits_sufficient(event)
-            attempt = self._attempt(context, deadline, has_waited=True)
-        return self._report(context, attempt.start())
+        return self._report(context, self._attempt(context, deadline, known_jobs, seen_from(event)).start())
 
     def credits_to_resume(
         self, context: Context, event: Any = None, record: Mapping[str, str] | None = None, deadline: float = 0.0
@@ -288,12 +288,12 @@ class BulkEnrichmentOperator(BaseOperator):
         return result
 
     def _attempt(
-        self, context: Context, deadline: float, *, has_waited: bool = False, seen: Seen | None = None
+        self, context: Context, deadline: float, known_jobs: Sequence[str] | None = None, seen: Seen | None = None
     ) -> BulkAttempt:
         from airflow_provider_leadmagic.operators._bulk_run import BulkAttempt
 
         wait, check = self._wait(context, deadline), self._credits_check(context, seen)
-        return BulkAttempt(self._request(), context, wait, self._canceller, self.log, check, has_waited=has_waited)
+        return BulkAttempt(self._request(), context, wait, self._canceller, self.log, check, known_jobs=known_jobs)
 
     def _wait(self, context: Context, deadline: float) -> Wait:
         from airflow_provider_leadmagic.claims.pool import key_of

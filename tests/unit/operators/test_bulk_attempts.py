@@ -886,6 +886,21 @@ def test_a_job_that_cannot_be_stored_is_delivered(task, mocker, written, logged)
     assert "Could not store bulk job " in logged()
 
 
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_finished_jobs_of_a_deleted_run_do_not_stop_a_run_with_the_same_id_that_waits_for_credits(
+    task, leadmagic_sandbox, when, store, deferrable, attempt
+):
+    old, enrich = task(store=store), task(store=store, deferrable=deferrable)
+    old.clear(retries=7)
+    old.run()
+    enrich.ti.try_number = attempt
+    leadmagic_sandbox.set_credits(0)
+    when(lambda: len(leadmagic_sandbox.requests_to("/v1/credits")) >= 4, lambda: leadmagic_sandbox.set_credits(5))
+
+    assert enrich.run()["credits_consumed"] == 5
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["completed", "completed"]
+
+
 @pytest.mark.parametrize("is_running", [True, False], ids=["running", "completed"])
 def test_a_suspended_attempt_neither_submits_nor_cancels_once_another_attempt_has_replaced_it(
     task, leadmagic_sandbox, mocker, store, deferrable, is_running

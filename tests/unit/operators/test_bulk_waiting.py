@@ -81,7 +81,7 @@ def wait_for(log: Any, submitted_job: SubmittedJob, clock: Clock) -> Callable[..
     def start(path: str, interval: float = 60, deadline: float = 1e12) -> None:
         wait = WorkerWait(log, "leadmagic_default", interval, deadline)
         if path == CREDITS:
-            wait.to_submit(Decimal(5))
+            wait.to_submit(Decimal(5), set())
         else:
             wait.for_job(submitted_job, report_pause=True, requested_wait=0.0)
 
@@ -231,10 +231,10 @@ def test_time_left_ends_at_the_deadline(log: Any, clock: Clock, deadline: float,
 METHODS = ResumeMethods("credits_to_order", "credits_to_resume", "job_seen")
 DEFERRALS: dict[str, tuple[Callable[[TriggererWait], object], str, dict[str, Any], dict[str, Any]]] = {
     "credits to submit": (
-        lambda wait: wait.to_submit(Decimal("12.5")),
+        lambda wait: wait.to_submit(Decimal("12.5"), {"job-2", "job-1"}),
         "credits_to_order",
         {"minimum_credits": "12.5", "poke_interval": 60, "waiting_since": NOW},
-        {},
+        {"known_jobs": ["job-1", "job-2"]},
     ),
     "credits to resume": (
         lambda wait: wait.to_resume(Decimal("12.5"), SUBMITTED_JOB),
