@@ -192,7 +192,8 @@ class PreviousAttempts:
         """
         stored = SubmittedJob.load(self._store)
         if stored is not None and is_same_generation(stored.idempotency_key, self.key):
-            check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
+            with suppress(LeadMagicNotFoundError):  # right after the submission; the polls then wait for it
+                check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
             found: SubmittedJob | None = stored.in_account_of(self._client)
         else:
             found = self._find_in(self._client.bulk.list() if jobs is None else jobs, submission, None)

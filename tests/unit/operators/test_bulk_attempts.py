@@ -137,6 +137,17 @@ def test_with_a_state_store_the_list_of_jobs_is_not_requested(
     assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
 
 
+def test_a_retry_waits_for_a_stored_job_that_leadmagic_does_not_return_yet(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, deferrable: bool
+) -> None:
+    enrich = task(store=True, deferrable=deferrable)
+    kill_attempt(enrich, mocker, "while waiting")
+    leadmagic_sandbox.fail_next("/bulk/jobs/*", status=404, times=3)
+
+    assert enrich.retry()["job_id"] == leadmagic_sandbox.bulk_jobs[0].job_id
+    assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
+
+
 PREVIEW = "/v1/batch/preview-cost"
 
 
