@@ -187,12 +187,14 @@ class CheckedRows:
     :param source: The rows.
     :param product: The product's name.
     :param summary: Number and digest of the rows when they were checked.
+    :param job_id: The job that is about to be resumed; None if the rows are about to be submitted.
     """
 
-    def __init__(self, source: RowSource, product: str, summary: RowSummary) -> None:
+    def __init__(self, source: RowSource, product: str, summary: RowSummary, job_id: str | None = None) -> None:
         self._source = source
         self._product = product
         self._summary = summary
+        self._job_id = job_id
         self.name = source.name
         self.file: StoredFile | None = source.file
 
@@ -218,8 +220,13 @@ class CheckedRows:
         return iter(self)
 
     def _changed(self, problem: str) -> ValueError:
-        text = f"Input changed while it was being submitted: {problem}. Nothing was submitted. [{self.name}]"
-        return ValueError(text)
+        if self._job_id is None:
+            return ValueError(
+                f"Input changed while it was being submitted: {problem}. Nothing was submitted. [{self.name}]"
+            )
+        return ValueError(
+            f"Input changed while it was being priced: {problem}. Bulk job {self._job_id} is unchanged. [{self.name}]"
+        )
 
 
 def check_rows(source: RowSource, product: Product) -> RowSummary:

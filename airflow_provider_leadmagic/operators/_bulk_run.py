@@ -211,8 +211,9 @@ class BulkAttempt:
         if submitted_job.estimate is not None:
             return submitted_job.estimate
         product = self._request.product
+        checked = CheckedRows(source, product, rows, submitted_job.job_id)
         with self._hook().get_conn() as client:
-            return price_of(client, product, CheckedRows(source, product, rows), rows.count)
+            return price_of(client, product, checked, rows.count)
 
     def _was_submitted(self, jobs: list[BulkJob] | None) -> bool:
         # A task must not be skipped if a previous attempt has submitted rows: their results are paid for.

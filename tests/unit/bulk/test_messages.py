@@ -138,6 +138,13 @@ MESSAGES = [
     ),
     (
         (
+            "Input changed while it was being priced: more than the 5,000,000 rows that were checked. Bulk job "
+            f"{JOB} is unchanged. [{FILE}]"
+        ),
+        "Input changed while it was being priced: more than the 5,000,000 rows that were checked",
+    ),
+    (
+        (
             f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows at LeadMagic, 5,000,000 were submitted "
             "and priced."
         ),

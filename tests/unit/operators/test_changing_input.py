@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_leadmagic.api.products import find_bulk_product
+from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.bulk.row_checks import CheckedRows, check_rows
 from airflow_provider_leadmagic.bulk.rows import row_source
+from tests.support.bulk_task_runner import Killed
 from tests.unit.operators.conftest import leads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pytest_mock import MockerFixture
 
     from airflow_provider_leadmagic.client import LeadMagicClient
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
@@ -70,6 +74,30 @@ def test_rows_that_change_are_not_submitted(
     assert str(error.value) == expected
     assert [request.path for request in leadmagic_sandbox.requests] == requests
     assert leadmagic_sandbox.bulk_jobs == []
+
+
+def test_rows_that_change_while_the_price_of_a_paused_job_is_requested_do_not_hide_the_job(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=False)
+    killed = mocker.patch.object(JobProgress, "poll", side_effect=Killed)
+    with pytest.raises(Killed):
+        enrich.run()
+    mocker.stop(killed)
+    leadmagic_sandbox.set_credits(2)
+    leadmagic_sandbox.advance_bulk(5)
+    leadmagic_sandbox.set_credits(100)
+    [job] = leadmagic_sandbox.bulk_jobs
+    # They are read twice to check them, before the job is joined and before it is resumed, and then to price them.
+    enrich.operator.rows = ChangingRows(2, leads(5), leads(4))
+
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
+        enrich.retry()
+
+    problem = f"4 rows instead of 5. Bulk job {job.job_id} is unchanged."
+    assert str(error.value) == f"Input changed while it was being priced: {problem} [rows]"
+    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["paused"]
 
 
 @pytest.mark.parametrize("name", ["leads.csv", "leads.jsonl"])
