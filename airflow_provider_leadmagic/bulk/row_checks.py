@@ -92,10 +92,10 @@ class RenamedRows:
         """Read the rows, with an :class:`~airflow_provider_leadmagic.bulk.rows.InvalidRow` for each invalid one."""
         columns: KeysView[Any] | None = None
         names: dict[Any, Any] = {}
-        for row in self._source.with_invalid():
+        for number, row in enumerate(self._source.with_invalid(), 1):
             problem = row.problem if isinstance(row, InvalidRow) else None
             if problem is None and columns != row.keys():
-                problem = self._problem_of(row, is_first=columns is None)
+                problem = self._problem_of(row, number, is_first=columns is None)
                 if problem is None:
                     columns, names = row.keys(), self._names_of(row)
             renamed = {names.get(column) or self._name_of(column, row): value for column, value in row.items()}
@@ -112,14 +112,14 @@ class RenamedRows:
                 return {name: column for column, name in self._names_of(row).items()}
         return {}
 
-    def _problem_of(self, row: dict[Any, Any], *, is_first: bool) -> str | None:
+    def _problem_of(self, row: dict[Any, Any], number: int, *, is_first: bool) -> str | None:
         if is_first and (missing := [describe_value(column) for column in self._mapping if column not in row]):
-            return f"column_mapping has columns that the rows do not have: {', '.join(missing)}"
+            return f"column_mapping has columns that row {number} does not have: {', '.join(missing)}"
         names = self._names_of(row)
         for name in set(names.values()):
             twins = [describe_value(other) for other in names if names[other] == name]
             if len(twins) > 1:
-                problem = f"Columns {' and '.join(twins)} would both be sent as {describe_value(name)}"
+                problem = f"Columns {' and '.join(twins)} would both be sent as {describe_value(name)} in row {number}"
                 return f"{problem}: rename one, or use column_mapping"
         return None
 

@@ -53,7 +53,7 @@ class InvalidRow(dict[str, Any]):
     The values of a row that cannot be submitted, as far as they could be read. They can be written to the error file.
 
     :param values: The values. One that is not plain JSON is kept as its ``repr``.
-    :param problem: Why it cannot be submitted: a sentence that names the row, counted from 1, or its columns.
+    :param problem: Why it cannot be submitted: a sentence that names the row, counted from 1.
     """
 
     def __init__(self, values: dict[str, Any], problem: str) -> None:

@@ -76,12 +76,15 @@ MESSAGES = [
     # Rows
     ("Row 1000000 must be a dict; got str. [rows]", "must be a dict; got str"),
     (
-        f"column_mapping has columns that the rows do not have: 'Email'. [{FILE}]",
-        "column_mapping has columns that the rows do not have: 'Email'",
+        f"column_mapping has columns that row 1000000 does not have: 'Email'. [{FILE}]",
+        "column_mapping has columns that row 1000000 does not have: 'Email'",
     ),
     (
-        f"Columns 'Email' and 'EMAIL' would both be sent as 'email': rename one, or use column_mapping. [{FILE}]",
-        "Columns 'Email' and 'EMAIL' would both be sent as 'email'",
+        (
+            f"Columns 'Email' and 'EMAIL' would both be sent as 'email' in row 1000000: rename one, or use "
+            f"column_mapping. [{FILE}]"
+        ),
+        "Columns 'Email' and 'EMAIL' would both be sent as 'email' in row 1000000: rename one",
     ),
     (
         "column_mapping must be a dict of column names and names of LeadMagic's fields",

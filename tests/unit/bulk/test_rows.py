@@ -296,6 +296,7 @@ def test_columns_get_the_names_of_leadmagic_and_can_be_named_back(row, mapping, 
 
 
 def test_two_columns_that_differ_only_in_case_are_ambiguous():
-    rows = RenamedRows(row_source(rows=[{"Email": "a", "EMAIL": "b"}]), None, {"email"})
-    with pytest.raises(ValueError, match=r"^Columns 'Email' and 'EMAIL' would both be sent as 'email': rename one, or"):
+    rows = RenamedRows(row_source(rows=[{"Email": "a"}, {"Email": "a", "EMAIL": "b"}]), None, {"email"})
+    problem = r"^Columns 'Email' and 'EMAIL' would both be sent as 'email' in row 2: rename one, or use column_mapping"
+    with pytest.raises(ValueError, match=problem):
         list(rows)

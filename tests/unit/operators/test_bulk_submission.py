@@ -496,11 +496,11 @@ def test_what_the_email_finder_found_can_be_validated(
 INVALID_MAPPINGS: dict[str, tuple[Any, str]] = {
     "a missing column": (
         {"Email": "email"},
-        r"^column_mapping has columns that the rows do not have: 'Email'\. \[rows\]$",
+        r"^column_mapping has columns that row 1 does not have: 'Email'\. \[rows\]$",
     ),
     "two columns with one name": (
         {"crm_id": "domain"},
-        r"^Columns 'crm_id' and 'domain' would both be sent as 'domain': rename one, or use column_mapping\. \[rows\]$",
+        r"^Columns 'crm_id' and 'domain' would both be sent as 'domain' in row 1: rename one, or use .*\. \[rows\]$",
     ),
     "a list": (["email"], r"^column_mapping must be a dict of column names and names of LeadMagic's fields$"),
     "another type": (
@@ -635,11 +635,11 @@ def test_a_row_without_a_mapped_column_is_invalid(task: MakeTask) -> None:
 FIRST_ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "without a mapped column": (
         {"domain": "example.com"},
-        "column_mapping has columns that the rows do not have: 'Name'",
+        "column_mapping has columns that row 1 does not have: 'Name'",
     ),
     "with two columns of one name": (
         {"Name": "Ada", "full_name": "Ada", "domain": "example.com"},
-        "Columns 'Name' and 'full_name' would both be sent as 'full_name': rename one, or use column_mapping",
+        "Columns 'Name' and 'full_name' would both be sent as 'full_name' in row 1: rename one, or use column_mapping",
     ),
     "with other spellings": (
         {"Name": "Ada", "DOMAIN": "", "ID": "1"},
