@@ -463,6 +463,22 @@ def test_a_clear_after_a_user_canceled_the_job_submits_a_new_one(
     assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "completed"]
 
 
+def test_a_run_with_the_id_of_a_deleted_one_fails_until_it_is_cleared_if_the_job_was_canceled(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    deleted, created_again = task(), task()
+    kill_attempt(deleted, mocker, "while waiting")
+    cancel(leadmagic_sandbox)
+    leadmagic_sandbox.bulk_speed()
+
+    with pytest.raises(AirflowFailException, match=r"canceled at LeadMagic.* Clearing the task submits a new job"):
+        created_again.run()
+    created_again.clear()
+
+    assert created_again.retry()["credits_consumed"] == 5
+
+
 def test_of_two_jobs_with_one_key_the_one_that_was_not_canceled_is_joined(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
 ) -> None:
