@@ -55,7 +55,8 @@ _CONFIG: dict[str, Any] = {
                     "one joins or cancels the jobs of the other. It must be the same on all workers. Do not\n"
                     "change it while bulk jobs are running. If it is empty, the URL of the web interface is used:\n"
                     "``[api] base_url``, or ``[webserver] base_url`` on Airflow 2. If that is empty or names this\n"
-                    "machine, a public ``[core] execution_api_server_url`` is used, or else the start of each run.\n"
+                    "machine, a public ``[core] execution_api_server_url`` is used. If there is none, the\n"
+                    "name is the time at which the run started.\n"
                 ),
                 "version_added": "0.1.0",
                 "type": "string",

@@ -28,7 +28,7 @@ RUNWAY_DAYS = 7
 @command
 def usage(options: Namespace) -> int:
     """
-    Show requests and spending by day, and how long the credits last.
+    Show requests and spending by day, and in the table also how long the credits last.
 
     :param options: Parsed arguments.
     """

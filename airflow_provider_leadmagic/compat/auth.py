@@ -1,4 +1,4 @@
-"""Ask Airflow 3.1+ for the page: who the user is, what this user may read, and which task has which rendered fields."""
+"""Ask Airflow 3.1+ what the page needs: who the user is, what this user may read, and the rendered fields of tasks."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Read Variables, task states and active runs from Airflow in a task, a triggerer or a command, and write Variables.
+Read Variables, pools, task states and active runs from Airflow in any of its processes, and write Variables.
 
 On Airflow 3, tasks and triggers send messages to their supervisor. The public interface, ``Variable.get``, is not used,
 because it reports an outage of the API server as a missing Variable. On Airflow 2, and in processes without a
@@ -270,7 +270,7 @@ async def _ask_supervisor(question: Question[T], supervisor: Any) -> T:
 
 def ask_database(question: DatabaseQuestion[T]) -> T:
     """
-    Send a request to Airflow's database: on Airflow 2, and from a command on any version.
+    Send a request to Airflow's database, from a process without a supervisor.
 
     :param question: The request.
     :raises ClaimsError: If the database does not respond.
