@@ -166,7 +166,7 @@ def check_headers(field: str, value: object) -> dict[str, str]:
         if _RESERVED_HEADERS.fullmatch(name.lower().replace("_", "-")):
             raise LeadMagicConfigurationError(f"{field} must not have {name}, which is reserved for the client")
         if not isinstance(text, str) or not (text.isascii() and text.isprintable()):
-            raise LeadMagicConfigurationError(f"{field} must have ASCII text on one line as the value of {name}")
+            raise LeadMagicConfigurationError(f"{field} must have one line of ASCII text in {name}")
     return {name: text.strip() for name, text in (value or {}).items()}
 
 

@@ -69,10 +69,10 @@ class _Session(requests.Session):
     """Session that detects no redirects, and prefers its own proxies and CA certificates to environment variables."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return None, so that requests does not read the body of a redirect, which it does even without following."""
+        """Return None: else the requests library reads the body of a redirect, even if it does not follow it."""
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
-        """Return proxies and CA certificates of a request. In requests, variables override those of a session."""
+        """Return proxies and CA certificates. By default, environment variables would override those of the session."""
         settings = super().merge_environment_settings(*args, **kwargs)
         if self.proxies:
             settings["proxies"] = self.proxies

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.imports import Log
 
 
-#: Number of failed polls in a row among which a 404 is tolerated. After more of them, the job is considered missing.
+#: A 404 is tolerated within this many failed polls in a row. A later 404 means that the job is missing.
 POLLS_FOR_A_NEW_JOB = 3
 
 
@@ -53,7 +53,8 @@ class JobProgress:
         Request the job's state once.
 
         :param client: A client with ``max_attempts=1``: the next poll is the retry.
-        :return: An event if polling is over: the job has ended or paused, or the error is permanent. Else None.
+        :return: An event if polling is over: the job has ended, or has paused and pauses are reported, or the
+            error is permanent. Else None.
         """
         try:
             job = client.bulk.get(self._job_id)
@@ -69,7 +70,7 @@ class JobProgress:
         """
         Count and log a failed poll.
 
-        :return: An event if the error is permanent, else None.
+        :return: An event if the error is permanent, else None, also for a 404 of a job that may be new.
         """
         self._failed_polls += 1
         if not error.transient and not self._may_be_too_new(error):

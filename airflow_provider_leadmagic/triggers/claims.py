@@ -52,8 +52,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param claimed_by: DAG ID, run ID, task ID and map index of the task.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
-    :param waiting_since: Unix time at which the current interval began: that of the worker's poll before it deferred,
-        or earlier, so that the first poll comes when time alone changes the standing.
+    :param waiting_since: Unix time from which the first interval counts: that of the worker's poll before the task
+        deferred, or earlier if a standing will change sooner, so that the first poll comes at that moment.
     :param deferred_at: Unix time of the deferral; ``waiting_since`` by default.
     """
 
@@ -187,13 +187,13 @@ class ClaimsReading:
         return max(self.taken_at + self.standings.changes_in - time.monotonic(), 0.0)
 
     def seen(self) -> Seen:
-        """Return since when claims have ended, and since when waiting tasks could have been granted their credits."""
+        """Return how long ago claims were seen to end, and how long tasks could have been granted their credits."""
         return Seen({}, {}) if self.standings is None else Seen.in_ledger(self.standings.ledger, time.time())
 
 
 class SharedStandings:
     """
-    The standings of one claim pool, computed once for each reading of the balance.
+    The standings of one claim pool, computed for each reading of the balance, and again when time has changed them.
 
     :param pool: Name of the claim pool.
     """
