@@ -49,7 +49,8 @@ def run(name: str) -> tuple[str, str]:
     file, airflow = requirements(version)
     settings = [f"AIRFLOW={airflow}", f"PYTHON={interpreter}", f"REQUIREMENTS={file}", f"VENV=.build/venv-{name}"]
     # The make that runs this module passes its own options and variables on, which are not meant for the tests.
-    variables = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    own = ("MAKE", "MFLAGS", "ONLY", "AT_ONCE")
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(own)}
     with log.open("w") as output:
         make = ["make", "--keep-going", "test", "test-page", "test-slow", *settings]
         code = subprocess.run(make, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode

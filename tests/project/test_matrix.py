@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAKE = """#!/bin/sh
-echo "$@" $MAKEFLAGS >>calls
+echo "$@" $MAKEFLAGS $ONLY >>calls
 for last; do case $last in VENV=*{fails}*) echo "== 2 failed, 3 passed in 1.0s =="; exit 2;; esac; done
 echo "== 5 passed, 1 skipped in 1.0s =="
 """
@@ -24,7 +24,8 @@ def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     """Return a function that makes the tests of one cell fail, and those of all others pass."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setenv("MAKEFLAGS", "--from-the-caller")
+    for name in ("MAKEFLAGS", "ONLY"):
+        monkeypatch.setenv(name, "--from-the-caller")
     monkeypatch.setattr(matrix, "find_python", lambda python: python)
 
     def fail(cell: str) -> None:

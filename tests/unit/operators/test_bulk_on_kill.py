@@ -435,6 +435,22 @@ def test_a_job_that_is_listed_late_is_canceled(
 
 
 @pytest.mark.usefixtures("short_patience")
+def test_a_job_that_is_listed_after_its_task_was_cleared_keeps_running(
+    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    mocker.patch("airflow_provider_leadmagic.compat.task_state.state_of", side_effect=["failed", None])
+    with LeadMagicClient(leadmagic_sandbox.api_key, leadmagic_sandbox.url) as client:
+        rows = [{"full_name": "Ada Lovelace", "domain": "example.com"}]
+        client.bulk.submit("email_finder", rows, idempotency_key="any", file_name="airflow-task-one.digest")
+    leadmagic_sandbox.fail_next("/bulk/jobs", body='{"jobs": [], "limit": 200}')
+
+    stop_job(task)
+
+    assert statuses(leadmagic_sandbox) == ["uploaded"]
+
+
+@pytest.mark.usefixtures("short_patience")
 @pytest.mark.parametrize("end", ["worker", "triggerer"])
 @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"delay": 0.3}], ids=str)
 def test_canceling_is_retried(
