@@ -42,16 +42,22 @@ def test_the_quickstart_works_as_printed(clean: CleanEnvironment, wheel: Path, t
     (tmp_path / dag_file).parent.mkdir(parents=True)
     (tmp_path / dag_file).write_text(python_of("README.md")[0])
 
-    run(commands.replace(package, str(wheel), 1), tmp_path, clean.bin)
+    log = run(commands.replace(package, str(wheel), 1), tmp_path, clean.bin)
 
+    assert "Waiting for credits: 400 short (100 spendable, 500 required)" in log
+    assert "Credits sufficient: 600 spendable, 500 required" in log
     assert stored_in(tmp_path / "airflow" / "airflow.db", "SELECT task_id, state FROM task_instance") == {
         "check_credits": "success",
         "wait_for_credits": "success",
     }
 
 
-def run(commands: str, home: Path, bin_folder: Path) -> None:
-    """Run commands in a shell whose PATH and HOME are those of a user, then end what they left in the background."""
+def run(commands: str, home: Path, bin_folder: Path) -> str:
+    """
+    Run commands in a shell whose PATH and HOME are those of a user, then end what they left in the background.
+
+    :return: Their output.
+    """
     variables = {"HOME": str(home), "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": "127.0.0.1"}
     inherited = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "LANG", "LC_"))}
     log = home / "log.txt"
@@ -65,3 +71,4 @@ def run(commands: str, home: Path, bin_folder: Path) -> None:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
+    return log.read_text()

@@ -32,8 +32,8 @@ def test_the_first_dag_is_a_dag_of_ten_lines() -> None:
     exec(compile(first, "README.md", "exec"), names)
 
     assert len(first.splitlines()) <= 10
-    assert names["wait_for_credits"].upstream_task_ids == {"check_credits"}
-    assert names["check_credits"].dag.dag_id == "nightly_enrichment"
+    assert names["wait"].upstream_task_ids == {"check_credits"}
+    assert names["check"].dag.dag_id == "nightly_enrichment"
 
 
 def test_it_is_installed_under_the_constraints_of_the_newest_airflow_that_is_tested() -> None:
