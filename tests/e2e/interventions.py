@@ -76,6 +76,17 @@ def fail_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
     _run_script(airflow, FAIL_RUN, dag_id, run_id)
 
 
+def delete_dag(airflow: LocalAirflow, dag_id: str) -> None:
+    """Delete a DAG and its runs, as a user does in the web interface."""
+    if IS_AIRFLOW_3:
+        airflow.run("dags", "delete", "--yes", dag_id)
+        return
+    # The scheduler of Airflow 2 ends if a run is deleted while it updates that run.
+    airflow.kill_component("scheduler")
+    airflow.run("dags", "delete", "--yes", dag_id)
+    airflow.start_component("scheduler")
+
+
 def _run_script(airflow: LocalAirflow, script: str, *arguments: str) -> None:
     command = [sys.executable, "-c", script, *arguments]
     subprocess.run(command, env=airflow.environment, check=True, capture_output=True)

@@ -12,7 +12,7 @@ import pytest
 from dev.local_airflow import LocalAirflowError, wait_until
 from tests.e2e.claim_scenarios import CLAIMS, FOR_ONE_CLAIM, MISSING, POOLS, SCENARIOS, SHARED
 from tests.e2e.conftest import wait_for_run_to_end
-from tests.e2e.interventions import clear, fail_run, kill_worker_connected_to, mark
+from tests.e2e.interventions import clear, delete_dag, fail_run, kill_worker_connected_to, mark
 from tests.support.airflow_home import HOME
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def test_a_deleted_dag_claims_nothing(start: Callable[[str], Runs]) -> None:
     runs = start("claims_dag_deleted")
     runs.wait_for("first", "work", "success")
 
-    runs.airflow.run("dags", "delete", "--yes", runs.dag_id("first"))
+    delete_dag(runs.airflow, runs.dag_id("first"))
 
     runs.wait_for("second", "claim", "success")
 
