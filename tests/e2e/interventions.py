@@ -78,10 +78,7 @@ def fail_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
 
 def delete_dag(airflow: LocalAirflow, dag_id: str) -> None:
     """Delete a DAG and its runs, as a user does in the web interface."""
-    if IS_AIRFLOW_3:
-        airflow.run("dags", "delete", "--yes", dag_id)
-        return
-    # The scheduler of Airflow 2 ends if a run is deleted while it updates that run.
+    # The scheduler ends if a run is deleted while it updates that run, as seen on 2.11.2 and 3.0.6.
     airflow.kill_component("scheduler")
     airflow.run("dags", "delete", "--yes", dag_id)
     airflow.start_component("scheduler")
