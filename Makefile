@@ -71,7 +71,7 @@ test-e2e: $(READY)
 test-load: $(READY)
 	$(VENV)/bin/python -m pytest -s -m load $(call MARKED,load)
 
-# Not a part of test-e2e, because API servers that start would disturb the tests that measure the load.
+# Not a part of test-e2e, because these tests start API servers of their own, most of them with other users.
 test-page: $(READY)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m e2e $(PAGE)
 

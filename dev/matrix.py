@@ -1,5 +1,5 @@
 """
-Run ``make test test-page test-slow`` on each Airflow and Python of the matrix, and print a table: ``make test-matrix``.
+Run the tests on each Airflow and Python of the matrix, and print a table: ``make test-matrix``.
 
 Each cell has its own environment and log in .build/. A cell that fails does not stop the others.
 """
@@ -52,7 +52,7 @@ def run(name: str) -> tuple[str, str]:
     own = ("MAKE", "MFLAGS", "ONLY", "AT_ONCE")
     variables = {key: value for key, value in os.environ.items() if not key.startswith(own)}
     with log.open("w") as output:
-        make = ["make", "--keep-going", "test", "test-page", "test-slow", *settings]
+        make = ["make", "--keep-going", "test", "test-page", "test-slow", "test-load", *settings]
         code = subprocess.run(make, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode
     outcome = "passed" if code == 0 else "failed (allowed)" if version in MAY_FAIL else "FAILED"
     print(f"{name}: {outcome}, see {log}", flush=True)

@@ -1,7 +1,9 @@
-"""Run triggers with Airflow's TriggerRunner in this process."""
+"""Run triggers with Airflow's TriggerRunner in this process, or with a clock that stands still."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ from airflow.triggers import base
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
+
+    from pytest_mock import MockerFixture
 
 with_shared_streams = pytest.mark.skipif(
     not hasattr(getattr(base, "BaseEventTrigger", None), "shared_stream_key"),
@@ -33,3 +37,16 @@ async def triggerer_with(triggers: Iterable[Any]) -> AsyncGenerator[Any, None]:
     yield runner
     for details in runner.triggers.values():
         details["task"].cancel()
+
+
+def sleeps_at(now: float, mocker: MockerFixture) -> list[float]:
+    """Return a list to which the triggers add the seconds that they would sleep, if it were always the same time."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    module = "airflow_provider_leadmagic.triggers.credits"
+    mocker.patch(f"{module}.asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
+    mocker.patch(f"{module}.time", mocker.Mock(wraps=time, time=lambda: now))
+    return slept

@@ -25,6 +25,7 @@ from airflow_provider_leadmagic.triggers import claims as module
 from airflow_provider_leadmagic.triggers.claims import ClaimedCreditsTrigger, latest_standings
 from airflow_provider_leadmagic.triggers.shared_poll import Reading
 from tests.support.claiming_airflow import POOL, ClaimingAirflow
+from tests.support.trigger_runner import sleeps_at
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -137,13 +138,7 @@ def test_it_wakes_a_task_that_has_just_deferred_only_when_airflow_knows_that_its
     airflow: ClaimingAirflow, mocker: MockerFixture, deferred_at: float, sleeps: float
 ) -> None:
     """The interval began earlier, as it does if a claim settles before the next poll is due."""
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    mocker.patch("airflow_provider_leadmagic.triggers.credits.asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
-    mocker.patch("airflow_provider_leadmagic.triggers.credits.time", mocker.Mock(wraps=time, time=lambda: 1000.0))
+    slept = sleeps_at(1000.0, mocker)
 
     asyncio.run(event_of(make(waiting_since=1.0, deferred_at=deferred_at)))
 

@@ -19,6 +19,7 @@ from airflow_provider_leadmagic.triggers import shared_poll
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from airflow_provider_leadmagic.triggers.shared_poll import Reading, poll_balance
 from dev.local_airflow import IS_AIRFLOW_3
+from tests.support.trigger_runner import sleeps_at
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -101,13 +102,7 @@ def test_it_fires_once(leadmagic_sandbox: Sandbox) -> None:
 def test_a_poll_that_it_joins_does_not_resume_the_task_before_airflow_knows_that_its_process_ended(
     mocker: MockerFixture, interval: float, waiting_since: float, sleeps: float
 ) -> None:
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    mocker.patch("airflow_provider_leadmagic.triggers.credits.asyncio", mocker.Mock(wraps=asyncio, sleep=sleep))
-    mocker.patch("airflow_provider_leadmagic.triggers.credits.time", mocker.Mock(wraps=time, time=lambda: 1000.0))
+    slept = sleeps_at(1000.0, mocker)
 
     async def run() -> None:
         trigger = make(poke_interval=interval, waiting_since=waiting_since)
