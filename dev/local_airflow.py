@@ -7,6 +7,7 @@ one by one, because ``airflow standalone`` listens on all interfaces and leaves 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -33,6 +34,8 @@ IS_AIRFLOW_3 = AIRFLOW_SERIES >= (3,)
 
 #: Environment variable of every process started here, to find those that Airflow puts into their own sessions.
 _MARK_VARIABLE = "LEADMAGIC_LOCAL_AIRFLOW"
+#: What an Airflow 2 runs in a process of its own.
+_CALLS = Path(__file__).with_name("airflow_2.py")
 _HEALTH = ("api/v2/monitor/health", "execution/health")
 
 #: Airflow 3.4 stores a row for each attempt, and XComs refer to it. These views show the latest attempts, as before.
@@ -95,17 +98,7 @@ class LocalAirflow:
 
     def start_component(self, name: str, arguments: list[str] | None = None) -> None:
         """Start one component, such as ``triggerer``; its output is appended to ``NAME.log`` in the home folder."""
-        arguments = arguments or self._components()[name]
-        with (self.home / f"{name}.log").open("ab") as output:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *arguments],
-                env=self._environment_of(name),
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                process_group=0,  # Ctrl-C then does not reach it: stop() ends all components
-            )
+        self._start(name, ["-m", "airflow", *(arguments or self._components()[name])])
 
     def stop(self) -> None:
         """Stop every process that was started here: SIGTERM first, then SIGKILL."""
@@ -156,21 +149,36 @@ class LocalAirflow:
     def trigger(self, dag_id: str) -> str:
         """Trigger a run of a DAG and return the run ID."""
         run_id = f"manual_{uuid.uuid4().hex[:8]}"
-        if IS_AIRFLOW_3:  # an API call takes a fraction of a second, a command several seconds
-            wait_until(lambda: self._accepts_run(dag_id, run_id), 60, f"a run of {dag_id}", self._check_components)
+        if IS_AIRFLOW_3:
+            self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
         else:
-            self.run("dags", "trigger", dag_id, "--run-id", run_id)
+            self.call_airflow_2("trigger", dag_id, run_id)
         return run_id
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> requests.Response:
         """
-        Call the API of Airflow 3, and check that it succeeds.
+        Call the API of Airflow 3. A call that is answered 5xx is repeated for a minute.
 
         :param path: Path and query, such as ``/api/v2/dags``.
+        :raises LocalAirflowError: If the last response is an error.
         """
-        response = self._request(method, path, body)
-        response.raise_for_status()
+        response, deadline = self._request(method, path, body), time.monotonic() + 60
+        while response.status_code >= 500 and time.monotonic() < deadline:  # a busy scheduler may keep SQLite locked
+            time.sleep(0.5)
+            response = self._request(method, path, body)
+            if response.status_code == 409:  # the previous call had created it in spite of its response
+                return response
+        if not response.ok:
+            raise LocalAirflowError(f"{method} {path} failed: {response.status_code} {response.text}")
         return response
+
+    def call_airflow_2(self, function: str, *arguments: str) -> None:
+        """Call a function of ``dev/airflow_2.py``, which an Airflow 2 has instead of an API without login."""
+        calls = self._processes.get("calls") or self._start("calls", ["-P", str(_CALLS)], subprocess.PIPE)
+        calls.stdin.write(json.dumps([function, *arguments]).encode() + b"\n")
+        calls.stdin.flush()
+        if error := json.loads(calls.stdout.readline()):
+            raise LocalAirflowError(f"{function} {arguments} failed:\n{error}")
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         rows = self.query("SELECT state FROM dag_run WHERE dag_id = ? AND run_id = ?", dag_id, run_id)
@@ -197,20 +205,23 @@ class LocalAirflow:
             if path.is_file():
                 yield path, path.read_text(errors="replace")
 
+    def _start(self, name: str, arguments: list[str], pipe: int | None = None) -> subprocess.Popen[bytes]:
+        with (self.home / f"{name}.log").open("ab") as output:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, *arguments],
+                env=self._environment_of(name),
+                cwd=self.home,
+                stdin=pipe or subprocess.DEVNULL,
+                stdout=pipe or output,
+                stderr=output,
+                process_group=0,  # Ctrl-C then does not reach it: stop() ends all components
+            )
+        return self._processes[name]
+
     def _request(self, method: str, path: str, body: Mapping[str, object] | None) -> requests.Response:
         token = requests.get(f"{self.url}/auth/token", timeout=60).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         return requests.request(method, f"{self.url}{path}", json=body, headers=headers, timeout=60)
-
-    def _accepts_run(self, dag_id: str, run_id: str) -> bool:
-        body = {"dag_run_id": run_id, "logical_date": None}
-        response = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
-        # 500: SQLite may be locked by a busy scheduler. 409: the response to the previous request was lost.
-        if response.status_code >= 500:
-            return False
-        if not response.ok and response.status_code != 409:
-            raise LocalAirflowError(f"Airflow rejected a run of {dag_id}: {response.status_code} {response.text}")
-        return True
 
     def _components(self) -> dict[str, list[str]]:
         components = {

@@ -70,7 +70,7 @@ class JobProgress:
         """
         Count and log a failed poll.
 
-        :return: An event if the error is permanent, else None, also for a 404 of a job that may be new.
+        :return: None if the error is transient, or if it is a 404 and the job may be new; else an event.
         """
         self._failed_polls += 1
         if not error.transient and not self._may_be_too_new(error):

@@ -141,12 +141,12 @@ def _status(value: object) -> str:
 
 def _outcome(result: RowResult) -> str:
     status = result.outcome
-    if status in (FAILED, SKIPPED):  # these rows are free: one with a price and fields is a hit
+    if status in (FAILED, SKIPPED):  # these are free, so a row with a price and fields is a hit
         return SUCCESS if result.found and result.credits_consumed else status
     if status == SUCCESS or result.found:
         return SUCCESS
-    # LeadMagic publishes no list of statuses. A row with an unknown one that has fields counts as succeeded, because
-    # the fields were paid for; without fields it is finished if LeadMagic says how it ended.
+    # LeadMagic publishes no list of statuses. A row with an unknown status counts as succeeded if it has fields,
+    # which were paid for. If it has none, it is finished if LeadMagic says how it ended.
     is_finished = result.error_message is not None or result.http_status is not None
     if status in _UNFINISHED_STATUSES or not is_finished:
         return UNFINISHED

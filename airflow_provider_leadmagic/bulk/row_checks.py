@@ -68,7 +68,7 @@ class RenamedRows:
     Rows whose columns have the names of LeadMagic's fields.
 
     :param source: The rows with the user's column names.
-    :param mapping: The name of LeadMagic's field for columns with another name.
+    :param mapping: The user's column names, each with the name of its field in LeadMagic.
     :param fields: LeadMagic's fields. A column whose name differs from a field only in case is renamed to that field.
     :raises ValueError: If the mapping is not a dict of column names.
     """
@@ -103,7 +103,7 @@ class RenamedRows:
 
     def user_names(self, source: RowSource) -> dict[str, str]:
         """
-        Return a dict from the name that each column has here to the name that the user gave it in the first valid row.
+        Return a dict from the new name of each column to the user's name for it in the first valid row.
 
         :param source: These rows, or the :class:`ValidRows` of them.
         """
@@ -264,7 +264,7 @@ def _report_invalid(source: RowSource) -> None:
             first = first or row.problem
     invalid, total = f"{counts[True]:,}", f"{counts.total():,}"
     if counts[True] and not counts[False]:
-        raise ValueError(f"No valid rows to enrich, {invalid} are invalid. The first: {first}. [{source.name}]")
+        raise ValueError(f"No valid rows to enrich, {invalid} invalid. The first: {first}. [{source.name}]")
     if counts[True]:
         log.warning("Skipping %s of %s rows. The first: %s. [%s]", invalid, total, first, source.name)
 

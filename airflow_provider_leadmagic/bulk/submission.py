@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class BulkRequest:
     """
-    The operator's arguments of the same names. Their templates are rendered, but their values are not validated.
+    The operator's arguments, with rendered templates. The values that were templates are not validated yet.
 
     ``has_max_credits`` is True if the DAG file sets ``max_credits``, which then must not render to None.
     """
@@ -174,8 +174,9 @@ def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:
     """
     Return the idempotency key of a task's bulk job: the same for all attempts, a new one after a clear.
 
-    The first part identifies the task, and is the same before and after a clear. Airflow increases ``max_tries``
-    when a user clears a task. Retries and lost workers or triggerers do not change it.
+    The first part identifies the task. A clear changes it only if there is no instance name and the run had ended
+    (see :func:`origin_of_run`). The second part changes with every clear, because Airflow then increases
+    ``max_tries``. Retries and lost workers or triggerers do not change it.
 
     :param context: The task's context.
     :param rows_digest: The digest of the rows. Used instead of ``max_tries`` in ``airflow tasks test``.
@@ -193,8 +194,8 @@ def instance_name() -> str:
     The default is a configured URL. It is not derived from a secret: a Fernet key, for example, can be rotated, and a
     worker without one generates one at each start. A retry would then pay again.
 
-    :return: The name; empty if no setting distinguishes this Airflow from others. Idempotency keys then contain the
-        start time of the run instead.
+    :return: The name; empty if no setting distinguishes this Airflow from others. Idempotency keys then contain
+        :func:`origin_of_run` instead.
     """
     web, execution = web_url(), execution_api_url()
     url = "" if is_own_machine(web) else web
@@ -219,7 +220,7 @@ def job_name(idempotency_key: str, digest: str) -> str:
 
 def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
     """
-    Return whether a job was submitted by any attempt of a task, even before a clear.
+    Return whether a job's key has the same first part as a key of the task, so that any attempt may have submitted it.
 
     :param name: The job's name.
     :param idempotency_key: A key of the task.

@@ -54,7 +54,7 @@ class Holding(NamedTuple):
 
     @property
     def release_after(self) -> list[str]:
-        """The tasks after which the claim ends; empty for the whole run."""
+        """The tasks after which the claim ends; empty if it ends with its own task or its run."""
         return [task_name(task_id, index) for task_id, index in self.claim.spent_by]
 
     @property
@@ -133,8 +133,8 @@ class PoolOverview(NamedTuple):
 
         :param ledger: The ledger of the pool.
         :param conn_id: Connection to use; None for the connection of the latest claim.
-        :param read_balance: Returns the balance of a connection; None if it cannot be read. If that balance was read
-            before, :attr:`available` can be too high for a moment, because claims may have settled since.
+        :param read_balance: Returns the balance of a connection; None if it cannot be read. If it returns a balance
+            from before this call, :attr:`available` can be too high, because claims may have settled since.
         """
         found = complete(survey(ledger), ask_database)
         conn_id = conn_id or account_of(ledger)

@@ -57,9 +57,11 @@ def claims(options: Namespace) -> int:
     pools = [_PoolView.read(ledger, options.conn_id) for ledger in ledgers]
     if options.output == "json":
         write_json({"pools": [pool.report() for pool in pools]})
-    else:
+    elif pools:
         parts = [part for pool in pools for part in ("", *pool.render())]
-        write(*parts[1:] or ["No claims: no task with claim_pool has polled yet."])
+        write(*parts[1:])
+    elif not errors:
+        write("No claims: no task with claim_pool has polled yet.")
     problems = [problem for pool in pools for problem in pool.problems]
     errors += [pool.error for pool in pools if pool.error]
     for line in (*problems, *errors):

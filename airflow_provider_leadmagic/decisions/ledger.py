@@ -30,7 +30,7 @@ class SpendingTask(NamedTuple):
     map_index: int | None = None
 
     def includes(self, task: TaskKey) -> bool:
-        """Return whether this is the task, or one of its indexes. The run is not compared."""
+        """Return whether a task is this one, or one of its indexes. The run is not compared."""
         return self.task_id == task.task_id and self.map_index in (None, task.map_index)
 
 
@@ -46,18 +46,18 @@ class Claim:
     :param conn_id: Connection of the task.
     :param reserve: Credits that must remain available to others when the claim is granted.
     :param priority: ``priority_weight`` of the task. Tasks with a higher value are granted credits first.
-    :param patience: Seconds for which a waiting task keeps its place in the queue after its credits became available,
+    :param patience: Seconds for which the tasks behind a waiting task wait for it after its credits became available,
         if it does not claim them.
     :param settle: Seconds for which the claim still counts after it was seen to have ended.
     :param spent_by: Tasks after which the claim ends. If empty, it ends with the run, or with the task itself if
         ``is_spent_by_itself``.
     :param replaces: Tasks upstream in the same run, whose claims this one replaces.
     :param is_spent_by_itself: Whether the task spends the credits itself. Its claim ends when it has finished.
-    :param granted_at: Unix time at which this claim was granted; None if it was not. See ``earlier`` for previous ones.
+    :param granted_at: Unix time at which this claim was granted; None if it was not. Previous grants are in ``earlier``.
     :param ended_at: Unix time at which the granted claim was first seen to have ended.
     :param affordable_since: Unix time since which a waiting task could have been granted its credits, or None.
-    :param earlier: Credits that the task was granted before it was retried or cleared. They count until ``settle``
-        seconds after ``earlier_ended_at``, because a process of that attempt can still spend them.
+    :param earlier: Credits that the task was granted before it began to wait again. They count until ``settle``
+        seconds after ``earlier_ended_at``, because an earlier process of the task can still spend them.
     :param earlier_ended_at: Unix time at which the earlier claim was seen to have ended.
     """
 
@@ -98,7 +98,7 @@ class Claim:
 
     def attempted_again(self, earlier: Claim, now: float) -> Claim:
         """
-        Return the claim of a task whose previous attempt is in the ledger.
+        Return the claim of a task that already has a claim in the ledger.
 
         A task that waits keeps its place in the queue. A task that was granted credits before goes to the end of the
         queue, and its earlier credits count until they have settled.

@@ -43,7 +43,7 @@ def report_claims(pool: str, claimed: Decimal, spendable: Decimal, waiting: int)
 
     :param pool: Name of the claim pool.
     :param claimed: Sum of all claims: ``leadmagic.credits_claimed``.
-    :param spendable: Spendable credits. Minus the claims, and at least 0, they are ``leadmagic.credits_available``.
+    :param spendable: Spendable credits. ``leadmagic.credits_available`` is what the claims leave of them, at least 0.
     :param waiting: Number of waiting tasks: ``leadmagic.gates_waiting``.
     """
     tags = {"pool": _tag(pool)}

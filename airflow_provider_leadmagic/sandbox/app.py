@@ -5,9 +5,9 @@ For each request the middleware adds an entry to the request log, applies a queu
 key or the job's token, and adds headers to the response. Requests to the controls bypass the middleware.
 
 Before that, requests from web pages in a user's browser that could read or change something are refused. With DNS
-rebinding, a page can point its own host name to the sandbox and so count as same-site: every path refuses a ``Host``
+rebinding, a page can point its own host name to the sandbox and count as same-site. So every path refuses a ``Host``
 that is neither an IP address, which cannot be rebound, nor a name of the sandbox. Pages that do not rebind are refused
-at the controls only: the API needs a key in a header, which browsers do not let other sites set.
+at the controls only: they do not know the token of a job, and browsers let no other site send the API key in a header.
 """
 
 from __future__ import annotations

@@ -336,4 +336,4 @@ class SufficientCreditsSensor(BaseSensorOperator):
             self.log.warning("silent_fail is ignored: %s.", advice)
         ignored = [name for name in ("exponential_backoff", "max_wait") if getattr(self, name)]
         if self.deferrable and ignored:
-            self.log.warning("Ignored in deferrable mode, which polls at a fixed interval: %s.", ", ".join(ignored))
+            self.log.warning("%s ignored: deferrable mode polls at a fixed interval.", ", ".join(ignored))

@@ -251,7 +251,7 @@ async def _send(conn_id: str, request: Callable[[LeadMagicClient], T], slots: Po
 
 def open_client(conn_id: str, **limits: Any) -> LeadMagicClient:
     """
-    Build a client for a task that waits without deferring. An unreadable one raises the same error as in a trigger.
+    Build a client for a task that waits without deferring. If it fails, the error is the same as in a trigger.
 
     :param conn_id: Connection to use.
     :param limits: Arguments of :class:`~airflow_provider_leadmagic.hooks.leadmagic.LeadMagicHook`.

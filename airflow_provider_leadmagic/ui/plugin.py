@@ -1,5 +1,5 @@
 """
-Add the page "LeadMagic" to Airflow's menu (Airflow 3.1+). The entry point ``airflow.plugins``.
+Add the page "LeadMagic" to Airflow's menu (Airflow 3.1+). The entry point ``airflow.plugins`` names this module.
 
 Every Airflow process loads this module. It imports the rest of the page only when the page is first opened.
 """

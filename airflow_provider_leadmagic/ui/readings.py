@@ -128,7 +128,7 @@ class AccountReadings:
 
 
 def _check_type(hook: LeadMagicHook) -> None:
-    """Refuse other types of connections: the ID may come from an XCom, and LeadMagic must not get a key of others."""
+    """Refuse other types: the ID may come from an XCom, and LeadMagic must not get the password of another service."""
     try:
         kind = hook.get_connection(hook.leadmagic_conn_id).conn_type
     except AirflowNotFoundException:

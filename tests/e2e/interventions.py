@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,38 +15,6 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
     from dev.local_airflow import LocalAirflow
 
-#: What the web interface of Airflow 2 calls when a user marks a task as failed or success.
-MARK = """
-import sys
-from airflow.models.dagbag import DagBag
-from airflow.utils.state import TaskInstanceState
-dag_id, run_id, task_id, state = sys.argv[1:]
-dag = DagBag(read_dags_from_db=True).get_dag(dag_id)
-dag.set_task_instance_state(task_id=task_id, run_id=run_id, state=TaskInstanceState(state), commit=True)
-"""
-
-#: What the web interface of Airflow 2 calls when a user marks a run as failed.
-FAIL_RUN = """
-import sys
-from airflow.api.common.mark_tasks import set_dag_run_state_to_failed
-from airflow.models.dagbag import DagBag
-dag_id, run_id = sys.argv[1:]
-set_dag_run_state_to_failed(dag=DagBag(read_dags_from_db=True).get_dag(dag_id), run_id=run_id, commit=True)
-"""
-
-#: What the web interface of Airflow 2 calls when a user clears a task.
-CLEAR = """
-import sys
-from airflow.models.dagbag import DagBag
-from airflow.models.taskinstance import TaskInstance, clear_task_instances
-from airflow.utils.session import create_session
-dag_id, run_id, task_id = sys.argv[1:]
-dag = DagBag(read_dags_from_db=True).get_dag(dag_id)
-with create_session() as session:
-    tasks = session.query(TaskInstance).filter_by(dag_id=dag_id, run_id=run_id, task_id=task_id).all()
-    clear_task_instances(tasks, session, dag=dag)
-"""
-
 
 def clear(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> None:
     """Clear a task, as a user does in the web interface."""
@@ -56,7 +22,7 @@ def clear(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str) -> None
         body = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": [task_id]}
         airflow.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
         return
-    _run_script(airflow, CLEAR, dag_id, run_id, task_id)
+    airflow.call_airflow_2("clear", dag_id, run_id, task_id)
 
 
 def mark(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str, state: str) -> None:
@@ -65,7 +31,7 @@ def mark(airflow: LocalAirflow, dag_id: str, run_id: str, task_id: str, state: s
         task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         airflow.call("PATCH", task, {"new_state": state})
         return
-    _run_script(airflow, MARK, dag_id, run_id, task_id, state)
+    airflow.call_airflow_2("mark", dag_id, run_id, task_id, state)
 
 
 def fail_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
@@ -73,7 +39,7 @@ def fail_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
     if IS_AIRFLOW_3:
         airflow.call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", {"state": "failed"})
         return
-    _run_script(airflow, FAIL_RUN, dag_id, run_id)
+    airflow.call_airflow_2("fail_run", dag_id, run_id)
 
 
 def delete_dag(airflow: LocalAirflow, dag_id: str) -> None:
@@ -82,11 +48,6 @@ def delete_dag(airflow: LocalAirflow, dag_id: str) -> None:
     airflow.kill_component("scheduler")
     airflow.run("dags", "delete", "--yes", dag_id)
     airflow.start_component("scheduler")
-
-
-def _run_script(airflow: LocalAirflow, script: str, *arguments: str) -> None:
-    command = [sys.executable, "-c", script, *arguments]
-    subprocess.run(command, env=airflow.environment, check=True, capture_output=True)
 
 
 def kill_worker_connected_to(account: Sandbox, *, spare: int = 0) -> None:

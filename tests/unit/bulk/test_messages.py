@@ -94,10 +94,10 @@ MESSAGES = [
     (f"Skipped: No rows to enrich. [{FILE}]", "Skipped: No rows to enrich"),
     (
         (
-            f"No valid rows to enrich, 5,000,000 are invalid. The first: Row 1 is missing email, required by "
+            f"No valid rows to enrich, 5,000,000 invalid. The first: Row 1 is missing email, required by "
             f"email_validation. [{FILE}]"
         ),
-        "No valid rows to enrich, 5,000,000 are invalid. The first: Row 1 is missing email",
+        "No valid rows to enrich, 5,000,000 invalid. The first: Row 1 is missing email",
     ),
     (
         f"Skipping 12 of 5,000,000 rows. The first: Row 10 is missing email, required by email_validation. [{FILE}]",

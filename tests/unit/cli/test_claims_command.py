@@ -422,6 +422,11 @@ class TestLedgers:
         assert outcome.error.startswith("Unreadable claims: restore the Variable 'leadmagic_claims_broken'")
         assert only_pool(outcome)["claimed"] == 700
 
+    def test_a_ledger_that_cannot_be_read_does_not_mean_that_there_are_no_claims(self, run, airflow):
+        airflow.variable("leadmagic_claims_broken", "{}")
+        outcome = run("claims")
+        assert (outcome.code, outcome.out) == (2, "")
+
     def test_a_database_that_does_not_respond_prints_one_line(self, run, airflow, mocker):
         failure = RuntimeError("postgresql://airflow:lm_canary_5f0c9b7e2d1a4c83@db")
         mocker.patch("airflow.utils.session.create_session", side_effect=failure)

@@ -258,7 +258,7 @@ def test_a_line_starts_with_cause_or_advice(write: Callable[[Lines], object], fi
         ),
         (
             {"deferrable": True, "exponential_backoff": True, "max_wait": 60},
-            "Ignored in deferrable mode, which polls at a fixed interval: exponential_backoff, max_wait.",
+            "exponential_backoff, max_wait ignored: deferrable mode polls at a fixed interval.",
         ),
     ],
     ids=["silent_fail", "deferrable"],

@@ -580,7 +580,7 @@ def test_a_list_without_a_valid_row_is_an_error(task: MakeTask, leadmagic_sandbo
     rows = [{"full_name": "", "domain": "example.com"}, "text"]
 
     with pytest.raises(
-        ValueError, match=r"^No valid rows to enrich, 2 are invalid\. The first: Row 1 is missing .* \[rows\]$"
+        ValueError, match=r"^No valid rows to enrich, 2 invalid\. The first: Row 1 is missing .* \[rows\]$"
     ):
         task(rows=rows, on_invalid_rows="skip", on_empty=on_empty).run()
     assert leadmagic_sandbox.requests == []
