@@ -155,7 +155,7 @@ def _summary(response: Response, code: str | None, retry_after: float | None) ->
 
 
 def _explanation(response: Response, problem: dict[str, Any], hide: Callable[..., str | None]) -> str | None:
-    """Return LeadMagic's explanation, with its advice where this module has no better one."""
+    """Return LeadMagic's explanation, with its advice if this module has none for the status."""
     has_advice = response.status in _SUMMARIES
     names = ("title", "message", "detail", *(() if has_advice else ("action",)))
     texts = filter(None, (hide(problem.get(name)) for name in names))
@@ -193,7 +193,7 @@ def error_for_failure(
 
     :param error: What requests, urllib3 or the socket raised.
     :param unrelated: The exception that the caller is already handling, if any. Python chains it to ``error`` although
-        it did not cause it: an earlier connection failure says nothing about this request.
+        the two are unrelated: an earlier connection failure says nothing about this request.
     :param timeouts: Limits for connecting and for the response, in seconds.
     :param slow: Cause to report for a timeout while the body is read; empty before that.
     """
@@ -213,9 +213,9 @@ def error_for_failure(
     return LeadMagicConnectionError(call.message(f"{_failure(chain)}: {retry_or_check}", _reason(chain)))
 
 
-#: Causes to report if no more is known. The first type in the chain of causes applies.
+#: Causes to report if no more is known. The first of these types that is in the chain of causes applies.
 _FAILURES: tuple[tuple[type[BaseException], str], ...] = (
-    (TimeoutError, "Request not accepted in time"),  # urllib3 wraps it only if it waits for a response
+    (TimeoutError, "Request not accepted in time"),  # urllib3 wraps it only while waiting for a response
     (ssl.SSLError, "TLS connection failed"),
     (RemoteDisconnected, "Connection closed by the server"),
     (ConnectionError, "Connection closed by the server"),

@@ -94,7 +94,7 @@ _BULK = (
     Product("company_search", "/v1/companies/company-search", _COMPANY_OR_PROFILE, is_bulk=True),
     Product("company_finder", "/v1/companies/company-search", _COMPANY_OR_PROFILE, is_bulk=True),
     Product("company_funding", "/v1/companies/company-funding", _SOME_COMPANY, is_bulk=True),
-    # It also requires a company, but the field is undocumented, so that check is left to LeadMagic.
+    # This product also requires a company. LeadMagic does not document the field, so it has to check that itself.
     Product("job_change_detector", "/v1/people/job-change-detector", _PROFILE, is_bulk=True),
 )
 _SINGLE = (

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 #: Longest text from a server in a message, in characters.
 MAX_TEXT = 300
 _MAX_VALUE = 80
-#: Longest part of a text that is processed, in characters: a body can have megabytes, and to replace its unprintable
-#: characters takes many times that memory.
+#: Longest part of a text that is processed, in characters: a body can be megabytes long, and replacing its
+#: unprintable characters takes many times its size in memory.
 _MAX_READ = 100 * MAX_TEXT
 #: Number of characters that are removed from the end of a cut text: they can be the beginning of a secret, which is not
 #: recognized without its end.
@@ -49,7 +49,7 @@ _PHONE = re.compile(
     r"(?<![\w.+()-])(?!\d{4}-\d\d-\d\d(?!\d)|\d+\.\d+(?![\d.(-]| \d))"
     r"(?:\+|(?=\(?\d+\)?[ ().-]{1,3}\d)|(?=\d{10}))\(?\d(?:[ ().-]{0,3}\d){6,16}(?!\w)"
 )
-#: A letter, digit or underscore. A value next to one is not hidden, because the value is then a part of a longer word.
+#: A letter, digit or underscore. A value that touches one is not hidden, because it is a part of a longer word.
 #: Chinese, Japanese and Korean letters are left out, because names in these languages are not always separated from the
 #: next word.
 _LETTER = r"[^\W\u3040-\u9fff\uac00-\ud7af]"
@@ -71,7 +71,7 @@ def redact(value: object, secrets: Iterable[str] = (), private: Collection[str] 
     Prepare text from a server for a message: printable, on one line, short, without the API key or other secrets.
 
     :param value: A value from the response; anything but text yields None.
-    :param secrets: The API key and others, which a server may quote, also encoded, in another case or broken by spaces.
+    :param secrets: The API key and other secrets. They are also found encoded, in another case or broken by spaces.
     :param private: Values to replace with ``[redacted]``, together with email addresses, phone numbers and profiles of
         people; None to keep personal data.
     :return: The text; None if it is empty.

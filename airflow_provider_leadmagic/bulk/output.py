@@ -227,7 +227,7 @@ class JsonlWriter:
 
 #: First characters of a text that a spreadsheet evaluates, including the full-width ones of East Asian keyboards.
 _FORMULA = re.compile(r"[=@\t\r\n\uff1d\uff20+\-\uff0b\uff0d]")
-#: Numbers and phone numbers. They are harmless: the only letter is the ``e`` of an exponent, so a formula can
+#: Numbers and phone numbers. They are harmless: the only letter is the ``e`` of an exponent, so they can
 #: calculate, but cannot call a function or refer to a cell.
 _NUMBER = re.compile(r"[+-][\d\s().,/%+-]*(?:(?<=\d)[eE][+-]?\d+)?")
 

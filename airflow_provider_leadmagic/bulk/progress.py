@@ -83,7 +83,7 @@ class JobProgress:
         return None
 
     def _may_be_too_new(self, error: LeadMagicError) -> bool:
-        # LeadMagic may not return a job yet that was submitted a moment ago.
+        # LeadMagic may not yet return a job that was submitted a moment ago.
         return isinstance(error, LeadMagicNotFoundError) and self._failed_polls <= POLLS_FOR_A_NEW_JOB
 
     def _log_progress(self, job: BulkJob) -> None:

@@ -69,8 +69,8 @@ class Waiting(NamedTuple):
 
     :param state: State of the task.
     :param standing: Whether it can be granted its credits; None if the balance is unknown.
-    :param reserved: Credits that tasks ahead can be granted.
-    :param undecided_for: Seconds since its credits became available without the task claiming them.
+    :param reserved: Credits that are reserved for tasks ahead, because these can be granted them now.
+    :param undecided_for: Seconds since its credits became available, which it has not claimed yet.
     """
 
     claim: Claim
@@ -90,7 +90,7 @@ class Waiting(NamedTuple):
 
     @property
     def short(self) -> Decimal:
-        """Number of missing credits, including those that tasks ahead can be granted; 0 if the balance is unknown."""
+        """Number of missing credits, including :attr:`reserved`; 0 if the balance is unknown."""
         if self.standing is None:
             return Decimal(0)
         return max(self.claim.credits + self.claim.reserve - self.standing.available, Decimal(0))

@@ -2,14 +2,14 @@
 Decide which tasks may spend the credits of an account, so that no two of them count on the same credits.
 
 A sensor claims credits in the transaction in which Airflow makes it ``success``. Its claim ends with its run, or with
-the tasks that spend the credits. A task that spends the credits itself claims them when the grant is in the ledger; its
-claim ends when it has finished. Whether a claim holds credits therefore depends on the states that Airflow stores for
-tasks and runs: a process that is killed leaves no claim behind. A claim that has ended still counts until it has
-settled.
+the tasks that spend the credits. The claim of a task that spends the credits itself begins with the grant in the
+ledger, and ends when that task has finished. Whether a claim holds credits therefore depends on the states that Airflow
+stores for tasks and runs: a process that is killed leaves no claim behind. A claim that has ended still counts until it
+has settled.
 
 No two tasks may decide at the same time, so each decision runs in a pool with one slot. Its steps are, in this order:
 read the ledger, read the states (:func:`survey`), read the balance, decide (:func:`standings`), write the ledger. If
-the balance was read before the states, a claim that ended in between would no longer count, while the credits that were
+the balance was read before the states, a claim that ended in between would settle too early: the credits that were
 spent under it would still be in the balance.
 """
 
@@ -267,7 +267,7 @@ class Standings(NamedTuple):
 
 def queue(ledger: Ledger, survey: Survey) -> list[Claim]:
     """
-    Return the claims of the waiting tasks, by priority and then by the time of their first poll.
+    Return the claims of the waiting tasks, by priority and then by the time since which they wait.
 
     :param ledger: The ledger.
     :param survey: The states of its tasks and runs.

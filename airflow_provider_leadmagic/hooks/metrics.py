@@ -42,7 +42,7 @@ def report_claims(pool: str, claimed: Decimal, spendable: Decimal, waiting: int)
     Set the gauges of the claims on an account, with the tag ``pool``.
 
     :param pool: Name of the claim pool.
-    :param claimed: Sum of all claims: ``leadmagic.credits_claimed``.
+    :param claimed: Credits that tasks hold: ``leadmagic.credits_claimed``.
     :param spendable: Spendable credits. ``leadmagic.credits_available`` is what the claims leave of them, at least 0.
     :param waiting: Number of waiting tasks: ``leadmagic.gates_waiting``.
     """

@@ -189,7 +189,7 @@ class Sandbox:
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """A copy of the request log: the newest 10,000 requests, oldest first. Requests to controls are not logged."""
+        """A copy of the request log: the newest 10,000 requests, oldest first. Those to the controls are not logged."""
         return self._state.requests.entries()
 
     def requests_to(self, path: str) -> list[LoggedRequest]:
