@@ -12,12 +12,13 @@ import sys
 import traceback
 from contextlib import redirect_stdout
 
-from airflow.api.common.mark_tasks import set_dag_run_state_to_failed
-from airflow.api.common.trigger_dag import trigger_dag
-from airflow.models.dagbag import DagBag
-from airflow.models.taskinstance import TaskInstance, clear_task_instances
-from airflow.utils.session import create_session
-from airflow.utils.state import TaskInstanceState
+with redirect_stdout(sys.stderr):  # Airflow logs to standard output, which is for the responses
+    from airflow.api.common.mark_tasks import set_dag_run_state_to_failed
+    from airflow.api.common.trigger_dag import trigger_dag
+    from airflow.models.dagbag import DagBag
+    from airflow.models.taskinstance import TaskInstance, clear_task_instances
+    from airflow.utils.session import create_session
+    from airflow.utils.state import TaskInstanceState
 
 
 def trigger(dag_id: str, run_id: str) -> None:
@@ -49,7 +50,7 @@ if __name__ == "__main__":
         name, *arguments = json.loads(line)
         error = None
         try:
-            with redirect_stdout(sys.stderr):  # standard output is for the responses
+            with redirect_stdout(sys.stderr):
                 globals()[name](*arguments)
         except Exception:
             error = traceback.format_exc()
