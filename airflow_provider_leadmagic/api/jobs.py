@@ -193,7 +193,7 @@ def check_job_id(value: object) -> str:
     Check that a job ID is safe in a URL and in a log.
 
     :param value: The argument ``job_id``.
-    :raises ValueError: If it is not 1 to 100 letters, digits, `.`, `:`, `_` or `-`, or only dots.
+    :raises ValueError: If it is only dots, or not 1 to 100 letters, digits, `.`, `:`, `_` or `-`.
     """
     if not is_job_id(value):
         raise ValueError(f"job_id must be {_ID_RULE}; got {describe_value(value)}")

@@ -44,7 +44,7 @@ _AT = r"(?:@|%(?:25)*40|&\#(?:0*64|x0*40);|\\u0040)"
 _ADDRESS = r"[^\s@<>()\[\]{},;:=\"'`\\|]"
 _EMAIL = re.compile(rf"(?<!{_ADDRESS})(?:(?!{_AT}){_ADDRESS}){{1,256}}{_AT}{_ADDRESS}+", re.IGNORECASE)
 _PROFILE = re.compile(r"(linkedin\.com/(?:in|pub)/)[^\s\"'<>),;]+", re.IGNORECASE)
-#: Seven digits or more: with a plus, in groups, or at least ten in a row. Neither an ISO date nor a decimal number.
+#: 7 to 17 digits: with a plus, in groups, or at least ten in a row. Neither an ISO date nor a decimal number.
 _PHONE = re.compile(
     r"(?<![\w.+()-])(?!\d{4}-\d\d-\d\d(?!\d)|\d+\.\d+(?![\d.(-]| \d))"
     r"(?:\+|(?=\(?\d+\)?[ ().-]{1,3}\d)|(?=\d{10}))\(?\d(?:[ ().-]{0,3}\d){6,16}(?!\w)"

@@ -22,7 +22,7 @@ def _arg(*flags: str, **properties: Any) -> Arg:
     return Arg(flags, **properties)  # type: ignore[no-untyped-call]
 
 
-# The commands parse and check numbers themselves: for an invalid one Airflow's parser prints the whole help text to
+# The commands below check numbers themselves: for an invalid one Airflow's parser prints the whole help text to
 # standard output.
 ARG_CONNECTION = _arg("--conn-id", default="leadmagic_default", help="Airflow connection ID (default: %(default)s)")
 ARG_CLAIMS_CONNECTION = _arg("--conn-id", help="Airflow connection ID (default: that of the latest claim)")
