@@ -102,7 +102,7 @@ def sends_key_unencrypted(base_url: str) -> bool:
 
 def check_allow_http(field: str, value: object) -> bool:
     """
-    Check that the setting ``allow_http`` is a real boolean, because the text "no" would count as true, and return it.
+    Return the setting ``allow_http`` if it is a real boolean. The text "no", for example, would count as true.
 
     :raises LeadMagicConfigurationError: If the value is neither true nor false.
     """

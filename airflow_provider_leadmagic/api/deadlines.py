@@ -46,7 +46,7 @@ class CACertificatesError(Exception):
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """HTTP adapter whose read timeout applies to a whole response, or to each part of a download, even through a proxy."""
+    """HTTP adapter whose read timeout applies to a whole response, or a part of a download, even through a proxy."""
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
         """

@@ -166,7 +166,7 @@ def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:
     :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
     """
     client.bulk.cancel(job_id)
-    log.warning("Canceled bulk job %s because its task was ended. Processed rows are charged.", job_id)
+    log.warning("Canceled bulk job %s because its task was ended. Its hits so far are charged.", job_id)
 
 
 def may_retry(error: Exception) -> bool:

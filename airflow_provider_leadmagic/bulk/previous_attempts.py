@@ -220,7 +220,7 @@ class PreviousAttempts:
 
         :param jobs: The jobs of the task.
         :param known: IDs of the jobs that the task had before.
-        :raises LeadMagicError: If one has, because this attempt was suspended while a user cleared the task.
+        :raises LeadMagicError: If a later attempt has: a user cleared the task while this attempt was suspended.
         """
         for job in jobs:
             if job.job_id not in known and not was_submitted_with(job.file_name, self.key):

@@ -83,7 +83,7 @@ def check_pool(task: Any, claim_pool: str) -> None:
 
     :param task: Operator that runs in this process.
     :param claim_pool: Name of the pool.
-    :raises ValueError: If the DAG declares another pool, or other than one slot.
+    :raises ValueError: If the DAG declares another pool, or ``pool_slots`` is not 1.
     """
     declared = task.get_dag().task_dict[task.task_id]
     if declared.pool != claim_pool:

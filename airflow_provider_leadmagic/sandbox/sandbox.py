@@ -141,7 +141,7 @@ class Sandbox:
 
     def freeze(self, message: str | None = DEFAULT_FREEZE_MESSAGE, liquid: Amount = 0) -> None:
         """
-        Freeze the balance or a part of it. Credits added later are frozen too.
+        Freeze the balance, also after later top-ups, except for ``liquid`` credits.
 
         :param message: The reason, returned by the API as ``credit_freeze_message``.
         :param liquid: The number of credits that stay spendable.

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Seen, Standing
     from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
-#: Shortest wait in seconds, unless ``poke_interval`` is shorter: until a poll that comes early because time alone
-#: changes its result, and until a reschedule, even if the deadline is sooner.
+#: Shortest wait in seconds; ``poke_interval`` if that is shorter. It applies to a poll that comes early because time
+#: alone changes its result, and to a reschedule, even if the deadline is sooner.
 SHORTEST_WAIT = 5.0
 
 

@@ -252,7 +252,7 @@ MESSAGES = [
         ),
         f'Bulk job may still start: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id)',
     ),
-    (f"Canceled bulk job {JOB} because its task was ended. Processed rows are charged.", "because its task was ended"),
+    (f"Canceled bulk job {JOB} because its task was ended. Its hits so far are charged.", "because its task was ended"),
     # Results
     (
         (

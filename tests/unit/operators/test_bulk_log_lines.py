@@ -141,7 +141,7 @@ def test_a_cancellation_is_logged_with_its_cost(
 
         cancel(task().operator.log, client, job_id)
 
-    expected = f"Canceled bulk job {job_id} because its task was ended. Processed rows are charged."
+    expected = f"Canceled bulk job {job_id} because its task was ended. Its hits so far are charged."
     assert expected in logged()
 
 
