@@ -48,7 +48,7 @@ class SubmittedJob:
 
     :param job_id: The ID that LeadMagic assigned.
     :param idempotency_key: The key it was submitted with.
-    :param estimate: Credits that it costs if every row is a hit; None if unknown: LeadMagic does not list them.
+    :param estimate: Price in credits if every row is a hit; None if unknown: it is not in LeadMagic's list of jobs.
     :param account: Salt and digest of the account it belongs to; empty if an older version saved the job.
     """
 
@@ -175,8 +175,8 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. Its run can have the ID of a deleted run, and then
-            has the finished jobs of that run. An unfinished job does not count: a later attempt may have submitted it.
+        :param jobs: The jobs of the task; None in a first attempt. If its run has the ID of a deleted run, the finished
+            jobs of that run are returned. The unfinished ones are not, because a later attempt may have submitted them.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}

@@ -120,8 +120,8 @@ def _enter(ledger: Ledger, claim: Claim, now: float) -> Ledger:
 
 def _upstream_may_have_spent(ledger: Ledger, claim: Claim, earlier: Claim) -> bool:
     # Between two attempts of a task, upstream tasks may have been cleared, and may have spent more of their claims. An
-    # upstream claim that was granted after the first poll also means this: its task was cleared alone, or the run was
-    # deleted and created again with the same ID.
+    # upstream claim that was granted after the first poll is also a sign of that: its task was cleared alone, or the
+    # run was deleted and created again with the same ID.
     replaced = [other for other in ledger.claims if claim.will_replace(other)]
     is_next = bool(replaced) and claim.attempt != earlier.attempt
     return is_next or any(other.granted_at is not None and other.granted_at > earlier.since for other in replaced)
