@@ -121,7 +121,7 @@ class ResultSorter:
 
     def confirm_suspects(self, key: bytes) -> None:
         """
-        Mark as doubtful the suspect results that describe a row that the input contains.
+        Mark as doubtful the suspect results that describe a row of the input.
 
         :param key: The digest of some fields of that row, from ``row_key``.
         """

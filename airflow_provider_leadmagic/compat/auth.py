@@ -1,4 +1,4 @@
-"""Ask Airflow 3.1+ what the page needs: who the user is, what this user may read, and the rendered fields of tasks."""
+"""Get from Airflow 3.1+ what the page needs: the user, what this user may read, and the rendered fields of tasks."""
 
 from __future__ import annotations
 

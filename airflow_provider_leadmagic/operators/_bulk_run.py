@@ -170,9 +170,13 @@ class BulkAttempt:
             try:
                 with self._hook().get_conn() as client:
                     submitted_job.read(client, self._conn_id)
-            except LeadMagicConfigurationError as error:
+            except LeadMagicConfigurationError:
                 if task_state_store(self._context) is None:
-                    raise AirflowFailException(str(error)) from None
+                    advice = f"download the results of bulk job {submitted_job.job_id} in LeadMagic's app"
+                    raise AirflowFailException(
+                        f"Connection {self._conn_id!r} was changed to another LeadMagic account: {advice}, or clear "
+                        "the task to submit the rows again."
+                    ) from None
                 raise
             raise
 

@@ -53,7 +53,7 @@ class Wait(Protocol):
 
         :param submitted_job: The job.
         :param report_pause: Whether a pause ends the wait.
-        :param requested_wait: Seconds until the first poll that LeadMagic requested by ``Retry-After``; 0 for none.
+        :param requested_wait: Seconds that LeadMagic requested by ``Retry-After`` before the first poll; 0 for none.
         :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 

@@ -158,5 +158,5 @@ class Spending:
     days_ago: Annotated[int, Field(strict=True, ge=0, le=365)] = 0
 
     def as_charge(self) -> Charge:
-        """Build the ledger entry, exactly ``days_ago`` times 24 hours ago."""
+        """Build the ledger entry, dated ``days_ago`` times 24 hours ago."""
         return Charge(time.time() - timedelta(days=self.days_ago).total_seconds(), self.product, self.credits)

@@ -179,6 +179,13 @@ MESSAGES = [
     ),
     (
         (
+            f"Connection {CONN} was changed to another LeadMagic account: download the results of bulk job {JOB} in "
+            "LeadMagic's app, or clear the task to submit the rows again."
+        ),
+        "was changed to another LeadMagic account: download the results",
+    ),
+    (
+        (
             "Input changed since it was submitted: restore it, or clear the task to submit the new rows. "
             f"Bulk job {JOB} is unchanged. [{FILE}]"
         ),

@@ -630,7 +630,8 @@ def test_a_deferred_task_refuses_another_account_and_is_not_retried_without_a_st
     when(lambda: len(leadmagic_sandbox.requests_to("/bulk/jobs/*")) >= 2, other_account)
 
     error = LeadMagicConfigurationError if store else AirflowFailException
-    with pytest.raises(error, match="was changed to another LeadMagic account"):
+    advice = "change it back to continue" if store else "download the results of"
+    with pytest.raises(error, match=f"was changed to another LeadMagic account: {advice} bulk job"):
         enrich.run()
 
 
