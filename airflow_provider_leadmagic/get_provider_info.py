@@ -32,7 +32,7 @@ CONNECTION_TYPE: dict[str, Any] = {
         },
         "verify": {
             "label": "CA certificates",
-            "description": "Path of a file or folder on all workers and the triggerer. The default ones if empty.",
+            "description": "Path of a file or folder on all workers and the triggerer. Default certificates if empty.",
             "schema": {"type": ["string", "null"]},
         },
         "headers": {

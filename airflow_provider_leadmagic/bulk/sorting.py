@@ -54,7 +54,7 @@ class ResultSorter:
 
     def fill(self, results: Iterable[RowResult], *, keep: bool = False) -> None:
         """
-        Replace the content with these results. If there are two for a row, the later one counts.
+        Replace the content with these results. If there are several for a row, all but the last are :meth:`earlier` ones.
 
         :param results: The results in any order; they are iterated once. Unfinished ones are ignored.
         :param keep: Whether to add the results to the content instead.
@@ -106,7 +106,7 @@ class ResultSorter:
         return self._number("SELECT EXISTS (SELECT 1 FROM earlier)") > 0
 
     def earlier(self, row_index: int) -> list[RowResult]:
-        """Return the results of a row that later ones replaced, oldest first."""
+        """Return the earlier results of a row, which were replaced, oldest first."""
         rows = self._database.execute("SELECT result FROM earlier WHERE row_index = ? ORDER BY rowid", (row_index,))
         return [_deserialized(serialized) for (serialized,) in rows]
 

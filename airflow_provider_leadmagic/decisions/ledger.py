@@ -1,7 +1,7 @@
 """
 The ledger of the claims on the credits of one account, and its text in an Airflow Variable.
 
-The ledger only lists which tasks claim credits, and how many. Whether a claim counts depends on the states that Airflow
+The ledger lists which tasks claim credits, and how many. Whether a claim counts also depends on the states that Airflow
 stores for its tasks: see :mod:`~airflow_provider_leadmagic.decisions.claims`.
 """
 
@@ -46,8 +46,7 @@ class Claim:
     :param conn_id: Connection of the task.
     :param reserve: Credits that must remain available to others when the claim is granted.
     :param priority: ``priority_weight`` of the task. Tasks with a higher value are granted credits first.
-    :param patience: Seconds for which the tasks behind a waiting task wait for it after its credits became available,
-        if it does not claim them.
+    :param patience: Seconds for which the tasks behind this one leave its credits to it once these are available.
     :param settle: Seconds for which the claim still counts after it was seen to have ended.
     :param spent_by: Tasks after which the claim ends. If empty, it ends with the run, or with the task itself if
         ``is_spent_by_itself``.
