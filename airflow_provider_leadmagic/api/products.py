@@ -94,7 +94,7 @@ _BULK = (
     Product("company_search", "/v1/companies/company-search", _COMPANY_OR_PROFILE, is_bulk=True),
     Product("company_finder", "/v1/companies/company-search", _COMPANY_OR_PROFILE, is_bulk=True),
     Product("company_funding", "/v1/companies/company-funding", _SOME_COMPANY, is_bulk=True),
-    # This product also requires a company. LeadMagic does not document the field, so it has to check that itself.
+    # This product also requires a company. Only LeadMagic can check that, because it does not document the field.
     Product("job_change_detector", "/v1/people/job-change-detector", _PROFILE, is_bulk=True),
 )
 _SINGLE = (

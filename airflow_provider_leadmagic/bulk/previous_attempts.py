@@ -150,8 +150,8 @@ class PreviousAttempts:
         """
         Cancel the unfinished jobs that the task submitted before it was cleared.
 
-        Call it only at the start of an attempt: later, an attempt that was suspended would cancel the job of the
-        attempt that replaced it.
+        Call it only at the start of an attempt. Otherwise an attempt whose worker was suspended would cancel the job of
+        the attempt that replaced it.
 
         :return: The jobs of the task, for :meth:`find`; None if the state store has a job from after the last clear.
         :raises LeadMagicError: If a job cannot be canceled, or LeadMagic does not return the list of jobs.
@@ -175,8 +175,8 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. If its run has the ID of a deleted run, the finished
-            jobs of that run are returned. The unfinished ones are not, because a later attempt may have submitted them.
+        :param jobs: The jobs of the task; None in a first attempt. Then only finished jobs are returned, those of a
+            deleted run with the same ID: a later attempt may have submitted the unfinished ones.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}
@@ -192,7 +192,7 @@ class PreviousAttempts:
         """
         stored = SubmittedJob.load(self._store)
         if stored is not None and is_same_generation(stored.idempotency_key, self.key):
-            with suppress(LeadMagicNotFoundError):  # right after the submission; the polls then wait for it
+            with suppress(LeadMagicNotFoundError):  # not listed yet: the polls then wait for the job
                 check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
             found: SubmittedJob | None = stored.in_account_of(self._client)
         else:
@@ -220,7 +220,7 @@ class PreviousAttempts:
 
         :param jobs: The jobs of the task.
         :param known: IDs of the jobs that the task had before.
-        :raises LeadMagicError: If a later attempt has: a user cleared the task while this attempt was suspended.
+        :raises LeadMagicError: If there is such a job: a user cleared the task while this attempt was suspended.
         """
         for job in jobs:
             if job.job_id not in known and not was_submitted_with(job.file_name, self.key):
@@ -292,7 +292,7 @@ class PreviousAttempts:
         for job in jobs:
             if not job.is_finished:
                 self._client.bulk.cancel(job.job_id)
-                log.warning("Canceled bulk job %s because %s: %s.", job.job_id, reason, job.progress())
+                log.warning("Canceled bulk job %s because %s. It had %s.", job.job_id, reason, job.progress())
 
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):

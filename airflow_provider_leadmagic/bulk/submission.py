@@ -220,7 +220,7 @@ def job_name(idempotency_key: str, digest: str) -> str:
 
 def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
     """
-    Return whether a job's key has the same first part as a key of the task: one of its attempts submitted it.
+    Return whether an attempt of a task submitted a job, whose key then has the same first part as a key of the task.
 
     :param name: The job's name.
     :param idempotency_key: A key of the task.

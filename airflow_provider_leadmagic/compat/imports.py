@@ -1,11 +1,11 @@
 """
 Import the names that moved between Airflow versions.
 
-The rest of this package imports them from here only, except for the page, which runs in the API server.
+The rest of this package imports them from here only, except for the page.
 
 Each name is resolved when it is first imported from here, so that a DAG file loads only what it uses. The table below
 lists the modules of each name, newest first. Airflow 2.11 has no ``airflow.sdk`` at all. Airflow 3.0 and 3.1 have
-``airflow.sdk.exceptions``, but not these exceptions in it.
+``airflow.sdk.exceptions``, but without the exceptions below.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "get_current_context": ("airflow.sdk", "airflow.operators.python"),
 }
 
-#: Copy of Airflow's constant. Since 3.0 it is in ``airflow.models``, which takes longer to import than this whole
-#: package, each time a DAG file is parsed.
+#: Copy of Airflow's constant. Since 3.0 it is in ``airflow.models``. To import that at each parse of a DAG file would
+#: take longer than to import this whole package.
 XCOM_RETURN_KEY = "return_value"
 
 

@@ -1,9 +1,9 @@
 """
-Read Variables, pools, task states and active runs from Airflow in any of its processes, and write Variables.
+Read Variables, task states and active runs from Airflow in any of its processes, and write Variables.
 
 On Airflow 3, tasks and triggers send messages to their supervisor. The public interface, ``Variable.get``, is not used,
 because it reports an outage of the API server as a missing Variable. On Airflow 2, and in processes without a
-supervisor, the database is queried.
+supervisor, the database is queried. Pools, and Variables by prefix, are only in the database.
 """
 
 from __future__ import annotations
@@ -193,8 +193,8 @@ class ReadActiveRuns(NamedTuple):
         return frozenset(found)
 
     def _active(self, run_ids: list[str]) -> Conversation[set[str]]:
-        # The supervisor returns the number of active runs, not their IDs. One request is enough if all of them are
-        # active, which is the usual case, or none.
+        # The supervisor returns the number of active runs, not their IDs. One request is enough if every run is
+        # active, the usual case, or if none is.
         from airflow.sdk.execution_time.comms import GetDRCount
 
         response = yield GetDRCount(dag_id=self.dag_id, run_ids=run_ids, states=_ACTIVE_STATES)

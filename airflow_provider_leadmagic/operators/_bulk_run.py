@@ -323,8 +323,9 @@ class BulkAttempt:
     def _finish(self, job: BulkJob, submitted_job: SubmittedJob) -> dict[str, Any]:
         if not job.is_completed:
             raise AirflowFailException(
-                f"Bulk job {job.job_id} {job.status} at LeadMagic: {job.progress()}. LeadMagicHook().bulk.results "
-                "returns the finished rows. Clearing the task submits a new job, which charges for them again."
+                f"Bulk job {job.job_id} {job.status} at LeadMagic: {job.progress()}. "
+                f'LeadMagicHook("{self._conn_id}").bulk.results returns the finished rows. '
+                "Clearing the task submits a new job, which charges for them again."
             )
         files = ResultFiles(self._request.output_path, escape_formulas=self._request.escape_formulas)
         source = self._request.source()

@@ -211,9 +211,9 @@ MESSAGES = [
         ),
         "airflow tasks test spends credits like a DAG run",
     ),
-    (f"Canceled bulk job {JOB} because the task was cleared: {PROGRESS}.", "because the task was cleared"),
+    (f"Canceled bulk job {JOB} because the task was cleared. It had {PROGRESS}.", "because the task was cleared"),
     (
-        f"Canceled bulk job {JOB} because another job has the same idempotency key: {PROGRESS}.",
+        f"Canceled bulk job {JOB} because another job has the same idempotency key. It had {PROGRESS}.",
         "because another job has the same idempotency key",
     ),
     # Progress
@@ -263,7 +263,8 @@ MESSAGES = [
     # Results
     (
         (
-            f"Bulk job {JOB} failed at LeadMagic: {PROGRESS}. LeadMagicHook().bulk.results returns the finished rows. "
+            f'Bulk job {JOB} failed at LeadMagic: {PROGRESS}. LeadMagicHook("{CONN[1:-1]}").bulk.results returns the '
+            "finished rows. "
             "Clearing the task submits a new job, which charges for them again."
         ),
         "failed at LeadMagic: 1,234,567 / 5,000,000 rows (24%)",

@@ -104,7 +104,9 @@ def test_the_reason_for_a_second_job_is_logged(
 
     die_while_waiting(enrich, mocker)
 
-    assert f"Canceled bulk job {first.job_id} because the task was cleared: 0 / 5 rows (0%), 0 credits" in logged()
+    assert (
+        f"Canceled bulk job {first.job_id} because the task was cleared. It had 0 / 5 rows (0%), 0 credits" in logged()
+    )
 
 
 def test_the_reason_for_canceling_a_duplicate_is_logged(
@@ -121,7 +123,7 @@ def test_the_reason_for_canceling_a_duplicate_is_logged(
     die_while_waiting(enrich, mocker)
 
     [canceled] = (job for job in leadmagic_sandbox.bulk_jobs if job.status == "canceled")
-    assert f"Canceled bulk job {canceled.job_id} because another job has the same idempotency key: " in logged()
+    assert f"Canceled bulk job {canceled.job_id} because another job has the same idempotency key. " in logged()
 
 
 def die_while_waiting(enrich: Task, mocker: MockerFixture) -> None:
