@@ -4,8 +4,8 @@
 #   make ui                      the same, and keep Airflow running for browsing
 #   make test-fast               the unit tests that take less than a minute together
 #   make test                    the next two (make test AIRFLOW=2.11.2)
-#   make test-unit               all unit tests, those of this repository, and those against a hostile server
-#   make test-e2e                whole DAGs, most of them under a running Airflow (ONLY="FILES")
+#   make test-unit               all unit tests, those of this repository, and those against a hostile server (ONLY="FILES")
+#   make test-e2e                whole DAGs, most of them under a running Airflow (ONLY="FILES" EXCEPT="MARKERS")
 #   make test-load               what 1,000 waiting sensors cost, on a machine that does nothing else
 #   make test-page               who may see the page, and what it costs, with running API servers
 #   make test-slow               the end-to-end tests that kill processes or wait for more than a minute
@@ -40,6 +40,8 @@ PAGE := $(wildcard tests/e2e/test_page_*.py)
 # The files with a marker, because collecting all tests takes a long time.
 MARKED = $(sort $(shell grep -rl --include='test_*.py' 'pytest\.mark\.$(1)\b' tests))
 UNIT := not e2e and not browser and not wheel and not install and not distributed and not bench
+# All of Airflow, before many processes need it at the same time.
+COMPILE := --compile-bytecode
 # With this variable set, every Airflow process would compile all of Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
 # The user's own Airflow must not leak in through environment variables.
@@ -60,12 +62,13 @@ test: test-unit test-e2e
 test-fast: $(READY)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) tests/unit $(addprefix --ignore ,$(TASKS)) -m "$(UNIT)"
 
+# ONLY: files and folders.
 test-unit: $(READY)
-	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "$(UNIT)"
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "$(UNIT)" $(ONLY)
 
-# The tests that share an Airflow run in one worker, all others in the second one. ONLY: files.
+# The tests that share an Airflow run in one worker, all others in the second one. ONLY: files; EXCEPT: markers.
 test-e2e: $(READY)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "e2e and not slow and not load" $(or $(ONLY),$(filter-out $(PAGE),$(call MARKED,e2e)))
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "e2e and not ($(or $(EXCEPT),slow or load))" $(or $(ONLY),$(filter-out $(PAGE),$(call MARKED,e2e)))
 
 # Run it alone: other work on the machine takes processor time from the measured processes.
 test-load: $(READY)
@@ -94,7 +97,7 @@ test-browser: $(READY)
 
 # Separate environments with additional packages, so that nothing else can come to depend on these.
 IN = $(call ON,3.3.2,$(1),$(2))
-ON = @$(MAKE) --no-print-directory in-another-venv AIRFLOW=$(1) VENV=.build/venv-$(2) \
+ON = @$(MAKE) --no-print-directory in-another-venv COMPILE= AIRFLOW=$(1) VENV=.build/venv-$(2) \
   REQUIREMENTS="requirements/airflow-$(1).txt requirements/$(2).txt" COMMAND="$(3)"
 
 test-distributed:
@@ -175,7 +178,7 @@ $(READY): $(REQUIREMENTS) pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@# uv takes seconds, pip a minute; pip is used if uv cannot be installed.
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check uv >/dev/null 2>&1 \
-	  && $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --compile-bytecode $(addprefix -r ,$(REQUIREMENTS)) >/dev/null 2>&1 \
+	  && $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python $(COMPILE) $(addprefix -r ,$(REQUIREMENTS)) >/dev/null 2>&1 \
 	  || $(VENV)/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS))
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(VENV)/bin/python -c 'from importlib.metadata import version as v; a = v("apache-airflow"); assert a == "$(AIRFLOW)", a'

@@ -36,8 +36,6 @@ IS_AIRFLOW_3 = AIRFLOW_SERIES >= (3,)
 _MARK_VARIABLE = "LEADMAGIC_LOCAL_AIRFLOW"
 #: What an Airflow 2 runs in a process of its own.
 _CALLS = Path(__file__).with_name("airflow_2.py")
-_HEALTH = ("api/v2/monitor/health", "execution/health")
-
 #: Airflow 3.4 stores a row for each attempt, and XComs refer to it. These views show the latest attempts, as before.
 _VIEWS_AS_BEFORE_3_4 = """
 CREATE TEMP VIEW task_instance AS SELECT *, region_index AS map_index FROM main.task_instance WHERE working_set;
@@ -62,6 +60,8 @@ class LocalAirflow:
 
     #: Seconds within which the API server must respond.
     start_timeout = 120.0
+    #: Paths that then respond.
+    health = ("api/v2/monitor/health", "execution/health")
 
     def __init__(self, home: Path, dags_folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.home = home
@@ -291,7 +291,7 @@ class LocalAirflow:
     def _api_responds(self) -> bool:
         # The execution API is built on its first request, which on a busy machine takes longer than a worker's timeout.
         try:
-            return all(requests.get(f"{self.url}/{path}", timeout=60).ok for path in _HEALTH)
+            return all(requests.get(f"{self.url}/{path}", timeout=60).ok for path in self.health)
         except requests.RequestException:
             return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +13,8 @@ from tests.support.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = REPOSITORY / ".build" / "screenshots"
@@ -31,20 +31,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(missing)
 
 
-@pytest.fixture
-def open_browser(tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Return a function that opens a browser of a width, with a light or dark color scheme."""
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_browser(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens a window of a width, with a light or dark color scheme and no cookies."""
+    with ExitStack() as contexts:
 
         def open_page(width: int = 1280, color_scheme: str = "light") -> Page:
             size = {"width": width, "height": 1000}
-            page = browser.new_context(viewport=size, color_scheme=color_scheme).new_page()
+            page = contexts.enter_context(browser.new_context(viewport=size, color_scheme=color_scheme)).new_page()
             page.set_default_timeout(30_000)
             return page
 
         yield open_page
-        browser.close()

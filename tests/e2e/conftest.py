@@ -13,6 +13,7 @@ from dev.local_airflow import AIRFLOW_SERIES, LocalAirflow, wait_until
 from tests.e2e import claim_scenarios
 from tests.e2e.bulk_scenarios import IN_TRIGGERER, ON_WORKER, ROWS, SCENARIOS, STARTED_BY_THEIR_TEST
 from tests.support.airflow_home import HOME, IGNORED, REPOSITORY
+from tests.support.listeners import Statsd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ WRONG_CANARY = "wrong-canary-key-that-must-not-leak-either"
 def accounts() -> Iterator[dict[str, Sandbox]]:
     """Start the LeadMagic accounts, by the ID of the connection that points to them."""
     with ExitStack() as stack:
-        balances = {"rich": 1000, "poor": 1, "waiting": 1, "sixty": 1, "echo": 1, "leadmagic_default": 2}
+        balances = {"rich": 1000, "poor": 1, "waiting": 1, "sixty": 1, "echo": 1, "metered": 50, "leadmagic_default": 2}
         balances |= dict.fromkeys(SCENARIOS + STARTED_BY_THEIR_TEST, 1000)
         balances |= dict.fromkeys(claim_scenarios.SCENARIOS, 600)
         balances |= dict.fromkeys((claim_scenarios.SHARED, claim_scenarios.MISSING), 1)
@@ -40,7 +41,22 @@ def accounts() -> Iterator[dict[str, Sandbox]]:
 
 
 @pytest.fixture(scope="session")
-def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
+def statsd() -> Iterator[Statsd]:
+    """Receive LeadMagic's metrics of the running Airflow."""
+    with Statsd() as listener:
+        yield listener
+
+
+class LabeledAirflow(LocalAirflow):
+    """Airflow whose components, and the processes they start, prefix their metrics with the component's name."""
+
+    def start_component(self, name: str, arguments: list[str] | None = None) -> None:
+        self.environment["AIRFLOW__METRICS__STATSD_PREFIX"] = name
+        super().start_component(name, arguments)
+
+
+@pytest.fixture(scope="session")
+def airflow(accounts: dict[str, Sandbox], statsd: Statsd) -> Iterator[LocalAirflow]:
     """Run Airflow: the scheduler, the triggerer and the other components of its version."""
     dags = HOME / "e2e-dags"
     dags.mkdir()
@@ -54,6 +70,8 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
     wrong_key = accounts["poor"].connection_json.replace(CANARY, WRONG_CANARY)
     settings = {
         **connections,
+        **statsd.settings,
+        "AIRFLOW__METRICS__METRICS_ALLOW_LIST": "leadmagic",
         "AIRFLOW_CONN_WRONG_KEY": wrong_key,
         "AIRFLOW__CORE__FERNET_KEY": "",  # so that the search for keys can read all of the database
         # Airflow's masking would hide a key that the provider writes to a log.
@@ -86,7 +104,7 @@ def airflow(accounts: dict[str, Sandbox]) -> Iterator[LocalAirflow]:
         "LEADMAGIC_TEST_CLAIM_NEVER_POOL": claim_scenarios.NEVER_POOL,
         "LEADMAGIC_TEST_CLAIMS": " ".join(map(str, claim_scenarios.CLAIMS)),
     }
-    with LocalAirflow(HOME / "e2e-airflow", dags, settings) as running:
+    with LabeledAirflow(HOME / "e2e-airflow", dags, settings) as running:
         yield running
 
 

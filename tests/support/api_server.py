@@ -28,12 +28,14 @@ class ApiServer(LocalAirflow):
     :param settings: Additional environment variables.
     """
 
+    health = ("api/v2/monitor/health",)
+
     def __init__(self, home: Path, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(home, DAGS, _fernet_key() | dict(settings or {}))
         self._tokens: dict[str, str] = {}
 
     def _components(self) -> dict[str, list[str]]:
-        return {"api-server": super()._components()["api-server"]}
+        return {"api-server": [*super()._components()["api-server"], "--apps", "core"]}  # starts in half the time
 
     def token_of(self, user: str) -> str:
         """Log in, once for each user, and return the token."""

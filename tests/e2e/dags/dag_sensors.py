@@ -1,4 +1,4 @@
-"""Sensors in every mode and with every flag, a sensor that waits, and sixty mapped sensors."""
+"""Sensors in every mode and with every flag, two sensors that wait, and sixty mapped sensors."""
 
 from __future__ import annotations
 
@@ -51,6 +51,12 @@ def sensors_in_every_mode() -> None:
     CheckCreditsOperator(task_id="check_fails", minimum_credits=100, leadmagic_conn_id="poor", retries=0)
 
 
+@dag(dag_id="metered_sensor", schedule=None, start_date=START)
+def metered_sensor() -> None:
+    names = {"task_id": "wait_for_credits", "leadmagic_conn_id": "metered"}
+    SufficientCreditsSensor(**names, minimum_credits=100, poke_interval=1, timeout=600, deferrable=True)
+
+
 @dag(dag_id="waiting_sensor", schedule=None, start_date=START, default_args={"retries": 1})
 def waiting_sensor() -> None:
     SufficientCreditsSensor(
@@ -75,5 +81,6 @@ def sixty_sensors() -> None:
 
 
 sensors_in_every_mode()
+metered_sensor()
 waiting_sensor()
 sixty_sensors()
