@@ -106,8 +106,8 @@ class Transport:
         self._session = _Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, DeadlineAdapter())
-        # Plain http uses no proxy, because a proxy could read the API key. A loopback host uses none of the
-        # environment, because a proxy could not reach it.
+        # Plain http uses no proxy, because a proxy could read the API key. For a loopback host the
+        # environment is ignored, because a proxy could not reach it.
         is_https = base_url.startswith("https://")
         self._session.trust_env = is_https and not is_loopback(base_url)
         self._session.proxies.update(self.network.proxies if is_https else {})
@@ -264,7 +264,7 @@ def _streamed(body_file: BinaryIO) -> dict[str, Any]:
     return {"data": body_file, "headers": {"Content-Type": "application/json"}}
 
 
-#: A string in JSON, and what follows it if it is a field name: a colon, and the bracket of a list.
+#: A JSON string and, if it is the name of a field, the colon and any list bracket that follow it.
 _JSON_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"(: ?\[?)?')
 
 

@@ -141,8 +141,8 @@ def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> Non
 def _check_before_write(
     key: str, text: str | None, task: TaskKey, started: float, clock: Callable[[], float]
 ) -> Generator[Question[Any], Any, None]:
-    # A task that a user marks as failed and clears has two processes for some seconds. The old one also reads the state
-    # "running", which is that of the new one, so the ledger is compared first.
+    # If a user marks a task as failed and clears it, two processes of it run for some seconds. The old one also reads
+    # the state "running", which is that of the new one, so the ledger is compared first.
     if (yield ReadVariable(key)) != text:
         raise ClaimsError("Claim decision discarded: another task changed the claims meanwhile.", transient=True)
     states = yield ReadTaskStates(task.dag_id, (task.run_id,), (task.task_id,))

@@ -208,7 +208,7 @@ class BulkAttempt:
         except ValueError as error:
             if joined is None:
                 raise
-            # Its rows have been paid for: if a file cannot be replaced, they are written to a new file next to it.
+            # The rows of a joined job are paid for: if a file cannot be replaced, they go to a new file next to it.
             self._log.warning("Output may be written under another name: %s", error)
 
     def _price_of(self, submitted_job: SubmittedJob, source: RowSource, rows: RowSummary) -> Decimal:

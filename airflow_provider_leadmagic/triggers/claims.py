@@ -53,7 +53,7 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
     :param waiting_since: Unix time at which the first interval begins: that of the worker's poll before the deferral.
-        Earlier if a standing changes within the interval, which then ends at that change.
+        It is earlier if a standing will change sooner: the interval ends at that change.
     :param deferred_at: Unix time of the deferral; ``waiting_since`` by default.
     """
 
@@ -187,7 +187,7 @@ class ClaimsReading:
         return max(self.taken_at + self.standings.changes_in - time.monotonic(), 0.0)
 
     def seen(self) -> Seen:
-        """Return how long ago claims were seen to end, and how long ago tasks were first seen to be grantable."""
+        """Return how long ago claims were seen to end, and how long ago tasks could first be granted credits."""
         return Seen({}, {}) if self.standings is None else Seen.in_ledger(self.standings.ledger, time.time())
 
 
