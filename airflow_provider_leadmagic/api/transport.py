@@ -69,7 +69,7 @@ class _Session(requests.Session):
     """Session that detects no redirects, and prefers its own proxies and CA certificates to environment variables."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return None: else the requests library reads the body of a redirect, even if it does not follow it."""
+        """Return None. Otherwise requests reads the body of a redirect, even if it does not follow it."""
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
         """Return proxies and CA certificates. By default, environment variables would override those of the session."""
@@ -300,7 +300,7 @@ def _is_cut_short(response: requests.Response) -> bool:
     is_chunked = "Transfer-Encoding" in response.headers
     if is_chunked or not announced.isdecimal():
         return False
-    # Python cannot parse a number of thousands of digits; http.client then ignores the header and reads to the end.
+    # Python cannot parse a number with thousands of digits; http.client then ignores the header and reads to the end.
     return len(announced) > 18 or response.raw.tell() < int(announced)
 
 

@@ -83,9 +83,9 @@ def write_results(
     :param product: The product it was submitted for.
     :param source: The rows that were submitted.
     :param files: The files to replace once their new content is complete.
-    :param user_names: The user's name of each column, by the name it was submitted with.
+    :param user_names: The submitted column names, each with the user's own name for the column.
     :param seconds: Longest time to wait for missing results, in seconds; at most :data:`LONGEST_WAIT`.
-    :param is_last_attempt: Whether no retry follows. The existing results are then written before the error.
+    :param is_last_attempt: Whether no retry follows. Incomplete results are then written before the error is raised.
     :raises LeadMagicError: If the results cannot be read, are incomplete, or do not belong to these rows.
     :raises ValueError: If the rows can no longer be read, or a file cannot be written.
     """
@@ -110,7 +110,7 @@ def write_results(
             job.job_id,
         )
     if review.missing:
-        advice = "Read them with LeadMagicHook().bulk.results: clearing the task would pay for all rows again"
+        advice = "Read them with LeadMagicHook(...).bulk.results: clearing the task would pay for all rows again"
         raise _incomplete(job, review, f"{advice}. The other rows are written", *paths)
     return written
 
@@ -202,7 +202,7 @@ def _check_last_result(job: BulkJob, source: RowSource, sorter: ResultSorter, ro
         raise _input_changed(problem, source)
     log.warning(
         "Ignored the results after row %s, the last one submitted: results up to row %s exist, and "
-        "LeadMagicHook().bulk.results returns them. [bulk job %s]",
+        "LeadMagicHook(...).bulk.results returns them. [bulk job %s]",
         *(f"{count:,}" for count in (rows, last)),
         job.job_id,
     )

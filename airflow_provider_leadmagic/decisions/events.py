@@ -26,7 +26,7 @@ def sufficient_event(balance: CreditBalance, minimum_credits: Decimal) -> dict[s
 
 def wake_event(seen: Seen) -> dict[str, Any]:
     """
-    Build the event for credits that can probably be granted; the deferred task then decides on a worker.
+    Build the event for credits that can probably be granted. The task then resumes on a worker, to decide.
 
     :param seen: What the triggerer has seen of the claims.
     """
@@ -38,7 +38,7 @@ def is_wake(event: Any) -> bool:
     """
     Return whether an event resumes a task so that it decides about its claim.
 
-    A task whose ``claim_pool`` was removed while it was deferred polls the balance instead.
+    If ``claim_pool`` was removed in the meantime, the task polls the balance instead.
 
     :param event: Payload of the event that the trigger sent.
     """

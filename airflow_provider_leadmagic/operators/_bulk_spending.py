@@ -63,7 +63,7 @@ def report_spending(task: BaseOperator, context: Context, record: dict[str, Any]
     """
     Push the record as an XCom, add it to the asset events of the task, and count the credits.
 
-    The credits are counted last: an attempt that fails before that is retried, and must not count them twice.
+    The credits are counted last, so that the retry of a failed attempt does not count them twice.
 
     :param task: The operator.
     :param context: The task's context.

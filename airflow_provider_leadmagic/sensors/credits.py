@@ -227,7 +227,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         if self.claim_pool is None:
             return self._read_balance(), None, math.inf
         if not can_claim(context):
-            self.log.warning("No credits claimed: Airflow does not record tasks of this test run as running.")
+            self.log.warning("No credits claimed: in this test run, Airflow does not record tasks as running.")
             return self._read_balance(), None, math.inf
         from airflow_provider_leadmagic.claims.admission import decide
         from airflow_provider_leadmagic.claims.pool import ClaimSettings, new_claim

@@ -228,7 +228,7 @@ def _add_restart(router: APIRouter, state: SandboxState) -> None:
 
 
 def _restart(job: Job, body: _RestartBody, state: SandboxState) -> dict[str, object]:
-    # In LeadMagic's sample, failed_only keeps the job. For the other modes it does not document what happens.
+    # In LeadMagic's sample, failed_only keeps the job. What the other modes do is not documented.
     if body.mode == "failed_only":
         is_restarted, restarted_job = job.retry_failed(), job
     else:

@@ -301,11 +301,11 @@ MESSAGES = [
     ),
     (
         (
-            "Results incomplete: 4,999,999 of 5,000,000 rows missing. Read them with LeadMagicHook().bulk.results: "
+            "Results incomplete: 4,999,999 of 5,000,000 rows missing. Read them with LeadMagicHook(...).bulk.results: "
             f"clearing the task would pay for all rows again. The other rows are written. "
             f"[bulk job {JOB}, {FILE}, {FILE}]"
         ),
-        "4,999,999 of 5,000,000 rows missing. Read them with LeadMagicHook().bulk.results",
+        "4,999,999 of 5,000,000 rows missing. Read them with LeadMagicHook(...).bulk.results",
     ),
     (
         (
@@ -317,7 +317,7 @@ MESSAGES = [
     (
         (
             "Ignored the results after row 5,000,000, the last one submitted: results up to row 5,000,001 exist, and "
-            f"LeadMagicHook().bulk.results returns them. [bulk job {JOB}]"
+            f"LeadMagicHook(...).bulk.results returns them. [bulk job {JOB}]"
         ),
         "Ignored the results after row 5,000,000, the last one submitted: results up to row 5,000,001 exist",
     ),
