@@ -166,12 +166,12 @@ class BulkJob:
         cls, body: object, redact: Callable[[object], str | None] = redact, *, requested_id: str | None = None
     ) -> BulkJob:
         """
-        Convert the response to a submission, in camelCase, or a job status, in snake_case.
+        Convert the response of a submission (camelCase) or of a job status (snake_case).
 
         :param body: Parsed JSON. Only the ID and the status are required.
         :param redact: Prepares text from the response for messages and hides the API key in it.
         :param requested_id: The ID that was requested; used if the response has no valid one.
-        :raises LeadMagicResponseError: If the status is missing, or there is no valid ID.
+        :raises LeadMagicResponseError: If the body is not an object, or has no status or no valid ID.
         """
         if not isinstance(body, dict):
             raise LeadMagicResponseError("Invalid bulk job: not a JSON object")

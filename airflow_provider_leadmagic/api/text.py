@@ -71,7 +71,8 @@ def redact(value: object, secrets: Iterable[str] = (), private: Collection[str] 
     Prepare text from a server for a message: printable, on one line, short, without the API key or other secrets.
 
     :param value: A value from the response; anything but text yields None.
-    :param secrets: The API key and other secrets. They are also found encoded, in another case or broken by spaces.
+    :param secrets: The API key and other secrets. If long enough, they are also found encoded, in another case or
+        broken by spaces.
     :param private: Values to replace with ``[redacted]``, together with email addresses, phone numbers and profiles of
         people; None to keep personal data.
     :return: The text; None if it is empty.

@@ -76,7 +76,7 @@ def check_claim_arguments(
 
 def check_pool(task: Any, claim_pool: str) -> None:
     """
-    Check that the DAG declares the claim pool, with one slot, for a task.
+    Check that the DAG declares that a task uses one slot of the claim pool.
 
     A mapped task gets the pool from its ``partial()``, and a cluster policy can change the pool of any task. A task
     instance that was created before the DAG file was changed may still be in another pool; this is not checked.

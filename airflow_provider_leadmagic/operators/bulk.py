@@ -84,8 +84,8 @@ class BulkEnrichmentOperator(BaseOperator):
     :param resume_when_paused: LeadMagic pauses a job when the credits run out. By default, wait for the credits that
         the remaining rows need and resume the job; if False, wait until a user resumes it.
     :param deferrable: Wait in the triggerer. The default is ``[operators] default_deferrable``.
-    :param poll_interval: Seconds, or timedelta, between polls of the job or the balance; 60 by default. LeadMagic asks
-        for at least 45.
+    :param poll_interval: Seconds, or timedelta, between polls of the job or the balance; 60 by default. For a
+        job, LeadMagic asks for at least 45.
     :param claim_pool: Claim the price of the job, so that other tasks with the same pool cannot count on these credits:
         the name of an Airflow pool with one slot, in which the task runs. It must be deferrable. By default the task
         claims nothing.

@@ -76,7 +76,7 @@ def _stored_connections(session: Session) -> list[str]:
 
 
 def _connections_in_environment() -> list[str]:
-    # The names of these variables contain the connection ID in upper case. By Airflow's convention it is lower case.
+    # These names contain the connection ID in upper case. By Airflow's convention, the ID itself is in lower case.
     names = (
         name.removeprefix(_VARIABLE_PREFIX).lower()
         for name, value in os.environ.items()
@@ -95,8 +95,8 @@ class WaitingRow(NamedTuple):
     A waiting task, compared with the balance.
 
     :param task: The task.
-    :param short: Credits that are missing. None if the balance is unknown, or if the task waits for a job or in the
-        queue of a claim pool.
+    :param short: Credits that are missing. None if the balance or ``task.required`` is None, or if the task waits in
+        the queue of a claim pool.
     """
 
     task: WaitingTask
@@ -193,7 +193,7 @@ def _pools(
             ledger = Ledger.from_text(text, key)
         except ClaimsError:
             # The error quotes the text, and the key names the pool: both may be of DAGs that the user may not read.
-            errors.append("Cannot read the claims of a pool: run `airflow leadmagic claims` for the reason.")
+            errors.append("Cannot read the claims of a pool: run `python -m airflow_provider_leadmagic claims`.")
             continue
         if account_of(ledger) == conn_id:
             overview = PoolOverview.read(ledger, conn_id, lambda _: balance)
@@ -204,7 +204,7 @@ def _pools(
 
 
 def _match(jobs: Sequence[BulkJob] | None, waiting: Sequence[WaitingTask]) -> list[tuple[BulkJob, str | None]] | None:
-    """Return each job with the name of the task that waits for it. The job's own name may contain a hidden DAG ID."""
+    """Return each job with the name of the task that waits for it: its own name may reveal the ID of another DAG."""
     if jobs is None:
         return None
     tasks = {task.job_id: full_name(task.key) for task in waiting if task.job_id}
@@ -255,7 +255,7 @@ def full_name(key: TaskKey) -> str:
 
 def format_duration(seconds: float) -> str:
     """
-    Format a duration with its two largest units, such as ``3 h 12 min``.
+    Format a duration with at most two units, such as ``3 h 12 min``.
 
     :param seconds: The duration.
     """
