@@ -155,7 +155,7 @@ def _summary(response: Response, code: str | None, retry_after: float | None) ->
 
 
 def _explanation(response: Response, problem: dict[str, Any], hide: Callable[..., str | None]) -> str | None:
-    """Return LeadMagic's explanation, with its advice if this module has none for the status."""
+    """Return LeadMagic's explanation, with its advice for statuses that are not in ``_SUMMARIES``."""
     has_advice = response.status in _SUMMARIES
     names = ("title", "message", "detail", *(() if has_advice else ("action",)))
     texts = filter(None, (hide(problem.get(name)) for name in names))
@@ -215,7 +215,7 @@ def error_for_failure(
 
 #: Causes to report if no more is known. The first of these types that is in the chain of causes applies.
 _FAILURES: tuple[tuple[type[BaseException], str], ...] = (
-    (TimeoutError, "Request not accepted in time"),  # urllib3 wraps it only while waiting for a response
+    (TimeoutError, "Request not accepted in time"),  # while sending; later, urllib3 raises ReadTimeoutError
     (ssl.SSLError, "TLS connection failed"),
     (RemoteDisconnected, "Connection closed by the server"),
     (ConnectionError, "Connection closed by the server"),

@@ -136,7 +136,7 @@ class Account:
 
     def freeze(self, message: str | None = DEFAULT_FREEZE_MESSAGE, liquid: Amount = 0) -> None:
         """
-        Freeze the balance, also after later top-ups, except for ``liquid`` credits.
+        Freeze all credits except ``liquid``, including those of later top-ups.
 
         :param message: The reason, returned by the API as ``credit_freeze_message``.
         :param liquid: Credits that stay spendable.

@@ -141,7 +141,7 @@ class Sandbox:
 
     def freeze(self, message: str | None = DEFAULT_FREEZE_MESSAGE, liquid: Amount = 0) -> None:
         """
-        Freeze the balance, also after later top-ups, except for ``liquid`` credits.
+        Freeze all credits except ``liquid``, including those of later top-ups.
 
         :param message: The reason, returned by the API as ``credit_freeze_message``.
         :param liquid: The number of credits that stay spendable.

@@ -35,7 +35,7 @@ _VIEWS = ({"name": "LeadMagic", "href": f"{URL_PREFIX[1:]}/", "destination": "na
 
 
 def is_enabled() -> bool:
-    """Return whether this Airflow can show the page and ``[leadmagic] ui`` does not switch it off."""
+    """Return whether this Airflow can show the page, and ``[leadmagic] ui`` leaves it on."""
     return hasattr(AirflowPlugin, "external_views") and conf.getboolean("leadmagic", "ui", fallback=True)
 
 
