@@ -54,7 +54,7 @@ class ResultSorter:
 
     def fill(self, results: Iterable[RowResult], *, keep: bool = False) -> None:
         """
-        Replace the content with these results. If a row has several different ones, all but the last are :meth:`earlier` ones.
+        Replace the content with these results. If a row has different ones, all but the last are :meth:`earlier`.
 
         :param results: The results in any order; they are iterated once. Unfinished ones are ignored.
         :param keep: Whether to add the results to the content instead.
