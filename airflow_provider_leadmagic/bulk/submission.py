@@ -145,7 +145,7 @@ class BulkSubmission:
         name = job_name(idempotency_key, self.digest)
         job = client.bulk.submit(self.product, self.source, idempotency_key=idempotency_key, file_name=name)
         if job.total_rows not in (0, None, self.rows):  # 0 or None if the response has no valid count
-            problem = f"{job.total_rows:,} rows at LeadMagic, {self.rows:,} were submitted and priced"
+            problem = f"{job.total_rows:,} rows, but {self.rows:,} were submitted and priced"
             log.error("Check bulk job %s in LeadMagic's app: it has %s.", job.job_id, problem)
         return job
 

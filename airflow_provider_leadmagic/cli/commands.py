@@ -1,7 +1,7 @@
 """
 Definitions of the commands, for ``airflow leadmagic`` and for ``python -m airflow_provider_leadmagic``.
 
-Airflow imports this module whenever ``airflow`` runs, so the code of a command is imported only when it is called.
+Airflow imports this module whenever ``airflow`` runs, so the code behind a command is imported only when it is called.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def _arg(*flags: str, **properties: Any) -> Arg:
     return Arg(flags, **properties)  # type: ignore[no-untyped-call]
 
 
-# The commands below check numbers themselves: for an invalid one Airflow's parser prints the whole help text to
-# standard output.
+# All commands but ``sandbox`` check numbers themselves: for an invalid number, Airflow's parser would print the whole
+# help text to standard output.
 ARG_CONNECTION = _arg("--conn-id", default="leadmagic_default", help="Airflow connection ID (default: %(default)s)")
 ARG_CLAIMS_CONNECTION = _arg("--conn-id", help="Airflow connection ID (default: that of the latest claim)")
 ARG_POOL = _arg("--pool", help="claim pool (default: every pool with claims)")

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 #: or resumed the job (409).
 RESUME_LATER = (402, 409)
 _TEST_SPENDS = (
-    "airflow tasks test spends credits like a DAG run. A second test of the same rows for the same logical date joins "
+    "This test run spends credits like a DAG run. A second test of the same rows for the same logical date joins "
     "the job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
 )
 _UNNAMED = (
@@ -76,8 +76,8 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param known_jobs: IDs of the jobs that the task had before it was deferred to wait for the credits that the
-        submission needs; None if it was not.
+    :param known_jobs: IDs of the jobs that the task had before it was deferred to wait for credits to submit; None
+        without such a deferral.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 OnInsufficient = Literal["wait", "fail"]
 OnEmpty = Literal["fail", "skip"]
 OnInvalidRows = Literal["fail", "skip"]
-#: The shortest interval between polls of a job that LeadMagic recommends, in seconds.
+#: Seconds between polls of a job that LeadMagic recommends at least.
 POLITE_POLL_INTERVAL = 45.0
 
 # Modules that import the HTTP client are imported inside methods: parsing a DAG file does not need them.
@@ -87,14 +87,14 @@ class BulkEnrichmentOperator(BaseOperator):
     :param poll_interval: Seconds, or timedelta, between polls of the job or the balance; 60 by default. For a
         job, LeadMagic asks for at least 45.
     :param claim_pool: Claim the price of the job, so that other tasks with the same pool cannot count on these credits:
-        the name of an Airflow pool with one slot, in which the task runs. It must be deferrable. By default the task
+        the name of an Airflow pool with one slot, in which the task runs. The task must be deferrable. By default it
         claims nothing.
     :param claim_settle: Seconds, or timedelta, that the claim still counts after the task has ended; 60 by default.
     :param timeout: Seconds, or timedelta, that one attempt waits in total, for credits and for the job; 7 days by
         default. If it comes from ``default_args``, the log warns about it.
     :param leadmagic_conn_id: The connection, ``leadmagic_default`` by default. Templated.
     :raises ValueError: If an argument, a row or a file is invalid; the message names it. No credits were spent, unless
-        the message names a bulk job: its results could not be written, and the next attempt joins it.
+        the message names a bulk job, which the next attempt joins.
     :raises CreditsLimitError: If the job could cost more than ``max_credits``. No credits were spent.
     :raises InsufficientCreditsError: If the balance does not cover the job and ``on_insufficient`` is ``fail``.
     :raises ClaimsError: If the claims cannot be read or written. No credits were spent.

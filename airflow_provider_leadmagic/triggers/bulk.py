@@ -45,8 +45,8 @@ async def cancel_if_task_is_over(trigger: JobTrigger) -> None:
     Cancel the job if a user ended the task, and only then.
 
     Airflow 3.3+ calls ``on_kill`` when a user ended the task, but also when another triggerer took over the trigger.
-    Older versions cancel the trigger and do not say why. In both cases the state of the task shows the reason. A cleared
-    task may already run again; its new attempt cancels the job itself.
+    Older versions cancel the trigger and do not say why. In both cases the state of the task shows the reason. A
+    cleared task may already run again; its new attempt cancels the job itself.
 
     :param trigger: The trigger that is being stopped.
     """

@@ -83,8 +83,8 @@ async def poll_balance(
     :param interval: Seconds between two polls. Jitter is added.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll; 0 for none.
-    :param waiting_since: Unix time of the worker's poll before it deferred; 0 if there was none, so that the first poll
-        is due at once.
+    :param waiting_since: Unix time at which the first interval began; 0 if there is none, so that the first poll is due
+        at once.
     """
     await asyncio.sleep(first_wait(interval, waiting_since, not_before))
     while True:
@@ -109,12 +109,12 @@ def first_wait(interval: float, waiting_since: float, not_before: float) -> floa
     """
     Return the seconds until the first poll of a trigger, with jitter.
 
-    This is the rest of the interval that began with the worker's poll. If that interval is over, for example after a
-    restart of the triggerer, the poll is due at once, unless ``not_before`` is later. Both times come from the worker's
-    clock. If the triggerer's clock is behind it, the wait is still at most as long as the worker intended.
+    This is the rest of the first interval, which usually began with the worker's poll. If it is over, for example after
+    a restart of the triggerer, the poll is due at once, unless ``not_before`` is later. Both Unix times come from the
+    worker's clock. If the triggerer's clock is behind it, the wait is at most one interval, or the requested wait.
 
     :param interval: Seconds between two polls.
-    :param waiting_since: Unix time of the worker's poll; 0 if there was none, so that the first poll is due at once.
+    :param waiting_since: Unix time at which the first interval began; 0 if there is none.
     :param not_before: Unix time of the earliest poll, because of ``Retry-After``; 0 for none.
     """
     now = time.time()
@@ -251,7 +251,7 @@ async def _send(conn_id: str, request: Callable[[LeadMagicClient], T], slots: Po
 
 def open_client(conn_id: str, **limits: Any) -> LeadMagicClient:
     """
-    Build a client for a task that waits without deferring. If it fails, the error is the same as in a trigger.
+    Build a client for a task. If it fails, the error is the same as in a trigger.
 
     :param conn_id: Connection to use.
     :param limits: Arguments of :class:`~airflow_provider_leadmagic.hooks.leadmagic.LeadMagicHook`.

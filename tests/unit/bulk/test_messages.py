@@ -148,7 +148,7 @@ MESSAGES = [
     ),
     (
         (
-            f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows at LeadMagic, 5,000,000 were submitted "
+            f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows, but 5,000,000 were submitted "
             "and priced."
         ),
         f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows",
@@ -205,11 +205,11 @@ MESSAGES = [
     ),
     (
         (
-            "airflow tasks test spends credits like a DAG run. A second test of the same rows for the same logical "
+            "This test run spends credits like a DAG run. A second test of the same rows for the same logical "
             "date joins the job of the first; without a date, each test pays. For free tests, point the connection to "
             "the sandbox."
         ),
-        "airflow tasks test spends credits like a DAG run",
+        "This test run spends credits like a DAG run",
     ),
     (f"Canceled bulk job {JOB} because the task was cleared. It had {PROGRESS}.", "because the task was cleared"),
     (

@@ -671,7 +671,7 @@ def test_a_second_airflow_tasks_test_of_one_date_joins_the_job_of_the_first(
         tested.run()
 
     assert len(leadmagic_sandbox.bulk_jobs) == 1
-    assert "airflow tasks test spends credits like a DAG run." in logged()
+    assert "This test run spends credits like a DAG run." in logged()
 
 
 @pytest.mark.parametrize("has_date", [True, False])

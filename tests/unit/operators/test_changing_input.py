@@ -141,5 +141,5 @@ def test_a_job_with_another_number_of_rows_than_submitted_is_reported(
     with pytest.raises(Exception, match="API key rejected"):
         task().run()
 
-    report = f"Check bulk job {job['jobId']} in LeadMagic's app: it has {total_rows or 0:,} rows at LeadMagic, 5 were"
+    report = f"Check bulk job {job['jobId']} in LeadMagic's app: it has {total_rows or 0:,} rows, but 5 were"
     assert (report in logged()) is is_reported
