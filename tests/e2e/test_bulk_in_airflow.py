@@ -294,8 +294,10 @@ def asset_event_extras(airflow: LocalAirflow, dag_id: str) -> list[Any]:
 
 
 def attempts(airflow: LocalAirflow, dag_id: str, run_id: str) -> int:
-    statement = "SELECT try_number FROM task_instance WHERE dag_id = ? AND run_id = ?"
-    return int(airflow.query(statement, dag_id, run_id)[0][0])
+    """Return the number of attempts, without those that a busy scheduler adds: it retries resumed tasks as lost."""
+    tried = "SELECT try_number FROM task_instance WHERE dag_id = ? AND run_id = ?"
+    lost = "SELECT COUNT(*) FROM log WHERE event = 'state mismatch' AND dag_id = ? AND run_id = ?"
+    return int(airflow.query(tried, dag_id, run_id)[0][0] - airflow.query(lost, dag_id, run_id)[0][0])
 
 
 def log_of(airflow: LocalAirflow, dag_id: str) -> str:

@@ -147,10 +147,7 @@ MESSAGES = [
         "Input changed while it was being priced: more than the 5,000,000 rows that were checked",
     ),
     (
-        (
-            f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows, but 5,000,000 were submitted "
-            "and priced."
-        ),
+        (f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows, but 5,000,000 were submitted and priced."),
         f"Check bulk job {JOB} in LeadMagic's app: it has 9,000,000 rows",
     ),
     (
