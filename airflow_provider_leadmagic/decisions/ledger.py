@@ -46,7 +46,7 @@ class Claim:
     :param conn_id: Connection of the task.
     :param reserve: Credits that must remain available to others when the claim is granted.
     :param priority: ``priority_weight`` of the task. Tasks with a higher value are granted credits first.
-    :param patience: Seconds for which the tasks behind this one leave its credits to it once these are available.
+    :param patience: Seconds for which its credits, once available, are kept from the tasks behind it.
     :param settle: Seconds for which the claim still counts after it was seen to have ended.
     :param spent_by: Tasks after which the claim ends. If empty, it ends with the run, or with the task itself if
         ``is_spent_by_itself``.
@@ -117,7 +117,7 @@ class Claim:
         return replace(self, granted_at=now, ended_at=None, affordable_since=None)
 
     def settles_in(self, now: float) -> float:
-        """Return the seconds for which an ended claim still counts; 0 or less if it no longer does or has not ended."""
+        """Return for how many more seconds an ended claim counts; 0 or less if it has settled or has not ended."""
         return _settles_in(self.ended_at, self.settle, now)
 
 
