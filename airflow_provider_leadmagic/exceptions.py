@@ -32,8 +32,8 @@ class LeadMagicError(Exception):
     transient: bool = False
     #: Seconds to wait before the next request, if LeadMagic sent a ``Retry-After``.
     retry_after: float | None = None
-    #: Whether LeadMagic may have executed a request of the failed call, for example because its response was lost, a
-    #: redirect or a 5xx. Always False for paid lookups, ``bulk.restart`` and ``bulk.download``.
+    #: Whether LeadMagic may have executed a request of the failed call, for example because the response was lost, or
+    #: was a redirect or a 5xx. Always False for paid lookups, ``bulk.restart`` and ``bulk.download``.
     maybe_executed: bool = False
 
     def __init__(
@@ -63,8 +63,7 @@ class LeadMagicConfigurationError(LeadMagicError, ValueError):
     """
     The connection, an argument of the client, or a TLS or proxy setting is missing or invalid; no request was sent.
 
-    It is also raised if the connection was changed to another account than that of a bulk job, which only a request to
-    LeadMagic can show.
+    It is also raised, after a request to LeadMagic, if the connection no longer points to the account of a bulk job.
     """
 
 

@@ -139,7 +139,7 @@ class Cancellation:
         if self._is_over is None or self._job_id is None:
             self._is_over = state_of(task.task_instance) in OVER
         if not self._is_over:
-            task.log.info("Worker is stopping; leaving any bulk job running. The next attempt joins it.")
+            task.log.info("Worker is stopping; leaving any bulk job running. The next attempt joins or cancels it.")
             return
         with LeadMagicHook(task.conn_id, max_attempts=1, max_timeout=REQUEST_TIMEOUT).get_conn() as client:
             self._job_id = self._job_id or self._find_job(client)

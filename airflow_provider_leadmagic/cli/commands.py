@@ -1,8 +1,8 @@
 """
 Definitions of the commands, for ``airflow leadmagic`` and for ``python -m airflow_provider_leadmagic``.
 
-Airflow imports this module whenever ``airflow`` runs, so the code behind a command, except ``sandbox``, is imported only
-when it is called.
+Airflow imports this module whenever ``airflow`` runs, so the code behind a command is imported only when it is
+called (except ``sandbox``).
 """
 
 from __future__ import annotations

@@ -97,10 +97,10 @@ class Claim:
 
     def attempted_again(self, earlier: Claim, now: float) -> Claim:
         """
-        Return the claim of a task that already has a claim in the ledger.
+        Return this claim, completed with the claim that its task already has in the ledger.
 
-        A task that waits keeps its place in the queue. A task that was granted credits before goes to the end of the
-        queue, and its earlier credits count until they have settled.
+        A task that waits keeps its place in the queue. A task whose earlier claim was granted goes to the end of the
+        queue, and the earlier credits count until they have settled.
         """
         if earlier.granted_at is not None:
             ended_at = now if earlier.ended_at is None else earlier.ended_at

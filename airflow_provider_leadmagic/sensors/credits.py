@@ -83,8 +83,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll. Off by default.
     :param deferrable: Whether to wait in the triggerer. The default is ``[operators] default_deferrable``.
     :param mode: ``reschedule`` (default) or ``poke``; ignored if deferrable.
-    :param poke_interval: Time between two polls as a timedelta or in seconds; 300 s by default. A poll repeats no
-        request: the next poll is the retry.
+    :param poke_interval: Time between two polls as a timedelta or in seconds; 300 s by default. A failed
+        request is not repeated before the next poll.
     :param claim_pool: Claim the credits, so that other tasks with the same pool cannot count on them: the name of an
         Airflow pool with one slot, in which the sensor runs. By default the sensor claims nothing.
     :param release_after: IDs of the downstream tasks that spend the credits: the claim ends when all of them have
@@ -93,7 +93,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
     :param kwargs: Arguments of ``BaseSensorOperator``: ``timeout`` (seconds), ``soft_fail``, ``never_fail`` and so on.
         ``exponential_backoff`` and ``max_wait`` are ignored if deferrable, ``silent_fail`` always.
     :raises LeadMagicError: If a poll fails with a permanent error.
-    :raises ClaimsError: If the claims cannot be read or written.
+    :raises ClaimsError: If the claims are invalid, or Airflow does not permit to read or write them.
     :raises AirflowSensorTimeout: If no poll before ``timeout`` finds enough credits.
     :raises ValueError: If an argument is invalid; the message names it.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 SOURCES = ("rows", "csv", "fileUrl", "scrape")
-# LeadMagic's OpenAPI file calls this product company_search, and its other document about bulk jobs calls it
+# LeadMagic's OpenAPI file says company_search, and its other document about bulk jobs says
 # company_finder; both are accepted.
 BULK_PRODUCTS = {product.name: product for product in PRODUCTS} | {"company_finder": COMPANY_SEARCH}
 # Rejected, because a client that sends one of them relies on its effect.
@@ -53,7 +53,7 @@ class Submission:
 
     @property
     def ceiling(self) -> Decimal:
-        """The maximum price in credits: every row is a hit."""
+        """The price in credits if every row is a hit."""
         return self.product.price * len(self.rows)
 
 
