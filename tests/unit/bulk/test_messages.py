@@ -240,7 +240,10 @@ MESSAGES = [
     (f"Resumed bulk job {JOB}.", "Resumed"),
     # Canceling
     ("Bulk job not submitted, because the task was stopped.", "because the task was stopped"),
-    ("Worker is stopping; leaving any bulk job running. The next attempt joins or cancels it.", "The next attempt joins or cancels it"),
+    (
+        "Worker is stopping; leaving any bulk job running. The next attempt joins or cancels it.",
+        "The next attempt joins or cancels it",
+    ),
     (
         (
             f'Bulk job may keep running: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel("{JOB}") to stop it. '
