@@ -296,8 +296,9 @@ def asset_event_extras(airflow: LocalAirflow, dag_id: str) -> list[Any]:
 def attempts(airflow: LocalAirflow, dag_id: str, run_id: str) -> int:
     """Return the number of attempts, without those that a busy scheduler adds: it retries resumed tasks as lost."""
     tried = "SELECT try_number FROM task_instance WHERE dag_id = ? AND run_id = ?"
-    lost = "SELECT COUNT(*) FROM log WHERE event = 'state mismatch' AND dag_id = ? AND run_id = ?"
-    return int(airflow.query(tried, dag_id, run_id)[0][0] - airflow.query(lost, dag_id, run_id)[0][0])
+    lost = "SELECT COUNT(*) FROM log WHERE event = 'state mismatch' AND extra LIKE ? AND dag_id = ? AND run_id = ?"
+    added = airflow.query(lost, "%finished with state success%", dag_id, run_id)[0][0]
+    return int(airflow.query(tried, dag_id, run_id)[0][0] - added)
 
 
 def log_of(airflow: LocalAirflow, dag_id: str) -> str:
