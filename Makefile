@@ -66,7 +66,7 @@ test-fast: $(READY)
 test-unit: $(READY)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "$(UNIT)" $(ONLY)
 
-# The tests that share an Airflow run in one worker, all others in the second one. ONLY: files; EXCEPT: markers.
+# The tests that share an Airflow run in one worker. ONLY: files; EXCEPT: markers.
 test-e2e: $(READY)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "e2e and not ($(or $(EXCEPT),slow or load))" $(or $(ONLY),$(filter-out $(PAGE),$(call MARKED,e2e)))
 

@@ -53,15 +53,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class SharedAirflowScheduling(LoadFileScheduling):
-    """Run the tests of a file in one worker, and all files that share one Airflow in the same worker."""
+    """
+    Run the tests of a file in one worker, and the files that share one Airflow in the same worker.
+
+    Those of claims take as long as all others, so they may get a worker and an Airflow of their own.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "one Airflow" if file.startswith("tests/e2e/") and file.endswith("_in_airflow.py") else file
+        shares = file.startswith("tests/e2e/") and file.endswith("_in_airflow.py") and "claims" not in file
+        return "one Airflow" if shares else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedAirflowScheduling | None:
-    """Make ``--dist loadfile`` start one Airflow instead of one per worker."""
+    """Make ``--dist loadfile`` start one Airflow for several files."""
     return SharedAirflowScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
