@@ -97,7 +97,7 @@ test-browser: $(READY)
 
 # Separate environments with additional packages, so that nothing else can come to depend on these.
 IN = $(call ON,3.3.2,$(1),$(2))
-ON = @$(MAKE) --no-print-directory in-another-venv COMPILE= AIRFLOW=$(1) VENV=.build/venv-$(2) \
+ON = @$(MAKE) --no-print-directory in-another-venv $(if $(filter docs release storage,$(2)),COMPILE=) AIRFLOW=$(1) VENV=.build/venv-$(2) \
   REQUIREMENTS="requirements/airflow-$(1).txt requirements/$(2).txt" COMMAND="$(3)"
 
 test-distributed:

@@ -175,9 +175,14 @@ class LocalAirflow:
     def call_airflow_2(self, function: str, *arguments: str) -> None:
         """Call a function of ``dev/airflow_2.py``, which an Airflow 2 has instead of an API without login."""
         calls = self._processes.get("calls") or self._start("calls", ["-P", str(_CALLS)], subprocess.PIPE)
-        calls.stdin.write(json.dumps([function, *arguments]).encode() + b"\n")
-        calls.stdin.flush()
-        if error := json.loads(calls.stdout.readline()):
+        try:
+            calls.stdin.write(json.dumps([function, *arguments]).encode() + b"\n")
+            calls.stdin.flush()
+            error = json.loads(calls.stdout.readline() or '"the process ended: see calls.log"')
+        except BaseException:  # the next call must not read the response to this one
+            self.kill_component("calls")
+            raise
+        if error:
             raise LocalAirflowError(f"{function} {arguments} failed:\n{error}")
 
     def run_state(self, dag_id: str, run_id: str) -> str:

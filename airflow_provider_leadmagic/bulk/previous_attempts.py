@@ -67,11 +67,12 @@ class SubmittedJob:
         salt, _, digest = self.account.partition(":")
         return not salt or client.account_digest(salt) == digest
 
-    def read(self, client: LeadMagicClient, conn_id: str) -> BulkJob:
+    def read(self, client: LeadMagicClient, conn_id: str, *, can_be_joined: bool = True) -> BulkJob:
         """
         Request the state of the job.
 
         :param conn_id: The connection, for the error message.
+        :param can_be_joined: Whether a later attempt would find the job again, for the error message.
         :raises LeadMagicConfigurationError: If the job belongs to another account. A new API key of the same account
             can read it.
         :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
@@ -81,9 +82,15 @@ class SubmittedJob:
         except (LeadMagicNotFoundError, LeadMagicPermissionError):
             if self.is_in_account_of(client):
                 raise
+        changed = f"Connection {conn_id!r} was changed to another LeadMagic account"
+        if not can_be_joined:
+            raise LeadMagicConfigurationError(
+                f"{changed}: download the results of bulk job {self.job_id} in LeadMagic's app, or clear the task to "
+                "submit the rows again."
+            )
         raise LeadMagicConfigurationError(
-            f"Connection {conn_id!r} was changed to another LeadMagic account: change it back to continue bulk job "
-            f"{self.job_id}. Nothing was submitted. To submit the rows in the other account, clear the task."
+            f"{changed}: change it back to continue bulk job {self.job_id}. Nothing was submitted. To submit the rows "
+            "in the other account, clear the task."
         )
 
     def save(self, store: TaskStateStore | None) -> None:

@@ -167,16 +167,13 @@ class BulkAttempt:
         try:
             yield
         except (LeadMagicNotFoundError, LeadMagicPermissionError):
+            has_store = task_state_store(self._context) is not None
             try:
                 with self._hook().get_conn() as client:
-                    submitted_job.read(client, self._conn_id)
-            except LeadMagicConfigurationError:
-                if task_state_store(self._context) is None:
-                    advice = f"download the results of bulk job {submitted_job.job_id} in LeadMagic's app"
-                    raise AirflowFailException(
-                        f"Connection {self._conn_id!r} was changed to another LeadMagic account: {advice}, or clear "
-                        "the task to submit the rows again."
-                    ) from None
+                    submitted_job.read(client, self._conn_id, can_be_joined=has_store)
+            except LeadMagicConfigurationError as error:
+                if not has_store:
+                    raise AirflowFailException(str(error)) from None
                 raise
             raise
 

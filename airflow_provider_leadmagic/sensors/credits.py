@@ -93,7 +93,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
     :param kwargs: Arguments of ``BaseSensorOperator``: ``timeout`` (seconds), ``soft_fail``, ``never_fail`` and so on.
         ``exponential_backoff`` and ``max_wait`` are ignored if deferrable, ``silent_fail`` always.
     :raises LeadMagicError: If a poll fails with a permanent error.
-    :raises ClaimsError: If the claims are invalid, or Airflow does not permit to read or write them.
+    :raises ClaimsError: If the claims are invalid, Airflow does not permit reading or writing them, the pool does not
+        have exactly one slot, or Airflow no longer runs this attempt.
     :raises AirflowSensorTimeout: If no poll before ``timeout`` finds enough credits.
     :raises ValueError: If an argument is invalid; the message names it.
     """

@@ -1,4 +1,4 @@
-"""One running Airflow for all end-to-end tests, and LeadMagic accounts in different states."""
+"""A running Airflow for the end-to-end tests of one worker, and LeadMagic accounts in different states."""
 
 from __future__ import annotations
 
@@ -111,6 +111,16 @@ def airflow(accounts: dict[str, Sandbox], statsd: Statsd) -> Iterator[LocalAirfl
 def _with_long_timeout(sandbox: Sandbox) -> str:
     """Return a connection to an account, with a timeout longer than any delay of a test."""
     return json.dumps({**json.loads(sandbox.connection_json), "extra": {"timeout": 600}})
+
+
+def tables_with(airflow: LocalAirflow, text: str) -> list[str]:
+    """Return the names of all tables that contain a text, once per row."""
+    found = []
+    for (table,) in airflow.query("SELECT name FROM sqlite_master WHERE type = 'table'"):
+        for row in airflow.query(f'SELECT * FROM main."{table}"'):
+            if any(text in (value.decode("latin-1") if isinstance(value, bytes) else str(value)) for value in row):
+                found.append(table)
+    return found
 
 
 def wait_for_run_to_end(airflow: LocalAirflow, dag_id: str, run_id: str, timeout: float) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from dev.local_airflow import LocalAirflowError, wait_until
 from tests.e2e.claim_scenarios import CLAIMS, FOR_ONE_CLAIM, MISSING, POOLS, SCENARIOS, SHARED
-from tests.e2e.conftest import wait_for_run_to_end
+from tests.e2e.conftest import CANARY, tables_with, wait_for_run_to_end
 from tests.e2e.interventions import clear, delete_dag, fail_run, kill_worker_connected_to, mark
 from tests.support.airflow_home import HOME
 
@@ -339,3 +339,17 @@ def test_a_paused_dag_holds_up_others_only_for_a_while(
 
     assert runs.states("first", "claim") != ["success"]
     runs.airflow.run("dags", "unpause", runs.dag_id("first"))
+
+
+def test_no_api_key_appears_in_logs_or_the_database(
+    airflow_with_pools: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    """Run last, because every other test of this file must have finished before."""
+    assert any(request.api_key_sent for request in accounts[SHARED].requests)
+    logs = [text for _, text in airflow_with_pools.logs()]
+    assert any("claimed by 1 run" in text for text in logs)
+
+    lines = [line for text in logs for line in text.splitlines() if CANARY in line]
+
+    assert [line for line in lines if "API key logged on purpose:" not in line] == []
+    assert tables_with(airflow_with_pools, CANARY) == []

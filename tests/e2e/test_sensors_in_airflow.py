@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dev.local_airflow import AIRFLOW_SERIES, IS_AIRFLOW_3, wait_until
-from tests.e2e.conftest import CANARY, WRONG_CANARY, wait_for_run_to_end
+from tests.e2e.conftest import CANARY, WRONG_CANARY, tables_with, wait_for_run_to_end
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.sandbox import Sandbox
@@ -166,13 +166,3 @@ def read_xcom(value: Any) -> dict[str, Any]:
     while not isinstance(value, dict):
         value = json.loads(value)
     return value
-
-
-def tables_with(airflow: LocalAirflow, text: str) -> list[str]:
-    """Return the names of all tables that contain a text, once per row."""
-    found = []
-    for (table,) in airflow.query("SELECT name FROM sqlite_master WHERE type = 'table'"):
-        for row in airflow.query(f'SELECT * FROM main."{table}"'):
-            if any(text in (value.decode("latin-1") if isinstance(value, bytes) else str(value)) for value in row):
-                found.append(table)
-    return found

@@ -47,7 +47,7 @@ MESSAGES = [
     ("poll_interval is 0.5 s; LeadMagic asks for at least 45 s between polls of a job.", "at least 45 s"),
     (
         (
-            "The attempt's timeout of 3600 s comes from default_args: set timeout on this task if that was meant for "
+            "The attempt's timeout of 3600 s comes from default_args: set timeout on this task if the default is for "
             "sensors."
         ),
         "The attempt's timeout of 3600 s comes from default_args: set timeout on this task",
