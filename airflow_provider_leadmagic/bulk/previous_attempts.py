@@ -82,15 +82,14 @@ class SubmittedJob:
         except (LeadMagicNotFoundError, LeadMagicPermissionError):
             if self.is_in_account_of(client):
                 raise
-        changed = f"Connection {conn_id!r} was changed to another LeadMagic account"
-        if not can_be_joined:
+        if can_be_joined:
             raise LeadMagicConfigurationError(
-                f"{changed}: download the results of bulk job {self.job_id} in LeadMagic's app, or clear the task to "
-                "submit the rows again."
+                f"Connection {conn_id!r} was changed to another LeadMagic account: change it back to continue bulk job "
+                f"{self.job_id}. Nothing was submitted. To submit the rows in the other account, clear the task."
             )
         raise LeadMagicConfigurationError(
-            f"{changed}: change it back to continue bulk job {self.job_id}. Nothing was submitted. To submit the rows "
-            "in the other account, clear the task."
+            f"Connection {conn_id!r} was changed to another LeadMagic account: download the results of bulk job "
+            f"{self.job_id} in LeadMagic's app, or clear the task to submit the rows again."
         )
 
     def save(self, store: TaskStateStore | None) -> None:
