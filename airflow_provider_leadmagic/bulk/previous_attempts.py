@@ -298,7 +298,9 @@ class PreviousAttempts:
         for job in jobs:
             if not job.is_finished:
                 self._client.bulk.cancel(job.job_id)
-                log.warning("Canceled bulk job %s because %s. It had %s.", job.job_id, reason, job.progress())
+                log.warning(
+                    "Canceled bulk job %s because %s. Progress of the job: %s.", job.job_id, reason, job.progress()
+                )
 
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):

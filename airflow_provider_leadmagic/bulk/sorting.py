@@ -54,7 +54,7 @@ class ResultSorter:
 
     def fill(self, results: Iterable[RowResult], *, keep: bool = False) -> None:
         """
-        Replace the content with these results. If a row has different ones, all but the last are :meth:`earlier`.
+        Replace the content with these results. Of different results of one row, the last one replaces the others.
 
         :param results: The results in any order; they are iterated once. Unfinished ones are ignored.
         :param keep: Whether to add the results to the content instead.
@@ -115,15 +115,15 @@ class ResultSorter:
         Record that the result of a row may describe another row.
 
         :param row_index: The index of the row.
-        :param key: The digest of some fields of the row that the result describes, from ``row_key``.
+        :param key: Digest of some fields of the row that the result describes.
         """
         self._database.execute("INSERT INTO suspects VALUES (?, ?)", (key, row_index))
 
     def confirm_suspects(self, key: bytes) -> None:
         """
-        Mark as doubtful the suspect results that describe a row of the input.
+        Mark suspect results as doubtful, because the row that they describe exists in the input.
 
-        :param key: The digest of some fields of that row, from ``row_key``.
+        :param key: Digest of some fields of that row, as given to :meth:`suspect`.
         """
         self._database.execute("INSERT OR IGNORE INTO doubtful SELECT row_index FROM suspects WHERE key = ?", (key,))
 

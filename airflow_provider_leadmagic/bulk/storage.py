@@ -48,10 +48,10 @@ class StoredFile(Protocol):
         """Open the file for reading."""
 
     def check_replaceable(self) -> None:
-        """Check that a draft can replace or create the file under exactly this name, without changing anything."""
+        """Check, without changing anything, that a file of this name can be replaced, or created if there is none."""
 
     def remove_leftovers(self) -> None:
-        """Remove the drafts, of this file and of others, that killed processes left in the directory."""
+        """Remove the unfinished files that killed processes left in the directory, whatever file they were for."""
 
     def draft(self, model: StoredFile | None = None) -> drafts.Draft:
         """
@@ -102,14 +102,14 @@ class LocalFile:
         return self._path.open("rb")
 
     def check_replaceable(self) -> None:
-        """Check that a draft can replace or create the file under exactly this name, without changing anything."""
+        """Check, without changing anything, that a file of this name can be replaced, or created if there is none."""
         target = self.target
         if target.exists():
             drafts.check_replaceable(target)
         drafts.check_directory(target)
 
     def remove_leftovers(self) -> None:
-        """Remove the drafts, of this file and of others, that killed processes left in the directory."""
+        """Remove the unfinished files that killed processes left in the directory, whatever file they were for."""
         drafts.remove_leftovers(self.target.parent)
 
     def draft(self, model: StoredFile | None = None) -> drafts.LocalDraft:

@@ -174,7 +174,7 @@ def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:
     """
     Return the idempotency key of a task's bulk job: the same for all attempts, a new one after a clear.
 
-    The first part identifies the task. A clear changes it only if there is no instance name and the run had ended
+    The first part identifies the task. A clear changes it only if :func:`instance_name` is empty and the run had ended
     (see :func:`origin_of_run`). The second part usually changes with a clear, because Airflow then increases
     ``max_tries`` (Airflow 2 does not if the task is running). Retries and lost workers or triggerers do not change it.
 
@@ -220,10 +220,10 @@ def job_name(idempotency_key: str, digest: str) -> str:
 
 def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
     """
-    Return whether an attempt of a task submitted a job, whose key then has the same first part as a key of the task.
+    Return whether a job was submitted by any attempt of a task: its name then starts with the first part of their keys.
 
     :param name: The job's name.
-    :param idempotency_key: A key of the task.
+    :param idempotency_key: A key of one of the attempts.
     """
     return name is not None and name.startswith(f"{idempotency_key.rpartition('-')[0]}-")
 

@@ -45,10 +45,10 @@ class Holding(NamedTuple):
 
     @property
     def until(self) -> str:
-        """When the claim ends."""
+        """When the claim ends, such as ``end of run``, or ``settling, 5 s left`` if it has ended but still counts."""
         if self.settles_in > 0:
             return f"settling, {format_seconds(self.settles_in)} s left"
-        if self.claim.is_spent_by_itself:
+        if self.claim.is_spent_by_claimant:
             return "end of task"
         return ", ".join(self.release_after) or "end of run"
 

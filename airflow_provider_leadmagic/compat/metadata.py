@@ -3,7 +3,7 @@ Read Variables, task states and active runs from Airflow in any of its processes
 
 On Airflow 3, tasks and triggers send messages to their supervisor. The public interface, ``Variable.get``, is not used,
 because it reports an outage of the API server as a missing Variable. On Airflow 2, and in processes without a
-supervisor, the database is queried. Pools and Variables by prefix need the database.
+supervisor, the database is queried. Pools, and the list of Variables, can be read from the database only.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Decide which tasks may spend the credits of an account, so that no two of them c
 A sensor claims credits in the transaction in which Airflow makes it ``success``. Its claim ends with its run, or with
 the tasks that spend the credits. The claim of a task that spends the credits itself begins with the grant in the
 ledger, and ends when that task has finished. Whether a claim holds credits therefore depends on the states that Airflow
-stores for tasks and runs: a process that is killed leaves no claim behind. A claim that has ended still counts until it
-has settled.
+stores for tasks and runs: a process that is killed leaves no claim behind. For some seconds after its end (``settle``)
+a claim still counts: until then, the balance may lack what was spent last.
 
 No two tasks may decide at the same time, so each decision runs in a pool with one slot. Its steps are, in this order:
 read the ledger, read the states (:func:`survey`), read the balance, decide (:func:`standings`), write the ledger. If
@@ -65,7 +65,7 @@ class Survey:
         if not self.is_active(claim):
             return False
         state = self.state(claim.task)
-        if claim.is_spent_by_itself:
+        if claim.is_spent_by_claimant:
             return claim.granted_at is not None and state not in FINISHED
         return state == "success" and not self._is_spent(claim)
 
@@ -199,7 +199,10 @@ def _is_kept(claim: Claim, survey: Survey, now: float) -> bool:
 
 def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     """
-    Return the claims that count, including those that have ended but not settled yet.
+    Return the claims that count: those that hold credits, and those that ended less than ``settle`` seconds ago.
+
+    A claim that replaces others of its run counts instead of them. Credits that a task was granted before it began to
+    wait again (``earlier``) count as a claim of their own.
 
     :param ledger: The ledger, observed with the same survey.
     :param survey: The states of its tasks and runs.
@@ -281,7 +284,7 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
 
     A task is granted its credits if enough are left after subtracting the claims of others and what the tasks ahead can
     be granted now. A task that cannot be granted its credits does not hold up those behind it. A task that could be
-    granted them but does not decide holds up the others only for a while.
+    granted them, but never makes its decision, holds up those behind it for ``patience`` seconds at most.
 
     :param ledger: The ledger, observed with the same survey.
     :param survey: The states of its tasks and runs.
@@ -311,7 +314,7 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
         is_passed_over = now - since >= claim.patience
         waiting[claim.task] = replace(claim, affordable_since=since if is_granted or is_passed_over else None)
         if is_granted and not is_passed_over:
-            # Including the reserve, because the task is not granted its credits if others take that before it decides.
+            # With the reserve: if others took it before the task decides, the task would not be granted its credits.
             reserved += max(claim.credits + claim.reserve - _sum(own), Decimal(0))
             changes.append(since + claim.patience - now)
     updated = ledger.with_claims(waiting.get(claim.task, claim) for claim in ledger.claims)

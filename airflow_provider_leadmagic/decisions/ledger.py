@@ -49,9 +49,10 @@ class Claim:
     :param patience: Seconds for which its credits, once available, are kept from the tasks behind it.
     :param settle: Seconds for which the claim still counts after it was seen to have ended.
     :param spent_by: Tasks after which the claim ends. If empty, it ends with the run, or with the task itself if
-        ``is_spent_by_itself``.
+        ``is_spent_by_claimant``.
     :param replaces: Tasks upstream in the same run, whose claims this one replaces.
-    :param is_spent_by_itself: Whether the task spends the credits itself. Its claim ends when it has finished.
+    :param is_spent_by_claimant: Whether the task that claims the credits also spends them. Its claim ends when it has
+        finished.
     :param granted_at: Unix time at which this claim was granted; None if it was not. ``earlier`` has previous grants.
     :param ended_at: Unix time at which the granted claim was first seen to have ended.
     :param affordable_since: Unix time since which a waiting task could have been granted its credits, or None.
@@ -71,7 +72,7 @@ class Claim:
     settle: float = 60.0
     spent_by: tuple[SpendingTask, ...] = ()
     replaces: tuple[SpendingTask, ...] = ()
-    is_spent_by_itself: bool = False
+    is_spent_by_claimant: bool = False
     granted_at: float | None = None
     ended_at: float | None = None
     affordable_since: float | None = None
@@ -221,7 +222,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("attempt", "priority"), int),
     "spent_by": lambda tasks: tuple(SpendingTask(*task) for task in tasks),
     "replaces": lambda tasks: tuple(SpendingTask(*task) for task in tasks),
-    "is_spent_by_itself": bool,
+    "is_spent_by_claimant": bool,
     **dict.fromkeys(("credits", "reserve", "earlier"), _number),
     **dict.fromkeys(_TIMES, _seconds),
 }

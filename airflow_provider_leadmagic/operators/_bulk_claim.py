@@ -65,7 +65,7 @@ class ClaimCheck:
     def __call__(self, client: LeadMagicClient, submission: BulkSubmission, estimate: Decimal) -> None:
         reserve = submission.minimum_balance_after
         claim = new_claim(
-            self.task, self.task_instance, self.settings, estimate, reserve=reserve, is_spent_by_itself=True
+            self.task, self.task_instance, self.settings, estimate, reserve=reserve, is_spent_by_claimant=True
         )
         balance, standing, _ = decide(self.settings.pool, claim, client.get_credits, self.seen)
         amounts = describe_amounts(balance, estimate + reserve, standing)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.ui.tasks import Spending, WaitingTask, WaitingTasks
 
 _CONNECTION_TYPE = "leadmagic"
-_VARIABLE_PREFIX = "AIRFLOW_CONN_"
+_CONNECTION_PREFIX = "AIRFLOW_CONN_"
 _MISSING = Reading(None, None, 0.0)
 
 
@@ -78,9 +78,9 @@ def _stored_connections(session: Session) -> list[str]:
 def _connections_in_environment() -> list[str]:
     # These names contain the connection ID in upper case. By Airflow's convention, the ID itself is in lower case.
     names = (
-        name.removeprefix(_VARIABLE_PREFIX).lower()
+        name.removeprefix(_CONNECTION_PREFIX).lower()
         for name, value in os.environ.items()
-        if name.startswith(_VARIABLE_PREFIX) and (value.startswith("leadmagic:") or f'"{_CONNECTION_TYPE}"' in value)
+        if name.startswith(_CONNECTION_PREFIX) and (value.startswith("leadmagic:") or f'"{_CONNECTION_TYPE}"' in value)
     )
     return [name for name in names if not _is_of_a_team(name)]
 
@@ -204,7 +204,7 @@ def _pools(
 
 
 def _match(jobs: Sequence[BulkJob] | None, waiting: Sequence[WaitingTask]) -> list[tuple[BulkJob, str | None]] | None:
-    """Return each job with the name of the task that waits for it: its own name may reveal the ID of another DAG."""
+    """Return each job with the task that waits for it. The job's own name is not shown: it may reveal a DAG ID."""
     if jobs is None:
         return None
     tasks = {task.job_id: full_name(task.key) for task in waiting if task.job_id}

@@ -69,6 +69,22 @@ def test_versions_and_cells_can_be_named(failing: Callable[[str], None], tmp_pat
     assert len((tmp_path / "calls").read_text().splitlines()) == runs
 
 
+def test_every_airflow_runs_its_end_to_end_tests_with_one_python_and_its_unit_tests_with_all(
+    failing: Callable[[str], None], tmp_path: Path
+) -> None:
+    failing("none")
+
+    matrix.main()
+
+    calls = (tmp_path / "calls").read_text().splitlines()
+    with_all_tests = [call for call in calls if " test test-page test-slow test-load " in call]
+    versions = [version for version in matrix.VERSIONS if any(f"venv-{version}-" in call for call in with_all_tests)]
+    assert versions == list(matrix.VERSIONS)
+    assert len(with_all_tests) == len(versions)
+    assert sum(" test-unit " in call for call in calls) == len(calls) - len(versions)
+    assert set(matrix.VERSIONS.values()) == {"3.11", "3.12", "3.13"}
+
+
 def test_an_unknown_version_is_rejected() -> None:
     with pytest.raises(SystemExit, match=r"^1\.10: not in the matrix; choose from oldest-python3\.11, "):
         matrix.main("1", "1.10")

@@ -323,7 +323,7 @@ class HostileAirflow:
             settle=self.settle,
             spent_by=tuple(map(SpendingTask, task.release_after)),
             replaces=tuple(map(SpendingTask, task.replaces)),
-            is_spent_by_itself=task.spends_itself,
+            is_spent_by_claimant=task.spends_itself,
         )
 
     def _is_current(self, process: Process) -> bool:

@@ -208,9 +208,12 @@ MESSAGES = [
         ),
         "This test run spends credits like a DAG run",
     ),
-    (f"Canceled bulk job {JOB} because the task was cleared. It had {PROGRESS}.", "because the task was cleared"),
     (
-        f"Canceled bulk job {JOB} because another job has the same idempotency key. It had {PROGRESS}.",
+        f"Canceled bulk job {JOB} because the task was cleared. Progress of the job: {PROGRESS}.",
+        "because the task was cleared",
+    ),
+    (
+        f"Canceled bulk job {JOB} because another job has the same idempotency key. Progress of the job: {PROGRESS}.",
         "because another job has the same idempotency key",
     ),
     # Progress

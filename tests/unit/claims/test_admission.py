@@ -202,9 +202,9 @@ def test_the_clock_is_read_before_the_balance_because_a_slow_response_has_an_old
     assert not airflow.decide().standing.is_granted
 
 
-@pytest.mark.parametrize("is_spent_by_itself", [False, True], ids=["sensor", "bulk task"])
-def test_the_earlier_claim_of_a_cleared_task_counts_until_it_has_settled(is_spent_by_itself: bool) -> None:
-    claim = replace(CLAIM, is_spent_by_itself=is_spent_by_itself)
+@pytest.mark.parametrize("is_spent_by_claimant", [False, True], ids=["sensor", "bulk task"])
+def test_the_earlier_claim_of_a_cleared_task_counts_until_it_has_settled(is_spent_by_claimant: bool) -> None:
+    claim = replace(CLAIM, is_spent_by_claimant=is_spent_by_claimant)
     airflow = Airflow(replace(claim, granted_at=1500.0), balance=900)
 
     assert not airflow.decide(claim).standing.is_granted

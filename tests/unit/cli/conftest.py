@@ -40,6 +40,7 @@ def run(
 
     def run(*arguments: object, encoding: str = "utf-8") -> Outcome:
         output = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True)
+        capsys.readouterr()  # drop what Airflow 2 logged to standard output while the test prepared its database
         monkeypatch.setattr(sys, "stdout", output)  # not in the fixture: pytest sets its own stdout after it
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])

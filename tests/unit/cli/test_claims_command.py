@@ -220,7 +220,7 @@ class TestJson:
     [
         pytest.param({}, {}, "end of run", id="run"),
         pytest.param({"spent_by": (SpendingTask("enrich"),)}, {"enrich": None}, "enrich", id="task"),
-        pytest.param({"is_spent_by_itself": True}, {"wait": "running"}, "end of task", id="bulk task"),
+        pytest.param({"is_spent_by_claimant": True}, {"wait": "running"}, "end of task", id="bulk task"),
     ],
 )
 def test_a_claim_lasts_until_its_run_or_its_tasks_end(run, airflow, fields, states, until):

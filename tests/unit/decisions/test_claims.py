@@ -50,8 +50,8 @@ def work(state: str | None, task_id: str = "work", index: int = -1) -> dict[Task
 # What the states of its task mean for a claim
 
 SENSOR = claim_of()
-OPERATOR = claim_of(is_spent_by_itself=True)
-GRANTED = claim_of(is_spent_by_itself=True, granted_at=NOW - 10)
+OPERATOR = claim_of(is_spent_by_claimant=True)
+GRANTED = claim_of(is_spent_by_claimant=True, granted_at=NOW - 10)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def claiming(task: MakeTask) -> Callable[..., Task]:
 
 
 def other(credits: int, **fields: Any) -> Claim:
-    return Claim(OTHER, Decimal(credits), since=0.0, is_spent_by_itself=True, settle=0.0, **fields)
+    return Claim(OTHER, Decimal(credits), since=0.0, is_spent_by_claimant=True, settle=0.0, **fields)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_it_claims_the_price_of_its_job(
 
     claim = airflow.ledger.find(MINE)
     assert claim is not None
-    assert (claim.credits, claim.reserve, claim.is_spent_by_itself) == (Decimal(5), Decimal(0), True)
+    assert (claim.credits, claim.reserve, claim.is_spent_by_claimant) == (Decimal(5), Decimal(0), True)
     assert claim.granted_at is not None
     assert "Claimed 5 credits for the job: 10 spendable, 5 claimed by 1 run, 5 required." in logged()
 
