@@ -6,7 +6,7 @@ from typing import Any
 
 _INTEGRATION = "LeadMagic"
 
-#: The connection form. Airflow 3.2+ reads it from here; for older versions the hook's methods convert it.
+#: The connection form. Airflow 3.2+ reads it from here; for older versions, the hook builds its form from it.
 CONNECTION_TYPE: dict[str, Any] = {
     "connection-type": "leadmagic",
     "hook-class-name": "airflow_provider_leadmagic.hooks.leadmagic.LeadMagicHook",
@@ -50,13 +50,13 @@ _CONFIG: dict[str, Any] = {
         "options": {
             "instance_name": {
                 "description": (
-                    "Name of this Airflow, if several use the same LeadMagic account.\n"
-                    "It is a part of the keys of bulk jobs: if two Airflows have the same name, DAG IDs and run IDs,\n"
+                    "Name of this Airflow instance, if several use the same LeadMagic account.\n"
+                    "It is a part of the keys of bulk jobs: if two instances have the same name, DAG IDs and run IDs,\n"
                     "one joins or cancels the jobs of the other. It must be the same on all workers. Do not\n"
                     "change it while bulk jobs are running. If it is empty, the URL of the web interface is used:\n"
                     "``[api] base_url``, or ``[webserver] base_url`` on Airflow 2. If that is empty or names this\n"
-                    "machine, a public ``[core] execution_api_server_url`` is used. If there is none, the\n"
-                    "name is the time at which the run started.\n"
+                    "machine, ``[core] execution_api_server_url`` is used if its host is public, and otherwise\n"
+                    "the time at which the run started.\n"
                 ),
                 "version_added": "0.1.0",
                 "type": "string",

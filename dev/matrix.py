@@ -10,9 +10,12 @@ import os
 import re
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Versions of Airflow, each with the Python that its end-to-end tests run with. Unit tests run with every Python.
 VERSIONS = {
@@ -25,7 +28,9 @@ VERSIONS = {
     "3.4.0b2": "3.12",
 }
 UNIT_TESTS = ("test-unit",)
-ALL_TESTS = ("test", "test-page", "test-slow", "test-load")
+ALL_TESTS = ("test", "test-page", "test-slow")
+#: These run after all other tests, one cell at a time, because they measure what processes cost.
+TESTS_ALONE = ("test-load",)
 NOT_ON_PYTHON_3_13 = ("oldest", "2.11.2", "3.0.6")
 MAY_FAIL = ("3.4.0b2",)
 CELLS = {
@@ -52,26 +57,43 @@ def find_python(version: str) -> str | None:
     return None
 
 
-def run(name: str) -> tuple[str, str]:
-    """Run the tests of a cell, and return its outcome and its table row."""
-    (version, python), log, started = CELLS[name], Path(f".build/matrix-{name}.log"), time.monotonic()
-    if not (interpreter := find_python(python)):
-        return "absent", f"| {version} | {python} | Python not found | | | | |"
+def run(name: str, targets: Sequence[str]) -> bool:
+    """Run targets of the Makefile in the environment of a cell, append to its log, and return whether they passed."""
+    version, python = CELLS[name]
     file, airflow = requirements(version)
-    settings = [f"AIRFLOW={airflow}", f"PYTHON={interpreter}", f"REQUIREMENTS={file}", f"VENV=.build/venv-{name}"]
+    python_path = f"PYTHON={find_python(python)}"
+    settings = [f"AIRFLOW={airflow}", python_path, f"REQUIREMENTS={file}", f"VENV=.build/venv-{name}"]
     # The make that runs this module passes its own options and variables on, which are not meant for the tests.
     own = ("MAKE", "MFLAGS", "ONLY", "AT_ONCE")
     variables = {key: value for key, value in os.environ.items() if not key.startswith(own)}
-    with log.open("w") as output:
-        tests = ALL_TESTS if VERSIONS[version] == python else UNIT_TESTS
-        make = ["make", "--keep-going", *tests, *settings]
-        code = subprocess.run(make, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode
-    outcome = "passed" if code == 0 else "failed (allowed)" if version in MAY_FAIL else "FAILED"
-    print(f"{name}: {outcome}, see {log}", flush=True)
-    totals = " ".join(re.findall(r"^=+ (.* in [\d.]+s)", log.read_text(errors="replace"), re.MULTILINE))
-    counts = [sum(map(int, re.findall(rf"(\d+) {word}", totals))) for word in ("passed", "(?:failed|error)", "skipped")]
-    cells = (version, python, outcome, *counts, f"{(time.monotonic() - started) / 60:.1f}")
-    return outcome, f"| {' | '.join(map(str, cells))} |"
+    with log_of(name).open("a") as log:
+        make = ["make", "--keep-going", *targets, *settings]
+        code = subprocess.run(make, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
+    print(f"{name}: {' '.join(targets)} {'passed' if code == 0 else 'failed'}, see {log_of(name)}", flush=True)
+    return code == 0
+
+
+def log_of(name: str) -> Path:
+    """Return the path of the log of a cell."""
+    return Path(f".build/matrix-{name}.log")
+
+
+def outcome_of(name: str, passed: bool) -> str:
+    """Return the outcome of a cell."""
+    if passed:
+        return "passed"
+    return "failed (allowed)" if CELLS[name][0] in MAY_FAIL else "FAILED"
+
+
+def row_of(name: str, outcome: str) -> str:
+    """Return the table row of a cell, with the numbers and the minutes from its log."""
+    totals = re.findall(r"^=+ (.*) in ([\d.]+)s", log_of(name).read_text(errors="replace"), re.MULTILINE)
+    counts = [
+        sum(int(count) for total, _ in totals for count in re.findall(rf"(\d+) {word}", total))
+        for word in ("passed", "(?:failed|error)", "skipped")
+    ]
+    minutes = sum(float(seconds) for _, seconds in totals) / 60
+    return f"| {' | '.join(map(str, (*CELLS[name], outcome, *counts, f'{minutes:.1f}')))} |"
 
 
 def main(at_once: str = "1", *only: str) -> int:
@@ -80,10 +102,21 @@ def main(at_once: str = "1", *only: str) -> int:
         sys.exit(f"{', '.join(sorted(unknown))}: not in the matrix; choose from {', '.join(CELLS)}")
     Path(".build").mkdir(exist_ok=True)
     chosen = [name for name, (version, _) in CELLS.items() if not only or {name, version} & set(only)]
+    present = [name for name in chosen if find_python(CELLS[name][1])]
+    whole = [name for name in present if VERSIONS[CELLS[name][0]] == CELLS[name][1]]
+    for name in present:
+        log_of(name).unlink(missing_ok=True)
     with ThreadPoolExecutor(int(at_once)) as threads:
-        outcomes, rows = zip(*threads.map(run, chosen), strict=True)
-    print("", HEAD, *rows, sep="\n")
-    return int("FAILED" in outcomes or set(outcomes) == {"absent"})
+        passed = list(threads.map(lambda name: run(name, ALL_TESTS if name in whole else UNIT_TESTS), present))
+    passed_alone = {name: run(name, TESTS_ALONE) for name in whole}
+    outcomes = [
+        outcome_of(name, has_passed and passed_alone.get(name, True))
+        for name, has_passed in zip(present, passed, strict=True)
+    ]
+    print("", HEAD, *map(row_of, present, outcomes), sep="\n")
+    for name in set(chosen) - set(present):
+        print(f"{name}: its Python was not found")
+    return int("FAILED" in outcomes or not present)
 
 
 if __name__ == "__main__":

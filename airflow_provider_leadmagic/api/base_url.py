@@ -21,8 +21,8 @@ _RESERVED_HEADERS = re.compile(
     r"x-api-key|accept(-encoding)?|connection|content-(encoding|length|type)|expect|host|proxy-authorization|range"
     r"|transfer-encoding"
 )
-#: Length from which words of a header's value, and the password of a proxy, are hidden in messages. Shorter ones occur
-#: in ordinary words.
+#: Words of a header's value and proxy passwords are hidden in messages if they have at least this many characters.
+#: Shorter ones can be part of ordinary words.
 _SHORTEST_SECRET = 8
 
 
@@ -85,7 +85,7 @@ def is_loopback(base_url: str) -> bool:
 
 
 def is_own_machine(url: str) -> bool:
-    """Return whether the host of a URL, with or without scheme, is missing, loopback, or one such as 0.0.0.0."""
+    """Return whether a URL, with or without scheme, has no host, a loopback host, or one such as 0.0.0.0."""
     host = _host(url)
     return not host.strip("0.:") or _is_loopback_host(host)
 

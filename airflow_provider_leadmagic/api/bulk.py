@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREVIEW_ROWS = 10_000  # maximum number of rows per price request
-#: Largest page of jobs, LeadMagic's default, and the largest offset it accepts.
+#: Largest page of jobs, default page, and largest offset that LeadMagic accepts.
 MAX_JOBS, DEFAULT_JOBS = 200, 50
 MAX_JOBS_OFFSET = 10_000
-#: Largest page of results, and LeadMagic's default, in rows.
+#: Largest page and default page of results, in rows.
 MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE = 1000, 200
 RESTART_MODES = ("failed_only", "full", "from_row")
 

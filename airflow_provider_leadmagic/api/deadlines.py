@@ -2,11 +2,11 @@
 Adapter for ``requests`` that bounds the time of a whole response, and the size of its lines and headers.
 
 A socket timeout applies to a single read, and the server decides how many reads a response takes; neither http.client
-nor urllib3 nor requests limits their sum. This adapter therefore checks a deadline between the socket and the buffer
-of http.client, where all bytes pass, including headers, chunk sizes and a proxy's response to CONNECT.
+nor urllib3 nor requests limits their total time. This adapter therefore checks a deadline between the socket and the
+buffer of http.client, where all bytes pass, including headers, chunk sizes and a proxy's response to CONNECT.
 
-The adapter also distinguishes CA certificates that cannot be loaded from a failed connection, and marks what fails
-before a request is sent.
+The adapter also reports CA certificates that cannot be loaded as an error of their own, not as a failed connection, and
+marks exceptions that are raised before a request is sent.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CACertificatesError(Exception):
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """HTTP adapter whose read timeout applies to a whole response, or a part of a download, even through a proxy."""
+    """HTTP adapter whose read timeout covers a whole response, or each part of a download, even through a proxy."""
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
         """

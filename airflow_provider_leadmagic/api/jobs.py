@@ -75,7 +75,7 @@ class BulkJob:
 
     :param job_id: LeadMagic's ID of the job.
     :param status: LeadMagic's name of the state, from an unpublished list.
-    :param total_rows: Number of rows submitted. Like every count, 0 if LeadMagic sends none and None if it is invalid.
+    :param total_rows: Number of rows submitted. Like every count, 0 if it is missing, None if it is invalid.
     :param processed: Number of rows finished.
     :param succeeded: Number of finished rows without an error; misses are included.
     :param failed: Number of failed rows.

@@ -142,7 +142,7 @@ def _may_repeat_paid_call(error: BaseException) -> bool:
 
 
 def _noting_executions(send: Callable[..., Response]) -> Callable[..., Response]:
-    """Return a function that sends the requests of one call, and sets ``maybe_executed`` of their errors."""
+    """Return a function that sends each attempt of one call, and sets ``maybe_executed`` on its error."""
     maybe_executed = False
 
     def send_and_note(*arguments: Any) -> Response:

@@ -26,7 +26,7 @@ _DRAFT_NAME = re.compile(r"\..+\.(csv|jsonl|ndjson)\.[0-9a-f]{32}\.part", re.IGN
 
 
 class Draft(Protocol):
-    """New content of a file, which is not visible under its name before it is committed."""
+    """New content of a file, not visible under the file's name until it is committed."""
 
     @property
     def file(self) -> BinaryIO:
@@ -212,7 +212,7 @@ class UploadDraft:
         self._upload = target(self.file)
 
     def commit(self) -> None:
-        """Complete the upload. A storage without uncommitted uploads has completed it already."""
+        """Complete the upload. If the storage does not support uncommitted uploads, it is already complete."""
         if hasattr(self._upload, "commit"):
             self._upload.commit()
         self._upload = None

@@ -49,12 +49,18 @@ class ResultFiles:
 
     @property
     def output_path(self) -> str:
-        """Path or URL of the output file; after writing, of the file that actually has the rows."""
+        """
+        Path or URL of the output file; after writing, of the file next to it that has the rows if it was not
+        replaceable.
+        """
         return self._output.location
 
     @property
     def errors_path(self) -> str:
-        """Path or URL of the error file; after writing, of the file that actually has the rows."""
+        """
+        Path or URL of the error file; after writing, of the file next to it that has the rows if it was not
+        replaceable.
+        """
         return self._errors.location
 
     def check_not_input(self, source: RowSource) -> None:
@@ -191,7 +197,7 @@ class CsvWriter:
     :param text: The file, opened with ``newline=""``.
     :param columns: The header.
     :param escape_formulas: Whether to escape texts that look like formulas in each column whose name starts with
-        ``lm_``: in LeadMagic's columns, whose texts come from web pages, and in such columns of the input.
+        ``lm_``: LeadMagic's columns, whose texts come from web pages, and input columns with that prefix.
     """
 
     def __init__(self, text: TextIO, columns: Sequence[str], *, escape_formulas: bool = True) -> None:
@@ -227,8 +233,8 @@ class JsonlWriter:
 
 #: First characters of a text that a spreadsheet evaluates, including the full-width ones of East Asian keyboards.
 _FORMULA = re.compile(r"[=@\t\r\n\uff1d\uff20+\-\uff0b\uff0d]")
-#: Numbers and phone numbers. They are harmless: the only letter is the ``e`` of an exponent, so they can
-#: calculate, but cannot call a function or refer to a cell.
+#: Numbers and phone numbers. They are harmless: the only letter is the ``e`` of an exponent, so at most they are
+#: evaluated as arithmetic: they cannot call a function or refer to a cell.
 _NUMBER = re.compile(r"[+-][\d\s().,/%+-]*(?:(?<=\d)[eE][+-]?\d+)?")
 
 

@@ -48,7 +48,8 @@ class SubmittedJob:
 
     :param job_id: The ID that LeadMagic assigned.
     :param idempotency_key: The key it was submitted with.
-    :param estimate: Price in credits if every row is a hit; None if unknown: it is not in LeadMagic's list of jobs.
+    :param estimate: Price in credits if every row is a hit; None if unknown, because LeadMagic's list of jobs contains
+        no prices.
     :param account: Salt and digest of the account it belongs to; empty if an older version saved the job.
     """
 
@@ -103,7 +104,7 @@ class SubmittedJob:
         try:
             store.set(_STORE_KEY, self.to_json())
         except Exception as error:  # the job is paid for: an error of Airflow's API must not end the attempt
-            problem = "Could not store bulk job %s: a retry searches LeadMagic's list instead. Reason: %s"
+            problem = "Could not store the ID of bulk job %s: a retry searches LeadMagic's list of jobs. Reason: %s"
             log.warning(problem, self.job_id, type(error).__name__)
 
     @classmethod
@@ -134,7 +135,8 @@ class SubmittedJob:
 
 class PreviousAttempts:
     """
-    Finds the job of a previous attempt in Airflow's state store, or else in LeadMagic's list of jobs, or submits it.
+    Finds the job that a previous attempt submitted, in Airflow's state store or else in LeadMagic's list of jobs;
+    submits the job if there is none.
 
     Before Airflow 3.3 there is no store. If the worker was lost right after submitting, the job is not in the store.
 
@@ -181,8 +183,8 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. Then only finished jobs are returned, those of a
-            deleted run with the same ID: a later attempt may have submitted the unfinished ones.
+        :param jobs: The jobs of the task; None in a first attempt: then only finished jobs are returned. They belong to
+            a deleted run with the same ID; an unfinished job may be that of a later attempt.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}
@@ -305,7 +307,7 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "Cancel bulk job %s in its account if it is running: connection %r was changed after the submission.",
+                "If bulk job %s is running, cancel it in its account: connection %r was changed after the submission.",
                 stored.job_id,
                 self._conn_id,
             )

@@ -25,7 +25,7 @@ FAILED = "failed"
 SKIPPED = "skipped"
 #: The row has no result yet, although LeadMagic lists one.
 UNFINISHED = "unfinished"
-#: Statuses of such a row, of which LeadMagic publishes no list.
+#: Statuses that count as unfinished. LeadMagic publishes no list of statuses.
 _UNFINISHED_STATUSES = frozenset(
     {"uploaded", "queued", "pending", "scheduled", "processing", "in_progress", "running", "retrying"}
 )
@@ -141,7 +141,7 @@ def _status(value: object) -> str:
 
 def _outcome(result: RowResult) -> str:
     status = result.outcome
-    if status in (FAILED, SKIPPED):  # these are free, so a row with a price and fields is a hit
+    if status in (FAILED, SKIPPED):  # these cost nothing, so a priced row with data is a hit
         return SUCCESS if result.found and result.credits_consumed else status
     if status == SUCCESS or result.found:
         return SUCCESS

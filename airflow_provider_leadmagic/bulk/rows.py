@@ -31,7 +31,7 @@ class RowSource(Protocol):
 
     @property
     def name(self) -> str:
-        """The source in messages: ``rows``, or the path of the file."""
+        """How messages name the source: ``rows``, or the path of the file."""
 
     @property
     def file(self) -> StoredFile | None:
@@ -83,7 +83,7 @@ def valid_rows(rows: Iterator[dict[str, Any]], name: str) -> Iterator[dict[str, 
     """
     Yield the rows.
 
-    :param name: The source in the message.
+    :param name: How the message names the source.
     :raises ValueError: If a row is an :class:`InvalidRow`.
     """
     for row in rows:

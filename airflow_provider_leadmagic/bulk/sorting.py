@@ -1,4 +1,4 @@
-"""Sort the results of a job by row on disk: they arrive in order of completion, and there may be millions."""
+"""Sort the results of a job by row, on disk: they arrive in order of completion, and there may be millions."""
 
 from __future__ import annotations
 
@@ -121,9 +121,9 @@ class ResultSorter:
 
     def confirm_suspects(self, key: bytes) -> None:
         """
-        Mark suspect results as doubtful, because the row that they describe exists in the input.
+        Mark as doubtful the suspect results that describe this row of the input.
 
-        :param key: Digest of some fields of that row, as given to :meth:`suspect`.
+        :param key: Digest of some fields of the row, as given to :meth:`suspect`.
         """
         self._database.execute("INSERT OR IGNORE INTO doubtful SELECT row_index FROM suspects WHERE key = ?", (key,))
 

@@ -51,7 +51,7 @@ class StoredFile(Protocol):
         """Check, without changing anything, that a file of this name can be replaced, or created if there is none."""
 
     def remove_leftovers(self) -> None:
-        """Remove the unfinished files that killed processes left in the directory, whatever file they were for."""
+        """Remove the unfinished files of killed processes from the directory, whatever file they were for."""
 
     def draft(self, model: StoredFile | None = None) -> drafts.Draft:
         """
@@ -109,7 +109,7 @@ class LocalFile:
         drafts.check_directory(target)
 
     def remove_leftovers(self) -> None:
-        """Remove the unfinished files that killed processes left in the directory, whatever file they were for."""
+        """Remove the unfinished files of killed processes from the directory, whatever file they were for."""
         drafts.remove_leftovers(self.target.parent)
 
     def draft(self, model: StoredFile | None = None) -> drafts.LocalDraft:

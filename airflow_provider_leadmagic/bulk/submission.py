@@ -174,9 +174,10 @@ def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:
     """
     Return the idempotency key of a task's bulk job: the same for all attempts, a new one after a clear.
 
-    The first part identifies the task. A clear changes it only if :func:`instance_name` is empty and the run had ended
-    (see :func:`origin_of_run`). The second part usually changes with a clear, because Airflow then increases
-    ``max_tries`` (Airflow 2 does not if the task is running). Retries and lost workers or triggerers do not change it.
+    The first part identifies the task. A clear changes this part only if :func:`instance_name` is empty and the run had
+    ended (see :func:`origin_of_run`). The second part usually changes with a clear, because Airflow then increases
+    ``max_tries`` (Airflow 2 does not if the task is running). Retries and lost workers or triggerers change neither
+    part.
 
     :param context: The task's context.
     :param rows_digest: The digest of the rows. Used instead of ``max_tries`` in ``airflow tasks test``.

@@ -59,8 +59,8 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
     Decide whether the running task is granted the credits that it claims, and save the result in the ledger.
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
-    :param claim: The claim of the task. A task that already waits keeps its place in the queue, unless upstream tasks
-        may have spent the credits of a claim that this one replaces.
+    :param claim: The claim of the task. A task that already waits keeps its place in the queue, unless its claim
+        replaces an upstream claim whose credits may have been spent.
     :param read_balance: Reads the balance of the account.
     :param seen: What the triggerer has seen while the task was deferred.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies
@@ -93,8 +93,8 @@ def admission(
     ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim, started)
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
-    # The clock is read before the balance: if the response is slow, a claim could otherwise count as settled although
-    # the balance does not show yet what was spent under it.
+    # The clock is read before the balance. Otherwise, if the response is slow, a claim could stop counting before the
+    # balance shows what was spent under it.
     now = clock()
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)
@@ -119,9 +119,9 @@ def _enter(ledger: Ledger, claim: Claim, now: float) -> Ledger:
 
 
 def _upstream_may_have_spent(ledger: Ledger, claim: Claim, earlier: Claim) -> bool:
-    # Between two attempts of a task, upstream tasks may have been cleared, and may have spent more of their claims. An
-    # upstream claim that was granted after the first poll is also a sign of that: its task was cleared alone, or the
-    # run was deleted and created again with the same ID.
+    # Between two attempts of this task, upstream tasks may have been cleared and may have spent more. An upstream claim
+    # that was granted after this task's first poll shows the same: its task was cleared without this one, or the run
+    # was deleted and created again with the same ID.
     replaced = [other for other in ledger.claims if claim.will_replace(other)]
     is_next = bool(replaced) and claim.attempt != earlier.attempt
     return is_next or any(other.granted_at is not None and other.granted_at > earlier.since for other in replaced)
@@ -141,8 +141,8 @@ def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> Non
 def _check_before_write(
     key: str, text: str | None, task: TaskKey, started: float, clock: Callable[[], float]
 ) -> Generator[Question[Any], Any, None]:
-    # If a user marks a task as failed and clears it, two processes of it run for some seconds. The old one also reads
-    # the state "running", which is that of the new one, so the ledger is compared first.
+    # If a user marks a task as failed and clears it, an old and a new process of it run for some seconds. Even the old
+    # one reads "running", the state of the new one, so the ledger is compared first.
     if (yield ReadVariable(key)) != text:
         raise ClaimsError("Claim decision discarded: another task changed the claims meanwhile.", transient=True)
     states = yield ReadTaskStates(task.dag_id, (task.run_id,), (task.task_id,))

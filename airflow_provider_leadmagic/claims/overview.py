@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Standing
     from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger
 
-#: Reason to show for a task that can be granted its credits, by task state. In all other states it waits for the slot.
+#: Reason to show for a task that can be granted its credits, by task state. In other states it waits for the pool's
+#: slot.
 _GRANTABLE = dict.fromkeys(("deferred", "up_for_reschedule"), "can be granted at its next poll")
 _GRANTABLE |= dict.fromkeys(IN_A_SLOT, "decides now")
 
@@ -69,8 +70,8 @@ class Waiting(NamedTuple):
 
     :param state: State of the task.
     :param standing: Whether it can be granted its credits; None if the balance is unknown.
-    :param reserved: Credits that are reserved for tasks ahead, because these can be granted them now.
-    :param undecided_for: Seconds since its credits became available, which it has not claimed yet.
+    :param reserved: Credits kept for tasks ahead in the queue that can be granted theirs now.
+    :param undecided_for: Seconds for which the task's credits have been available, but not claimed.
     """
 
     claim: Claim
@@ -129,7 +130,7 @@ class PoolOverview(NamedTuple):
     @classmethod
     def read(cls, ledger: Ledger, conn_id: str | None, read_balance: Callable[[str], CreditBalance | None]) -> Self:
         """
-        Read the states, and then call ``read_balance``: the same order as in a task that decides.
+        Read the states of tasks and runs before the balance, as a task does when it decides about its claim.
 
         :param ledger: The ledger of the pool.
         :param conn_id: Connection to use; None for the connection of the latest claim.

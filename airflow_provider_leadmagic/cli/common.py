@@ -73,7 +73,8 @@ def write(*parts: RenderableType) -> None:
 def _render(parts: Iterable[RenderableType]) -> str:
     from rich.console import Console
 
-    # No markup or emoji: text from LeadMagic may contain brackets and colons. With color, empty bars would look full.
+    # No markup or emoji: text from LeadMagic may contain brackets and colons. With color, empty progress bars would
+    # look full.
     console = Console(markup=False, emoji=False, highlight=False, no_color=True)
     with console.capture() as captured:
         for part in parts:

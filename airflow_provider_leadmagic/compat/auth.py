@@ -27,7 +27,8 @@ def may_read_connections(user: Any) -> bool:
 
 def readable_connections(user: Any, conn_ids: Iterable[str]) -> set[str]:
     """
-    Return the connections that a user may read, without those of a team: only the tasks of that team can read them.
+    Return the connections that a user may read, except any that belong to a team: only that team's tasks can read
+    those.
 
     :param user: The user.
     :param conn_ids: Connection IDs to choose from.

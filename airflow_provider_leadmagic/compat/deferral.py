@@ -121,7 +121,7 @@ class DaemonThreads(Executor):
     Runs each call in a daemon thread of its own.
 
     The default executor of an event loop has six threads on a small machine, for all triggers of a process: six calls
-    that hang block them all. Also, Python waits for the threads of any other executor before the process ends.
+    that hang block them all. Also, before a process ends, Python waits for the threads of every executor but this one.
     """
 
     def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:

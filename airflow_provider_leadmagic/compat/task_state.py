@@ -135,7 +135,7 @@ def tested_run(context: Mapping[str, Any]) -> str | None:
     """
     Return what identifies a run in ``airflow tasks test``: its logical date, or its run ID if it has no date.
 
-    The run ID alone is not enough: this command creates a new one each time, even for the same date.
+    The run ID alone is not enough: a temporary run gets a new one each time, even for the same date.
 
     :param context: Context of the task.
     :return: The date or ID; None for any other run.
@@ -160,7 +160,7 @@ def can_claim(context: Mapping[str, Any]) -> bool:
     Return whether Airflow counts the task as running: only then can it claim credits.
 
     Airflow does not do so in ``airflow tasks test``, and on Airflow 2 not in ``airflow dags test``, whose tasks have no
-    job.
+    ``job_id``.
 
     :param context: Context of the task.
     """
@@ -180,10 +180,10 @@ def current_task() -> dict[str, str]:
 
 def asset_outlets(outlets: Iterable[Any]) -> list[Any]:
     """
-    Return the outlets of a task to whose events the task can add an ``extra``: assets and references to assets, or
-    datasets on Airflow 2.
+    Return the outlets whose events can get an ``extra`` from the task: assets and references to assets, or datasets on
+    Airflow 2.
 
-    Aliases are left out: their events have the ``extra`` with which the DAG author adds each asset. On Airflow 2.11 and
+    Aliases are left out: their events get the ``extra`` that the DAG author passes to ``add()``. On Airflow 2.11 and
     3.0, a nested ``extra`` of an alias fails the task after its work is done.
 
     :param outlets: ``outlets`` of the operator, which may also be objects of a lineage backend.

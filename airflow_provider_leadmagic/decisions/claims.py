@@ -1,11 +1,12 @@
 """
 Decide which tasks may spend the credits of an account, so that no two of them count on the same credits.
 
-A sensor claims credits in the transaction in which Airflow makes it ``success``. Its claim ends with its run, or with
-the tasks that spend the credits. The claim of a task that spends the credits itself begins with the grant in the
-ledger, and ends when that task has finished. Whether a claim holds credits therefore depends on the states that Airflow
-stores for tasks and runs: a process that is killed leaves no claim behind. For some seconds after its end (``settle``)
-a claim still counts: until then, the balance may lack what was spent last.
+The claims are stored in a ledger. A sensor's claim begins in the transaction in which Airflow sets the sensor's state
+to ``success``, and ends with the run, or with the tasks that spend the credits. If a task spends the credits itself,
+its claim begins when the grant is written to the ledger, and ends when the task has finished. Whether a claim holds
+credits therefore depends on the states that Airflow stores for tasks and runs: a process that is killed leaves no claim
+behind. A claim still counts for some seconds (``settle``) after its end, because the balance may not yet show the
+latest spending.
 
 No two tasks may decide at the same time, so each decision runs in a pool with one slot. Its steps are, in this order:
 read the ledger, read the states (:func:`survey`), read the balance, decide (:func:`standings`), write the ledger. If
@@ -175,7 +176,8 @@ def observe(ledger: Ledger, survey: Survey, now: float, seen: Seen = NOTHING_SEE
 
 def _observe(claim: Claim, survey: Survey, now: float, seen: Seen) -> Claim:
     if survey.holds(claim):
-        # The time is missing if a user marked the task success. A claim that had ended and counts again starts over.
+        # ``granted_at`` is missing if a user marked the task success. A claim that had ended and counts again starts
+        # over.
         granted_at = now if claim.granted_at is None or claim.ended_at is not None else claim.granted_at
         return replace(claim, granted_at=granted_at, ended_at=None, affordable_since=None)
     if claim.granted_at is not None and survey.state(claim.task) != "running":  # a running sensor may yet succeed
@@ -314,7 +316,8 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
         is_passed_over = now - since >= claim.patience
         waiting[claim.task] = replace(claim, affordable_since=since if is_granted or is_passed_over else None)
         if is_granted and not is_passed_over:
-            # With the reserve: if others took it before the task decides, the task would not be granted its credits.
+            # Its reserve is kept for it too: if others took that before the task decides, the task would not be granted
+            # its credits.
             reserved += max(claim.credits + claim.reserve - _sum(own), Decimal(0))
             changes.append(since + claim.patience - now)
     updated = ledger.with_claims(waiting.get(claim.task, claim) for claim in ledger.claims)

@@ -38,7 +38,7 @@ def is_wake(event: Any) -> bool:
     """
     Return whether an event resumes a task so that it decides about its claim.
 
-    If ``claim_pool`` was removed in the meantime, the task polls the balance instead.
+    If ``claim_pool`` was removed while the task was deferred, the task polls the balance and decides about no claim.
 
     :param event: Payload of the event that the trigger sent.
     """
@@ -123,7 +123,7 @@ def error_from_event(event: Any) -> LeadMagicError:
     except (KeyError, TypeError, AttributeError):
         error = None
     return error or LeadMagicError(
-        f"Unexpected trigger event: run the same version on worker and triggerer; got {describe_value(event)}"
+        f"Unexpected trigger event: run the same provider version on worker and triggerer; got {describe_value(event)}"
     )
 
 

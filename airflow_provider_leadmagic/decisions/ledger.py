@@ -98,7 +98,7 @@ class Claim:
 
     def attempted_again(self, earlier: Claim, now: float) -> Claim:
         """
-        Return this claim, completed with the claim that its task already has in the ledger.
+        Return this claim, with the values to keep from the claim that its task already has in the ledger.
 
         A task that waits keeps its place in the queue. A task whose earlier claim was granted goes to the end of the
         queue, and the earlier credits count until they have settled.

@@ -152,7 +152,7 @@ class LeadMagicHook(BaseHook):
         Read the balance, which is free of charge, and return whether that worked, with a message for the user.
 
         The message never names the connection: Airflow's Test button gives the connection a random ID, even if it is
-        already saved under its own.
+        saved and has one.
         """
         owner = "this connection"
         try:
@@ -177,7 +177,7 @@ class LeadMagicHook(BaseHook):
         self, connection: Connection, owner: str, *, max_attempts: int, longest_timeout: float = math.inf
     ) -> LeadMagicClient:
         """
-        Build the client, and log what is insecure or unknown.
+        Build the client, and log insecure settings and unknown extra fields.
 
         The error is raised without the connection and the API key in its traceback, which some tools record.
         """

@@ -43,7 +43,8 @@ def dataset_name(location: str) -> tuple[str, str]:
     """
     Return namespace and name of a file, by OpenLineage's naming rules.
 
-    They contain neither the connection, such as ``my_conn`` in ``s3://my_conn@bucket/leads.csv``, nor a signature.
+    They contain neither the connection, such as ``my_conn`` in ``s3://my_conn@bucket/leads.csv``, nor the query of a
+    signed URL.
 
     :param location: Path or URL.
     """

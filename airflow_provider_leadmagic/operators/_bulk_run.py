@@ -61,8 +61,8 @@ _TEST_SPENDS = (
     "the job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
 )
 _UNNAMED = (
-    "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job. "
-    "Reason: no configured URL distinguishes this Airflow from others."
+    "Set [leadmagic] instance_name: without it, a cleared task may leave its old job running, because no configured "
+    "URL distinguishes this Airflow instance from others."
 )
 
 
@@ -76,8 +76,7 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param known_jobs: IDs of the jobs that the task had before it was deferred to wait for credits to submit; None
-        without such a deferral.
+    :param known_jobs: IDs of the task's jobs at LeadMagic from before it waited for credits; None if it did not wait.
     """
 
     def __init__(

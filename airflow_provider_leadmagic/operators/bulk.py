@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 OnInsufficient = Literal["wait", "fail"]
 OnEmpty = Literal["fail", "skip"]
 OnInvalidRows = Literal["fail", "skip"]
-#: Seconds between polls of a job that LeadMagic recommends at least.
+#: LeadMagic's recommended minimum of seconds between polls of a job.
 POLITE_POLL_INTERVAL = 45.0
 
 # Modules that import the HTTP client are imported inside methods: parsing a DAG file does not need them.
@@ -75,11 +75,11 @@ class BulkEnrichmentOperator(BaseOperator):
     :param on_invalid_rows: What to do if a record cannot be submitted, for example without a required field: ``fail``
         (default) before anything is spent, or ``skip`` it. Skipped records and the reasons are in the second file.
     :param escape_formulas: If True (default), a text that a spreadsheet would evaluate as a formula is written to CSV
-        files with a leading apostrophe, in each column whose name starts with ``lm_``: LeadMagic's, and such columns of
-        the input. Numbers, phone numbers and JSONL files are not changed.
+        files with a leading apostrophe, in each column, of LeadMagic or of the input, whose name starts with ``lm_``.
+        Numbers, phone numbers and JSONL files are not changed.
     :param minimum_balance_after: Credits that must remain even if every row is a hit; 0 by default. Templated.
-    :param max_credits: Fail without submitting if the job could cost more. No limit by default. If it is given, it
-        must have a value when the task runs. Templated.
+    :param max_credits: Fail without submitting if the job could cost more. No limit by default. A template or task
+        output without a value fails the task. Templated.
     :param on_insufficient: What to do if the balance does not cover the job: ``wait`` (default) or ``fail``.
     :param resume_when_paused: LeadMagic pauses a job when the credits run out. By default, wait for the credits that
         the remaining rows need and resume the job; if False, wait until a user resumes it.
@@ -182,7 +182,7 @@ class BulkEnrichmentOperator(BaseOperator):
         self.claim_pool = claim_pool
         self.claim_settle = as_seconds(claim_settle)
         self.timeout = as_seconds(timeout)
-        # Airflow passes the default_args of the DAG, too. In most DAGs their timeout is meant for sensors.
+        # ``kwargs`` includes the DAG's default_args. A timeout in them is usually meant for sensors.
         self._timeout_is_a_default = (kwargs.get("default_args") or {}).get("timeout") == timeout
         self.leadmagic_conn_id = leadmagic_conn_id
         self._canceller = JobCanceller()
@@ -210,7 +210,7 @@ class BulkEnrichmentOperator(BaseOperator):
         :param context: The task's context.
         :param event: The trigger's event.
         :param deadline: Unix time at which the attempt times out.
-        :param known_jobs: IDs of the jobs that the task had before it waited.
+        :param known_jobs: IDs of the task's jobs at LeadMagic from before the wait.
         """
         if self.claim_pool is None and not is_wake(event):
             self._log_credits_sufficient(event)

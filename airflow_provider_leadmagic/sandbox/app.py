@@ -6,8 +6,9 @@ key or the job's token, and adds headers to the response. Requests to the contro
 
 Before that, requests from web pages in a user's browser that could read or change something are refused. With DNS
 rebinding, a page can point its own host name to the sandbox and count as same-site. So every path refuses a ``Host``
-that is neither an IP address, which cannot be rebound, nor a name of the sandbox. Pages that do not rebind are refused
-at the controls only: they do not know the token of a job, and browsers let no other site send the API key in a header.
+that is neither an IP address, which cannot be rebound, nor a name of the sandbox. Other pages are refused at the
+controls only. On the API's paths they lack authentication anyway: they do not know a job's token, and browsers do not
+let another site send the API key in a header.
 """
 
 from __future__ import annotations

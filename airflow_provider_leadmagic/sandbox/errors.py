@@ -191,13 +191,15 @@ def unknown_host(name: str) -> Problem:
     return Problem(421, "unknown_host", f"Unknown host name {name!r}. {advice}")
 
 
-# Errors of the controls, which LeadMagic does not have.
+# Errors of the controls under ``/_sandbox``, which LeadMagic does not have.
 CROSS_SITE_REQUEST = Problem(
     403,
     "cross_site_request",
-    "A web page of another site cannot use the controls of the sandbox. Use curl or the Python handle.",
+    "A web page of another site cannot use the controls of the sandbox. Use curl or the Python class Sandbox.",
 )
-JSON_REQUIRED = Problem(415, "json_required", "Controls take JSON: add Content-Type: application/json.")
+JSON_REQUIRED = Problem(
+    415, "json_required", "Send JSON to the controls of the sandbox: add Content-Type: application/json."
+)
 
 MISSING_AUTHENTICATION = Problem(
     401,

@@ -1,4 +1,4 @@
-"""The Python handle to a sandbox: start and stop it, change its state, and inspect what it received."""
+"""The class ``Sandbox``: start and stop a sandbox, change its state, and inspect what it received."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Sandbox:
         self.stop()
 
     def reset(self) -> None:
-        """Restore the initial state: balance, ledger, bulk jobs, faults, request log and settings."""
+        """Restore the initial state: balance, charges, bulk jobs, faults, request log and settings."""
         self._state.reset()
 
     @property
@@ -189,7 +189,10 @@ class Sandbox:
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """A copy of the request log: the newest 10,000 requests, oldest first. Those to the controls are not logged."""
+        """
+        A copy of the request log: the newest 10,000 requests, oldest first. Requests under ``/_sandbox/`` are not
+        logged.
+        """
         return self._state.requests.entries()
 
     def requests_to(self, path: str) -> list[LoggedRequest]:

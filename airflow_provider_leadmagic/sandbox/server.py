@@ -1,4 +1,4 @@
-"""The HTTP server of the sandbox. It runs in a thread, and faults can break its connections."""
+"""The HTTP server of the sandbox. It runs in a thread, and can break connections to simulate faults."""
 
 from __future__ import annotations
 

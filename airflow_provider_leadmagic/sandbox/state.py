@@ -1,4 +1,4 @@
-"""The state of one sandbox, shared by its HTTP routes and its Python handle."""
+"""The state of one sandbox, shared by its HTTP routes and the class ``Sandbox``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SandboxState:
         self.requests = RequestLog()
         # Whether analytics are returned in {"data": ...}: LeadMagic's documentation contradicts itself.
         self.wrap_analytics = False
-        # Number of resets. A request that arrived before a reset is dropped if a fault still delays it.
+        # Number of resets. A request that a fault is delaying at the time of a reset is dropped.
         self.generation = 0
 
     @property

@@ -93,7 +93,7 @@ class Window:
 
     @property
     def period(self) -> dict[str, object]:
-        """The window as LeadMagic reports it: 30 days up to 1 November start on 2 October, one day too early."""
+        """The window as LeadMagic reports it. Its start is a day too early: 2 October for the 30 days to 1 November."""
         return {"start": str(self.end - timedelta(days=self.days)), "end": str(self.end), "days": self.days}
 
     def daily(self) -> list[tuple[str, Usage]]:

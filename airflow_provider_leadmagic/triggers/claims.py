@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Standings that do not list the requesting task are computed again if they are older than this, in seconds: the task
-#: may have written its claim since.
+#: Seconds after which the standings (whether each waiting task can be granted its credits) are computed again for a
+#: task that they lack: it may have written its claim since.
 _MAX_AGE_WITHOUT_TASK = 5.0
 
 
@@ -52,8 +52,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param claimed_by: DAG ID, run ID, task ID and map index of the task.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
-    :param waiting_since: Unix time at which the first interval begins: that of the worker's poll before the deferral.
-        It is earlier if a standing will change sooner: the interval ends at that change.
+    :param waiting_since: Unix time one interval before the first poll: usually that of the worker's last poll. It is
+        earlier if a standing changes sooner, so that the first poll is at that change.
     :param deferred_at: Unix time of the deferral; ``waiting_since`` by default.
     """
 
@@ -231,7 +231,7 @@ class SharedStandings:
             found = await _run(survey(ledger))
         except LeadMagicError as error:
             return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
-        if text != self._text:  # a worker has saved what was observed, or it is no longer true
+        if text != self._text:  # a worker has written what was observed, or it is no longer true
             self._text, self._seen = text, Ledger()
         now = time.time()
         ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))

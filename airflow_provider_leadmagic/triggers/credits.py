@@ -103,7 +103,7 @@ class BalanceTrigger(BaseEventTrigger):
 
     @staticmethod
     async def _let_process_end(deferred_at: float, shortest: float = SHORTEST_DEFERRAL) -> None:
-        # If the worker's clock is ahead, the wait is still at most the shortest time.
+        # Even if the worker's clock is ahead, the wait is at most ``shortest``.
         await asyncio.sleep(min(max(deferred_at + shortest - time.time(), 0.0), shortest))
 
     def _path(self) -> str:
@@ -196,9 +196,9 @@ class CreditsCrossingTrigger(BalanceTrigger):
 
     A balance that stays beyond the threshold fires no further event. The first poll of a new watcher only determines
     on which side of the threshold the balance is. After an event the balance must move back by the hysteresis before
-    the next one. On Airflow 3.3+ whether the next crossing fires is stored with the asset: after a restart of the
-    triggerer no event is repeated, and a crossing that happened meanwhile is detected. On older Airflow it is kept in
-    memory: a restart repeats no event, but watching starts again from the current balance.
+    the next one. Airflow 3.3+ stores with the asset whether the next crossing fires: after a restart of the triggerer
+    no event is repeated, and a crossing that happened meanwhile is detected. Older Airflow keeps this in memory: a
+    restart repeats no event, but watching starts again from the current balance.
 
     A failed poll fires no event and does not stop the watcher: it is logged by the triggerer, and the next poll is the
     retry.
@@ -296,7 +296,8 @@ _ARMED, _DISARMED = "armed", "disarmed"
 
 class CrossingState:
     """
-    Whether a watcher is armed, kept in the asset's state store, or in memory if there is no store.
+    Whether a watcher is armed (its next crossing fires): kept in the asset's state store, or in memory if there is
+    none.
 
     :param store: State store of the asset; None before Airflow 3.3.
     :param key: Key of the watcher's state in the store.
@@ -331,8 +332,8 @@ class CrossingState:
                 raise
             # Airflow runs equal triggers as one, and the store of a trigger with several assets raises ValueError.
             log.warning(
-                "Two assets have equal LeadMagic watchers: "
-                "use different thresholds, or a triggerer restart loses their state."
+                "Two assets have equal LeadMagic watchers, whose state a triggerer restart loses: "
+                "use different thresholds."
             )
             self._store = None
             return None

@@ -177,7 +177,7 @@ def _bar(day: Day, left: float, upper: float, step: float) -> Bar:
 
 
 def _round_up(amount: float) -> float:
-    """Round an amount up to the end of an axis: a round number whose half is round, too."""
+    """Round an amount up to a round number whose half is also round, for the end of an axis."""
     if amount <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(amount))

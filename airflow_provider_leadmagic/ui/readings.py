@@ -28,7 +28,7 @@ MAX_REQUESTS = 2
 WINDOW = 60.0
 #: Timeout of each request in seconds. It is short because a user waits for the page.
 TIMEOUT = 10.0
-#: While there are no numbers yet, a view waits for the requests of another view, for this many seconds at most.
+#: If there are no numbers yet, a page view waits at most this many seconds for the requests of another one.
 PATIENCE = 2.0
 #: Seconds after which a failed request is repeated.
 RETRY_AFTER = 60.0

@@ -54,7 +54,7 @@ class WaitingTask(NamedTuple):
     :param key: The task.
     :param conn_id: Connection ID.
     :param state: ``deferred``, ``up_for_reschedule`` or ``running``.
-    :param required: Credits that it waits for. None if it waits for a bulk job, and for each bulk task on a worker.
+    :param required: Credits that it waits for. None if it waits for a bulk job or is a bulk task on a worker.
     :param since: Start of its current attempt; for a rescheduled sensor, of the first poll of this attempt.
     :param next_poll: When it polls next, if Airflow or LeadMagic has set the time.
     :param interval: Seconds between its polls; None if unknown.
@@ -76,8 +76,8 @@ class WaitingTasks(NamedTuple):
     The waiting tasks of all connections.
 
     :param tasks: The tasks that were found, the longest waiting first.
-    :param may_have_more: Whether a query returned as many rows as it returns at most. Rows that turn out to be of other
-        tasks count, because they may have pushed waiting tasks past the limit.
+    :param may_have_more: Whether a query returned ``MAX_TASKS`` rows, its limit. Rows of other tasks count too: they
+        may have pushed waiting tasks past the limit.
     """
 
     tasks: Sequence[WaitingTask]

@@ -77,7 +77,7 @@ def test_airflow_lists_the_configuration_option():
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert "instance_name = " in listed
-    assert "Name of this Airflow, if several use the same LeadMagic account." in listed
+    assert "Name of this Airflow instance, if several use the same LeadMagic account." in listed
 
 
 def test_hook_of_the_connection_type_exists():

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
 
 NOTHING = Decimal(0)
-# In LeadMagic's samples a token expires two days after the job was created (ignoring the year, which is wrong there).
+# In LeadMagic's samples, the token that gives access to a job expires two days after the job's creation (the year in
+# the samples is wrong).
 TOKEN_SECONDS = 2 * 86_400
 # Number of rows in a group that is completed in reverse order, which simulates parallel processing.
 WORKERS = 4
@@ -134,7 +135,7 @@ class Job:
 
     @property
     def is_active(self) -> bool:
-        """Whether it is processed without a resume or restart: it is neither paused nor ended."""
+        """Whether it is neither paused nor ended, so that it needs no resume or restart."""
         return self.status in ACTIVE
 
     def done(self, status: str | None = None) -> Sequence[DoneRow]:

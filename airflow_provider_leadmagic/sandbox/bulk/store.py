@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.sandbox.account import Account
     from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
 
-# In rows. A floating-point error must not delay a row.
+# Tolerance in rows, so that a floating-point error does not delay a row.
 ROUNDING = 1e-3
 
 SubmitNeeds = Literal["one_row", "all_rows"]

@@ -80,7 +80,7 @@ def _preview(items: Counter[str]) -> dict[str, object]:
         "totalCredits": total,
         "estimatedCostUsd": total * USD_PER_CREDIT,
         "perProduct": per_product,
-        # The sandbox has no clients and no budgets; the balance is not a budget.
+        # The sandbox has no credit limit per client and no budget; the balance is neither.
         "clientCreditRemaining": None,
         "willExceedBudget": False,
     }
@@ -228,7 +228,7 @@ def _add_restart(router: APIRouter, state: SandboxState) -> None:
 
 
 def _restart(job: Job, body: _RestartBody, state: SandboxState) -> dict[str, object]:
-    # In LeadMagic's sample, failed_only keeps the job. What the other modes do is not documented.
+    # In LeadMagic's sample, failed_only creates no new job. What the other modes do is not documented.
     if body.mode == "failed_only":
         is_restarted, restarted_job = job.retry_failed(), job
     else:

@@ -1,5 +1,5 @@
 """
-The controls under ``/_sandbox``: the operations of the Python handle over HTTP. They need no API key.
+The controls under ``/_sandbox``: the operations of the Python class ``Sandbox`` over HTTP. They need no API key.
 
 ==============================  ==============================================================================
 ``GET state``                   Return the state: balance, settings, spending and faults

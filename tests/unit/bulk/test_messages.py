@@ -152,20 +152,20 @@ MESSAGES = [
     ),
     (
         (
-            "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job. "
-            "Reason: no configured URL distinguishes this Airflow from others."
+            "Set [leadmagic] instance_name: without it, a cleared task may leave its old job running, because no "
+            "configured URL distinguishes this Airflow instance from others."
         ),
-        "Set [leadmagic] instance_name: without it, clearing a task may not cancel its running job",
+        "Set [leadmagic] instance_name: without it, a cleared task may leave its old job running",
     ),
     # Previous attempts
     (f"Joined bulk job {JOB}, which was already submitted for this task.", "already submitted for this task"),
     (
-        f"Could not store bulk job {JOB}: a retry searches LeadMagic's list instead. Reason: RuntimeError",
+        f"Could not store the ID of bulk job {JOB}: a retry searches LeadMagic's list of jobs. Reason: RuntimeError",
         "a retry searches LeadMagic's list",
     ),
     (
-        f"Cancel bulk job {JOB} in its account if it is running: connection {CONN} was changed after the submission.",
-        f"Cancel bulk job {JOB} in its account if it is running",
+        f"If bulk job {JOB} is running, cancel it in its account: connection {CONN} was changed after the submission.",
+        f"If bulk job {JOB} is running, cancel it in its account",
     ),
     (
         (

@@ -619,7 +619,7 @@ def test_a_clear_after_the_account_was_changed_names_the_job_that_may_still_run(
 
     [job] = leadmagic_sandbox.bulk_jobs
     assert len(other.bulk_jobs) == 1
-    assert f"Cancel bulk job {job.job_id} in its account if it is running: connection 'leadmagic_default' " in logged()
+    assert f"If bulk job {job.job_id} is running, cancel it in its account: connection 'leadmagic_default' " in logged()
 
 
 def test_a_deferred_task_refuses_another_account_and_is_not_retried_without_a_state_store(
@@ -911,7 +911,7 @@ def test_a_job_that_cannot_be_stored_is_delivered(task, mocker, written, logged)
     enrich = task(store=True)
     mocker.patch.object(type(enrich.store), "set", side_effect=RuntimeError("503"))
     assert enrich.run()["succeeded"] == len(written()) == 5
-    assert "Could not store bulk job " in logged()
+    assert "Could not store the ID of bulk job " in logged()
 
 
 @pytest.mark.parametrize("attempt", [1, 2])

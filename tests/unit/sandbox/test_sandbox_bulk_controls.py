@@ -1,4 +1,4 @@
-"""The test controls of bulk jobs: the Python handle and HTTP."""
+"""The test controls of bulk jobs: the class ``Sandbox`` and HTTP."""
 
 from __future__ import annotations
 

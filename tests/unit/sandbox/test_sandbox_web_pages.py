@@ -48,7 +48,10 @@ def test_a_control_refuses_requests_from_pages_of_other_sites(leadmagic_sandbox,
     leadmagic_sandbox.fail_next(status=503)
     status, code, title = error_of(ask(method, f"/_sandbox/{name}", headers))
     assert (status, code) == (403, "cross_site_request")
-    assert title == "A web page of another site cannot use the controls of the sandbox. Use curl or the Python handle."
+    assert (
+        title
+        == "A web page of another site cannot use the controls of the sandbox. Use curl or the Python class Sandbox."
+    )
     assert leadmagic_sandbox.credits == 7
     assert ask("GET", "/v1/credits", {}).status_code == 503
 
@@ -136,7 +139,10 @@ def test_a_control_takes_a_body_only_as_json(leadmagic_sandbox, ask, headers, st
     assert response.status_code == status
     assert leadmagic_sandbox.credits == (5 if status == 200 else 1000)
     if status == 415:
-        assert error_of(response)[1:] == ("json_required", "Controls take JSON: add Content-Type: application/json.")
+        assert error_of(response)[1:] == (
+            "json_required",
+            "Send JSON to the controls of the sandbox: add Content-Type: application/json.",
+        )
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", ""])

@@ -140,4 +140,6 @@ def test_the_store_of_several_assets_is_not_used(caplog: pytest.LogCaptureFixtur
         return [before, await state.read()]
 
     assert asyncio.run(run()) == [None, True]
-    assert "Two assets have equal LeadMagic watchers: use different thresholds, or a triggerer restart" in caplog.text
+    assert (
+        "Two assets have equal LeadMagic watchers, whose state a triggerer restart loses: use different" in caplog.text
+    )
