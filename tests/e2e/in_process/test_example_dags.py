@@ -34,6 +34,7 @@ if IS_AIRFLOW_3:
 # Set at import and not in a fixture, because the first test that needs the DagBag loads it for all tests.
 os.environ["LEADMAGIC_EXAMPLE_FOLDER"] = str(HOME)
 os.environ["LEADMAGIC_EXAMPLE_CLAIM_SETTLE"] = "1"
+os.environ["LEADMAGIC_EXAMPLE_POKE_INTERVAL"] = "1"
 
 
 def test_every_dag_file_imports(dag_bag: Any) -> None:
