@@ -31,7 +31,7 @@ class Network:
     """How requests reach the base URL, apart from environment variables. The values have been checked."""
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Addresses of proxies, as in requests. Empty to use environment variables."""
+    """Addresses of proxies, as in the requests library. Empty to use environment variables."""
     verify: bool | str = True
     """File or folder of CA certificates; True for the default ones, False to accept any certificate."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -49,18 +49,12 @@ class ResultFiles:
 
     @property
     def output_path(self) -> str:
-        """
-        Path or URL of the output file; after writing, of the file next to it that has the rows if it was not
-        replaceable.
-        """
+        """Path or URL of the output file; if it could not be replaced, of the new file next to it that has its rows."""
         return self._output.location
 
     @property
     def errors_path(self) -> str:
-        """
-        Path or URL of the error file; after writing, of the file next to it that has the rows if it was not
-        replaceable.
-        """
+        """Path or URL of the error file; if it could not be replaced, of the new file next to it that has its rows."""
         return self._errors.location
 
     def check_not_input(self, source: RowSource) -> None:
@@ -120,7 +114,7 @@ class ResultFiles:
 
 class _Delivery:
     """
-    A draft and the file that it replaces: the given one, or a new one next to it if that cannot be replaced.
+    A draft and the file that it becomes: the given one, or, if that cannot be replaced, a new one next to it.
 
     :param subject: How messages name the file.
     """
@@ -277,7 +271,7 @@ class Layout:
     :param found: The names of the fields that LeadMagic found.
     :param prefix: The prefix of LeadMagic's columns.
     :param header: The name under which each input column is written to the files, in the order of ``columns``.
-    :param has_doubts: Whether there is a column that marks doubtful results.
+    :param has_doubts: Whether there is a column that marks doubtful results: those that may not belong to their row.
     """
 
     columns: tuple[str, ...]

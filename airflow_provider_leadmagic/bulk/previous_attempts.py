@@ -74,8 +74,8 @@ class SubmittedJob:
 
         :param conn_id: The connection, for the error message.
         :param can_be_joined: Whether a later attempt would find the job again, for the error message.
-        :raises LeadMagicConfigurationError: If the job belongs to another account. A new API key of the same account
-            can read it.
+        :raises LeadMagicConfigurationError: If the job belongs to another account. With a new key of its own account,
+            the job can still be read.
         :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
         """
         try:
@@ -183,8 +183,8 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt: then only finished jobs are returned. They belong to
-            a deleted run with the same ID; an unfinished job may be that of a later attempt.
+        :param jobs: The jobs of the task; None in a first attempt. Then only finished jobs are returned, left by a
+            deleted run with the same ID. Unfinished ones are left out: a later attempt may have submitted them.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}

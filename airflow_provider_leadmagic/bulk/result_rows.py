@@ -249,8 +249,9 @@ def words_of(value: object) -> list[str]:
     """
     Return the words of a value in alphabetical order, or one canonical number.
 
-    Case, accents, width and order are ignored, as are punctuation, the encoding of URLs and international domain names,
-    the scheme and ``www.`` of an address, and the notation of a number: LeadMagic may change all of them.
+    Case, accents, full or half width of characters, and word order are ignored, as are punctuation, the encoding of
+    URLs and international domain names, the scheme and ``www.`` of an address, and the notation of a number: LeadMagic
+    may change all of them.
 
     :param value: A JSON value.
     """

@@ -149,7 +149,7 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
     Check that the rows are those that were submitted, and mark doubtful results.
 
     A result is doubtful if it describes another row of the input, or if another result of its row could be right as
-    well. Without a digest in the job's name, which proves that the rows are unchanged, a result is also doubtful if it
+    well. A digest in the job's name proves that the rows are unchanged. Without one, a result is also doubtful if it
     does not match its own row.
     """
     found, groups = FoundFields(), set()
@@ -334,7 +334,7 @@ def _download(client: LeadMagicClient, job_id: str, file: BinaryIO) -> None:
     try:
         client.bulk.download(job_id, file)
     except LeadMagicError as error:
-        # After any error, even an invalid key, the pages are read: if it persists, that fails for the same reason.
+        # After any error, even an invalid key, the pages are read: if the cause persists, reading them fails too.
         problem = "does not exist" if error.status in (404, 405) else f"failed: {error}"
         raise UnreadableDownloadError(problem) from error
 

@@ -221,7 +221,7 @@ def job_name(idempotency_key: str, digest: str) -> str:
 
 def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
     """
-    Return whether a job was submitted by any attempt of a task: its name then starts with the first part of their keys.
+    Return whether any attempt of a task submitted a job: the job's name then starts with the first part of the key.
 
     :param name: The job's name.
     :param idempotency_key: A key of one of the attempts.

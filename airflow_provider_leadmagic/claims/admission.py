@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.metadata import TaskKey
 
 #: Longest duration of a decision in seconds, from reading the ledger to writing it. A process that was suspended for
-#: longer must not overwrite newer decisions. Airflow considers a process lost only minutes after its last heartbeat.
+#: longer must not overwrite newer decisions. Airflow considers a process lost only after minutes without a heartbeat.
 LONGEST_DECISION = 25.0
 _DESCRIPTION = "Claims on LeadMagic credits. Written by the tasks of the pool; do not edit."
 
@@ -141,8 +141,8 @@ def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> Non
 def _check_before_write(
     key: str, text: str | None, task: TaskKey, started: float, clock: Callable[[], float]
 ) -> Generator[Question[Any], Any, None]:
-    # If a user marks a task as failed and clears it, an old and a new process of it run for some seconds. Even the old
-    # one reads "running", the state of the new one, so the ledger is compared first.
+    # If a user marks a task as failed and clears it, its old and its new process both run for some seconds. The old
+    # one reads the state of the new one, "running": the state proves nothing, so the ledger is compared first.
     if (yield ReadVariable(key)) != text:
         raise ClaimsError("Claim decision discarded: another task changed the claims meanwhile.", transient=True)
     states = yield ReadTaskStates(task.dag_id, (task.run_id,), (task.task_id,))

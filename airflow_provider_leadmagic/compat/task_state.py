@@ -201,7 +201,7 @@ def asset_outlets(outlets: Iterable[Any]) -> list[Any]:
 
 
 def web_url() -> str:
-    """Return the URL of Airflow's web interface, in lower case; Airflow's default if it is not set: empty since 3.0."""
+    """Return the URL of Airflow's web interface, in lower case; if not set, Airflow's default (empty since 3.0)."""
     return _configured_url("api" if find_spec("airflow.sdk") else "webserver", "base_url")
 
 

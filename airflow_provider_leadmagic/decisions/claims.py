@@ -316,8 +316,8 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
         is_passed_over = now - since >= claim.patience
         waiting[claim.task] = replace(claim, affordable_since=since if is_granted or is_passed_over else None)
         if is_granted and not is_passed_over:
-            # Its reserve is kept for it too: if others took that before the task decides, the task would not be granted
-            # its credits.
+            # Also keep the credits that must remain after the grant (``reserve``): if tasks behind took them first,
+            # this task would not be granted its credits.
             reserved += max(claim.credits + claim.reserve - _sum(own), Decimal(0))
             changes.append(since + claim.patience - now)
     updated = ledger.with_claims(waiting.get(claim.task, claim) for claim in ledger.claims)

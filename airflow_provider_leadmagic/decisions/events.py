@@ -38,7 +38,8 @@ def is_wake(event: Any) -> bool:
     """
     Return whether an event resumes a task so that it decides about its claim.
 
-    If ``claim_pool`` was removed while the task was deferred, the task polls the balance and decides about no claim.
+    If ``claim_pool`` was removed while the task was deferred, there is no claim to decide about: the task polls the
+    balance only.
 
     :param event: Payload of the event that the trigger sent.
     """

@@ -52,7 +52,7 @@ class ClaimCheck:
     :param task: The operator.
     :param task_instance: Its task instance.
     :param settings: Arguments of the operator.
-    :param seen: Claims that the triggerer saw end or become affordable while the task was deferred.
+    :param seen: Claims that ended or became affordable while the task was deferred, as seen by the triggerer.
     :param log: The task's logger.
     """
 

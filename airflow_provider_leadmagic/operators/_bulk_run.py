@@ -61,8 +61,8 @@ _TEST_SPENDS = (
     "the job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
 )
 _UNNAMED = (
-    "Set [leadmagic] instance_name: without it, a cleared task may leave its old job running, because no configured "
-    "URL distinguishes this Airflow instance from others."
+    "Set [leadmagic] instance_name: no configured URL distinguishes this Airflow instance from others, so a cleared "
+    "task may fail to recognize its old job and leave it running."
 )
 
 

@@ -74,8 +74,8 @@ class BulkEnrichmentOperator(BaseOperator):
         in its name. Both files appear when they are complete. Templated.
     :param on_invalid_rows: What to do if a record cannot be submitted, for example without a required field: ``fail``
         (default) before anything is spent, or ``skip`` it. Skipped records and the reasons are in the second file.
-    :param escape_formulas: If True (default), a text that a spreadsheet would evaluate as a formula is written to CSV
-        files with a leading apostrophe, in each column, of LeadMagic or of the input, whose name starts with ``lm_``.
+    :param escape_formulas: If True (default), a text that a spreadsheet would evaluate as a formula gets a leading
+        apostrophe in CSV files, in columns whose name starts with ``lm_``: LeadMagic's, and input columns named so.
         Numbers, phone numbers and JSONL files are not changed.
     :param minimum_balance_after: Credits that must remain even if every row is a hit; 0 by default. Templated.
     :param max_credits: Fail without submitting if the job could cost more. No limit by default. A template or task

@@ -15,7 +15,7 @@ from airflow_provider_leadmagic.sandbox.errors import ProblemResponse, problem_f
 from airflow_provider_leadmagic.sandbox.request_log import path_matches
 
 STATUSES_WITHOUT_BODY = (204, 304)
-# Some of the characters that HTTP allows in headers. An invalid one would make the sandbox fail instead of its client.
+# Stricter than HTTP: with an invalid header, the sandbox itself would fail, not the client under test.
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 HeaderText = Annotated[str, Field(pattern=r"^[ -~]*$")]
 

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Seen, Standing
     from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
-#: Shortest wait in seconds; ``poke_interval`` if that is shorter. It applies to a poll that comes early because the
-#: decision about a claim will change, and to a rescheduled poll, the latter even if the deadline is sooner.
+#: Shortest wait in seconds, or ``poke_interval`` if that is shorter. It applies before a poll that comes early because
+#: the decision about a claim will change, and before every rescheduled poll, even if the deadline comes first.
 SHORTEST_WAIT = 5.0
 
 
@@ -293,8 +293,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
             "poke_interval": self.poke_interval,
             "refresh": self.refresh,
             "not_before": now + requested if requested else 0.0,
-            # The trigger polls one interval after this time. It is in the past if the poll must come sooner than that,
-            # because the decision about the claim changes.
+            # The trigger polls one interval after this time, which is in the past if the decision about the claim
+            # changes in less than one interval.
             "waiting_since": now - max(self.poke_interval - self._next_poll.wait, 0.0),
         }
         if self.claim_pool is None:

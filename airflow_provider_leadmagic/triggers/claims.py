@@ -52,8 +52,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param claimed_by: DAG ID, run ID, task ID and map index of the task.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
-    :param waiting_since: Unix time one interval before the first poll: usually that of the worker's last poll. It is
-        earlier if a standing changes sooner, so that the first poll is at that change.
+    :param waiting_since: Unix time at which the first interval begins: usually that of the worker's last poll. Earlier
+        if a standing changes before that interval would end, so that the first poll is at that change.
     :param deferred_at: Unix time of the deferral; ``waiting_since`` by default.
     """
 
@@ -164,8 +164,9 @@ class ClaimsReading:
     The claims on an account at the time of a balance reading.
 
     :param taken_at: Time by the monotonic clock of the process.
-    :param standings: The standings of the waiting tasks; None if the balance, the ledger or the states are unknown.
-    :param error: The error, if ledger or states could not be read.
+    :param standings: The standings of the waiting tasks; None if the balance, the ledger or the states of its tasks and
+        runs are unknown.
+    :param error: The error, if the ledger or these states could not be read.
     :param failures: Number of consecutive errors, including this one.
     """
 
@@ -231,7 +232,7 @@ class SharedStandings:
             found = await _run(survey(ledger))
         except LeadMagicError as error:
             return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
-        if text != self._text:  # a worker has written what was observed, or it is no longer true
+        if text != self._text:  # a worker has stored these observations, or they are no longer true
             self._text, self._seen = text, Ledger()
         now = time.time()
         ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))

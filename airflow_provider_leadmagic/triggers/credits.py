@@ -332,7 +332,7 @@ class CrossingState:
                 raise
             # Airflow runs equal triggers as one, and the store of a trigger with several assets raises ValueError.
             log.warning(
-                "Two assets have equal LeadMagic watchers, whose state a triggerer restart loses: "
+                "Two assets have equal LeadMagic watchers, so a triggerer restart loses their state: "
                 "use different thresholds."
             )
             self._store = None

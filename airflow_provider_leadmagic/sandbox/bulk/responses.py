@@ -180,7 +180,7 @@ class BulkJob:
     :param processed: Number of rows that succeeded or failed.
     :param failed: Number of rows that failed.
     :param skipped: Number of rows that are never processed, after a cancellation for example.
-    :param credits: Credits charged for the job, or the price of a made-up one.
+    :param credits: Credits charged for the job; for a ``MadeUpJob``, which is never charged, its price.
     """
 
     job_id: str

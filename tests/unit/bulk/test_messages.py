@@ -152,10 +152,10 @@ MESSAGES = [
     ),
     (
         (
-            "Set [leadmagic] instance_name: without it, a cleared task may leave its old job running, because no "
-            "configured URL distinguishes this Airflow instance from others."
+            "Set [leadmagic] instance_name: no configured URL distinguishes this Airflow instance from others, so a "
+            "cleared task may fail to recognize its old job and leave it running."
         ),
-        "Set [leadmagic] instance_name: without it, a cleared task may leave its old job running",
+        "Set [leadmagic] instance_name: no configured URL distinguishes this Airflow instance from others",
     ),
     # Previous attempts
     (f"Joined bulk job {JOB}, which was already submitted for this task.", "already submitted for this task"),

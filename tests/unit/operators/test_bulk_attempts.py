@@ -635,6 +635,35 @@ def test_a_deferred_task_refuses_another_account_and_is_not_retried_without_a_st
         enrich.run()
 
 
+def test_a_connection_that_breaks_before_another_account_is_detected_is_reported_itself(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    other_account: Callable[[], Sandbox],
+    when: When,
+    store: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leadmagic_sandbox.bulk_speed(paused_clock=True)
+    enrich = task(store=store, deferrable=True)
+    others: list[Sandbox] = []
+
+    def change_account() -> None:
+        others.append(other_account())
+        others[0].fail_next("/bulk/jobs/*", status=403, delay=1)  # arrives after the connection is gone
+
+    when(lambda: len(leadmagic_sandbox.requests_to("/bulk/jobs/*")) >= 2, change_account)
+    when(
+        lambda: bool(others and others[0].requests_to("/bulk/jobs/*")),
+        lambda: monkeypatch.delenv("AIRFLOW_CONN_LEADMAGIC_DEFAULT"),
+    )
+
+    with pytest.raises((LeadMagicConfigurationError, AirflowFailException)) as raised:
+        enrich.run()
+
+    assert "leadmagic_default" in str(raised.value)
+    assert "another LeadMagic account" not in str(raised.value)
+
+
 def test_the_stored_job_reveals_no_key(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     (one := task()).run()
     (other := task()).run()

@@ -153,7 +153,9 @@ def test_a_threshold_that_a_mapped_check_gets_as_none_is_an_error(
 ) -> None:
     operator = unmapped(CheckCreditsOperator, {"task_id": "check"}, {name: None}, by_kwargs=by_kwargs)
 
-    with pytest.raises(ValueError, match=f"^{name} must be a number of .*; got None: the value comes from a template or"):
+    with pytest.raises(
+        ValueError, match=f"^{name} must be a number of .*; got None: the value comes from a template or"
+    ):
         execute(operator)
     assert leadmagic_sandbox.requests == []
 

@@ -141,5 +141,6 @@ def test_the_store_of_several_assets_is_not_used(caplog: pytest.LogCaptureFixtur
 
     assert asyncio.run(run()) == [None, True]
     assert (
-        "Two assets have equal LeadMagic watchers, whose state a triggerer restart loses: use different" in caplog.text
+        "Two assets have equal LeadMagic watchers, so a triggerer restart loses their state: use different"
+        in caplog.text
     )
