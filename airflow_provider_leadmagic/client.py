@@ -72,9 +72,9 @@ class LeadMagicClient:
     :param owner: The connection, as error messages name it, for example ``connection 'leadmagic_default'``. Without
         one, the messages name the arguments of this client.
     :param observer: Receives the result of every request for the balance.
-    :param allow_http: Whether to accept plain http, which sends the API key unencrypted, to a private host: a private
-        or link-local IP address, a name without a dot, or a name that ends in .internal, .local, .localhost or .test.
-        For test servers only; False by default.
+    :param allow_http: Whether to accept plain http for a private host, although it sends the API key unencrypted.
+        Private hosts are private and link-local IP addresses, names without a dot, and names that end in .internal,
+        .local, .localhost or .test. For test servers only; False by default.
     :param proxies: Addresses of proxies as in requests, for example ``{"https": "http://proxy.example:3128"}``. They
         replace the environment variables ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, which apply by default. An
         empty address means no proxy. Plain http never uses a proxy. No message shows an address, because it may

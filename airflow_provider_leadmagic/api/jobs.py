@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Text of dots only is not an ID: ``..`` would change the path of a URL.
-_ID_RULE = "1 to 100 letters, digits, `.`, `:`, `_` or `-`, at least one of them not `.`"
+_ID_RULE = "1 to 100 letters, digits, `.`, `:`, `_` or `-`, and not only dots"
 _SAFE_ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.:-]{1,100}")
 #: Final states only. LeadMagic publishes no list of states, and a new state must not be mistaken for a final one.
 _CANCELED = frozenset({"canceled", "cancelled"})
 _FINISHED = frozenset({"completed", "failed"}) | _CANCELED
-#: Names of each count in the API: in the response to a submission (if present) and in the job status.
+#: Names of each count in the API. If there are two, the first is used in the response to a submission, the last in the
+#: job status.
 _COUNTS = {
     "total_rows": ("totalRows", "total_rows"),
     "processed": ("processed_items",),
@@ -210,7 +211,7 @@ def job_id_from_api(body: dict[str, Any], *names: str) -> str:
     """
     job_id = _id_text(_first(body, names))
     if job_id is None:
-        raise LeadMagicResponseError(f"Invalid bulk job: `{names[0]}` is not {_ID_RULE}")
+        raise LeadMagicResponseError(f"Invalid bulk job: `{names[0]}` must be {_ID_RULE}")
     return job_id
 
 

@@ -74,8 +74,8 @@ class SubmittedJob:
 
         :param conn_id: The connection, for the error message.
         :param can_be_joined: Whether a later attempt would find the job again, for the error message.
-        :raises LeadMagicConfigurationError: If the job belongs to another account. With a new key of its own account,
-            the job can still be read.
+        :raises LeadMagicConfigurationError: If the job belongs to another account. A new API key of the same account is
+            no error.
         :raises LeadMagicError: If LeadMagic rejects the request or does not respond.
         """
         try:
@@ -158,8 +158,8 @@ class PreviousAttempts:
         """
         Cancel the unfinished jobs that the task submitted before it was cleared.
 
-        Call it only at the start of an attempt. Otherwise an attempt whose worker was suspended would cancel the job of
-        the attempt that replaced it.
+        Call it only at the start of an attempt. Otherwise an attempt whose process was suspended, with its machine for
+        example, would cancel the job of the attempt that replaced it.
 
         :return: The jobs of the task, for :meth:`find`; None if the state store has a job from after the last clear.
         :raises LeadMagicError: If a job cannot be canceled, or LeadMagic does not return the list of jobs.
@@ -183,8 +183,9 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. Then only finished jobs are returned, left by a
-            deleted run with the same ID. Unfinished ones are left out: a later attempt may have submitted them.
+        :param jobs: The jobs of the task; None in a first attempt. In that case, only finished jobs are returned: a
+            deleted run with the same ID left them. Unfinished jobs may belong to a later attempt, which started while
+            this one was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}
@@ -307,7 +308,7 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "If bulk job %s is running, cancel it in its account: connection %r was changed after the submission.",
+                "If bulk job %s is running, cancel it in the account of its submission: connection %r was changed.",
                 stored.job_id,
                 self._conn_id,
             )

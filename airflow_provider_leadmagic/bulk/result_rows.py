@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUCCESS = "success"
 FAILED = "failed"
 SKIPPED = "skipped"
-#: The row has no result yet, although LeadMagic lists one.
+#: LeadMagic lists a result of the row, but the row is not finished yet.
 UNFINISHED = "unfinished"
 #: Statuses that count as unfinished. LeadMagic publishes no list of statuses.
 _UNFINISHED_STATUSES = frozenset(
@@ -262,7 +262,7 @@ def words_of(value: object) -> list[str]:
     return sorted(word for word in re.findall(r"[^\W_]+", text) if word not in ("http", "https", "www"))
 
 
-#: Letters with a stroke or ligatures, which Unicode does not decompose.
+#: Letters that Unicode does not decompose: ligatures, letters with a stroke, and a few others.
 _LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "\N{LATIN SMALL LETTER DOTLESS I}": "i", "ð": "d", "þ": "th"}
 )

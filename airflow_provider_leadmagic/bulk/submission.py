@@ -221,7 +221,7 @@ def job_name(idempotency_key: str, digest: str) -> str:
 
 def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
     """
-    Return whether any attempt of a task submitted a job: the job's name then starts with the first part of the key.
+    Return whether a given job was submitted by any attempt of a task. The first part of its name identifies the task.
 
     :param name: The job's name.
     :param idempotency_key: A key of one of the attempts.
@@ -240,7 +240,7 @@ def is_same_generation(stored_key: str, idempotency_key: str) -> bool:
 
 def was_submitted_with(name: str | None, idempotency_key: str) -> bool:
     """
-    Return whether a job was submitted with an idempotency key.
+    Return whether a job was submitted with this idempotency key.
 
     :param name: The job's name.
     """

@@ -75,7 +75,7 @@ class BalanceTrigger(BaseEventTrigger):
         """
         Poll the balance and yield the readings.
 
-        :param kwargs: Serialized arguments of one of the triggers that share the poll, which may be of any subclass.
+        :param kwargs: Serialized arguments of one of the triggers that share the poll. It may be of any subclass.
         """
         # Imported here because it imports the HTTP client, which parsing a DAG with this trigger does not need.
         from airflow_provider_leadmagic.triggers.shared_poll import poll_balance
@@ -196,9 +196,9 @@ class CreditsCrossingTrigger(BalanceTrigger):
 
     A balance that stays beyond the threshold fires no further event. The first poll of a new watcher only determines
     on which side of the threshold the balance is. After an event the balance must move back by the hysteresis before
-    the next one. Airflow 3.3+ stores with the asset whether the next crossing fires: after a restart of the triggerer
-    no event is repeated, and a crossing that happened meanwhile is detected. Older Airflow keeps this in memory: a
-    restart repeats no event, but watching starts again from the current balance.
+    the next one. Whether the next crossing fires is the state of the watcher. Airflow 3.3+ stores it with the asset:
+    after a restart of the triggerer no event is repeated, and a crossing that happened meanwhile is detected. On older
+    Airflow the state is in memory: a restart repeats no event, but watching starts again from the current balance.
 
     A failed poll fires no event and does not stop the watcher: it is logged by the triggerer, and the next poll is the
     retry.

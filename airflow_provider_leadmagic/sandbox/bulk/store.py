@@ -132,7 +132,7 @@ class BulkJobs:
             return active.index(job.job_id) + 1 if job.job_id in active else 0
 
     def accepts_token(self, token: str, job_id: str) -> bool:
-        """Return whether a token belongs to a job and has not expired."""
+        """Return whether a token, from a link in a response, belongs to a job and has not expired."""
         job = self._jobs.get(job_id)
         return job is not None and job.token == token and self.clock() < job.token_expires_at
 

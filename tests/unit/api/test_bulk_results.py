@@ -385,6 +385,6 @@ class TestRejectedDownload:
 @pytest.mark.parametrize("read", ["results", "download"])
 def test_unsafe_job_id_is_rejected_before_any_request(client, leadmagic_sandbox, read, job_id):
     arguments = [io.BytesIO()] if read.startswith("download") else []
-    with pytest.raises(ValueError, match=r"^job_id must be 1 to 100 letters, .* at least one of them not `\.`; got "):
+    with pytest.raises(ValueError, match=r"^job_id must be 1 to 100 letters, .* and not only dots; got "):
         getattr(client.bulk, read)(job_id, *arguments)
     assert leadmagic_sandbox.requests == []

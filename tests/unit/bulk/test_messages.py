@@ -164,8 +164,8 @@ MESSAGES = [
         "a retry searches LeadMagic's list",
     ),
     (
-        f"If bulk job {JOB} is running, cancel it in its account: connection {CONN} was changed after the submission.",
-        f"If bulk job {JOB} is running, cancel it in its account",
+        f"If bulk job {JOB} is running, cancel it in the account of its submission: connection {CONN} was changed.",
+        f"If bulk job {JOB} is running, cancel it in the account of its submission",
     ),
     (
         (
