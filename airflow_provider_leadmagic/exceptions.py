@@ -33,7 +33,8 @@ class LeadMagicError(Exception):
     #: Seconds to wait before the next request, if LeadMagic sent a ``Retry-After``.
     retry_after: float | None = None
     #: Whether LeadMagic may have executed a request of the failed call, for example because the response was lost, or
-    #: was a redirect or a 5xx. Paid lookups, ``bulk.restart`` and ``bulk.download`` leave it False in any case.
+    #: was a redirect or a 5xx. Paid lookups, ``bulk.restart`` and ``bulk.download`` never set it: after them, False
+    #: proves nothing.
     maybe_executed: bool = False
 
     def __init__(
@@ -112,8 +113,8 @@ class ClaimsError(LeadMagicError):
     """
     The claims on the credits of an account cannot be read, written or trusted.
 
-    It is transient if Airflow's API or database does not respond, or if a task decided too late whether its credits are
-    granted, so that its decision was discarded.
+    It is transient if Airflow's API or database does not respond, or if a task's decision about its claim was
+    discarded, because it took too long or another task changed the claims meanwhile.
     """
 
 

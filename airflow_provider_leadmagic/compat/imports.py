@@ -173,7 +173,7 @@ class Guard:
         if not isinstance(values, list):  # the output of a task
             return True
         names = {name for each in values if isinstance(each, Mapping) for name in each}
-        # A subclass may forward an argument with another name as the limit.
+        # A subclass may have an argument with another name, and pass its value on as the limit.
         return self._name in names or bool(names - _arguments(self._owner))
 
 

@@ -128,7 +128,10 @@ class AccountReadings:
 
 
 def _check_type(hook: LeadMagicHook) -> None:
-    """Refuse other types: the ID may come from an XCom, and LeadMagic must not get the password of another service."""
+    """
+    Refuse connections of other types: the ID may come from an XCom, and the password of a connection to another service
+    must not be sent to LeadMagic.
+    """
     try:
         kind = hook.get_connection(hook.leadmagic_conn_id).conn_type
     except AirflowNotFoundException:

@@ -175,12 +175,14 @@ class BulkJob:
     :param token: The token that replaces the API key in requests that read this job.
     :param product: The product's name as it was submitted.
     :param status: ``uploaded``, ``queued``, ``processing``, ``paused``, ``completed``, ``failed`` or ``canceled``.
-    :param idempotency_key: The key it was submitted with; ``None`` for none, and for a restarted job.
+    :param idempotency_key: The key it was submitted with; ``None`` if it was submitted without one, or if a restart
+        created this job.
     :param rows: Number of submitted rows. Each is processed, skipped or pending.
     :param processed: Number of rows that succeeded or failed.
     :param failed: Number of rows that failed.
     :param skipped: Number of rows that are never processed, after a cancellation for example.
-    :param credits: Credits charged for the job; for a ``MadeUpJob``, which is never charged, its price.
+    :param credits: Credits charged for the job. A ``MadeUpJob``, a test of large results, is never charged; for it, its
+        price.
     """
 
     job_id: str

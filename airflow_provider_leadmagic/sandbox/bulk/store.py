@@ -1,4 +1,6 @@
-"""All bulk jobs of an account: settings, processing over time, and the operations of the test controls."""
+"""
+All bulk jobs of an account: settings, processing over time, and what the controls under ``/_sandbox`` do with jobs.
+"""
 
 from __future__ import annotations
 
