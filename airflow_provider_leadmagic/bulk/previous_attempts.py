@@ -308,7 +308,7 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "If bulk job %s is running, cancel it in the previous LeadMagic account of connection %r, which was changed.",
+                "If bulk job %s is running, cancel it in the previous account of connection %r, which was changed.",
                 stored.job_id,
                 self._conn_id,
             )

@@ -1,6 +1,4 @@
-"""
-All bulk jobs of an account: settings, processing over time, and what the controls under ``/_sandbox`` do with jobs.
-"""
+"""All bulk jobs of an account: settings, processing over time, and what the controls under ``/_sandbox`` do."""
 
 from __future__ import annotations
 

@@ -164,8 +164,8 @@ MESSAGES = [
         "a retry searches LeadMagic's list",
     ),
     (
-        f"If bulk job {JOB} is running, cancel it in the previous LeadMagic account of connection {CONN}, which was changed.",
-        f"If bulk job {JOB} is running, cancel it in the previous LeadMagic account",
+        f"If bulk job {JOB} is running, cancel it in the previous account of connection {CONN}, which was changed.",
+        f"If bulk job {JOB} is running, cancel it in the previous account",
     ),
     (
         (
