@@ -141,7 +141,7 @@ def _status(value: object) -> str:
 
 def _outcome(result: RowResult) -> str:
     status = result.outcome
-    if status in (FAILED, SKIPPED):  # these cost nothing, so a priced row with data is a hit
+    if status in (FAILED, SKIPPED):  # LeadMagic does not charge such rows: one with a price and data has succeeded
         return SUCCESS if result.found and result.credits_consumed else status
     if status == SUCCESS or result.found:
         return SUCCESS

@@ -121,9 +121,10 @@ class ResultSorter:
 
     def confirm_suspects(self, key: bytes) -> None:
         """
-        Mark as doubtful the suspect results that describe this row of the input.
+        Mark as doubtful the suspect results with this key: the row that they describe exists in the input, and is not
+        theirs.
 
-        :param key: Digest of some fields of the row, as given to :meth:`suspect`.
+        :param key: Digest of some fields of a row of the input, calculated as for :meth:`suspect`.
         """
         self._database.execute("INSERT OR IGNORE INTO doubtful SELECT row_index FROM suspects WHERE key = ?", (key,))
 

@@ -161,7 +161,8 @@ class ObjectFile:
         """
         Check that an upload can replace the object, without changing anything.
 
-        If the storage does not support uncommitted uploads, test only an upload under another name.
+        An object is uploaded under another name and under its own, and the upload is discarded before it takes effect.
+        Storage that does not support this is tested under another name only.
         """
         if self._storage.isdir(self._key):
             raise IsADirectoryError

@@ -60,7 +60,7 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
     :param claim: The claim of the task. A task that already waits keeps its place in the queue, unless its claim
-        replaces an upstream claim whose credits may have been spent.
+        ``replaces`` that of an upstream task, which may have spent credits since.
     :param read_balance: Reads the balance of the account.
     :param seen: What the triggerer has seen while the task was deferred.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies
@@ -93,8 +93,8 @@ def admission(
     ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim, started)
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
-    # The clock is read before the balance. Otherwise, if the response is slow, a claim could stop counting before the
-    # balance shows what was spent under it.
+    # The clock is read before the balance. Otherwise, if the response is slow, the ``settle`` seconds of an ended claim
+    # could be over although the balance was read before they were.
     now = clock()
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)
@@ -119,9 +119,9 @@ def _enter(ledger: Ledger, claim: Claim, now: float) -> Ledger:
 
 
 def _upstream_may_have_spent(ledger: Ledger, claim: Claim, earlier: Claim) -> bool:
-    # Between two attempts of this task, upstream tasks may have been cleared and may have spent more. An upstream claim
-    # that was granted after this task's first poll shows the same: its task was cleared without this one, or the run
-    # was deleted and created again with the same ID.
+    # Upstream tasks may have been cleared, and may have spent more, since this task began to wait. There are two signs
+    # of it: this task is in a new attempt, or an upstream claim was granted after this task's first poll (the upstream
+    # task was cleared alone, or the run was deleted and created again with the same ID).
     replaced = [other for other in ledger.claims if claim.will_replace(other)]
     is_next = bool(replaced) and claim.attempt != earlier.attempt
     return is_next or any(other.granted_at is not None and other.granted_at > earlier.since for other in replaced)
