@@ -157,7 +157,7 @@ class LocalAirflow:
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> requests.Response:
         """
-        Call the API of Airflow 3. A call that is answered 5xx is repeated for a minute.
+        Call the API of Airflow 3. A call is repeated for a minute if the response is a 5xx.
 
         :param path: Path and query, such as ``/api/v2/dags``.
         :raises LocalAirflowError: If the last response is an error.

@@ -82,11 +82,11 @@ class Waiting(NamedTuple):
 
     @property
     def status(self) -> str:
-        """``short``, ``behind``, ``grantable``, ``passed_over`` or ``unknown``."""
+        """``short``, ``behind``, ``grantable``, ``overtaken`` or ``unknown``."""
         if self.standing is None:
             return "unknown"
         if self.standing.is_granted:
-            return "passed_over" if self.undecided_for >= self.claim.patience else "grantable"
+            return "overtaken" if self.undecided_for >= self.claim.patience else "grantable"
         return "short" if self.short > self.reserved else "behind"
 
     @property
@@ -106,7 +106,7 @@ class Waiting(NamedTuple):
             "short": f"{format_credits(self.short)} short" + (f", {ahead}" if self.reserved else ""),
             "behind": ahead,
             "grantable": _GRANTABLE.get(self.state or "", "can be granted: waits for the pool's slot"),
-            "passed_over": f"passed over: credits not claimed for {format_seconds(self.undecided_for)} s",
+            "overtaken": f"overtaken: credits not claimed for {format_seconds(self.undecided_for)} s",
         }[self.status]
 
 

@@ -313,9 +313,9 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
         by_task[claim.task] = Standing(is_granted, available, claimed, len(by_run) - replaces_all_of_run, ahead)
         since = now if claim.affordable_since is None else claim.affordable_since
         # Those behind it no longer wait for it: in a paused DAG, a task never decides.
-        is_passed_over = now - since >= claim.patience
-        waiting[claim.task] = replace(claim, affordable_since=since if is_granted or is_passed_over else None)
-        if is_granted and not is_passed_over:
+        is_overtaken = now - since >= claim.patience
+        waiting[claim.task] = replace(claim, affordable_since=since if is_granted or is_overtaken else None)
+        if is_granted and not is_overtaken:
             # Also keep the credits that must remain after the grant (``reserve``): if tasks behind took them first,
             # this task would not be granted its credits.
             reserved += max(claim.credits + claim.reserve - _sum(own), Decimal(0))

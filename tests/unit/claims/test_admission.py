@@ -214,7 +214,7 @@ def test_the_earlier_claim_of_a_cleared_task_counts_until_it_has_settled(is_spen
     assert airflow.decide(claim).standing.is_granted
 
 
-def test_a_task_that_was_passed_over_does_not_hold_up_others_again_until_it_has_decided() -> None:
+def test_a_task_that_was_overtaken_does_not_hold_up_others_again_until_it_has_decided() -> None:
     absent = replace(CLAIM, task=OTHER, since=1.0, affordable_since=1000.0)  # for example, its DAG is paused
     airflow = Airflow(replace(absent, credits=Decimal(501)), balance=500)  # too much at the moment
     assert airflow.decide(replace(CLAIM, credits=Decimal(501))).standing.is_granted is False
@@ -223,7 +223,7 @@ def test_a_task_that_was_passed_over_does_not_hold_up_others_again_until_it_has_
     assert airflow.decide().standing.is_granted
 
 
-def test_a_task_that_was_passed_over_and_has_decided_holds_up_others_again() -> None:
+def test_a_task_that_was_overtaken_and_has_decided_holds_up_others_again() -> None:
     absent = replace(CLAIM, task=OTHER, since=1.0, affordable_since=1000.0)
     airflow = Airflow(absent, CLAIM, balance=499)
     airflow.states |= {OTHER: "running", TASK: "deferred"}

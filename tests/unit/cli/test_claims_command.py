@@ -287,7 +287,7 @@ class TestReasons:
             ("huge", ("short", "700 short, 3 tasks ahead")),
         ]
 
-    def test_a_task_that_does_not_claim_its_credits_is_passed_over(self, run, airflow):
+    def test_a_task_that_does_not_claim_its_credits_is_overtaken(self, run, airflow):
         airflow.pool()
         airflow.run("monday", wait="scheduled")
         airflow.run("tuesday", wait="deferred")
@@ -296,8 +296,8 @@ class TestReasons:
         )
         found = reasons(run("claims", "-o", "json"))
         status, reason = found["monday"]
-        assert status == "passed_over"
-        assert reason.startswith("passed over: credits not claimed for 1000")
+        assert status == "overtaken"
+        assert reason.startswith("overtaken: credits not claimed for 1000")
         assert found["tuesday"] == ("grantable", "can be granted at its next poll")
 
 

@@ -405,7 +405,7 @@ def test_affordable_since_is_kept_until_the_credits_no_longer_suffice() -> None:
     waiting = replace(A, affordable_since=NOW - 50)
     assert decide(300, [], [waiting]).ledger.find(A.task).affordable_since == NOW - 50
     assert decide(299, [], [waiting]).ledger.find(A.task).affordable_since is None
-    assert decide(299, [], [LATE]).ledger.find(A.task) == LATE  # passed over until it decides
+    assert decide(299, [], [LATE]).ledger.find(A.task) == LATE  # overtaken until it decides
 
 
 SETTLES = claim_of("held", granted_at=1.0, ended_at=NOW - 45)

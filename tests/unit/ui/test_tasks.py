@@ -218,7 +218,7 @@ class TestSpending:
             pytest.param("no JSON", id="a text"),
             pytest.param(["leadmagic_default"], id="a list"),
             pytest.param({"credits": 5}, id="no connection"),
-            pytest.param({"conn_id": ["leadmagic_default"]}, id="a connection that is no text"),
+            pytest.param({"conn_id": ["leadmagic_default"]}, id="a connection that is not a text"),
             pytest.param(None, id="nothing"),
         ],
     )
