@@ -1,4 +1,4 @@
-"""What a bulk task reports to OpenLineage about its files. Needs Airflow's OpenLineage provider: make test-openlineage."""
+"""What a bulk task reports to OpenLineage. Needs the OpenLineage provider of Airflow: make test-openlineage."""
 
 from __future__ import annotations
 
