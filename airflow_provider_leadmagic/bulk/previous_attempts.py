@@ -183,9 +183,9 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. In that case, only finished jobs are returned: a
-            deleted run with the same ID left them. Unfinished jobs may belong to a later attempt, which started while
-            this one was suspended.
+        :param jobs: The jobs of the task; None in a first attempt. Even then there can be jobs, of a deleted run with
+            the same ID. Only finished ones are returned: an unfinished one may belong to a later attempt, which started
+            while this one was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}
@@ -308,7 +308,8 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "If bulk job %s is running, cancel it in the previous account of connection %r, which was changed.",
-                stored.job_id,
+                "Connection %r was changed after bulk job %s was submitted: if it uses another account now, cancel the "
+                "job in the old one.",
                 self._conn_id,
+                stored.job_id,
             )

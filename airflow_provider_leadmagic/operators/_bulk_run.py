@@ -61,8 +61,8 @@ _TEST_SPENDS = (
     "the job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
 )
 _UNNAMED = (
-    "Set [leadmagic] instance_name: no configured URL distinguishes this Airflow instance from others, so a cleared "
-    "task may fail to recognize its old job and leave it running."
+    "Set [leadmagic] instance_name: this Airflow instance has no name, and no URL that can serve as its name. "
+    "A cleared task may not recognize its old job, and leave it running."
 )
 
 
@@ -217,7 +217,9 @@ class BulkAttempt:
 
     def _was_submitted(self, jobs: list[BulkJob] | None) -> bool:
         # A task must not be skipped if a previous attempt has submitted rows: their results are paid for.
-        if not self._may_have_job or is_test(self._context):  # a test without rows has no key
+        if not self._may_have_job or is_test(
+            self._context
+        ):  # a test without rows has submitted no job: its key depends on the rows
             return False
         key = idempotency_key(self._context, "")
         return jobs is None or any(was_submitted_with(job.file_name, key) for job in jobs)

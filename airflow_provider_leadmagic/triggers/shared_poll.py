@@ -35,7 +35,8 @@ LOOKUP_TIMEOUT = 60.0
 SHORTEST_WAIT = 0.01
 #: Longest jitter of a wait, in seconds: enough to keep many processes from polling at the same moment.
 LONGEST_JITTER = 2.0
-#: Maximum age, in seconds, of a reading with which a sensor may succeed: later the credits may be spent.
+#: Maximum age, in seconds, of a reading with which a sensor can succeed: the credits of an older one may already be
+#: spent.
 MAX_AGE_TO_SUCCEED = 5.0
 #: Fraction of the interval for which a reading is reused. Below 1, so that a trigger that sleeps one full interval
 #: always finds it expired.
@@ -111,7 +112,8 @@ def first_wait(interval: float, waiting_since: float, not_before: float) -> floa
 
     This is the rest of the first interval, which usually began with the worker's poll. If it is over, for example after
     a restart of the triggerer, the poll is due at once, unless ``not_before`` is later. Both Unix times come from the
-    worker's clock. If the triggerer's clock is behind it, the wait is at most one interval, or the requested wait.
+    worker's clock. If the triggerer's clock is behind it, the wait is at most one interval, or the ``Retry-After`` if
+    that is longer.
 
     :param interval: Seconds between two polls.
     :param waiting_since: Unix time at which the first interval began; 0 if there is none.

@@ -28,8 +28,8 @@ MAX_REQUESTS = 2
 WINDOW = 60.0
 #: Timeout of each request in seconds. It is short because a user waits for the page.
 TIMEOUT = 10.0
-#: If there are no numbers yet, and another view of the page is already requesting them, a view waits for it at most
-#: this many seconds.
+#: Longest time, in seconds, that a view of the page waits for the first numbers while another view is already
+#: requesting them.
 PATIENCE = 2.0
 #: Seconds after which a failed request is repeated.
 RETRY_AFTER = 60.0

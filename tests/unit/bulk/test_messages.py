@@ -152,10 +152,10 @@ MESSAGES = [
     ),
     (
         (
-            "Set [leadmagic] instance_name: no configured URL distinguishes this Airflow instance from others, so a "
-            "cleared task may fail to recognize its old job and leave it running."
+            "Set [leadmagic] instance_name: this Airflow instance has no name, and no URL that can serve as its name. "
+            "A cleared task may not recognize its old job, and leave it running."
         ),
-        "Set [leadmagic] instance_name: no configured URL distinguishes this Airflow instance from others",
+        "Set [leadmagic] instance_name: this Airflow instance has no name",
     ),
     # Previous attempts
     (f"Joined bulk job {JOB}, which was already submitted for this task.", "already submitted for this task"),
@@ -164,8 +164,11 @@ MESSAGES = [
         "a retry searches LeadMagic's list",
     ),
     (
-        f"If bulk job {JOB} is running, cancel it in the previous account of connection {CONN}, which was changed.",
-        f"If bulk job {JOB} is running, cancel it in the previous account",
+        (
+            f"Connection {CONN} was changed after bulk job {JOB} was submitted: if it uses another account now, cancel "
+            "the job in the old one."
+        ),
+        f"Connection {CONN} was changed after bulk job {JOB}",
     ),
     (
         (
