@@ -88,7 +88,12 @@ def airflow(accounts: dict[str, Sandbox], statsd: Statsd) -> Iterator[LocalAirfl
         "LEADMAGIC_TEST_SENSORS_AT_ONCE": "4" if AIRFLOW_SERIES < (3, 3) else "8",
         # The DAG files do not change, and parsing them again slows down the tasks (Airflow 2, Airflow 3).
         "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "600",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        # Airflow 3.0 starts a watcher when it parses its file for the second time.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30" if AIRFLOW_SERIES == (3, 0) else "600",
+        # Airflow 3.0 parses a file to run a callback, for example of a killed task, without storing its DAGs. It then
+        # considers them stale until the file is parsed again.
+        "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "3600" if AIRFLOW_SERIES == (3, 0) else "50",
+        "AIRFLOW__API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",  # Airflow 3.0 does not deserialize XComs by default
         # How soon the scheduler detects that a worker was killed (Airflow 2, Airflow 3).
         "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",
         "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",

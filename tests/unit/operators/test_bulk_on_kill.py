@@ -215,14 +215,19 @@ def test_a_task_that_is_ended_before_the_request_is_sent_cancels_the_resulting_j
 
 
 @pytest.fixture
-def short_patience(mocker: MockerFixture) -> None:
-    """Shorten the time in which canceling is retried: only the order of events matters."""
-    mocker.patch.object(cancel, "ON_KILL_PATIENCE", 0.4)
+def short_pauses(mocker: MockerFixture) -> None:
+    """Shorten the requests and the pauses with which canceling is retried."""
     mocker.patch.object(cancel, "REQUEST_TIMEOUT", 0.1)
     mocker.patch.object(cancel, "PAUSE", 0.05)
-    mocker.patch.object(bulk_triggers, "CANCEL_PATIENCE", 0.4)
     mocker.patch.object(bulk_triggers, "CANCEL_TIMEOUT", 0.1)
     mocker.patch.object(bulk_triggers, "CANCEL_PAUSE", 0.05)
+
+
+@pytest.fixture
+def short_patience(mocker: MockerFixture, short_pauses: None) -> None:
+    """Shorten the time in which canceling is retried, for tests in which it never succeeds."""
+    mocker.patch.object(cancel, "ON_KILL_PATIENCE", 0.4)
+    mocker.patch.object(bulk_triggers, "CANCEL_PATIENCE", 0.4)
 
 
 def test_on_kill_ends_before_airflow_3_kills_the_process() -> None:
@@ -450,7 +455,7 @@ def test_a_job_that_is_listed_after_its_task_was_cleared_keeps_running(
     assert statuses(leadmagic_sandbox) == ["uploaded"]
 
 
-@pytest.mark.usefixtures("short_patience")
+@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize("end", ["worker", "triggerer"])
 @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"delay": 0.3}], ids=str)
 def test_canceling_is_retried(
