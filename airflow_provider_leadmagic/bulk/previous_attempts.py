@@ -183,9 +183,9 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. Even then there can be jobs, of a deleted run with
-            the same ID. Only finished ones are returned: an unfinished one may belong to a later attempt, which started
-            while this one was suspended.
+        :param jobs: The jobs of the task; None in a first attempt. They are then requested, because a deleted run with
+            the same ID may have left some, and only the finished ones count: an unfinished one may belong to a later
+            attempt, which started while this one was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}

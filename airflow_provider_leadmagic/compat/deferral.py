@@ -89,8 +89,9 @@ async def leave_running_if_cancelled(work: Coroutine[Any, Any, T], timeout: floa
 
     If the caller is cancelled or ``timeout`` passes, the wait ends at once.
 
-    On Airflow 3.0 and 3.1, if a request to the supervisor is cancelled before its response is read, the next request
-    reads that response instead of its own, and the whole triggerer crashes.
+    This protects requests to Airflow's supervisor: on Airflow 3.0 and 3.1, if such a request itself were cancelled
+    before its response is read, the next request would read that response instead of its own, and the whole triggerer
+    would crash.
 
     :param work: Coroutine to wait for.
     :param timeout: Seconds to wait; None for no limit.

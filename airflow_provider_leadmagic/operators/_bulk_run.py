@@ -62,7 +62,7 @@ _TEST_SPENDS = (
 )
 _UNNAMED = (
     "Set [leadmagic] instance_name: this Airflow instance has no name, and no URL that can serve as its name. "
-    "A cleared task may not recognize its old job, and leave it running."
+    "Without one, a cleared task may fail to cancel its old job, which then keeps running."
 )
 
 
@@ -216,10 +216,9 @@ class BulkAttempt:
             return price_of(client, product, checked, rows.count)
 
     def _was_submitted(self, jobs: list[BulkJob] | None) -> bool:
-        # A task must not be skipped if a previous attempt has submitted rows: their results are paid for.
-        if not self._may_have_job or is_test(
-            self._context
-        ):  # a test without rows has submitted no job: its key depends on the rows
+        # A task must not be skipped if a previous attempt has submitted rows: their results are paid for. The key of a
+        # test depends on its rows, so without rows it has no job to join.
+        if not self._may_have_job or is_test(self._context):
             return False
         key = idempotency_key(self._context, "")
         return jobs is None or any(was_submitted_with(job.file_name, key) for job in jobs)
@@ -276,10 +275,13 @@ class BulkAttempt:
                 return attempts.submit(submission, estimate, may_exist=self._may_have_job or is_uncertain)
             except InsufficientCreditsError as error:
                 is_uncertain = is_uncertain or error.maybe_executed
-                was_searched = error.status is not None  # LeadMagic returned 402, and submit() has searched
+                was_searched = (
+                    error.status is not None
+                )  # the 402 of a submission, after which submit() has searched for a job
                 found = None
                 if not was_searched and (is_uncertain or self._may_have_job):
-                    found = attempts.find_accepted(submission, estimate)  # that job may have spent the credits
+                    # A job of an earlier request may have spent the credits.
+                    found = attempts.find_accepted(submission, estimate)
                 if found is None:
                     self._check_may_wait(error, keep_key=is_uncertain)
                     known = attempts.ids_before_wait(jobs) if known is None else known

@@ -153,7 +153,7 @@ MESSAGES = [
     (
         (
             "Set [leadmagic] instance_name: this Airflow instance has no name, and no URL that can serve as its name. "
-            "A cleared task may not recognize its old job, and leave it running."
+            "Without one, a cleared task may fail to cancel its old job, which then keeps running."
         ),
         "Set [leadmagic] instance_name: this Airflow instance has no name",
     ),
