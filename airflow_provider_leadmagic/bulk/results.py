@@ -52,7 +52,7 @@ class WrittenRows:
     """
     Row counts of the two files. Failed and skipped rows are both in the error file.
 
-    :param succeeded: Rows that succeeded; this includes misses.
+    :param succeeded: Rows that LeadMagic processed without an error, also those for which it found nothing.
     :param failed: Rows that failed.
     :param skipped: Rows that were not submitted, that LeadMagic skipped, or that have no result.
     """

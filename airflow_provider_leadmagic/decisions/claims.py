@@ -10,8 +10,8 @@ latest spending.
 
 No two tasks may decide at the same time, so each decision runs in a pool with one slot. Its steps are, in this order:
 read the ledger, read the states (:func:`survey`), read the balance, decide (:func:`standings`), write the ledger. If
-the balance was read before the states, a claim that ended in between would settle too early: the credits that were
-spent under it would still be in the balance.
+the balance were read before the states, a claim could end between the two. It might then stop counting while the
+balance, read earlier, still includes the credits that were spent under it.
 """
 
 from __future__ import annotations
@@ -203,8 +203,9 @@ def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     """
     Return the claims that count: those that hold credits, and those that ended less than ``settle`` seconds ago.
 
-    A claim that replaces others of its run counts instead of them. Credits that a task was granted before it began to
-    wait again (``earlier``) count as a claim of their own.
+    A claim that replaces those of upstream tasks in its run (``replaces``) counts instead of them. If a task was
+    granted credits in an earlier attempt and now waits again, those credits (``earlier``) count as a claim of their own
+    for a while.
 
     :param ledger: The ledger, observed with the same survey.
     :param survey: The states of its tasks and runs.

@@ -26,9 +26,9 @@ def sufficient_event(balance: CreditBalance, minimum_credits: Decimal) -> dict[s
 
 def wake_event(seen: Seen) -> dict[str, Any]:
     """
-    Build the event for credits that can probably be granted. The task then resumes on a worker, to decide.
+    Build the event for a task whose claim can probably be granted. The task then resumes on a worker, and decides.
 
-    :param seen: What the triggerer has seen of the claims.
+    :param seen: What the triggerer has observed about the claims: which have ended or become affordable, and when.
     """
     ages = {name: [[*task, age] for task, age in times.items()] for name, times in seen._asdict().items()}
     return {"status": "wake", "seen": ages}
@@ -92,7 +92,7 @@ def report_from(event: Any) -> dict[str, Any]:
 
 def seen_from(event: Any) -> Seen:
     """
-    Return what the triggerer has seen of the claims.
+    Return what the triggerer has observed about the claims, see :class:`Seen`.
 
     :param event: Payload of the event that the trigger sent.
     :raises LeadMagicError: The error of the trigger. Also raised for an unexpected event.
