@@ -54,9 +54,9 @@ _CONFIG: dict[str, Any] = {
                     "It is a part of the keys of bulk jobs: if two instances have the same name, DAG IDs and run IDs,\n"
                     "one joins or cancels the jobs of the other. It must be the same on all workers. Do not\n"
                     "change it while bulk jobs are running. If it is empty, the URL of the web interface is used:\n"
-                    "``[api] base_url``, or ``[webserver] base_url`` on Airflow 2. If that is empty or names this\n"
-                    "machine, ``[core] execution_api_server_url`` is used if its host is public, and otherwise\n"
-                    "the time at which the run started.\n"
+                    "``[api] base_url``, or ``[webserver] base_url`` on Airflow 2. If that is empty or leads to\n"
+                    "localhost, ``[core] execution_api_server_url`` is used if its host is public. Without any of\n"
+                    "these, the keys contain the time at which the run started.\n"
                 ),
                 "version_added": "0.1.0",
                 "type": "string",

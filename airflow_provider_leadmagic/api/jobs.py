@@ -245,7 +245,7 @@ def _valid_or_none(read: Callable[..., Any], *arguments: object) -> Any:
 def _count(body: dict[str, Any], names: tuple[str, ...]) -> int:
     number = _number(_first(body, names), names[-1])
     if number != number.to_integral_value():
-        raise _invalid_number(names[-1])
+        raise _invalid_number(names[-1], "a whole number")
     return int(number)
 
 
@@ -267,8 +267,8 @@ def _number(value: object, name: str) -> Decimal:
     return number
 
 
-def _invalid_number(name: str) -> LeadMagicResponseError:
-    return LeadMagicResponseError(f"Invalid response: `{name}` must be a number, 0 or more")
+def _invalid_number(name: str, required: str = "a number") -> LeadMagicResponseError:
+    return LeadMagicResponseError(f"Invalid response: `{name}` must be {required}, 0 or more")
 
 
 def readable_jobs(jobs: Iterable[dict[str, Any]], redact: Callable[..., str | None]) -> Iterator[BulkJob]:

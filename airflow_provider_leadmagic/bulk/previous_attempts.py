@@ -104,7 +104,7 @@ class SubmittedJob:
         try:
             store.set(_STORE_KEY, self.to_json())
         except Exception as error:  # the job is paid for: an error of Airflow's API must not end the attempt
-            problem = "Could not store the ID of bulk job %s: a retry searches LeadMagic's list of jobs. Reason: %s"
+            problem = "Could not store the ID of bulk job %s: a retry will search LeadMagic's list of jobs. Reason: %s"
             log.warning(problem, self.job_id, type(error).__name__)
 
     @classmethod

@@ -201,7 +201,7 @@ def _check_last_result(job: BulkJob, source: RowSource, sorter: ResultSorter, ro
         problem = f"{rows:,} rows now, but bulk job {job.job_id} has a result for row {last:,}"
         raise _input_changed(problem, source)
     log.warning(
-        "Ignored the results after row %s, the last one submitted: results up to row %s exist, and "
+        "Ignored results of rows that were not submitted: %s rows were, but there are results up to row %s. "
         "LeadMagicHook(...).bulk.results returns them. [bulk job %s]",
         *(f"{count:,}" for count in (rows, last)),
         job.job_id,

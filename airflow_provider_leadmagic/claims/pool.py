@@ -78,8 +78,9 @@ def check_pool(task: Any, claim_pool: str) -> None:
     """
     Check that the DAG declares that a task uses one slot of the claim pool.
 
-    A mapped task gets the pool from its ``partial()``, and a cluster policy can change the pool of any task. A task
-    instance that was created before the DAG file was changed may still be in another pool; this is not checked.
+    The pool that the constructor sets is not always used: a mapped task runs in the pool that its ``partial()``
+    contains, and a cluster policy can change the pool of any task. A task instance that was created before the DAG file
+    was changed may still be in another pool; this is not checked.
 
     :param task: Operator that runs in this process.
     :param claim_pool: Name of the pool.

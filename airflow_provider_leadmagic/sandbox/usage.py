@@ -1,4 +1,4 @@
-"""Usage of the account: the numbers behind the analytics, and the spending that tests record."""
+"""Usage of the account: the numbers that the analytics endpoints report, and past spending that a test adds to them."""
 
 from __future__ import annotations
 

@@ -223,6 +223,10 @@ class TestPreviewFromTheApi:
         with pytest.raises(LeadMagicResponseError, match=f"`{field}` must be a number, 0 or more"):
             CostPreview.from_api({"totalItems": 3, "totalCredits": 1, field: value})
 
+    def test_half_an_item_is_rejected(self):
+        with pytest.raises(LeadMagicResponseError, match="`totalItems` must be a whole number, 0 or more"):
+            CostPreview.from_api({"totalItems": 2.5, "totalCredits": 1})
+
 
 @pytest.mark.parametrize(
     ("counts", "expected"),

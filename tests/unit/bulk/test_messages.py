@@ -160,8 +160,8 @@ MESSAGES = [
     # Previous attempts
     (f"Joined bulk job {JOB}, which was already submitted for this task.", "already submitted for this task"),
     (
-        f"Could not store the ID of bulk job {JOB}: a retry searches LeadMagic's list of jobs. Reason: RuntimeError",
-        "a retry searches LeadMagic's list",
+        f"Could not store the ID of bulk job {JOB}: a retry will search LeadMagic's list of jobs. Reason: RuntimeError",
+        "a retry will search LeadMagic's list",
     ),
     (
         (
@@ -322,10 +322,10 @@ MESSAGES = [
     ),
     (
         (
-            "Ignored the results after row 5,000,000, the last one submitted: results up to row 5,000,001 exist, and "
-            f"LeadMagicHook(...).bulk.results returns them. [bulk job {JOB}]"
+            "Ignored results of rows that were not submitted: 5,000,000 rows were, but there are results up to row "
+            f"5,000,001. LeadMagicHook(...).bulk.results returns them. [bulk job {JOB}]"
         ),
-        "Ignored the results after row 5,000,000, the last one submitted: results up to row 5,000,001 exist",
+        "Ignored results of rows that were not submitted: 5,000,000 rows were",
     ),
     (
         (

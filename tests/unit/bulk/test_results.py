@@ -437,7 +437,10 @@ def test_result_beyond_the_proven_rows_does_not_hide_the_others(finished, write,
     job = named(finished(ROWS[:2]), ROWS[:2])
     results_of(SUCCESS_A, SUCCESS_B, {"row_index": 7, **SUCCESS_A})
     assert write(job, rows=ROWS[:2])[2] == WrittenRows(2, 0, 0)
-    assert "Ignored the results after row 2, the last one submitted: results up to row 8 exist, " in caplog.text
+    assert (
+        "Ignored results of rows that were not submitted: 2 rows were, but there are results up to row 8. "
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("now", [[ROWS[1], ROWS[0]], [ROWS[0]], [], leads("Lead 1", "Lead 2")], ids=len)
