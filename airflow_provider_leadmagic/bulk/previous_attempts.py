@@ -308,8 +308,8 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "Connection %r was changed after bulk job %s was submitted: if it uses another account now, cancel the "
-                "job in the old one.",
+                "The task was cleared, but connection %r was changed after bulk job %s was submitted: if it uses "
+                "another account now, cancel the job in the old one.",
                 self._conn_id,
                 stored.job_id,
             )

@@ -39,7 +39,8 @@ FIELDS = (
     "error_message",
     "http_status_code",
 )
-#: More digits could exceed the 64-bit integers of SQLite; no job has that many rows.
+#: Numbers with more digits could exceed the 64-bit integers of SQLite, which sorts the results; no job has that many
+#: rows.
 _MAX_DIGITS = 15
 
 

@@ -98,7 +98,8 @@ class Survey:
 
 def survey(ledger: Ledger) -> Generator[Question[Any], Any, Survey]:
     """
-    Read the states of all tasks and runs of a ledger from Airflow: two questions for each DAG.
+    Read the states of all tasks and runs of a ledger from Airflow. The generator yields two questions for each DAG, and
+    is sent the response to each, as :func:`complete` does it.
 
     :param ledger: The ledger.
     """
@@ -313,7 +314,7 @@ def standings(ledger: Ledger, survey: Survey, spendable: Decimal, now: float) ->
         replaces_all_of_run = bool(own) and len(own) == len(by_run[claim.run])
         by_task[claim.task] = Standing(is_granted, available, claimed, len(by_run) - replaces_all_of_run, ahead)
         since = now if claim.affordable_since is None else claim.affordable_since
-        # Those behind it no longer wait for it: in a paused DAG, a task never decides.
+        # Tasks behind it wait no longer than its patience, because a task of a paused DAG, for example, never decides.
         is_overtaken = now - since >= claim.patience
         waiting[claim.task] = replace(claim, affordable_since=since if is_granted or is_overtaken else None)
         if is_granted and not is_overtaken:

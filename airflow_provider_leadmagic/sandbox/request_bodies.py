@@ -35,7 +35,10 @@ WholeNumber = Annotated[int, BeforeValidator(_as_whole)]
 
 
 class Body(BaseModel):
-    """A request body with camelCase fields. Optional fields never default to None, because ``null`` is invalid."""
+    """
+    A request body with camelCase fields. An optional field can be missing, but not ``null``, so its default has the
+    type of the field and is not None.
+    """
 
     model_config = ConfigDict(strict=True, alias_generator=to_camel)
 

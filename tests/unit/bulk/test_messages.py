@@ -152,10 +152,10 @@ MESSAGES = [
     ),
     (
         (
-            "Set [leadmagic] instance_name: this Airflow instance has no name, and no URL that can serve as its name. "
-            "Without one, a cleared task may fail to cancel its old job, which then keeps running."
+            "Set [leadmagic] instance_name: the URL of this Airflow is not configured or is local, so it cannot serve "
+            "as its name. Without a name, a cleared task may fail to cancel its old job, which then keeps running."
         ),
-        "Set [leadmagic] instance_name: this Airflow instance has no name",
+        "Set [leadmagic] instance_name: the URL of this Airflow is not configured or is local",
     ),
     # Previous attempts
     (f"Joined bulk job {JOB}, which was already submitted for this task.", "already submitted for this task"),
@@ -165,10 +165,10 @@ MESSAGES = [
     ),
     (
         (
-            f"Connection {CONN} was changed after bulk job {JOB} was submitted: if it uses another account now, cancel "
-            "the job in the old one."
+            f"The task was cleared, but connection {CONN} was changed after bulk job {JOB} was submitted: if it uses "
+            "another account now, cancel the job in the old one."
         ),
-        f"Connection {CONN} was changed after bulk job {JOB}",
+        f"The task was cleared, but connection {CONN} was changed after bulk job",
     ),
     (
         (
