@@ -12,6 +12,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 from pytest_mock import MockerFixture
+from sqlalchemy import insert
 
 from airflow_provider_leadmagic.compat import metadata
 from airflow_provider_leadmagic.compat.metadata import (
@@ -69,16 +70,14 @@ def add_run(session: Any) -> Callable[..., None]:
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
 
-    def insert(model: Any, **values: Any) -> None:
-        session.execute(model.__table__.insert().values(**values))
-
     def add(run_id: str, state: str, dag_id: str = "claims_night", **tasks: str | None) -> None:
         time = {"run_after": datetime.now(UTC)} if IS_AIRFLOW_3 else {}
-        insert(DagRun, dag_id=dag_id, run_id=run_id, run_type="manual", state=state, **time)
+        session.add(DagRun(dag_id=dag_id, run_id=run_id, run_type="manual", state=state, **time))
+        session.flush()
         for name, task_state in tasks.items():
             task_id, _, index = name.partition("__")
             key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": int(index or -1)}
-            insert(TaskInstance, **key, state=task_state, pool="default_pool")
+            session.execute(insert(TaskInstance).values(**key, state=task_state, pool="default_pool"))
         session.commit()
 
     return add
