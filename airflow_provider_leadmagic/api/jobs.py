@@ -175,7 +175,7 @@ class BulkJob:
         :raises LeadMagicResponseError: If the body is not an object, or has no status or no valid ID.
         """
         if not isinstance(body, dict):
-            raise LeadMagicResponseError("Invalid bulk job: not a JSON object")
+            raise LeadMagicResponseError("Invalid bulk job: what LeadMagic returned is not a JSON object")
         status = redact(body.get("status"))
         if status is None:
             raise LeadMagicResponseError("Invalid bulk job: `status` is missing")

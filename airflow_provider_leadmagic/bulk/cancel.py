@@ -135,8 +135,8 @@ class Cancellation:
         from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 
         task = self._task
-        # Read again until the job is found: a user may clear the task meanwhile, and the job of the new attempt must
-        # not be canceled.
+        # Read the task's state again before each search for the job: a user may have cleared the task meanwhile, and
+        # the job of the new attempt must not be canceled.
         if self._is_over is None or self._job_id is None:
             self._is_over = state_of(task.task_instance) in OVER
         if not self._is_over:

@@ -231,7 +231,8 @@ def is_of_same_task(name: str | None, idempotency_key: str) -> bool:
 
 def is_same_generation(stored_key: str, idempotency_key: str) -> bool:
     """
-    Return whether a job was submitted after the last clear of its task. The instance name may have changed since.
+    Return whether a job was submitted after the last clear of its task. Only the second part of the keys is compared,
+    because the first part differs if the instance name was changed after the submission.
 
     :param stored_key: The key in the state store of the task.
     """

@@ -35,7 +35,7 @@ _GRANTABLE |= dict.fromkeys(IN_A_SLOT, "decides now")
 
 class Holding(NamedTuple):
     """
-    A claim that counts.
+    A claim that counts: its credits are not available to other tasks. It holds them, or has ended a moment ago.
 
     :param claim: The claim.
     :param settles_in: Seconds for which it still counts after its end; 0 or less if it has not ended.
@@ -91,7 +91,10 @@ class Waiting(NamedTuple):
 
     @property
     def short(self) -> Decimal:
-        """Number of missing credits, including :attr:`reserved`; 0 if the balance is unknown."""
+        """
+        Number of credits that this task lacks; those kept for tasks ahead (:attr:`reserved`) count as missing. 0 if the
+        balance is unknown.
+        """
         if self.standing is None:
             return Decimal(0)
         return max(self.claim.credits + self.claim.reserve - self.standing.available, Decimal(0))
@@ -106,7 +109,7 @@ class Waiting(NamedTuple):
             "short": f"{format_credits(self.short)} short" + (f", {ahead}" if self.reserved else ""),
             "behind": ahead,
             "grantable": _GRANTABLE.get(self.state or "", "can be granted: waits for the pool's slot"),
-            "overtaken": f"overtaken: credits not claimed for {format_seconds(self.undecided_for)} s",
+            "overtaken": f"can be overtaken: credits not claimed for {format_seconds(self.undecided_for)} s",
         }[self.status]
 
 

@@ -226,7 +226,7 @@ class Sandbox:
 
     def bulk_speed(self, rows_per_second: float | None = None, *, paused_clock: bool = False) -> None:
         """
-        Set the speed of bulk jobs. Rows that are due by now are processed at the old speed.
+        Set the speed of bulk jobs from now on.
 
         :param rows_per_second: Rows per second of all jobs together, above 0; ``None`` completes jobs instantly.
         :param paused_clock: If true, rows are processed only by :meth:`advance_bulk`.

@@ -333,8 +333,8 @@ class CrossingState:
                 raise
             # Airflow runs equal triggers as one, and the store of a trigger with several assets raises ValueError.
             log.warning(
-                "Two assets have equal LeadMagic watchers, so a triggerer restart loses their state: "
-                "use different thresholds."
+                "Use different thresholds: two assets have equal LeadMagic watchers, "
+                "which miss crossings during a restart."
             )
             self._store = None
             return None

@@ -294,6 +294,6 @@ def test_a_store_of_several_assets_is_reported_with_its_effect(caplog: pytest.Lo
 
     [line] = caplog.messages
     assert line == (
-        "Two assets have equal LeadMagic watchers, so a triggerer restart loses their state: use different thresholds."
+        "Use different thresholds: two assets have equal LeadMagic watchers, which miss crossings during a restart."
     )
     assert len(line) <= LINE_LENGTH

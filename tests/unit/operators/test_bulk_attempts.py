@@ -564,7 +564,7 @@ def test_a_retry_with_another_account_submits_nothing(
     kill_attempt(enrich, mocker, "while waiting")
     other = other_account()
 
-    message = r"^Connection 'leadmagic_default' was changed to another LeadMagic account: .* Nothing was submitted\."
+    message = r"^Connection 'leadmagic_default' was changed to another LeadMagic account: .* Nothing was submitted in "
     with pytest.raises(LeadMagicConfigurationError, match=message) as raised:
         enrich.retry()
 
