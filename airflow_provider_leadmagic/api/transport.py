@@ -269,7 +269,10 @@ _JSON_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"(: ?\[?)?')
 
 
 def _values_sent(path: str, json_body: Mapping[str, Any] | None, body_file: BinaryIO | None) -> Iterator[str]:
-    """Yield the texts in the records of a request, except those that are also field names: they are not personal."""
+    """
+    Yield the texts in the records of a request, which may be personal data and must not be in messages. Texts that are
+    also field names are left out.
+    """
     if body_file is not None:
         # Mapped, because a body can have hundreds of megabytes.
         body = mmap.mmap(body_file.fileno(), 0, access=mmap.ACCESS_READ)

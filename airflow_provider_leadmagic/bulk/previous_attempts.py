@@ -308,8 +308,8 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "The task was cleared, but connection %r was changed after bulk job %s was submitted: if it uses "
-                "another account now, cancel the job in the old one.",
+                "Connection %r was changed after bulk job %s was submitted. If it uses another account now, clearing "
+                "the task cannot cancel the job: cancel it in the old account.",
                 self._conn_id,
                 stored.job_id,
             )

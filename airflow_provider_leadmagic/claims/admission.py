@@ -93,8 +93,9 @@ def admission(
     ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim, started)
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
-    # The clock is read before the balance. Otherwise, if the response is slow, the ``settle`` seconds of an ended claim
-    # could be over although the balance was read before they were.
+    # The clock is read before the balance. An ended claim still counts for ``settle`` seconds, because the balance may
+    # lag. If the clock were read after a slow response, these seconds could seem to be over although the balance is
+    # older.
     now = clock()
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)

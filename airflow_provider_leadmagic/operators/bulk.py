@@ -194,7 +194,7 @@ class BulkEnrichmentOperator(BaseOperator):
             recommended = f"{POLITE_POLL_INTERVAL:g} s between polls of a job"
             self.log.warning("poll_interval is %g s; LeadMagic asks for at least %s.", self.poll_interval, recommended)
         if self._timeout_is_a_default:
-            advice = "set timeout on this task if the default is for sensors"
+            advice = "set timeout on this task if that value is meant for sensors"
             self.log.warning("The attempt's timeout of %g s comes from default_args: %s.", self.timeout, advice)
         return self._report(context, self._attempt(context, time.time() + self.timeout).start())
 

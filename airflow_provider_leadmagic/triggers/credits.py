@@ -333,8 +333,8 @@ class CrossingState:
                 raise
             # Airflow runs equal triggers as one, and the store of a trigger with several assets raises ValueError.
             log.warning(
-                "Use different thresholds: two assets have equal LeadMagic watchers, "
-                "which miss crossings during a restart."
+                "Two assets have equal LeadMagic watchers: "
+                "set different thresholds, or crossings during a restart are missed."
             )
             self._store = None
             return None

@@ -47,8 +47,8 @@ MESSAGES = [
     ("poll_interval is 0.5 s; LeadMagic asks for at least 45 s between polls of a job.", "at least 45 s"),
     (
         (
-            "The attempt's timeout of 3600 s comes from default_args: set timeout on this task if the default is for "
-            "sensors."
+            "The attempt's timeout of 3600 s comes from default_args: set timeout on this task if that value is meant "
+            "for sensors."
         ),
         "The attempt's timeout of 3600 s comes from default_args: set timeout on this task",
     ),
@@ -165,10 +165,10 @@ MESSAGES = [
     ),
     (
         (
-            f"The task was cleared, but connection {CONN} was changed after bulk job {JOB} was submitted: if it uses "
-            "another account now, cancel the job in the old one."
+            f"Connection {CONN} was changed after bulk job {JOB} was submitted. If it uses another account now, "
+            "clearing the task cannot cancel the job: cancel it in the old account."
         ),
-        f"The task was cleared, but connection {CONN} was changed after bulk job",
+        f"Connection {CONN} was changed after bulk job {JOB}",
     ),
     (
         (

@@ -294,6 +294,6 @@ def test_a_store_of_several_assets_is_reported_with_its_effect(caplog: pytest.Lo
 
     [line] = caplog.messages
     assert line == (
-        "Use different thresholds: two assets have equal LeadMagic watchers, which miss crossings during a restart."
+        "Two assets have equal LeadMagic watchers: set different thresholds, or crossings during a restart are missed."
     )
     assert len(line) <= LINE_LENGTH

@@ -140,4 +140,4 @@ def test_the_store_of_several_assets_is_not_used(caplog: pytest.LogCaptureFixtur
         return [before, await state.read()]
 
     assert asyncio.run(run()) == [None, True]
-    assert "Use different thresholds: two assets have equal LeadMagic watchers, which miss crossings" in caplog.text
+    assert "Two assets have equal LeadMagic watchers: set different thresholds" in caplog.text
