@@ -308,8 +308,7 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "Connection %r was changed after bulk job %s was submitted. If it uses another account now, clearing "
-                "the task cannot cancel the job: cancel it in the old account.",
-                self._conn_id,
+                "Cancel bulk job %s in the old account if connection %r uses another one now: the cleared task cannot.",
                 stored.job_id,
+                self._conn_id,
             )

@@ -62,7 +62,7 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
     :param claim: The claim of the task. A task that already waits keeps its place in the queue, unless its claim
         ``replaces`` that of an upstream task, which may have spent credits since.
     :param read_balance: Reads the balance of the account.
-    :param seen: What the triggerer has seen while the task was deferred.
+    :param seen: Which claims the triggerer saw end or become affordable while the task was deferred, and when.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies
         the pool too, if the ledger changed meanwhile, if the decision took longer than ``LONGEST_DECISION``, or if
         Airflow no longer counts the task as running.
@@ -85,7 +85,7 @@ def admission(
 
     :param pool: Name of the claim pool.
     :param claim: The claim of the task.
-    :param seen: What the triggerer has seen while the task was deferred.
+    :param seen: Which claims the triggerer saw end or become affordable while the task was deferred, and when.
     :param clock: Returns the Unix time.
     """
     started, key = clock(), variable_key(pool)
@@ -94,8 +94,8 @@ def admission(
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
     # The clock is read before the balance. An ended claim still counts for ``settle`` seconds, because the balance may
-    # lag. If the clock were read after a slow response, these seconds could seem to be over although the balance is
-    # older.
+    # lag. If the clock were read after a slow response, these seconds could seem to be over, although LeadMagic read
+    # the balance before they were over.
     now = clock()
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)

@@ -181,8 +181,8 @@ class BulkJob:
     :param processed: Number of rows that succeeded or failed.
     :param failed: Number of rows that failed.
     :param skipped: Number of rows that are never processed, after a cancellation for example.
-    :param credits: Credits charged for the job. A ``MadeUpJob``, a test of large results, is never charged; for it, its
-        price.
+    :param credits: Credits charged for the job. For a ``MadeUpJob``, which tests large results and is never charged,
+        its price.
     """
 
     job_id: str

@@ -164,11 +164,8 @@ MESSAGES = [
         "a retry will search LeadMagic's list",
     ),
     (
-        (
-            f"Connection {CONN} was changed after bulk job {JOB} was submitted. If it uses another account now, "
-            "clearing the task cannot cancel the job: cancel it in the old account."
-        ),
-        f"Connection {CONN} was changed after bulk job {JOB}",
+        f"Cancel bulk job {JOB} in the old account if connection {CONN} uses another one now: the cleared task cannot.",
+        f"Cancel bulk job {JOB} in the old account if connection",
     ),
     (
         (
@@ -251,19 +248,16 @@ MESSAGES = [
         "The next attempt joins or cancels it",
     ),
     (
-        (
-            f'Bulk job may keep running: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel("{JOB}") to stop it. '
-            f"Reason: {ERROR}"
-        ),
-        f'Bulk job may keep running: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(',
+        (f'Bulk job not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel("{JOB}") to stop it. Reason: {ERROR}'),
+        f'Bulk job not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(',
     ),
     (
         (
-            f'Bulk job may still start: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id) for the job in '
+            f'Bulk job not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id) for the job in '
             f'LeadMagicHook("{CONN[1:-1]}").bulk.list() whose file_name starts with airflow-0123456789abcdef01234567. '
             "Reason: LeadMagic does not list it yet"
         ),
-        f'Bulk job may still start: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id)',
+        f'Bulk job not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id)',
     ),
     (f"Canceled bulk job {JOB} because its task was ended. Its hits so far are charged.", "because its task was ended"),
     # Results

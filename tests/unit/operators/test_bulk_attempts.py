@@ -619,7 +619,10 @@ def test_a_clear_after_the_account_was_changed_names_the_job_that_may_still_run(
 
     [job] = leadmagic_sandbox.bulk_jobs
     assert len(other.bulk_jobs) == 1
-    assert f"Connection 'leadmagic_default' was changed after bulk job {job.job_id} was submitted. " in logged()
+    assert (
+        f"Cancel bulk job {job.job_id} in the old account if connection 'leadmagic_default' uses another one now: "
+        in logged()
+    )
 
 
 def test_a_deferred_task_refuses_another_account_and_is_not_retried_without_a_state_store(
