@@ -183,9 +183,9 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. They are then requested, because a deleted run with
-            the same ID may have left some, and only the finished ones count: an unfinished one may belong to a later
-            attempt, which started while this one was suspended.
+        :param jobs: The jobs of the task; None in a first attempt. With None, they are requested, because a deleted run
+            with the same ID may have left some. Of those, only the finished ones are returned: an unfinished one may
+            belong to a later attempt, which started while this one was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}
@@ -201,7 +201,7 @@ class PreviousAttempts:
         """
         stored = SubmittedJob.load(self._store)
         if stored is not None and is_same_generation(stored.idempotency_key, self.key):
-            with suppress(LeadMagicNotFoundError):  # not listed yet: the polls then wait for the job
+            with suppress(LeadMagicNotFoundError):  # a new job, which the polls tolerate at first
                 check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
             found: SubmittedJob | None = stored.in_account_of(self._client)
         else:

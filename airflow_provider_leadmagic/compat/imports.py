@@ -133,7 +133,8 @@ class Guard:
     """
     Descriptor for an optional limit of an operator. If the DAG file gives the limit, it must have a value at run time.
 
-    It remembers whether the attribute was set, also by a subclass, and whether any value was not None.
+    The attribute can be set several times, also by a subclass. The descriptor remembers whether it was set at all, and
+    whether it was ever set to another value than None.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:

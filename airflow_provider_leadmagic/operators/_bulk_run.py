@@ -61,8 +61,8 @@ _TEST_SPENDS = (
     "the job of the first; without a date, each test pays. For free tests, point the connection to the sandbox."
 )
 _UNNAMED = (
-    "Set [leadmagic] instance_name: the URL of this Airflow is not configured or is local, so it cannot serve as its "
-    "name. Without a name, a cleared task may fail to cancel its old job, which then keeps running."
+    "Set [leadmagic] instance_name: this Airflow needs a name, because its URL is not configured or is local. "
+    "Until it has one, a cleared task may fail to cancel its old job, which then keeps running."
 )
 
 

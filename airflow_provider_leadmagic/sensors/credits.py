@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Seen, Standing
     from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
-#: Shortest wait in seconds, or ``poke_interval`` if that is shorter. It applies before a poll that comes early because
-#: the decision about a claim will change, and before every rescheduled poll, even if the deadline comes first.
+#: Shortest wait in seconds, or ``poke_interval`` if that is shorter. A sensor that waits for a claim polls before its
+#: interval is over if the decision will change earlier, but not sooner than this. A rescheduled poll does not come
+#: sooner than this either, even if the deadline does.
 SHORTEST_WAIT = 5.0
 
 
@@ -293,8 +294,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
             "poke_interval": self.poke_interval,
             "refresh": self.refresh,
             "not_before": now + requested if requested else 0.0,
-            # The trigger polls one interval after this time, which is in the past if the decision about the claim
-            # changes in less than one interval.
+            # The trigger first polls one interval after this time. If the decision about the claim changes in less than
+            # one interval, this time is in the past, so that the poll comes earlier.
             "waiting_since": now - max(self.poke_interval - self._next_poll.wait, 0.0),
         }
         if self.claim_pool is None:

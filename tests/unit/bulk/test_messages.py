@@ -87,8 +87,8 @@ MESSAGES = [
         "Columns 'Email' and 'EMAIL' would both be sent as 'email' in row 1000000: rename one",
     ),
     (
-        "column_mapping must be a dict of column names and names of LeadMagic's fields",
-        "must be a dict of column names and names of LeadMagic's fields",
+        "column_mapping must map column names to names of LeadMagic's fields",
+        "must map column names to names of LeadMagic's fields",
     ),
     (f"No rows to enrich. [{FILE}]", "No rows to enrich"),
     (f"Skipped: No rows to enrich. [{FILE}]", "Skipped: No rows to enrich"),
@@ -152,10 +152,10 @@ MESSAGES = [
     ),
     (
         (
-            "Set [leadmagic] instance_name: the URL of this Airflow is not configured or is local, so it cannot serve "
-            "as its name. Without a name, a cleared task may fail to cancel its old job, which then keeps running."
+            "Set [leadmagic] instance_name: this Airflow needs a name, because its URL is not configured or is local. "
+            "Until it has one, a cleared task may fail to cancel its old job, which then keeps running."
         ),
-        "Set [leadmagic] instance_name: the URL of this Airflow is not configured or is local",
+        "Set [leadmagic] instance_name: this Airflow needs a name, because its URL is not configured or is local.",
     ),
     # Previous attempts
     (f"Joined bulk job {JOB}, which was already submitted for this task.", "already submitted for this task"),
