@@ -181,8 +181,8 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
 
 
 def _missing(rows: int, expected: int, results: int, skipped: int) -> int:
-    # The number that the job expects excludes the rows that it skipped. A result of a skipped row must therefore not
-    # count in place of a missing one.
+    # ``expected`` leaves out the rows that LeadMagic skipped, but there may be results of them. These are not counted:
+    # they would make up for missing results of other rows.
     return expected - (results - min(skipped, max(rows - expected, 0)))
 
 
@@ -201,7 +201,7 @@ def _check_last_result(job: BulkJob, source: RowSource, sorter: ResultSorter, ro
         problem = f"{rows:,} rows now, but bulk job {job.job_id} has a result for row {last:,}"
         raise _input_changed(problem, source)
     log.warning(
-        "Ignored results of rows that were not submitted: %s rows were, but there are results up to row %s. "
+        "Ignored results of rows that were not submitted: only %s rows were submitted, but results up to row %s exist. "
         "LeadMagicHook(...).bulk.results returns them. [bulk job %s]",
         *(f"{count:,}" for count in (rows, last)),
         job.job_id,

@@ -38,8 +38,8 @@ def is_wake(event: Any) -> bool:
     """
     Return whether an event resumes a task so that it decides about its claim.
 
-    If ``claim_pool`` was removed while the task was deferred, there is no claim to decide about: the task polls the
-    balance only.
+    This depends on the event alone. If ``claim_pool`` was removed while the task was deferred, the task is resumed, but
+    only polls the balance.
 
     :param event: Payload of the event that the trigger sent.
     """
@@ -102,7 +102,7 @@ def seen_from(event: Any) -> Seen:
     from airflow_provider_leadmagic.decisions.claims import NOTHING_SEEN, Seen
 
     try:
-        if event["status"] == "open":  # the task did not claim credits when it was deferred
+        if event["status"] == "open":  # the task had no claim_pool when it was deferred
             return NOTHING_SEEN
         if event["status"] == "wake":
             ages = {name: {TaskKey(*task): float(age) for *task, age in event["seen"][name]} for name in Seen._fields}

@@ -52,7 +52,8 @@ class ClaimCheck:
     :param task: The operator.
     :param task_instance: Its task instance.
     :param settings: Arguments of the operator.
-    :param seen: Claims that ended or became affordable while the task was deferred, as seen by the triggerer.
+    :param seen: What the triggerer saw while the task was deferred: which claims ended, and which waiting tasks could
+        have been granted their credits.
     :param log: The task's logger.
     """
 

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds after which the standings (whether each waiting task can be granted its credits) are computed again for a
-#: task that they lack: it may have written its claim since.
+#: If the standings (whether each waiting task can be granted its credits) lack a task, and are older than this many
+#: seconds, they are computed again: the task may have written its claim in the meantime.
 _MAX_AGE_WITHOUT_TASK = 5.0
 
 
@@ -52,8 +52,9 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param claimed_by: DAG ID, run ID, task ID and map index of the task.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
-    :param waiting_since: Unix time at which the first interval begins: usually that of the worker's last poll. Earlier
-        if a standing changes before that interval would end, so that the first poll is at that change.
+    :param waiting_since: Unix time at which the first interval begins: usually the time of the worker's last poll. If a
+        standing changes before that interval ends, it is an earlier time, so that the first poll comes when the
+        standing changes.
     :param deferred_at: Unix time of the deferral; ``waiting_since`` by default.
     """
 
@@ -188,7 +189,10 @@ class ClaimsReading:
         return max(self.taken_at + self.standings.changes_in - time.monotonic(), 0.0)
 
     def seen(self) -> Seen:
-        """Return how long ago claims were seen to end, and how long ago tasks could first be granted credits."""
+        """
+        Return for each ended claim how long ago its end was seen, and for each waiting task that can be granted its
+        credits how long ago that was first seen.
+        """
         return Seen({}, {}) if self.standings is None else Seen.in_ledger(self.standings.ledger, time.time())
 
 

@@ -196,10 +196,10 @@ class CreditsCrossingTrigger(BalanceTrigger):
 
     A balance that stays beyond the threshold fires no further event. The first poll of a new watcher only determines
     on which side of the threshold the balance is. After an event the balance must move back by the hysteresis before
-    the next one. Whether it is ready to fire, or waits for that, is its state. Airflow 3.3+ stores the state with the
-    asset: after a restart of the triggerer no event is repeated, and a crossing that happened meanwhile is detected. On
-    older Airflow the state is in memory: a restart repeats no event, but watching starts again from the current
-    balance.
+    the next one. The state of a watcher is whether it is ready to fire, or must first see the balance move back.
+    Airflow 3.3+ stores the state with the asset: after a restart of the triggerer no event is repeated, and a crossing
+    that happened meanwhile is detected. On older Airflow the state is in memory: a restart repeats no event, but
+    watching starts again from the current balance.
 
     A failed poll fires no event and does not stop the watcher: it is logged by the triggerer, and the next poll is the
     retry.

@@ -175,8 +175,8 @@ class BulkJob:
     :param token: The token that replaces the API key in requests that read this job.
     :param product: The product's name as it was submitted.
     :param status: ``uploaded``, ``queued``, ``processing``, ``paused``, ``completed``, ``failed`` or ``canceled``.
-    :param idempotency_key: The key it was submitted with; ``None`` if it was submitted without one, or if a restart
-        created this job.
+    :param idempotency_key: The key it was submitted with; ``None`` if it was submitted without one, or if the job is a
+        restart of another one.
     :param rows: Number of submitted rows. Each is processed, skipped or pending.
     :param processed: Number of rows that succeeded or failed.
     :param failed: Number of rows that failed.

@@ -316,10 +316,10 @@ MESSAGES = [
     ),
     (
         (
-            "Ignored results of rows that were not submitted: 5,000,000 rows were, but there are results up to row "
-            f"5,000,001. LeadMagicHook(...).bulk.results returns them. [bulk job {JOB}]"
+            "Ignored results of rows that were not submitted: only 5,000,000 rows were submitted, but results up to "
+            f"row 5,000,001 exist. LeadMagicHook(...).bulk.results returns them. [bulk job {JOB}]"
         ),
-        "Ignored results of rows that were not submitted: 5,000,000 rows were",
+        "Ignored results of rows that were not submitted: only 5,000,000 rows were submitted",
     ),
     (
         (

@@ -438,7 +438,7 @@ def test_result_beyond_the_proven_rows_does_not_hide_the_others(finished, write,
     results_of(SUCCESS_A, SUCCESS_B, {"row_index": 7, **SUCCESS_A})
     assert write(job, rows=ROWS[:2])[2] == WrittenRows(2, 0, 0)
     assert (
-        "Ignored results of rows that were not submitted: 2 rows were, but there are results up to row 8. "
+        "Ignored results of rows that were not submitted: only 2 rows were submitted, but results up to row 8 exist. "
         in caplog.text
     )
 
