@@ -308,7 +308,8 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "Cancel bulk job %s in the old account if connection %r uses another one now: the cleared task cannot.",
-                stored.job_id,
+                "URL or API key of connection %r changed after bulk job %s was submitted. If it uses another account "
+                "now, cancel the job in the old one: the cleared task cannot cancel it.",
                 self._conn_id,
+                stored.job_id,
             )

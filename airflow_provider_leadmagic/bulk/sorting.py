@@ -121,8 +121,8 @@ class ResultSorter:
 
     def confirm_suspects(self, key: bytes) -> None:
         """
-        Mark as doubtful each suspect result with this key: the input contains the row that it describes, which is not
-        the row that it was returned for.
+        Mark as doubtful each suspect result with this key. The key was calculated from a row of the input, so each of
+        these results describes that row and not the one that it was returned for.
 
         :param key: Digest of some fields of a row of the input, calculated as for :meth:`suspect`.
         """

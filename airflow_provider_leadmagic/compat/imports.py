@@ -105,7 +105,8 @@ def path_text(path: Any) -> Any:
 
 def async_notification(callback: Any, context: Context) -> Awaitable[Any] | None:
     """
-    Return the notification of a notifier that can only be awaited (Airflow 3.1+), and None for any other callback.
+    Return the awaitable that sends the notification of a notifier without ``notify`` (Airflow 3.1+); None for any other
+    callback.
 
     :param callback: A notifier or another callable.
     :param context: Context of the task.

@@ -53,7 +53,7 @@ class Claim:
     :param replaces: Tasks upstream in the same run, whose claims this one replaces.
     :param is_spent_by_claimant: Whether the task that claims the credits also spends them. Its claim ends when it has
         finished.
-    :param granted_at: Unix time at which this claim was granted; None if it was not. ``earlier`` has previous grants.
+    :param granted_at: Unix time at which this claim was granted; None if it was not.
     :param ended_at: Unix time at which the granted claim was first seen to have ended.
     :param affordable_since: Unix time since which a waiting task could have been granted its credits, or None.
     :param earlier: Credits that the task was granted before it began to wait again. They count until ``settle``

@@ -52,8 +52,8 @@ class ClaimCheck:
     :param task: The operator.
     :param task_instance: Its task instance.
     :param settings: Arguments of the operator.
-    :param seen: What the triggerer saw while the task was deferred: which claims ended, and which waiting tasks could
-        have been granted their credits.
+    :param seen: What the triggerer saw while the task was deferred: which claims ended, and for which waiting tasks
+        there were enough credits.
     :param log: The task's logger.
     """
 

@@ -164,8 +164,11 @@ MESSAGES = [
         "a retry will search LeadMagic's list",
     ),
     (
-        f"Cancel bulk job {JOB} in the old account if connection {CONN} uses another one now: the cleared task cannot.",
-        f"Cancel bulk job {JOB} in the old account if connection",
+        (
+            f"URL or API key of connection {CONN} changed after bulk job {JOB} was submitted. If it uses another "
+            "account now, cancel the job in the old one: the cleared task cannot cancel it."
+        ),
+        f"URL or API key of connection {CONN} changed after bulk job",
     ),
     (
         (

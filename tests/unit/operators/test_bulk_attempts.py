@@ -620,7 +620,7 @@ def test_a_clear_after_the_account_was_changed_names_the_job_that_may_still_run(
     [job] = leadmagic_sandbox.bulk_jobs
     assert len(other.bulk_jobs) == 1
     assert (
-        f"Cancel bulk job {job.job_id} in the old account if connection 'leadmagic_default' uses another one now: "
+        f"URL or API key of connection 'leadmagic_default' changed after bulk job {job.job_id} was submitted. "
         in logged()
     )
 
