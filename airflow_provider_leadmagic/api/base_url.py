@@ -28,7 +28,10 @@ _SHORTEST_SECRET = 8
 
 @dataclass(frozen=True)
 class Network:
-    """How requests reach the base URL, apart from environment variables. The values have been checked."""
+    """
+    Settings for how requests reach the base URL, as set here: environment variables can add others. The values have
+    been checked.
+    """
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Addresses of proxies, as in the requests library. Empty to use environment variables."""

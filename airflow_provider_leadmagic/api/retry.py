@@ -142,7 +142,10 @@ def _may_repeat_paid_call(error: BaseException) -> bool:
 
 
 def _noting_executions(send: Callable[..., Response]) -> Callable[..., Response]:
-    """Return a function that sends each attempt of one call, and sets ``maybe_executed`` on its error."""
+    """
+    Return a function that sends each attempt of one call. It sets ``maybe_executed`` of an error if LeadMagic may have
+    executed this or an earlier attempt.
+    """
     maybe_executed = False
 
     def send_and_note(*arguments: Any) -> Response:

@@ -52,9 +52,9 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param claimed_by: DAG ID, run ID, task ID and map index of the task.
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
-    :param waiting_since: Unix time at which the first interval begins: usually the time of the worker's last poll. If a
-        standing changes before that interval ends, it is an earlier time, so that the first poll comes when the
-        standing changes.
+    :param waiting_since: Unix time at which the first interval begins; the first poll comes one interval later. It is
+        usually the time of the worker's last poll. If a standing is due to change within one interval of that poll, the
+        worker passes an earlier time, so that the first poll comes at the change.
     :param deferred_at: Unix time of the deferral; ``waiting_since`` by default.
     """
 
@@ -151,7 +151,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         standing = result.standings and result.standings.by_task.get(task)
         if not standing:
             # The ledger does not list the task as waiting: its first poll failed, the Variable was deleted, or the task
-            # was granted credits that others then spent. Only a worker can change the ledger, so the balance decides.
+            # was granted credits that others then spent. Only a worker can add its claim to the ledger, so the task is
+            # resumed as soon as the balance alone covers it.
             return balance.covers(minimum)
         if standing.is_granted:
             self.log.info("Credits can be claimed: the task continues when pool %r has a free slot.", self.claim_pool)
