@@ -105,8 +105,8 @@ def path_text(path: Any) -> Any:
 
 def async_notification(callback: Any, context: Context) -> Awaitable[Any] | None:
     """
-    Return the awaitable that sends the notification of a notifier without ``notify`` (Airflow 3.1+); None for any other
-    callback.
+    Return the awaitable that sends the notification of a notifier with ``async_notify`` only (Airflow 3.1+); None for
+    any other callback.
 
     :param callback: A notifier or another callable.
     :param context: Context of the task.
@@ -132,7 +132,8 @@ NOT_GIVEN: Any = _NotGiven()
 
 class Guard:
     """
-    Descriptor for an optional limit of an operator. If the DAG file gives the limit, it must have a value at run time.
+    Descriptor for an optional limit of an operator, such as ``max_credits``. If the DAG file gives the limit, it must
+    have a value at run time; the operator checks this with :meth:`is_given`.
 
     The attribute can be set several times, also by a subclass. The descriptor remembers whether it was set at all, and
     whether it was ever set to another value than None.

@@ -31,10 +31,10 @@ class Wait(Protocol):
 
     def to_submit(self, minimum_credits: Decimal, known_jobs: Collection[str]) -> None:
         """
-        Wait until the credits for the submission are spendable; with a claim, until they can probably be granted.
+        Wait until the credits for the submission are spendable; with a claim, until it is expected to be granted.
 
         :param minimum_credits: Credits that must be spendable.
-        :param known_jobs: IDs of the jobs that the task has before the wait.
+        :param known_jobs: IDs of the task's jobs at LeadMagic from before the wait.
         :raises LeadMagicTimeoutError: If the deadline is reached first.
         """
 
@@ -197,7 +197,7 @@ class TriggererWait:
         self._deadline = deadline
 
     def to_submit(self, minimum_credits: Decimal, known_jobs: Collection[str]) -> NoReturn:
-        """Wait until the credits for the submission are spendable; with a claim, until they can probably be granted."""
+        """Wait until the credits for the submission are spendable; with a claim, until it is expected to be granted."""
         arguments = (self._conn_id, str(minimum_credits), self._interval)
         trigger: BaseTrigger = (
             SufficientCreditsTrigger(*arguments, waiting_since=time.time())

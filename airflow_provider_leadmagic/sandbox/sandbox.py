@@ -141,7 +141,7 @@ class Sandbox:
 
     def freeze(self, message: str | None = DEFAULT_FREEZE_MESSAGE, liquid: Amount = 0) -> None:
         """
-        Freeze all credits except ``liquid``, including those of later top-ups.
+        Freeze all credits, also those of later top-ups, except ``liquid``.
 
         :param message: The reason, returned by the API as ``credit_freeze_message``.
         :param liquid: The number of credits that stay spendable.
