@@ -29,8 +29,8 @@ _SHORTEST_SECRET = 8
 @dataclass(frozen=True)
 class Network:
     """
-    Settings for how requests reach the base URL, as set here: environment variables can add others. The values have
-    been checked.
+    Explicit settings for how requests reach the base URL. Environment variables can add proxies and CA certificates.
+    The values have been checked.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -42,7 +42,7 @@ class Network:
 
     @property
     def ca_path(self) -> str | None:
-        """File or folder of CA certificates; None if it is not set here."""
+        """File or folder of CA certificates; None if no path was given."""
         return self.verify if isinstance(self.verify, str) else None
 
     def secrets(self) -> tuple[str, ...]:

@@ -46,8 +46,8 @@ class Bulk:
     LeadMagic's bulk jobs, available as ``client.bulk``.
 
     Every method raises :class:`~airflow_provider_leadmagic.exceptions.LeadMagicError` if LeadMagic rejects the request
-    or does not respond. It raises ValueError for an invalid argument before anything is sent. The exception is
-    :meth:`preview`, which may already have sent some rows when it finds an invalid one.
+    or does not respond. It raises ValueError for an invalid argument before anything is sent. Only :meth:`preview` may
+    already have sent some rows when it finds an invalid one.
 
     :param calls: Sends the requests.
     """

@@ -151,10 +151,12 @@ class _Delivery:
 
 
 @contextmanager
-def _delivery(file: StoredFile, subject: str, job_id: str, model: StoredFile | None = None) -> Iterator[_Delivery]:
+def _delivery(
+    file: StoredFile, subject: str, job_id: str, permissions_from: StoredFile | None = None
+) -> Iterator[_Delivery]:
     with _write_errors(file, job_id):
         file.remove_leftovers()
-        draft = file.draft(model)
+        draft = file.draft(permissions_from)
     try:
         yield _Delivery(file, subject, job_id, draft)
     finally:

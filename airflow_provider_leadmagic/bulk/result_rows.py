@@ -310,7 +310,9 @@ def csv_results(file: BinaryIO) -> Iterator[RowResult]:
         pick = _picker(header)
         for cells in table:
             if len(cells) != len(header):
-                raise UnreadableDownloadError(f"has {len(cells)} cells in line {table.line_num}")
+                raise UnreadableDownloadError(
+                    f"has {len(cells)} cells instead of {len(header)} in line {table.line_num}"
+                )
             index, status, given, found, *rest = pick(cells)
             yield read_result(index, status, _from_json(given), _from_json(found), *rest)
     except (csv.Error, ValueError, RecursionError) as error:

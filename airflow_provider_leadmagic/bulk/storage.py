@@ -53,11 +53,11 @@ class StoredFile(Protocol):
     def remove_leftovers(self) -> None:
         """Remove the unfinished files of killed processes from the directory, whatever file they were for."""
 
-    def draft(self, model: StoredFile | None = None) -> drafts.Draft:
+    def draft(self, permissions_from: StoredFile | None = None) -> drafts.Draft:
         """
         Open a draft for new content of the file.
 
-        :param model: Another file, whose permissions are copied if this file does not exist yet.
+        :param permissions_from: Another file, whose permissions are copied if this file does not exist yet.
         """
 
     def stage(self, draft: drafts.Draft) -> None:
@@ -112,9 +112,11 @@ class LocalFile:
         """Remove the unfinished files of killed processes from the directory, whatever file they were for."""
         drafts.remove_leftovers(self.target.parent)
 
-    def draft(self, model: StoredFile | None = None) -> drafts.LocalDraft:
+    def draft(self, permissions_from: StoredFile | None = None) -> drafts.LocalDraft:
         """Open a temporary file in the same directory."""
-        return drafts.LocalDraft(self.target, [model.target] if isinstance(model, LocalFile) else [])
+        return drafts.LocalDraft(
+            self.target, [permissions_from.target] if isinstance(permissions_from, LocalFile) else []
+        )
 
     def stage(self, draft: drafts.Draft) -> None:
         """Prepare a complete draft to replace the file when it is committed."""
@@ -177,7 +179,7 @@ class ObjectFile:
     def remove_leftovers(self) -> None:
         """Do nothing: a draft is a temporary file without a name."""
 
-    def draft(self, model: StoredFile | None = None) -> drafts.UploadDraft:
+    def draft(self, permissions_from: StoredFile | None = None) -> drafts.UploadDraft:
         """Open a temporary file without a name."""
         return drafts.UploadDraft()
 

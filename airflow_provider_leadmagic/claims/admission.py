@@ -59,8 +59,9 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
     Decide whether the running task is granted the credits that it claims, and save the result in the ledger.
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
-    :param claim: The claim of the task. A task that already waits keeps its place in the queue, unless its claim
-        ``replaces`` that of an upstream task, which may have spent credits since.
+    :param claim: The claim of the task. A task that already waits keeps its place in the queue, unless its claim takes
+        over from that of an upstream task (``Claim.replaces``) that may have spent more credits since this task began
+        to wait.
     :param read_balance: Reads the balance of the account.
     :param seen: Which claims the triggerer saw end or become affordable while the task was deferred, and when.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies

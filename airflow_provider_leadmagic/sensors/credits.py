@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Seen, Standing
     from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
-#: Shortest wait in seconds, or ``poke_interval`` if that is shorter. Whether a sensor is granted its credits can change
-#: at a known time. If that time comes before the interval is over, the sensor polls then, but not sooner than this. A
-#: rescheduled poll does not come sooner than this either, even if the deadline does.
+#: Shortest wait in seconds, or ``poke_interval`` if that is shorter. With ``claim_pool``, the decision about the claim
+#: can change at a known time, for example when an ended claim stops counting. If that time comes before the interval
+#: is over, the sensor polls then, but not sooner than this. A rescheduled poll does not come sooner than this either.
 SHORTEST_WAIT = 5.0
 
 

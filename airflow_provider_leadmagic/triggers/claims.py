@@ -150,9 +150,9 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         minimum, task = parse_credits("minimum_credits", self.minimum_credits), TaskKey(*self.claimed_by)
         standing = result.standings and result.standings.by_task.get(task)
         if not standing:
-            # The ledger does not list the task as waiting: its first poll failed, the Variable was deleted, or the task
-            # was granted credits that others then spent. Only a worker can add its claim to the ledger, so the task is
-            # resumed as soon as the balance alone covers it.
+            # The ledger of the claims, an Airflow Variable, does not list the task as waiting: the task's first poll
+            # failed, the Variable was deleted, or the task was granted credits that others then spent. Only a worker
+            # can add its claim to the ledger, so the task is resumed as soon as the balance alone covers it.
             return balance.covers(minimum)
         if standing.is_granted:
             self.log.info("Credits can be claimed: the task continues when pool %r has a free slot.", self.claim_pool)
@@ -191,8 +191,8 @@ class ClaimsReading:
 
     def seen(self) -> Seen:
         """
-        Return for each ended claim how long ago its end was seen, and for each waiting task that can be granted its
-        credits how long ago that was first seen.
+        Return what was seen, as seconds ago: when each ended claim was seen to have ended, and since when each waiting
+        task that can be granted its credits was seen to be so.
         """
         return Seen({}, {}) if self.standings is None else Seen.in_ledger(self.standings.ledger, time.time())
 

@@ -278,8 +278,8 @@ MESSAGES = [
     ),
     (f"Bulk job {JOB}: the download does not exist; reading the results page by page.", "the download does not exist"),
     (
-        f"Bulk job {JOB}: the download has 2 cells in line 5000000; reading the results page by page.",
-        "the download has 2 cells in line 5000000",
+        f"Bulk job {JOB}: the download has 2 cells instead of 7 in line 5000000; reading the results page by page.",
+        "the download has 2 cells instead of 7 in line 5000000",
     ),
     (
         f"Bulk job {JOB}: the download is invalid in line 5000000 (JSONDecodeError); reading the results page by page.",
