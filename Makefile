@@ -9,7 +9,7 @@
 #   make test-load               what 1,000 waiting sensors cost, on a machine that does nothing else
 #   make test-page               who may see the page, and what it costs, with running API servers
 #   make test-slow               the end-to-end tests that kill processes or wait for more than a minute
-#   make test-matrix             the tests on every supported Airflow and Python (ONLY="3.1.8 oldest")
+#   make test-matrix             all tests on every supported Airflow, the unit tests on every Python (ONLY="3.1.8 oldest")
 #   make test-distributed        Airflow on Celery, with failures (needs PostgreSQL and Redis; slow)
 #   make test-storage            output files in an S3 bucket, on a server of its own (needs s3fs and moto)
 #   make test-fab                the page in Airflow with the users and roles of the FAB auth manager (which it installs)

@@ -28,7 +28,7 @@ occupies no slot while it waits. *Italics with ≈*: computed, not measured. –
 
 ¹ With a `response_check`, `HttpSensor(deferrable=True)` does not defer: its `execute` calls the base class, as in
 `poke` mode, and the sensor occupies its worker slot until it succeeds. (Without a `response_check` it would defer, and
-succeed on any response that is not an error.) Where computed: one slot per sensor, all the time.
+succeed on any response that is not an error.) The computed values assume one slot per sensor, all the time.
 
 ² Computed. For rescheduled sensors: one poll per sensor, and the slot seconds of {many} sensors, scaled up, because
 that many polls need more slots and cores than this machine has. For deferred sensors: they occupy no slot.

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Versions of Airflow, each with the Python that its end-to-end tests run with. Unit tests run with every Python.
+#: Versions of Airflow, each with the Python that its end-to-end tests run with. Unit tests run with every Python. If
+#: this Python is not installed, the end-to-end tests run with another one.
 VERSIONS = {
     "oldest": "3.11",
     "2.11.2": "3.12",
@@ -39,7 +40,7 @@ CELLS = {
     for python in ("3.11", "3.12", "3.13")
     if not (python == "3.13" and version in NOT_ON_PYTHON_3_13)
 }
-HEAD = "| Airflow | Python | outcome | passed | failed | skipped | minutes |\n|---|---|---|---|---|---|---|"
+HEAD = "| Airflow | Python | tests | outcome | passed | failed | skipped | minutes |\n|---|---|---|---|---|---|---|---|"
 
 
 def requirements(version: str) -> tuple[str, str]:
@@ -85,15 +86,48 @@ def outcome_of(name: str, passed: bool) -> str:
     return "failed (allowed)" if CELLS[name][0] in MAY_FAIL else "FAILED"
 
 
-def row_of(name: str, outcome: str) -> str:
-    """Return the table row of a cell, with the numbers and the minutes from its log."""
+def whole_cells(pythons: set[str]) -> list[str]:
+    """Return the cell of each Airflow that runs all tests, given the Pythons that are installed."""
+    cells = []
+    for version, preferred in VERSIONS.items():
+        supported = [python for each, python in CELLS.values() if each == version and python in pythons]
+        cells += [f"{version}-python{preferred if preferred in supported else python}" for python in supported[:1]]
+    return cells
+
+
+def row_of(name: str, has_all_tests: bool, outcome: str) -> str:
+    """Return the table row of a cell, with the numbers and the minutes that pytest has printed to its log."""
     totals = re.findall(r"^=+ (.*) in ([\d.]+)s", log_of(name).read_text(errors="replace"), re.MULTILINE)
     counts = [
         sum(int(count) for total, _ in totals for count in re.findall(rf"(\d+) {word}", total))
         for word in ("passed", "(?:failed|error)", "skipped")
     ]
     minutes = sum(float(seconds) for _, seconds in totals) / 60
-    return f"| {' | '.join(map(str, (*CELLS[name], outcome, *counts, f'{minutes:.1f}')))} |"
+    tests = "all" if has_all_tests else "unit"
+    return f"| {' | '.join(map(str, (*CELLS[name], tests, outcome, *counts, f'{minutes:.1f}')))} |"
+
+
+def run_all(names: list[str], whole: list[str], at_once: int) -> list[str]:
+    """
+    Run cells, and return their outcomes.
+
+    :param names: The cells.
+    :param whole: Those that run all tests.
+    :param at_once: Number of cells to run in parallel.
+    """
+    for name in names:
+        log_of(name).unlink(missing_ok=True)
+    with ThreadPoolExecutor(at_once) as threads:
+        passed = dict(
+            zip(
+                names,
+                threads.map(lambda name: run(name, ALL_TESTS if name in whole else UNIT_TESTS), names),
+                strict=True,
+            )
+        )
+    for name in whole:
+        passed[name] &= run(name, TESTS_ALONE)
+    return [outcome_of(name, passed[name]) for name in names]
 
 
 def main(at_once: str = "1", *only: str) -> int:
@@ -102,20 +136,13 @@ def main(at_once: str = "1", *only: str) -> int:
         sys.exit(f"{', '.join(sorted(unknown))}: not in the matrix; choose from {', '.join(CELLS)}")
     Path(".build").mkdir(exist_ok=True)
     chosen = [name for name, (version, _) in CELLS.items() if not only or {name, version} & set(only)]
-    present = [name for name in chosen if find_python(CELLS[name][1])]
-    whole = [name for name in present if VERSIONS[CELLS[name][0]] == CELLS[name][1]]
-    for name in present:
-        log_of(name).unlink(missing_ok=True)
-    with ThreadPoolExecutor(int(at_once)) as threads:
-        passed = list(threads.map(lambda name: run(name, ALL_TESTS if name in whole else UNIT_TESTS), present))
-    passed_alone = {name: run(name, TESTS_ALONE) for name in whole}
-    outcomes = [
-        outcome_of(name, has_passed and passed_alone.get(name, True))
-        for name, has_passed in zip(present, passed, strict=True)
-    ]
-    print("", HEAD, *map(row_of, present, outcomes), sep="\n")
-    for name in set(chosen) - set(present):
-        print(f"{name}: its Python was not found")
+    pythons = {python for _, python in CELLS.values() if find_python(python)}
+    present = [name for name in chosen if CELLS[name][1] in pythons]
+    whole = [name for name in present if name in whole_cells(pythons)]
+    outcomes = run_all(present, whole, int(at_once))
+    rows = [row_of(name, name in whole, outcome) for name, outcome in zip(present, outcomes, strict=True)]
+    absent = [f"{name}: its Python was not found" for name in chosen if name not in present]
+    print("", HEAD, *rows, *absent, sep="\n")
     return int("FAILED" in outcomes or not present)
 
 

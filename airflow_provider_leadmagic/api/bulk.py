@@ -183,7 +183,7 @@ class Bulk:
             if not job.is_finished:
                 raise
             # This also happens on a retry after the response to the first request was lost.
-            log.info("Nothing to cancel: bulk job %s has already ended (%s).", job_id, job.status)
+            log.info("Bulk job %s has already ended (%s).", job_id, job.status)
 
     def resume(self, job_id: str) -> None:
         """

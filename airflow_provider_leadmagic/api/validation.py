@@ -130,7 +130,7 @@ def parse_guard(argument: str, value: object, *, is_given: bool, unit: str = "cr
 
 def plain_number(value: object) -> object:
     """
-    Convert a number whose type JSON does not know (Decimal, numpy types) to an int or a float.
+    Convert a number whose type JSON does not know, such as Decimal or a type of numpy, to an int or a float.
 
     :param value: Any value. Returned unchanged if it is not a number, or is a Decimal that is not finite.
     """

@@ -192,8 +192,8 @@ def advice(conn_id: str, job_id: str | None, idempotency_key: str | None, reason
     bulk = f'LeadMagicHook("{conn_id}").bulk'
     condition = "run" if is_over else "if a user ended the task, run"
     if job_id:
-        return f'Bulk job not canceled: {condition} {bulk}.cancel("{job_id}") to stop it. Reason: {reason}'
+        return f'Bulk job possibly not canceled: {condition} {bulk}.cancel("{job_id}") to stop it. Reason: {reason}'
     return (
-        f"Bulk job not canceled: {condition} {bulk}.cancel(job.job_id) for the job in {bulk}.list() whose file_name "
-        f"starts with {str(idempotency_key).rpartition('-')[0]}. Reason: {reason}"
+        f"Bulk job possibly not canceled: {condition} {bulk}.cancel(job.job_id) for the job in {bulk}.list() whose "
+        f"file_name starts with {str(idempotency_key).rpartition('-')[0]}. Reason: {reason}"
     )

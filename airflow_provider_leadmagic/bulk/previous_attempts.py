@@ -201,7 +201,7 @@ class PreviousAttempts:
         """
         stored = SubmittedJob.load(self._store)
         if stored is not None and is_same_generation(stored.idempotency_key, self.key):
-            with suppress(LeadMagicNotFoundError):  # a new job, which the polls tolerate at first
+            with suppress(LeadMagicNotFoundError):  # 404 of a new job: the polls tolerate it at first
                 check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
             found: SubmittedJob | None = stored.in_account_of(self._client)
         else:
@@ -309,7 +309,7 @@ class PreviousAttempts:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
                 "URL or API key of connection %r changed after bulk job %s was submitted. If it uses another account "
-                "now, cancel the job in the old one: the cleared task cannot cancel it.",
+                "now, and the job is running, cancel it in the old account: the cleared task cannot cancel it.",
                 self._conn_id,
                 stored.job_id,
             )

@@ -137,7 +137,7 @@ class RenamedRows:
 def _checked_mapping(mapping: object) -> dict[str, str]:
     names = mapping if isinstance(mapping, dict) else {"": ""} if mapping is not None else {}
     if not all(isinstance(name, str) and name.strip() for name in (*names, *names.values())):
-        raise ValueError("column_mapping must map column names to names of LeadMagic's fields")
+        raise ValueError("column_mapping must be a dict that maps column names to LeadMagic's fields")
     return names
 
 

@@ -54,7 +54,8 @@ class ResultSorter:
 
     def fill(self, results: Iterable[RowResult], *, keep: bool = False) -> None:
         """
-        Replace the content with these results. Of different results of one row, the last one replaces the others.
+        Replace the content with these results. Of different results of one row, the last one replaces the others, which
+        are kept as :meth:`earlier`.
 
         :param results: The results in any order; they are iterated once. Unfinished ones are ignored.
         :param keep: Whether to add the results to the content instead.

@@ -60,7 +60,7 @@ def _describe_runway(client: LeadMagicClient) -> str:
     end = f", used up by {runway.runs_out_at:%Y-%m-%d}" if runway.runs_out_at else ""
     return (
         f"Credits last {rounded_down(runway.days_left, 1):,.1f} days: {spendable} at "
-        f"{format_credits(runway.pace)} credits a day (average of {RUNWAY_DAYS} days){end}."
+        f"{format_credits(runway.pace)} credits a day (average of the last {RUNWAY_DAYS} days){end}."
     )
 
 

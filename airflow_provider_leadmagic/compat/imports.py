@@ -1,7 +1,7 @@
 """
 Import the names that moved between Airflow versions.
 
-All other modules import them only from here, except those in ``ui``.
+All other modules import them only from here, except those for the page (``ui`` and ``compat/auth.py``).
 
 Each name is resolved when it is first imported from here, so that a DAG file loads only what it uses. The table below
 lists the modules of each name, newest first. Airflow 2.11 has no ``airflow.sdk`` at all. Airflow 3.0 and 3.1 have

@@ -78,7 +78,7 @@ class CreditCheck:
             return []
         lasts = f"Credits last {rounded_down(runway.days_left, 1):,.1f} days"
         spendable, pace = format_credits(self.balance.spendable), format_credits(runway.pace)
-        average = f"{spendable} spendable at {pace} credits a day (average of {runway.days} days)"
+        average = f"{spendable} spendable at {pace} credits a day (average of the last {runway.days} days)"
         end = f", used up by {runway.runs_out_at:%Y-%m-%d %H:%M} UTC" if runway.runs_out_at else ""
         return [
             f"{lasts}, minimum_runway_days is {format_credits(minimum)}: {average} on connection {self.conn_id!r}{end}."

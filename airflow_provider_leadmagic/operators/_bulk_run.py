@@ -76,7 +76,7 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param known_jobs: IDs of the task's jobs at LeadMagic from before it waited for credits; None if it did not wait.
+    :param known_jobs: IDs of the task's jobs from before it deferred to wait for credits to submit; else None.
     """
 
     def __init__(

@@ -4,11 +4,11 @@ The FastAPI application: all routes, and the middleware that logs, breaks and au
 For each request the middleware adds an entry to the request log, applies a queued fault if one matches, checks the API
 key or the job's token, and adds headers to the response. Requests to the controls under ``/_sandbox`` bypass it.
 
-Before that, on all paths, requests from web pages in a user's browser that could read or change something are refused.
-With DNS rebinding, a page can point its own host name to the sandbox and count as same-site. So every path refuses a
-``Host`` that is neither an IP address, which cannot be rebound, nor a name of the sandbox. Web pages without DNS
-rebinding are refused at the controls only. On the API's paths they lack authentication anyway: they do not know a job's
-token, and browsers do not let another site send the API key in a header.
+Before that, requests from web pages in a user's browser that could read or change something are refused. With DNS
+rebinding, a page can point its own host name to the sandbox and count as same-site. So every path refuses a ``Host``
+that is neither an IP address, which cannot be rebound, nor a name of the sandbox. Web pages without DNS rebinding are
+refused at the controls only. On the API's paths they lack authentication anyway: they do not know a job's token, and
+browsers do not let another site send the API key in a header.
 """
 
 from __future__ import annotations

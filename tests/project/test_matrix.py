@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 MAKE = """#!/bin/sh
 echo "$@" $MAKEFLAGS $ONLY >>calls
-for last; do case $last in VENV=*{fails}*) echo "== 2 failed, 3 passed in 1.0s =="; exit 2;; esac; done
-echo "== 5 passed, 1 skipped in 1.0s =="
+for last; do case $last in VENV=*{fails}*) echo "== 2 failed, 3 passed in 60.0s =="; exit 2;; esac; done
+echo "== 5 passed, 1 skipped in 60.0s =="
 """
 
 
@@ -54,10 +54,11 @@ def test_a_failure_does_not_stop_other_cells_and_is_allowed_for_a_pre_release(
 
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == len(matrix.CELLS) == 18
-    assert sum("| passed | " in row for row in rows) == 18 - (cell in matrix.CELLS)
-    if cell in matrix.CELLS:
-        version, _, python = cell.rpartition("-python")
-        assert [row for row in rows if row.startswith(f"| {version} | {python} | {outcome} | 6 | 4 | 0 | 0.0 |")]
+    for name, (version, python) in matrix.CELLS.items():
+        tests = "all" if matrix.VERSIONS[version] == python else "unit"
+        counts = {"all": "10 | 0 | 2 | 2.0", "unit": "5 | 0 | 1 | 1.0"}[tests]
+        expected = f"{outcome} | 6 | 4 | 0 | 2.0" if name == cell else f"passed | {counts}"
+        assert f"| {version} | {python} | {tests} | {expected} |" in rows
     assert "--from-the-caller" not in (tmp_path / "calls").read_text()
 
 
@@ -82,6 +83,20 @@ def test_every_airflow_runs_its_end_to_end_tests_with_one_python_and_its_unit_te
     assert end_to_end == list(matrix.VERSIONS)
     assert sum(" test " in call or " test-unit " in call for call in calls) == len(matrix.CELLS)
     assert set(matrix.VERSIONS.values()) == {"3.11", "3.12", "3.13"}
+
+
+def test_end_to_end_tests_run_with_another_python_if_the_preferred_one_is_missing(
+    failing: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing("none")
+    monkeypatch.setattr(matrix, "find_python", lambda python: python if python == "3.12" else None)
+
+    matrix.main("3")
+
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [version for version in matrix.VERSIONS for call in _of(version, calls) if " test-slow " in call] == list(
+        matrix.VERSIONS
+    )
 
 
 def test_what_processes_cost_is_measured_after_all_other_tests(failing: Callable[[str], None], tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def message_of_check(*, warn_below=None, minimum=None, days=None):
         ),
         pytest.param(
             {"days": Decimal(7)},
-            "Credits last 2.5 days, minimum_runway_days is 7: 250 spendable at 100 credits a day (average of 7 days) ",
+            "Credits last 2.5 days, minimum_runway_days is 7: 250 spendable at 100 credits a day ",
             id="minimum_runway_days",
         ),
     ],

@@ -87,8 +87,8 @@ MESSAGES = [
         "Columns 'Email' and 'EMAIL' would both be sent as 'email' in row 1000000: rename one",
     ),
     (
-        "column_mapping must map column names to names of LeadMagic's fields",
-        "must map column names to names of LeadMagic's fields",
+        "column_mapping must be a dict that maps column names to LeadMagic's fields",
+        "must be a dict that maps column names to LeadMagic's fields",
     ),
     (f"No rows to enrich. [{FILE}]", "No rows to enrich"),
     (f"Skipped: No rows to enrich. [{FILE}]", "Skipped: No rows to enrich"),
@@ -166,7 +166,7 @@ MESSAGES = [
     (
         (
             f"URL or API key of connection {CONN} changed after bulk job {JOB} was submitted. If it uses another "
-            "account now, cancel the job in the old one: the cleared task cannot cancel it."
+            "account now, and the job is running, cancel it in the old account: the cleared task cannot cancel it."
         ),
         f"URL or API key of connection {CONN} changed after bulk job",
     ),
@@ -251,16 +251,19 @@ MESSAGES = [
         "The next attempt joins or cancels it",
     ),
     (
-        (f'Bulk job not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel("{JOB}") to stop it. Reason: {ERROR}'),
-        f'Bulk job not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(',
+        (
+            f'Bulk job possibly not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel("{JOB}") to stop it. '
+            f"Reason: {ERROR}"
+        ),
+        f'Bulk job possibly not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(',
     ),
     (
         (
-            f'Bulk job not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id) for the job in '
+            f'Bulk job possibly not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id) for the job in '
             f'LeadMagicHook("{CONN[1:-1]}").bulk.list() whose file_name starts with airflow-0123456789abcdef01234567. '
             "Reason: LeadMagic does not list it yet"
         ),
-        f'Bulk job not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id)',
+        f'Bulk job possibly not canceled: run LeadMagicHook("{CONN[1:-1]}").bulk.cancel(job.job_id)',
     ),
     (f"Canceled bulk job {JOB} because its task was ended. Its hits so far are charged.", "because its task was ended"),
     # Results

@@ -93,7 +93,8 @@ class TestRunway:
         history.set_credits(1000)
         end = (datetime.now(UTC) + timedelta(days=200)).date()
         assert last_line(run("usage")) == (
-            f"Credits last 200.0 days: 1,000 spendable at 5 credits a day (average of 7 days), used up by {end}."
+            "Credits last 200.0 days: 1,000 spendable at 5 credits a day (average of the last 7 days), "
+            f"used up by {end}."
         )
 
     def test_no_spending_is_reported_without_a_runway(self, run):
@@ -104,7 +105,7 @@ class TestRunway:
         leadmagic_sandbox.record_spending("email_finder", "0.25")
         assert last_line(run("usage")) == (
             "Credits last 28,000,000,000,000.0 days: 1,000,000,000,000 spendable at 0.04 credits a day "
-            "(average of 7 days)."
+            "(average of the last 7 days)."
         )
 
     @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def short_runway(minimum_days):
     """Return the message about 50 credits that last five days."""
     return (
         f"Credits last 5.0 days, minimum_runway_days is {minimum_days}: 50 spendable at 10 credits a day "
-        "(average of 7 days) on connection 'lead', used up by 2026-02-05 12:00 UTC."
+        "(average of the last 7 days) on connection 'lead', used up by 2026-02-05 12:00 UTC."
     )
 
 
@@ -100,14 +100,14 @@ def test_short_runway_is_rounded_down(credits, spent, days_left, pace, end):
     [shortfall] = check(credits, spent=spent, days=7).shortfalls()
     assert shortfall == (
         f"Credits last {days_left} days, minimum_runway_days is 7: {credits} spendable at {pace} credits a day "
-        f"(average of 7 days) on connection 'lead', used up by {end} UTC."
+        f"(average of the last 7 days) on connection 'lead', used up by {end} UTC."
     )
 
 
 def test_end_beyond_the_year_9999_is_omitted():
     [shortfall] = check("5000000", spent=7, days="6e6").shortfalls()
     assert shortfall.startswith("Credits last 5,000,000.0 days, minimum_runway_days is 6,000,000: ")
-    assert shortfall.endswith("at 1 credits a day (average of 7 days) on connection 'lead'.")
+    assert shortfall.endswith("at 1 credits a day (average of the last 7 days) on connection 'lead'.")
 
 
 @pytest.mark.parametrize(

@@ -502,10 +502,10 @@ INVALID_MAPPINGS: dict[str, tuple[Any, str]] = {
         {"crm_id": "domain"},
         r"^Columns 'crm_id' and 'domain' would both be sent as 'domain' in row 1: rename one, or use .*\. \[rows\]$",
     ),
-    "a list": (["email"], r"^column_mapping must map column names to names of LeadMagic's fields$"),
+    "a list": (["email"], r"^column_mapping must be a dict that maps column names to LeadMagic's fields$"),
     "another type": (
         {"full_name": 7},
-        r"^column_mapping must map column names to names of LeadMagic's fields$",
+        r"^column_mapping must be a dict that maps column names to LeadMagic's fields$",
     ),
 }
 

@@ -126,8 +126,8 @@ def test_short_runway_fails_the_task_with_the_required_credits(account: Sandbox)
 
     report = task_instance.pushed["return_value"]
     assert str(error.value) == (
-        "Credits last 5.0 days, minimum_runway_days is 7: 1,000 spendable at 200 credits a day (average of 7 days) "
-        "on connection 'leadmagic_default', used up by "
+        "Credits last 5.0 days, minimum_runway_days is 7: 1,000 spendable at 200 credits a day "
+        "(average of the last 7 days) on connection 'leadmagic_default', used up by "
         f"{datetime.fromisoformat(report['runs_out_at']):%Y-%m-%d %H:%M} UTC."
     )
     assert (error.value.required, error.value.available) == (1400, 1000)
@@ -165,8 +165,8 @@ def test_short_runway_is_logged_once_with_on_insufficient_continue(account: Sand
 
     [line] = [line for line in logged().splitlines() if "Credits last " in line]
     assert (
-        "Credits last 5.0 days, minimum_runway_days is 7: 1,000 spendable at 200 credits a day (average of 7 days)"
-        in line
+        "Credits last 5.0 days, minimum_runway_days is 7: 1,000 spendable at 200 credits a day "
+        "(average of the last 7 days)" in line
     )
     assert " UTC. Continuing because on_insufficient is 'continue'." in line
     assert "warning" in line.lower()
