@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ def requirements(version: str) -> tuple[str, str]:
     return f"requirements/{name}.txt", airflow
 
 
+@cache
 def find_python(version: str) -> str | None:
     """Find a Python that runs. pyenv's shims on the PATH run only in folders that select their version."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
@@ -117,14 +119,9 @@ def run_all(names: list[str], whole: list[str], at_once: int) -> list[str]:
     """
     for name in names:
         log_of(name).unlink(missing_ok=True)
+    targets = [ALL_TESTS if name in whole else UNIT_TESTS for name in names]
     with ThreadPoolExecutor(at_once) as threads:
-        passed = dict(
-            zip(
-                names,
-                threads.map(lambda name: run(name, ALL_TESTS if name in whole else UNIT_TESTS), names),
-                strict=True,
-            )
-        )
+        passed = dict(zip(names, threads.map(run, names, targets), strict=True))
     for name in whole:
         passed[name] &= run(name, TESTS_ALONE)
     return [outcome_of(name, passed[name]) for name in names]
@@ -138,7 +135,7 @@ def main(at_once: str = "1", *only: str) -> int:
     chosen = [name for name, (version, _) in CELLS.items() if not only or {name, version} & set(only)]
     pythons = {python for _, python in CELLS.values() if find_python(python)}
     present = [name for name in chosen if CELLS[name][1] in pythons]
-    whole = [name for name in present if name in whole_cells(pythons)]
+    whole = [name for name in whole_cells(pythons) if name in present]
     outcomes = run_all(present, whole, int(at_once))
     rows = [row_of(name, name in whole, outcome) for name, outcome in zip(present, outcomes, strict=True)]
     absent = [f"{name}: its Python was not found" for name in chosen if name not in present]

@@ -79,8 +79,7 @@ def test_every_airflow_runs_its_end_to_end_tests_with_one_python_and_its_unit_te
     matrix.main("3")
 
     calls = (tmp_path / "calls").read_text().splitlines()
-    end_to_end = [version for version in matrix.VERSIONS for call in _of(version, calls) if " test-slow " in call]
-    assert end_to_end == list(matrix.VERSIONS)
+    assert _versions_of(" test-slow ", calls) == list(matrix.VERSIONS)
     assert sum(" test " in call or " test-unit " in call for call in calls) == len(matrix.CELLS)
     assert set(matrix.VERSIONS.values()) == {"3.11", "3.12", "3.13"}
 
@@ -94,9 +93,7 @@ def test_end_to_end_tests_run_with_another_python_if_the_preferred_one_is_missin
     matrix.main("3")
 
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert [version for version in matrix.VERSIONS for call in _of(version, calls) if " test-slow " in call] == list(
-        matrix.VERSIONS
-    )
+    assert _versions_of(" test-slow ", calls) == list(matrix.VERSIONS)
 
 
 def test_what_processes_cost_is_measured_after_all_other_tests(failing: Callable[[str], None], tmp_path: Path) -> None:
@@ -106,13 +103,18 @@ def test_what_processes_cost_is_measured_after_all_other_tests(failing: Callable
 
     calls = (tmp_path / "calls").read_text().splitlines()
     last = calls[-len(matrix.VERSIONS) :]
-    assert [version for version in matrix.VERSIONS for _ in _of(version, last)] == list(matrix.VERSIONS)
+    assert _versions_of(" test-load ", last) == list(matrix.VERSIONS)
     assert all(" test-load " in call for call in last)
     assert len(calls) == len(matrix.CELLS) + len(last)
 
 
-def _of(version: str, calls: list[str]) -> list[str]:
-    return [call for call in calls if f"VENV=.build/venv-{version}-" in call]
+def _versions_of(target: str, calls: list[str]) -> list[str]:
+    return [
+        version
+        for version in matrix.VERSIONS
+        for call in calls
+        if target in call and f"VENV=.build/venv-{version}-" in call
+    ]
 
 
 def test_an_unknown_version_is_rejected() -> None:
