@@ -56,7 +56,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "bulk/drafts.py": ("bulk/test_output.py", "bulk", "operators"),
     "bulk/output.py": ("bulk/test_output.py", "bulk", "operators"),
     "operators/_bulk_run.py": (_ATTEMPTS, _SUBMISSION, "operators"),
-    "operators/_bulk_spending.py": ("operators/test_bulk_spending.py", "operators"),
+    "operators/_bulk_reports.py": ("operators/test_bulk_spending.py", "operators"),
     "operators/_bulk_waiting.py": ("operators/test_bulk_waiting.py", "operators"),
 }
 

@@ -14,7 +14,9 @@ PACKAGE = "airflow_provider_leadmagic"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
 MAX_ROOT_MODULES = 8
-MAX_FILES = 71
+MAX_FILES = 52
+MAX_CLAIM_FILES = 9
+MAX_PAGE_FILES = 8
 MAX_SANDBOX_FILES = 26
 MAX_LINES = 350
 MAX_FUNCTION_P90 = 15
@@ -44,6 +46,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "sandbox": {"version", "sandbox"},
 }
+
+#: Two large features are counted on their own: the claims, and the page with the other reports of spending.
+CLAIMS = (
+    "claims",
+    "cli.claims",
+    "compat.metadata",
+    "decisions.claims",
+    "decisions.ledger",
+    "operators._bulk_claim",
+    "triggers.claims",
+)
+PAGE = ("ui", "compat.auth", "operators._bulk_reports")
 
 
 @cache
@@ -133,10 +147,12 @@ def function_p90() -> int:
 
 def figures() -> dict[str, int]:
     """Return all figures by name."""
-    sandbox = sum(subpackage_of(name) == "sandbox" for name in sources())
+    sandbox, claims, page = _count("sandbox"), _count(*CLAIMS), _count(*PAGE)
     return {
         "root modules": sum("." not in name for name in sources()),
-        "files": len(sources()) - sandbox,
+        "files": len(sources()) - sandbox - claims - page,
+        "files of claims": claims,
+        "files of the page": page,
         "files of the sandbox": sandbox,
         "lines of the longest module": max(line_counts().values()),
         "function length, p90": function_p90(),
@@ -144,6 +160,11 @@ def figures() -> dict[str, int]:
         "subpackages that import each other": len(mutual_imports()),
         "forbidden imports": len(forbidden_imports()),
     }
+
+
+def _count(*names: str) -> int:
+    """Count the modules with these names, and those in the subpackages with these names."""
+    return sum(name in names or subpackage_of(name) in names for name in sources())
 
 
 def _may_import(module: str, imported: str) -> bool:

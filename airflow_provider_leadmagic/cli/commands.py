@@ -46,7 +46,7 @@ COMMANDS = (
         name="usage",
         help="Show requests and spending by day",
         description="Show requests and spending by day, and how long the credits last. Free of charge.",
-        func=lazy_load_command(f"{_CODE}.usage.usage"),
+        func=lazy_load_command(f"{_CODE}.credits.usage"),
         args=(ARG_CONNECTION, ARG_DAYS, ARG_OUTPUT),
         epilog="Exit code: 0 on success, 2 if the usage could not be read.",
     ),

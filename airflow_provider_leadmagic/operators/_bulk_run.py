@@ -35,7 +35,7 @@ from airflow_provider_leadmagic.exceptions import (
     LeadMagicPermissionError,
 )
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.operators._bulk_spending import task_result
+from airflow_provider_leadmagic.operators._bulk_reports import task_result
 from airflow_provider_leadmagic.operators._bulk_waiting import poll_job
 from airflow_provider_leadmagic.triggers.shared_poll import open_client
 

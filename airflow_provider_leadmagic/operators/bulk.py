@@ -276,12 +276,12 @@ class BulkEnrichmentOperator(BaseOperator):
         :param task_instance: The task instance.
         :return: None if the task has written no results, or the OpenLineage provider is not installed.
         """
-        from airflow_provider_leadmagic.operators._bulk_lineage import lineage_of
+        from airflow_provider_leadmagic.operators._bulk_reports import lineage_of
 
         return None if self._result is None else lineage_of(self.input_path, self._result)
 
     def _report(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
-        from airflow_provider_leadmagic.operators._bulk_spending import report_spending, spending_record
+        from airflow_provider_leadmagic.operators._bulk_reports import report_spending, spending_record
 
         self._result = result
         report_spending(self, context, spending_record(result, self.leadmagic_conn_id, self.product))

@@ -20,7 +20,7 @@ from airflow_provider_leadmagic.api.products import PRODUCTS
 from airflow_provider_leadmagic.cli.commands import COMMANDS
 from airflow_provider_leadmagic.client import LeadMagicClient
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
-from airflow_provider_leadmagic.operators._bulk_spending import spending_record
+from airflow_provider_leadmagic.operators._bulk_reports import spending_record
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sandbox.products import PRODUCTS as SOLD_BY_THE_SANDBOX

@@ -16,6 +16,8 @@ FIGURES = structure.figures()
     [
         ("root modules", structure.MAX_ROOT_MODULES),
         ("files", structure.MAX_FILES),
+        ("files of claims", structure.MAX_CLAIM_FILES),
+        ("files of the page", structure.MAX_PAGE_FILES),
         ("files of the sandbox", structure.MAX_SANDBOX_FILES),
         ("lines of the longest module", structure.MAX_LINES),
         ("function length, p90", structure.MAX_FUNCTION_P90),

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from airflow_provider_leadmagic.__main__ import main
-from airflow_provider_leadmagic.cli import claims, commands, credits, usage
+from airflow_provider_leadmagic.cli import claims, commands, credits
 from airflow_provider_leadmagic.get_provider_info import get_provider_info
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.sandbox import command as console_script
@@ -34,7 +34,7 @@ def options_of(mocker):
     """Return a function that returns the options that ``python -m airflow_provider_leadmagic`` passes to a command."""
 
     def options_of(line):
-        module = {"credits": credits, "usage": usage, "claims": claims, "sandbox": console_script}[line[0]]
+        module = {"credits": credits, "usage": credits, "claims": claims, "sandbox": console_script}[line[0]]
         called = mocker.patch.object(module, line[0])
         main(line)
         return {name: value for name, value in vars(called.call_args.args[0]).items() if name != "func"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_leadmagic.operators._bulk_lineage import dataset_name
+from airflow_provider_leadmagic.operators._bulk_reports import dataset_name
 from tests.support.airflow_names import HAS_OPENLINEAGE
 from tests.unit.operators.conftest import leads
 

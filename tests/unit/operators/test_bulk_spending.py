@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_leadmagic.compat.imports import AirflowSkipException
 from airflow_provider_leadmagic.exceptions import LeadMagicRequestError
-from airflow_provider_leadmagic.operators._bulk_spending import SPENDING_XCOM_KEY
+from airflow_provider_leadmagic.operators._bulk_reports import SPENDING_XCOM_KEY
 from airflow_provider_leadmagic.operators.bulk import BulkEnrichmentOperator
 from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
 from dev.local_airflow import IS_AIRFLOW_3
