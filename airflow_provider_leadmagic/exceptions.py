@@ -111,7 +111,7 @@ class CreditsLimitError(LeadMagicError):
 
 class ClaimsError(LeadMagicError):
     """
-    The claims on the credits of an account cannot be read, written or trusted.
+    The claims, by which tasks reserve credits of an account, cannot be read, written or trusted.
 
     It is transient if Airflow's API or database does not respond, or if a task's decision about its claim was
     discarded, because it took too long or another task changed the claims meanwhile.

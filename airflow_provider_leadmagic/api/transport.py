@@ -173,8 +173,8 @@ class Transport:
             is_csv = _is_csv(response)
             written = self._copy(call, response, file) if is_csv else None
             result = self._response(call, response, "" if is_csv else self._read(call, response))
-        seconds = time.monotonic() - started
-        log.debug("%s returned %s, %s bytes, in %.2f s", call.request, result.status, written, seconds)
+        size = "no CSV" if written is None else f"{written:,} bytes of CSV"
+        log.debug("%s returned %s, %s, in %.2f s", call.request, result.status, size, time.monotonic() - started)
         return result, written
 
     def close(self) -> None:

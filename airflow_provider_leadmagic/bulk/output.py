@@ -49,12 +49,12 @@ class ResultFiles:
 
     @property
     def output_path(self) -> str:
-        """Path or URL of the output file; if it could not be replaced, of the new file next to it that has its rows."""
+        """Path or URL of the output file, or of the new file with its rows if the output file could not be replaced."""
         return self._output.location
 
     @property
     def errors_path(self) -> str:
-        """Path or URL of the error file; if it could not be replaced, of the new file next to it that has its rows."""
+        """Path or URL of the error file, or of the new file with its rows if the error file could not be replaced."""
         return self._errors.location
 
     def check_not_input(self, source: RowSource) -> None:
@@ -69,7 +69,7 @@ class ResultFiles:
         """
         Check that both files can be replaced or created under exactly these names. Existing files stay unchanged.
 
-        Drafts that killed processes left in the directory are removed.
+        Removes the drafts in the directory that were left by killed processes.
 
         :raises ValueError: If one cannot be written; the message contains the reason.
         """

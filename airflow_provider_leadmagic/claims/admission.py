@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.metadata import TaskKey
 
 #: Longest duration of a decision in seconds, from reading the ledger to writing it. A process that was suspended for
-#: longer must not overwrite newer decisions. Airflow considers a process lost only after minutes without a heartbeat.
+#: longer must not overwrite newer decisions. The limit is far below the minutes without a heartbeat after which Airflow
+#: considers a process lost, and gives the slot to another task.
 LONGEST_DECISION = 25.0
 _DESCRIPTION = "Claims on LeadMagic credits. Written by the tasks of the pool; do not edit."
 
@@ -59,9 +60,9 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
     Decide whether the running task is granted the credits that it claims, and save the result in the ledger.
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
-    :param claim: The claim of the task. A task that already waits keeps its place in the queue, unless its claim takes
-        over from that of an upstream task (``Claim.replaces``) that may have spent more credits since this task began
-        to wait.
+    :param claim: The claim of the task. A task that already waits keeps its place in the queue, with one exception: if
+        its claim replaces that of an upstream task (``Claim.replaces``) which may have spent more credits since this
+        task began to wait, its wait begins anew.
     :param read_balance: Reads the balance of the account.
     :param seen: Which claims the triggerer saw end or become affordable while the task was deferred, and when.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies

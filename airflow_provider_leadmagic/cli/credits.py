@@ -80,7 +80,7 @@ def _describe_freeze(balance: CreditBalance) -> str:
 @command
 def usage(options: Namespace) -> int:
     """
-    Show requests and spending by day, and in the table also how long the credits last.
+    Show requests and spending by day. Below the table (not in JSON), also show how long the credits last.
 
     :param options: Parsed arguments.
     """

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
 
 _SOURCES: dict[str, tuple[str, ...]] = {
-    # name                       since 3.2                         3.0 and 3.1            2.11
+    # Since 3.2 in the first module; before, in the second. Stats: since 3.2, in 3.0 and 3.1, in 2.11.
     "AirflowFailException": ("airflow.sdk.exceptions", "airflow.exceptions"),
     "AirflowNotFoundException": ("airflow.sdk.exceptions", "airflow.exceptions"),
     "AirflowRescheduleException": ("airflow.sdk.exceptions", "airflow.exceptions"),
@@ -47,7 +47,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "AirflowSkipException": ("airflow.sdk.exceptions", "airflow.exceptions"),
     "Stats": ("airflow.sdk.observability.stats", "airflow.observability.stats", "airflow.stats"),
     "conf": ("airflow.sdk.configuration", "airflow.configuration"),
-    # since 3.0                                                                           2.11
+    # Since 3.0 in the first module; in 2.11, in the second.
     "BaseEventTrigger": ("airflow.triggers.base",),
     "BaseHook": ("airflow.sdk", "airflow.hooks.base"),
     "BaseNotifier": ("airflow.sdk", "airflow.notifications.basenotifier"),
@@ -105,8 +105,8 @@ def path_text(path: Any) -> Any:
 
 def async_notification(callback: Any, context: Context) -> Awaitable[Any] | None:
     """
-    Return the awaitable that sends the notification of a notifier with ``async_notify`` only (Airflow 3.1+); None for
-    any other callback.
+    Return an awaitable that sends the notification of a notifier that has ``async_notify`` but no ``notify``, which
+    Airflow allows since 3.1. Return None for any other callback.
 
     :param callback: A notifier or another callable.
     :param context: Context of the task.

@@ -14,7 +14,7 @@ from airflow_provider_leadmagic.compat.imports import AirflowNotFoundException, 
 from airflow_provider_leadmagic.compat.task_state import current_task
 from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
 from airflow_provider_leadmagic.get_provider_info import CONNECTION_TYPE
-from airflow_provider_leadmagic.hooks.connection import client_arguments, new_unknown_extras
+from airflow_provider_leadmagic.hooks.client_arguments import client_arguments, new_unknown_extras
 from airflow_provider_leadmagic.hooks.metrics import BalanceMetrics, count_spent_credits
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ class SandboxState:
         self.requests = RequestLog()
         # Whether analytics are returned in {"data": ...}: LeadMagic's documentation contradicts itself.
         self.wrap_analytics = False
-        # Number of resets. A request that a fault is delaying at the time of a reset is dropped.
+        # Number of resets. A request that is delayed by a fault is dropped if this number changes in the meantime.
         self.generation = 0
 
     @property

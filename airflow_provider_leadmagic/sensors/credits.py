@@ -68,9 +68,9 @@ class SufficientCreditsSensor(BaseSensorOperator):
     """
     Wait until the spendable LeadMagic balance reaches a threshold.
 
-    One attempt ends in the same way in the modes poke, reschedule and deferrable, except that a deferred sensor keeps
-    waiting if the connection is missing or invalid. In reschedule mode all attempts share one timeout. The return value
-    is the report of the sufficient balance (see
+    The outcome of an attempt is the same in the modes poke, reschedule and deferrable, except that a deferred sensor
+    keeps waiting if the connection is missing or invalid. In reschedule mode all attempts share one timeout. The return
+    value is the report of the sufficient balance (see
     :meth:`~airflow_provider_leadmagic.api.models.CreditBalance.report`). If the first balance is sufficient, the
     sensor succeeds without deferring, after one request to LeadMagic (two with ``refresh``).
 
@@ -229,7 +229,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         if self.claim_pool is None:
             return self._read_balance(), None, math.inf
         if not can_claim(context):
-            self.log.warning("No credits claimed: in this test run, Airflow does not record tasks as running.")
+            self.log.warning("No credits claimed: this test run does not record tasks as running, which a claim needs.")
             return self._read_balance(), None, math.inf
         from airflow_provider_leadmagic.claims.admission import decide
         from airflow_provider_leadmagic.claims.pool import ClaimSettings, new_claim

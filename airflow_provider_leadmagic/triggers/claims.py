@@ -42,8 +42,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     """
     Fires once, when the task can probably be granted its credits or a poll fails with a permanent error.
 
-    It only reads the claims. The task then decides on a worker, in the slot of the claim pool, and defers again if it
-    is not granted the credits.
+    It only reads the claims. The task then continues on a worker, where it occupies the slot of the claim pool, an
+    Airflow pool. There it is granted the credits, or defers again.
 
     :param leadmagic_conn_id: Connection to poll.
     :param minimum_credits: Required credits, as a numeric string.
@@ -53,8 +53,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
     :param waiting_since: Unix time at which the first interval begins; the first poll comes one interval later. It is
-        usually the time of the worker's last poll. If a standing is due to change within one interval of that poll, the
-        worker passes an earlier time, so that the first poll comes at the change.
+        usually the time of the worker's last poll. If a standing changes sooner, for example because a claim no longer
+        counts from a known time on, it is one interval before that change, so that the first poll comes at the change.
     :param deferred_at: Unix time of the deferral; ``waiting_since`` by default.
     """
 
@@ -151,8 +151,9 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         standing = result.standings and result.standings.by_task.get(task)
         if not standing:
             # The ledger of the claims, an Airflow Variable, does not list the task as waiting: the task's first poll
-            # failed, the Variable was deleted, or the task was granted credits that others then spent. Only a worker
-            # can add its claim to the ledger, so the task is resumed as soon as the balance alone covers it.
+            # failed, the Variable was deleted, or the ledger lists the task's claim as granted, but others then spent
+            # the credits. Only a worker can add its claim to the ledger, so the task is resumed as soon as the balance
+            # alone covers it.
             return balance.covers(minimum)
         if standing.is_granted:
             self.log.info("Credits can be claimed: the task continues when pool %r has a free slot.", self.claim_pool)
@@ -178,7 +179,7 @@ class ClaimsReading:
     failures: int = 0
 
     def lacks(self, task: TaskKey) -> bool:
-        """Return whether the standings do not list a task that may have written its claim after they were computed."""
+        """Return whether the standings lack a task and are so old that it may have written its claim since."""
         has_task = self.standings is None or task in self.standings.by_task
         return not has_task and time.monotonic() - self.taken_at > _MAX_AGE_WITHOUT_TASK
 
@@ -191,8 +192,8 @@ class ClaimsReading:
 
     def seen(self) -> Seen:
         """
-        Return what was seen, as seconds ago: when each ended claim was seen to have ended, and since when each waiting
-        task that can be granted its credits was seen to be so.
+        Return how many seconds ago each claim that has ended was first seen to have ended, and each waiting task that
+        can be granted its credits was first seen to have enough.
         """
         return Seen({}, {}) if self.standings is None else Seen.in_ledger(self.standings.ledger, time.time())
 
@@ -237,7 +238,7 @@ class SharedStandings:
             found = await _run(survey(ledger))
         except LeadMagicError as error:
             return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
-        if text != self._text:  # a worker has stored these observations, or they are no longer true
+        if text != self._text:  # a worker wrote it: with the observations in self._seen, or they are no longer true
             self._text, self._seen = text, Ledger()
         now = time.time()
         ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))
@@ -255,7 +256,7 @@ _shared_standings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, 
 
 async def latest_standings(pool: str, conn_id: str, reading: Reading, task: TaskKey | None = None) -> ClaimsReading:
     """
-    Return the standings of this process for a reading.
+    Return the standings for a reading. All triggers of this process share them.
 
     :param pool: Name of the claim pool.
     :param conn_id: Connection whose balance was read.

@@ -95,8 +95,8 @@ class WaitingRow(NamedTuple):
     A waiting task, compared with the balance.
 
     :param task: The task.
-    :param short: Credits that are missing. None if the balance or ``task.required`` is None, or if the task waits in
-        the queue of a claim pool.
+    :param short: Credits that are missing. None if the balance or ``task.required`` is None, or if the task claims
+        credits: then what it lacks also depends on the claims of other tasks.
     """
 
     task: WaitingTask

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow_provider_leadmagic.sandbox.account import Account
-    from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
+    from airflow_provider_leadmagic.sandbox.bulk.submit_request import Submission
 
 NOTHING = Decimal(0)
 # In LeadMagic's samples, the token that gives access to a job expires two days after the job's creation (the year in

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import overload
 
 from airflow_provider_leadmagic.sandbox.bulk.jobs import DoneRow, Job, JobStatus, RowStatus, nth_row
-from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
+from airflow_provider_leadmagic.sandbox.bulk.submit_request import Submission
 from airflow_provider_leadmagic.sandbox.products import EMAIL_FINDER, Row
 
 DOMAIN = "example.com"

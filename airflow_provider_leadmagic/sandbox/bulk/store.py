@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_leadmagic.sandbox.account import Account
-    from airflow_provider_leadmagic.sandbox.bulk.submission import Submission
+    from airflow_provider_leadmagic.sandbox.bulk.submit_request import Submission
 
 # Tolerance in rows, so that a floating-point error does not delay a row.
 ROUNDING = 1e-3

@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 
 from airflow_provider_leadmagic.sandbox.bulk import responses as reports
 from airflow_provider_leadmagic.sandbox.bulk.jobs import RowStatus
-from airflow_provider_leadmagic.sandbox.bulk.submission import find_product, read_submission
+from airflow_provider_leadmagic.sandbox.bulk.submit_request import find_product, read_submission
 from airflow_provider_leadmagic.sandbox.errors import (
     ApiError,
     AsciiJsonResponse,

@@ -135,7 +135,7 @@ class TestUnknownExtras:
     def test_one_is_logged_once_with_the_closest_name_and_without_its_value(
         self, connect, logged, monkeypatch, name, advice
     ):
-        monkeypatch.setattr("airflow_provider_leadmagic.hooks.connection._reported", set())
+        monkeypatch.setattr("airflow_provider_leadmagic.hooks.client_arguments._reported", set())
         hook = connect(extra={name: CANARY})
         assert len(clients_of(hook)) == 2
         text = logged()

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_leadmagic.sandbox.account import Account
 from airflow_provider_leadmagic.sandbox.bulk.store import BulkJobs
-from airflow_provider_leadmagic.sandbox.bulk.submission import read_submission
+from airflow_provider_leadmagic.sandbox.bulk.submit_request import read_submission
 from airflow_provider_leadmagic.sandbox.state import SandboxState
 
 

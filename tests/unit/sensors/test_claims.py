@@ -205,7 +205,7 @@ def test_airflow_tasks_test_claims_nothing(airflow: ClaimingAirflow, logged: Cal
 
     assert report["sufficient"] is True
     assert not airflow.asked
-    assert "No credits claimed: in this test run, Airflow does not record tasks as running." in logged()
+    assert "No credits claimed: this test run does not record tasks as running, which a claim needs." in logged()
 
 
 # --- Waking up in the triggerer ---

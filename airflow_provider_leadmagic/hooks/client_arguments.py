@@ -1,4 +1,8 @@
-"""Read the arguments of a LeadMagicClient from an Airflow connection. No other module reads its fields."""
+"""
+Read the arguments of a LeadMagicClient from an Airflow connection. No other module reads its fields.
+
+The form of the connection is in ``get_provider_info.py``.
+"""
 
 from __future__ import annotations
 
