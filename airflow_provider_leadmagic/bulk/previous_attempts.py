@@ -308,8 +308,8 @@ class PreviousAttempts:
     def _warn_of_other_account(self, stored: SubmittedJob | None) -> None:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
-                "URL or API key of connection %r changed after bulk job %s was submitted. If it uses another account "
-                "now, and the job is running, cancel it in the old account: the cleared task cannot cancel it.",
+                "URL or API key of connection %r changed after bulk job %s was submitted. If the connection now uses "
+                "another account, this task cannot cancel the job: if it is still running, cancel it in the old account.",
                 self._conn_id,
                 stored.job_id,
             )

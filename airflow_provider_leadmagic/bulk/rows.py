@@ -96,7 +96,7 @@ class RowList:
     """
     Rows passed as the ``rows`` argument.
 
-    :param rows: A list of dicts, or the JSON text of one.
+    :param rows: A list of dicts, or JSON text of such a list.
     :raises ValueError: If it is anything else. The message contains none of the values, because leads are personal
         data.
     """
@@ -128,7 +128,7 @@ def row_source(*, rows: object = None, input_path: object = None, delimiter: str
     """
     Return the source of the rows; exactly one of ``rows`` and ``input_path`` must be given.
 
-    :param rows: A list of dicts, or the JSON text of one, as templates render it.
+    :param rows: A list of dicts, or JSON text of such a list, as templates render it.
     :param input_path: A CSV or JSONL file: a local path or a URL, as text or a path object.
     :param delimiter: The character between the cells of a CSV file; detected from the header by default.
     :raises ValueError: If both or neither is given, or the one given is invalid.
@@ -151,7 +151,7 @@ def _sequence(rows: object) -> Sequence[object]:
     # Accept any sequence, not only a list: Airflow passes the results of mapped tasks as a lazy sequence.
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes | bytearray):
         return rows
-    raise ValueError(f"rows must be a list of dicts, or the JSON text of one; got {_kind(rows)}")
+    raise ValueError(f"rows must be a list of dicts, or JSON text of such a list; got {_kind(rows)}")
 
 
 def _plain_row(row: dict[Any, Any]) -> dict[Any, Any]:

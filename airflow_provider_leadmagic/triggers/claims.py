@@ -53,8 +53,9 @@ class ClaimedCreditsTrigger(BalanceTrigger):
     :param refresh: Whether LeadMagic re-reads the balance from its database before each poll.
     :param not_before: Unix time before which not to poll, from ``Retry-After``; 0 for none.
     :param waiting_since: Unix time at which the first interval begins; the first poll comes one interval later. It is
-        usually the time of the worker's last poll. If a standing changes sooner, for example because a claim no longer
-        counts from a known time on, it is one interval before that change, so that the first poll comes at the change.
+        usually the time of the worker's last poll. If a standing will change before the next poll, for example because
+        a claim stops counting at a known time, ``waiting_since`` is one interval before the change, so that the first
+        poll comes at the change.
     :param deferred_at: Unix time of the deferral; ``waiting_since`` by default.
     """
 
@@ -192,8 +193,8 @@ class ClaimsReading:
 
     def seen(self) -> Seen:
         """
-        Return how many seconds ago each claim that has ended was first seen to have ended, and each waiting task that
-        can be granted its credits was first seen to have enough.
+        Return what the triggerer has observed, with ages in seconds: the claims that have ended, and the waiting tasks
+        for which there are enough credits.
         """
         return Seen({}, {}) if self.standings is None else Seen.in_ledger(self.standings.ledger, time.time())
 
@@ -238,7 +239,7 @@ class SharedStandings:
             found = await _run(survey(ledger))
         except LeadMagicError as error:
             return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
-        if text != self._text:  # a worker wrote it: with the observations in self._seen, or they are no longer true
+        if text != self._text:  # a worker has written the Variable, with the observations that are still true
             self._text, self._seen = text, Ledger()
         now = time.time()
         ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))

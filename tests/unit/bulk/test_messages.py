@@ -30,7 +30,7 @@ ERROR = "LeadMagic is unavailable (503). [GET https://api.leadmagic.io/bulk/jobs
 MESSAGES = [
     # Arguments
     ("Exactly one of rows and input_path must be given; got neither", "must be given; got neither"),
-    ("rows must be a list of dicts, or the JSON text of one; got int", "got int"),
+    ("rows must be a list of dicts, or JSON text of such a list; got int", "got int"),
     (
         (
             "rows must be a list of dicts; got text (str) that is not JSON. Render it with the filter `tojson`, "
@@ -165,8 +165,8 @@ MESSAGES = [
     ),
     (
         (
-            f"URL or API key of connection {CONN} changed after bulk job {JOB} was submitted. If it uses another "
-            "account now, and the job is running, cancel it in the old account: the cleared task cannot cancel it."
+            f"URL or API key of connection {CONN} changed after bulk job {JOB} was submitted. If the connection "
+            "now uses another account, this task cannot cancel the job: if it is still running, cancel it in the old account."
         ),
         f"URL or API key of connection {CONN} changed after bulk job",
     ),
