@@ -309,7 +309,7 @@ class PreviousAttempts:
         if stored is not None and not stored.is_in_account_of(self._client):
             log.warning(
                 "URL or API key of connection %r changed after bulk job %s was submitted. If the connection now uses "
-                "another account, this task cannot cancel the job: if it is still running, cancel it in the old account.",
+                "another account, this task cannot cancel the job: if it still runs, cancel it in the old account.",
                 self._conn_id,
                 stored.job_id,
             )

@@ -166,7 +166,7 @@ MESSAGES = [
     (
         (
             f"URL or API key of connection {CONN} changed after bulk job {JOB} was submitted. If the connection "
-            "now uses another account, this task cannot cancel the job: if it is still running, cancel it in the old account."
+            "now uses another account, this task cannot cancel the job: if it still runs, cancel it in the old account."
         ),
         f"URL or API key of connection {CONN} changed after bulk job",
     ),
