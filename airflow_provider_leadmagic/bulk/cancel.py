@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_leadmagic.exceptions import LeadMagicError
+from airflow_provider_leadmagic.exceptions import LeadMagicConfigurationError, LeadMagicError
 
 if TYPE_CHECKING:
     from airflow_provider_leadmagic.client import LeadMagicClient
@@ -172,7 +172,10 @@ def cancel(log: Log, client: LeadMagicClient, job_id: str) -> None:
 
 def may_retry(error: Exception) -> bool:
     """Return whether to try again to cancel the job after an error."""
-    return getattr(error, "transient", True) or not isinstance(error, LeadMagicError)
+    if not isinstance(error, LeadMagicError):
+        return True
+    # Airflow reports an outage of its secrets backend as a missing connection.
+    return error.transient or isinstance(error, LeadMagicConfigurationError)
 
 
 def reason_of(error: Exception) -> str:

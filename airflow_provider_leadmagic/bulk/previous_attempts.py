@@ -1,4 +1,4 @@
-"""Find the bulk job of a previous attempt of a task, and cancel the jobs that the task submitted before a clear."""
+"""Find the bulk job of a previous attempt of a task, and cancel the jobs that a clear or a new run replaces."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ class PreviousAttempts:
 
     def cancel_replaced(self) -> list[BulkJob] | None:
         """
-        Cancel the unfinished jobs that the task submitted before it was cleared.
+        Cancel the unfinished jobs that the task submitted before it was cleared, or before its run was deleted and
+        created again with other ``retries``.
 
         Call it only at the start of an attempt. Otherwise an attempt whose process was suspended, with its machine for
         example, would cancel the job of the attempt that replaced it.
@@ -172,7 +173,8 @@ class PreviousAttempts:
         if stored is not None and stored.job_id not in {job.job_id for job in jobs}:
             with suppress(LeadMagicNotFoundError, LeadMagicPermissionError):  # it is in another account
                 jobs.append(self._client.bulk.get(stored.job_id))
-        self._cancel((job for job in jobs if not was_submitted_with(job.file_name, self.key)), "the task was cleared")
+        reason = "the task was cleared, or its run created again"
+        self._cancel((job for job in jobs if not was_submitted_with(job.file_name, self.key)), reason)
         return jobs
 
     def jobs_of_task(self) -> list[BulkJob]:
@@ -183,9 +185,9 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. With None, they are requested, because a deleted run
-            with the same ID may have left some. Of those, only the finished ones are returned: an unfinished one may
-            belong to a later attempt, which started while this one was suspended.
+        :param jobs: The jobs of the task; None if :meth:`cancel_replaced` has not requested them. Of those that are
+            requested now, only the finished ones are returned: an unfinished one may belong to a later attempt, which
+            started while this one was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}

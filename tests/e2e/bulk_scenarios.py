@@ -20,10 +20,12 @@ IN_TRIGGERER = (
     "bulk_marked_failed_while_deferred",
 )
 SCENARIOS = ON_WORKER + IN_TRIGGERER
-#: Further scenarios whose task waits on a worker. Each test starts its own.
+#: Further scenarios whose task waits on a worker. Each test starts its own. In the DAG file, the second has a longer
+#: ``retry_delay``, so that its test can clear the task between two attempts, and the third has no retries.
 STARTED_BY_THEIR_TEST = (
     "bulk_repeated_submission_refused",
-    "bulk_cleared_while_running",
+    "bulk_cleared_twice",
+    "bulk_results_come_late",
     "bulk_ended_while_leadmagic_is_down",
     "bulk_reports_its_spending",
 )

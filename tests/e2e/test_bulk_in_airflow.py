@@ -171,7 +171,7 @@ def test_marking_the_task_as_failed_cancels_the_job(
 
     mark(airflow, scenario, run_id, "enrich", "failed")
 
-    wait_until(lambda: [job.status for job in account.bulk_jobs] == ["canceled"], 60, "the job to be canceled")
+    wait_until(lambda: statuses(account) == ["canceled"], 60, "the job to be canceled")
     assert airflow.task_states(scenario, run_id)["enrich"] == ["failed"]
 
 
@@ -203,10 +203,10 @@ def start_run_that_polls(airflow: LocalAirflow, account: Sandbox, scenario: str)
 
 @pytest.mark.skipif(AIRFLOW_SERIES == (3, 0), reason="Airflow 3.0 never restarts a task that is cleared while it runs")
 @pytest.mark.skipif(AIRFLOW_VERSION == "3.4.0b2", reason="its scheduler ends when a task is cleared while it runs")
-def test_clearing_a_running_task_never_leaves_two_running_jobs(
+def test_clearing_a_task_while_it_runs_and_again_between_two_attempts_never_leaves_two_running_jobs(
     airflow: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
-    scenario = "bulk_cleared_while_running"
+    scenario = "bulk_cleared_twice"
     account = accounts[scenario]
     run_id = start_run_that_polls(airflow, account, scenario)
 
@@ -214,13 +214,42 @@ def test_clearing_a_running_task_never_leaves_two_running_jobs(
 
     wait_until(lambda: attempts(airflow, scenario, run_id) == 2, 120, "the next attempt")
     wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == ["running"], 120, "the task to run")
-    seen = len(account.requests_to(BULK))
-    wait_until(lambda: len(account.requests_to(BULK)) > seen, 90, "another poll")
-    account.bulk_speed()
-    assert wait_for_run_to_end(airflow, scenario, run_id, 120) == "success"
+    wait_for_another_request(account, BULK)
     # Airflow 3 raises max_tries, as for any other clear; Airflow 2 leaves it as it is here.
-    assert [job.status for job in account.bulk_jobs] == ["canceled"] * IS_AIRFLOW_3 + ["completed"]
+    assert statuses(account) == ["canceled"] * IS_AIRFLOW_3 + ["uploaded"]
+
+    account.fail_next(BULK, status=401)
+    wait_until(
+        lambda: airflow.task_states(scenario, run_id).get("enrich") == ["up_for_retry"], 60, "the failed attempt"
+    )
+    clear(airflow, scenario, run_id, "enrich")
+    wait_until(lambda: len(account.bulk_jobs) == 2 + IS_AIRFLOW_3, 120, "the job of the next attempt")
+    account.bulk_speed()
+
+    assert wait_for_run_to_end(airflow, scenario, run_id, 120) == "success"
+    assert statuses(account) == ["canceled"] * (1 + IS_AIRFLOW_3) + ["completed"]
     assert account.charges_per_row(account.bulk_jobs[-1].job_id) == Counter(range(ROWS))
+
+
+def statuses(account: Sandbox) -> list[str]:
+    return [job.status for job in account.bulk_jobs]
+
+
+def test_results_that_come_late_are_delivered_by_a_task_without_retries(
+    airflow: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    scenario = "bulk_results_come_late"
+    account = accounts[scenario]
+    account.fail_next(f"{BULK}/download", status=404)
+    account.fail_next(f"{BULK}/results", body='{"rows": []}')
+    airflow.wait_for_dag(scenario)
+
+    run_id = airflow.trigger(scenario)
+
+    assert wait_for_run_to_end(airflow, scenario, run_id, 240) == "success"
+    assert attempts(airflow, scenario, run_id) == 1
+    assert_each_row_charged_once(account, scenario)
+    assert "Results missing: 20 of 20; reading them again in " in log_of(airflow, scenario)
 
 
 def test_a_job_that_cannot_be_canceled_is_named_in_the_log_of_the_ended_task(

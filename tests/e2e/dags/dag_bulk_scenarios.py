@@ -32,7 +32,7 @@ for scenario in ON_WORKER + IN_TRIGGERER:
             outlets=[Asset(f"x-leads://{scenario}"), AssetAlias("leads")],
             deferrable=scenario in IN_TRIGGERER,
             poll_interval=1,
-            retries=3,
-            retry_delay=timedelta(seconds=1),
+            retries=0 if scenario == "bulk_results_come_late" else 3,
+            retry_delay=timedelta(seconds=30 if scenario == "bulk_cleared_twice" else 1),
         )
     globals()[scenario] = dag

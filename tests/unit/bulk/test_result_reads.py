@@ -125,13 +125,6 @@ def test_invalid_price_of_a_row_is_unknown(finished, read, paths, leadmagic_sand
     assert paths() == ["download"]
 
 
-def test_download_with_a_byte_order_mark_is_read(finished, read, paths, leadmagic_sandbox):
-    job = finished(ROWS)
-    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", body=f"\ufeff{THREE_ROWS}", content_type="text/csv")
-    assert [result.outcome for result in read(job)] == ["success"] * 3
-    assert paths() == ["download"]
-
-
 @pytest.mark.usefixtures("sleeps")
 @pytest.mark.parametrize("status", [403, 404, 405, 500, 503])
 def test_failed_download_is_replaced_by_the_pages(finished, read, leadmagic_sandbox, status):

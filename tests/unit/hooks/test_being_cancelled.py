@@ -23,7 +23,8 @@ from airflow_provider_leadmagic.hooks import leadmagic
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.triggers import shared_poll
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
-from airflow_provider_leadmagic.triggers.credits import SufficientCreditsTrigger
+from airflow_provider_leadmagic.triggers.claims import ClaimedCreditsTrigger
+from airflow_provider_leadmagic.triggers.credits import CreditsCrossingTrigger, SufficientCreditsTrigger
 from tests.support.sensor_runner import first_event
 from tests.support.waiting import until
 
@@ -122,6 +123,8 @@ def hanging_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[HangingBac
         SufficientCreditsTrigger("unreachable", "5", 60),
         BulkJobTrigger("unreachable", "job-1", 60, 1e12),
         PausedBulkJobTrigger("unreachable", "5", 60, job_id="job-1", deadline=1e12),
+        ClaimedCreditsTrigger("unreachable", "5", 60, "leadmagic", ["dag", "run", "task", -1]),
+        CreditsCrossingTrigger("falls_below", "5", leadmagic_conn_id="unreachable", poke_interval=60),
     ],
     ids=lambda trigger: type(trigger).__name__,
 )

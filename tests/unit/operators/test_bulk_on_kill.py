@@ -20,7 +20,7 @@ from airflow_provider_leadmagic.bulk.cancel import ON_KILL_PATIENCE, RunningTask
 from airflow_provider_leadmagic.bulk.previous_attempts import SubmittedJob
 from airflow_provider_leadmagic.bulk.progress import JobProgress
 from airflow_provider_leadmagic.client import LeadMagicClient
-from airflow_provider_leadmagic.compat.imports import AirflowFailException
+from airflow_provider_leadmagic.compat.imports import AirflowFailException, AirflowNotFoundException
 from airflow_provider_leadmagic.exceptions import LeadMagicError
 from airflow_provider_leadmagic.hooks.leadmagic import LeadMagicHook
 from airflow_provider_leadmagic.operators._bulk_waiting import WorkerWait
@@ -480,6 +480,34 @@ def test_canceling_is_retried(
     assert command(trigger.job_id) not in logged()
 
 
+@pytest.mark.usefixtures("short_pauses")
+@pytest.mark.parametrize("end", ["worker", "triggerer"])
+@pytest.mark.parametrize("error", [RuntimeError, AirflowNotFoundException])
+def test_canceling_is_retried_until_the_secrets_backend_returns_the_connection(
+    task: MakeTask,
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    mocker: MockerFixture,
+    end: str,
+    error: type[Exception],
+) -> None:
+    task_state("failed")
+    results = [error, error, LeadMagicHook.get_connection("leadmagic_default")]
+    mocker.patch.object(LeadMagicHook, "get_connection", side_effect=results)
+    mocker.patch(
+        "airflow_provider_leadmagic.hooks.leadmagic.get_async_connection", mocker.AsyncMock(side_effect=results)
+    )
+    trigger.task_instance = TASK_INSTANCE
+
+    if end == "worker":
+        stop_job(task, trigger.job_id)
+    else:
+        asyncio.run(trigger.on_kill())
+
+    assert statuses(leadmagic_sandbox) == ["canceled"]
+
+
 def test_ending_a_task_while_it_searches_for_its_job_cancels_the_job(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
@@ -575,6 +603,8 @@ def test_ending_a_task_cancels_its_job_by_id_from_the_moment_it_is_known(
             enrich.run()
         mocker.stop(killed)
         enrich.ti.try_number += 1
+    else:
+        leadmagic_sandbox.fail_next("/bulk/jobs", delay=0.001)  # the search with which a first attempt begins
     mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
     leadmagic_sandbox.fail_next("/bulk/jobs", status=403, times=None)
 

@@ -89,6 +89,7 @@ def test_a_job_that_is_finished_at_the_first_poll_is_not_waited_for(task: MakeTa
 
     assert enrich.deferrals == []
     assert calls(leadmagic_sandbox) == [
+        "GET /bulk/jobs",
         "POST /bulk/validate",
         "POST /v1/batch/preview-cost",
         "GET /v1/credits",
@@ -272,10 +273,6 @@ INVALID_INPUT: dict[str, tuple[dict[str, Any], str]] = {
         {"input_path": "/nowhere/leads.csv"},
         r"^Cannot read input_path: no such file or directory\. \[/nowhere/leads\.csv\]$",
     ),
-    "no such directory": (
-        {"output_path": "/nowhere/enriched.csv"},
-        r"^Cannot write output_path: no such file or directory\. \[/nowhere/enriched\.csv\]$",
-    ),
     "a negative reserve": ({"minimum_balance_after": "-1"}, r"minimum_balance_after must be a number of credits"),
     "an invalid limit": ({"max_credits": "plenty"}, r"max_credits must be a number of credits"),
 }
@@ -289,6 +286,17 @@ def test_invalid_input_fails_before_anything_is_sent(task: MakeTask, leadmagic_s
         task(**arguments).run()
 
     assert leadmagic_sandbox.requests == []
+
+
+def test_an_output_that_cannot_be_written_fails_before_a_row_is_sent(
+    task: MakeTask, leadmagic_sandbox: Sandbox
+) -> None:
+    problem = r"^Cannot write output_path: no such file or directory\. \[/nowhere/enriched\.csv\]$"
+
+    with pytest.raises(ValueError, match=problem):
+        task(output_path="/nowhere/enriched.csv").run()
+
+    assert [request.path for request in leadmagic_sandbox.requests] == ["/bulk/jobs"]
 
 
 UNEXPECTED_RESPONSES = {
@@ -352,14 +360,43 @@ def test_nothing_is_submitted_at_an_invalid_price(task: MakeTask, leadmagic_sand
     assert leadmagic_sandbox.requests_to(SUBMIT) == []
 
 
+RESULT_COLUMNS = "row_index,status,lm_input,lm_output,credits_consumed,error_message,http_status_code"
+
+
 @pytest.fixture
 def two_results(leadmagic_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let LeadMagic return two of five results, and skip the pauses between two readings."""
-    header = "row_index,status,lm_input,lm_output,credits_consumed,error_message,http_status_code"
-    body = "\n".join([header, *(f"{index},success,,{{}},1,,200" for index in range(2))])
+    body = "\n".join([RESULT_COLUMNS, *(f"{index},success,,{{}},1,,200" for index in range(2))])
     leadmagic_sandbox.fail_next("/bulk/jobs/*/download", body=body, content_type="text/csv", times=None)
     leadmagic_sandbox.fail_next("/bulk/jobs/*/results", body='{"rows": []}', times=2)
     monkeypatch.setattr(results, "PAUSES", (0, 0))
+
+
+def test_the_stated_delimiter_is_used(
+    task: MakeTask, leadmagic_sandbox: Sandbox, tmp_path: Path, written: Callable[[], list[dict[str, str]]]
+) -> None:
+    leads = tmp_path / "leads.csv"
+    leads.write_text("full_name;domain;a,b\nAda Lovelace;example.com;one\n")
+
+    task(rows=None, input_path=leads, delimiter=";").run()
+
+    assert written()[0]["a,b"] == "one"
+
+
+@pytest.mark.parametrize(("arguments", "text"), [({}, "'=1+1"), ({"escape_formulas": False}, "=1+1")], ids=str)
+def test_formulas_are_escaped_unless_the_task_turns_that_off(
+    task: MakeTask,
+    leadmagic_sandbox: Sandbox,
+    written: Callable[[], list[dict[str, str]]],
+    arguments: dict[str, bool],
+    text: str,
+) -> None:
+    body = f'{RESULT_COLUMNS}\n0,success,,"{{""title"":""=1+1""}}",1,,200'
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/download", body=body, content_type="text/csv")
+
+    task(rows=leads(1), **arguments).run()
+
+    assert written()[0]["lm_title"] == text
 
 
 @pytest.mark.usefixtures("two_results")
