@@ -67,8 +67,8 @@ def storage() -> Storage:
 
 @pytest.fixture
 def shared_directory() -> Iterator[Path]:
-    """Return a directory that every user can read; pytest's own are private."""
-    with tempfile.TemporaryDirectory() as directory:
+    """Return a directory that every user can read; those of pytest are private, and that of ``TMPDIR`` may be."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         path = Path(directory)
         path.chmod(0o755)
         yield path
