@@ -142,7 +142,7 @@ def _status(value: object) -> str:
 
 def _outcome(result: RowResult) -> str:
     status = result.outcome
-    if status in (FAILED, SKIPPED):  # LeadMagic does not charge such rows: one with a price and data has succeeded
+    if status in (FAILED, SKIPPED):  # not charged: so a row that has a price and data has succeeded, despite its status
         return SUCCESS if result.found and result.credits_consumed else status
     if status == SUCCESS or result.found:
         return SUCCESS

@@ -163,8 +163,8 @@ class ObjectFile:
         """
         Check that an upload can replace the object, without changing anything.
 
-        An object is uploaded under another name and under its own, and the upload is discarded before it takes effect.
-        Storage that does not support this is tested under another name only.
+        Uploads a test object under another name, then under this one, and discards both uploads before they take
+        effect. If the storage cannot discard an upload, only the other name is tested, and the test object is removed.
         """
         if self._storage.isdir(self._key):
             raise IsADirectoryError

@@ -144,8 +144,8 @@ def _check_states(pool: str, claim: Claim, ledger: Ledger, found: Survey) -> Non
 def _check_before_write(
     key: str, text: str | None, task: TaskKey, started: float, clock: Callable[[], float]
 ) -> Generator[Question[Any], Any, None]:
-    # If a user marks a task as failed and clears it, its old and its new process both run for some seconds. The old
-    # one reads the state of the new one, "running": the state proves nothing, so the ledger is compared first.
+    # If a user marks a task as failed and clears it, its old and its new process both run for some seconds. The old one
+    # then reads the state of the new one, "running", so the state alone does not stop it. A changed ledger does.
     if (yield ReadVariable(key)) != text:
         raise ClaimsError("Claim decision discarded: another task changed the claims meanwhile.", transient=True)
     states = yield ReadTaskStates(task.dag_id, (task.run_id,), (task.task_id,))
