@@ -114,9 +114,8 @@ def test_a_job_whose_response_is_lost_is_joined_within_the_attempt(task: MakeTas
     assert leadmagic_sandbox.submits_of(job.idempotency_key or "") == 2
 
 
-@pytest.mark.usefixtures("sleeps")
 def test_a_job_whose_submission_never_got_a_response_is_joined_by_the_next_attempt(
-    task: MakeTask, leadmagic_sandbox: Sandbox, store: bool
+    task: MakeTask, leadmagic_sandbox: Sandbox, store: bool, sleeps: list[float]
 ) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)
     leadmagic_sandbox.fail_next("/bulk/jobs", **FIRST_SEARCH)
@@ -124,6 +123,7 @@ def test_a_job_whose_submission_never_got_a_response_is_joined_by_the_next_attem
     enrich = task(store=store)
     with pytest.raises(LeadMagicConnectionError):
         enrich.run()
+    assert [pause for pause in sleeps if pause in range(10)] == [0, 1, 2, 4]  # the others are between repeated requests
 
     enrich.retry()
 
