@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.ledger import Claim, Ledger
 
 #: Reason to show for a task that can be granted its credits, by its Airflow state. A task in a state that is not listed
-#: waits for the slot of the pool.
+#: waits for the only slot of the claim pool.
 _GRANTABLE = dict.fromkeys(("deferred", "up_for_reschedule"), "can be granted at its next poll")
 _GRANTABLE |= dict.fromkeys(IN_A_SLOT, "decides now")
 
@@ -137,9 +137,9 @@ class PoolOverview(NamedTuple):
 
         :param ledger: The ledger of the pool.
         :param conn_id: Connection to use; None for the connection of the latest claim.
-        :param read_balance: Returns the balance of a connection; None if it cannot be read. If the balance was read
-            before this call, :attr:`available` can be too high: a claim may no longer count, although the balance still
-            contains the credits that its task has spent.
+        :param read_balance: Returns the balance of a connection; None if it cannot be read. With a cached balance,
+            :attr:`available` can be too high: if a task has spent credits since then and its claim has ended, neither
+            the balance nor a claim shows that these credits are gone.
         """
         found = complete(survey(ledger), ask_database)
         conn_id = conn_id or account_of(ledger)

@@ -204,9 +204,10 @@ def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     """
     Return the claims that count: those that hold credits, and those that ended less than ``settle`` seconds ago.
 
-    A claim that replaces those of upstream tasks in its run (``replaces``) counts instead of them once it is granted,
-    but not before ``settle`` seconds after its wait began: until then, both count. If a task was granted credits in an
-    earlier attempt and now waits again, those credits (``earlier``) count as a claim of their own for a while.
+    A claim can replace the claims of upstream tasks in its run (``replaces``). They no longer count once it is granted
+    and ``settle`` seconds have passed since its wait began. If it is granted earlier, all count until then. If a task
+    was granted credits in an earlier attempt and now waits again, those credits (``earlier``) count as a claim of their
+    own for a while.
 
     :param ledger: The ledger, observed with the same survey.
     :param survey: The states of its tasks and runs.

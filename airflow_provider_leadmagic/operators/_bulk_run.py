@@ -76,7 +76,8 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param known_jobs: IDs of the task's jobs from before it deferred to wait for credits to submit; else None.
+    :param known_jobs: If the task has deferred to wait for credits before the submission, the IDs of the jobs that it
+        had before; otherwise None.
     """
 
     def __init__(
