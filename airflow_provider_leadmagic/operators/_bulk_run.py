@@ -276,9 +276,8 @@ class BulkAttempt:
                 return attempts.submit(submission, estimate, may_exist=self._may_have_job or is_uncertain)
             except InsufficientCreditsError as error:
                 is_uncertain = is_uncertain or error.maybe_executed
-                was_searched = (
-                    error.status is not None
-                )  # the 402 of a submission, after which submit() has searched for a job
+                # After the 402 of a submission, submit() has searched for a job.
+                was_searched = error.status is not None
                 found = None
                 if not was_searched and (is_uncertain or self._may_have_job):
                     # A job of an earlier request may have spent the credits.

@@ -275,8 +275,8 @@ async def _client_for_one_poll(conn_id: str, slots: PollSlots) -> LeadMagicClien
     :param slots: The slots of the connection.
     :raises LeadMagicConnectionError: If the connection cannot be read or is invalid.
     """
-    # A lookup that hangs occupies a thread, and the next poll needs another one. So the time limit grows with the number
-    # of lookups that hang: threads are then added more and more slowly.
+    # A lookup that hangs occupies a thread, and the next poll needs another one. So the time limit grows with the
+    # number of lookups that hang: threads are then added more and more slowly.
     limit = LOOKUP_TIMEOUT * (slots.lookups + 1)
     try:
         return await leave_running_if_cancelled(_look_up(conn_id, slots), limit)
