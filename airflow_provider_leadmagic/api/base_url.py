@@ -29,8 +29,8 @@ _SHORTEST_SECRET = 8
 @dataclass(frozen=True)
 class Network:
     """
-    Explicit settings for how requests reach the base URL. Environment variables apply only to https, and only if
-    ``proxies`` is empty or ``verify`` is True. The values have been checked.
+    Explicit settings for how requests reach the base URL. Environment variables apply only to https: those for proxies
+    if ``proxies`` is empty, and those for CA certificates if ``verify`` is True. The values have been checked.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)

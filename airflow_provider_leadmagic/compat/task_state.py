@@ -38,9 +38,8 @@ def state_of(task_instance: Any) -> str | None:
     supervisor: Any = task_runner.SUPERVISOR_COMMS
     response = supervisor.send(_state_request(task_instance))
     if not isinstance(response, TaskStatesResult):
-        # Airflow 3.0 and 3.1 mix up responses if the signal that ends the task interrupts another request: this is the
-        # response to that request, and the next one is for this call. The interrupted request then gets no response,
-        # but this process ends within seconds.
+        # On Airflow 3.0 and 3.1, the signal that ends the task can interrupt another request, whose response arrives
+        # first: receive once more. The interrupted request then gets no response, but this process ends within seconds.
         response = supervisor._get_response()
     return _first_state(response.task_states)
 
@@ -159,8 +158,8 @@ def can_claim(context: Mapping[str, Any]) -> bool:
     """
     Return whether Airflow counts the task as running: only then can it claim credits.
 
-    Airflow does not do so in ``airflow tasks test``, and on Airflow 2 not in ``airflow dags test``, whose tasks have no
-    ``job_id``.
+    Airflow does not count a task of ``airflow tasks test`` as running. Airflow 2 does not count a task of
+    ``airflow dags test`` either: it has no ``job_id``.
 
     :param context: Context of the task.
     """

@@ -205,9 +205,9 @@ def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     Return the claims that count: those that hold credits, and those that ended less than ``settle`` seconds ago.
 
     A claim can replace the claims of upstream tasks in its run (``replaces``). They no longer count once it is granted
-    and ``settle`` seconds have passed since its wait began. If it is granted earlier, all count until then. If a task
-    was granted credits in an earlier attempt and now waits again, those credits (``earlier``) count as a claim of their
-    own for a while.
+    and ``settle`` seconds have passed since its wait began. If it is granted earlier, it counts together with them
+    until then. If a task was granted credits in an earlier attempt and now waits again, those credits (``earlier``)
+    count as a claim of their own for a while.
 
     :param ledger: The ledger, observed with the same survey.
     :param survey: The states of its tasks and runs.

@@ -152,8 +152,8 @@ class ClaimedCreditsTrigger(BalanceTrigger):
         standing = result.standings and result.standings.by_task.get(task)
         if not standing:
             # The ledger of the claims, an Airflow Variable, does not list the task as waiting: the task's first poll
-            # failed, the Variable was deleted, or the ledger lists the task's claim as granted, but others then spent
-            # the credits. Only a worker can add its claim to the ledger, so the task is resumed as soon as the balance
+            # failed, the Variable was deleted, or the task was granted its credits and waits again, because others had
+            # spent them. Only a worker can add its claim to the ledger, so the task is resumed as soon as the balance
             # alone covers it.
             return balance.covers(minimum)
         if standing.is_granted:
@@ -239,7 +239,7 @@ class SharedStandings:
             found = await _run(survey(ledger))
         except LeadMagicError as error:
             return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
-        if text != self._text:  # a worker has written the Variable, with the observations that are still true
+        if text != self._text:  # a worker has written the Variable, which now contains what of _seen is still true
             self._text, self._seen = text, Ledger()
         now = time.time()
         ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))
