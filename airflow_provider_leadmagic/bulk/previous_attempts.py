@@ -181,17 +181,6 @@ class PreviousAttempts:
         """Return the jobs in LeadMagic's list that any attempt of the task submitted, even before a clear."""
         return [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self.key)]
 
-    def ids_before_wait(self, jobs: Iterable[BulkJob] | None) -> set[str]:
-        """
-        Return the IDs of the jobs that the task has before it waits for credits.
-
-        :param jobs: The jobs of the task; None if :meth:`cancel_replaced` has not requested them. Of those that are
-            requested now, only the finished ones are returned: an unfinished one may belong to a later attempt, which
-            started while this one was suspended.
-        """
-        known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
-        return {job.job_id for job in known}
-
     def find(self, submission: BulkSubmission, jobs: Iterable[BulkJob] | None) -> SubmittedJob | None:
         """
         Find the job to join.

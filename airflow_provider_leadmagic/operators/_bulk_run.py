@@ -284,7 +284,7 @@ class BulkAttempt:
                     found = attempts.find_accepted(submission, estimate)
                 if found is None:
                     self._check_may_wait(error, keep_key=is_uncertain)
-                    known = attempts.ids_before_wait(jobs) if known is None else known
+                    known = {job.job_id for job in jobs or ()} if known is None else known
                     self._wait.to_submit(max(submission.credits_needed(estimate), error.required or Decimal(0)), known)
                     found = attempts.find_after_wait(submission, estimate, known)
             if found is not None:

@@ -988,6 +988,11 @@ def test_the_key_does_not_reveal_dag_names() -> None:
     assert re.fullmatch(r"airflow-[0-9a-f]{24}-[0-9a-f]{15}", key_of(dag_id="secret_project"))
 
 
+def test_without_a_state_store_nothing_is_said_about_storing(task, logged):
+    task(store=False).run()
+    assert "Could not store" not in logged()
+
+
 def test_a_job_that_cannot_be_stored_is_delivered(task, mocker, written, logged):
     enrich = task(store=True)
     mocker.patch.object(type(enrich.store), "set", side_effect=RuntimeError("503"))
