@@ -29,8 +29,8 @@ _SHORTEST_SECRET = 8
 @dataclass(frozen=True)
 class Network:
     """
-    Explicit settings for how requests reach the base URL. Environment variables apply only to https: those for proxies
-    if ``proxies`` is empty, and those for CA certificates if ``verify`` is True. The values have been checked.
+    Explicit settings for how requests reach the base URL. The values have been checked. For https only, environment
+    variables complete them: those for proxies if ``proxies`` is empty, those for CA certificates if ``verify`` is True.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -169,7 +169,7 @@ def check_headers(field: str, value: object) -> dict[str, str]:
         if _RESERVED_HEADERS.fullmatch(name.lower().replace("_", "-")):
             raise LeadMagicConfigurationError(f"{field} must not have {name}, which is reserved for the client")
         if not isinstance(text, str) or not (text.isascii() and text.isprintable()):
-            raise LeadMagicConfigurationError(f"{field} must have one line of ASCII text in {name}")
+            raise LeadMagicConfigurationError(f"{field} must have one line of ASCII text as the value of {name}")
     return {name: text.strip() for name, text in (value or {}).items()}
 
 

@@ -334,7 +334,7 @@ class Layout:
         return values + self._match(is_doubtful)
 
     def error_row(self, row: dict[str, Any], result: RowResult | None, is_doubtful: bool = False) -> list[object]:
-        """Return the values of a row of the error file; None stands for a missing result."""
+        """Return the values of a row of the error file. ``result`` is None if the row has no result."""
         if result is None:
             reason = f"skipped: {row.problem}" if isinstance(row, InvalidRow) else SKIPPED_MESSAGE
             return [*map(row.get, self.columns), reason, None, *self._match(is_doubtful)]

@@ -76,8 +76,8 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param known_jobs: If the task has deferred to wait for credits before the submission, the IDs of the jobs that it
-        had before; otherwise None.
+    :param known_jobs: IDs of the jobs that earlier attempts had left when the task deferred to wait for credits; None
+        if it has not deferred for that.
     """
 
     def __init__(
@@ -179,11 +179,7 @@ class BulkAttempt:
 
     @property
     def _may_have_job(self) -> bool:
-        return self._has_earlier_attempts or self._has_waited
-
-    @property
-    def _has_earlier_attempts(self) -> bool:
-        return self._context["ti"].try_number > 1 or is_test(self._context)
+        return self._has_waited or self._context["ti"].try_number > 1 or is_test(self._context)
 
     @property
     def _running_task(self) -> RunningTask:
@@ -236,7 +232,8 @@ class BulkAttempt:
             return self._jobs_in(PreviousAttempts(client, task_state_store(self._context), key, self._conn_id))
 
     def _jobs_in(self, attempts: PreviousAttempts) -> list[BulkJob] | None:
-        return attempts.jobs_of_task() if self._has_waited else attempts.cancel_replaced()
+        is_first = not self._may_have_job
+        return attempts.jobs_of_task() if self._has_waited else attempts.cancel_replaced(newest_only=is_first)
 
     def _submit_once(
         self, client: LeadMagicClient, submission: BulkSubmission, jobs: list[BulkJob] | None
@@ -244,7 +241,7 @@ class BulkAttempt:
         store = task_state_store(self._context)
         key = idempotency_key(self._context, submission.digest)
         attempts = PreviousAttempts(client, store, key, self._conn_id)
-        if is_test(self._context) or not self._may_have_job:  # a deleted run with the same ID may have left jobs
+        if is_test(self._context) or not self._may_have_job:  # even then: a deleted run with this ID may have left jobs
             jobs = self._jobs_in(attempts)
         job = attempts.find(submission, jobs)
         self._check_output(job)

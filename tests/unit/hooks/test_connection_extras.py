@@ -50,7 +50,7 @@ INVALID = [
         for name in ("X-API-Key", "x-api-key", "X-Api-KEY", "x_api_key", "Accept-Encoding", "Host", "content-length")
     ),
     *(
-        ("headers", {"X-Token": value}, "must have one line of ASCII text in X-Token")
+        ("headers", {"X-Token": value}, "must have one line of ASCII text as the value of X-Token")
         for value in (f"{CANARY}\r\nX-API-Key: evil", f"{CANARY}ä", 5, None, [CANARY])
     ),
 ]

@@ -211,7 +211,12 @@ def test_the_job_is_found_behind_a_thousand_newer_ones(task: MakeTask, leadmagic
     assert enrich.retry()["job_id"] == first["job_id"]
 
 
-def test_a_first_attempt_searches_once_for_jobs_of_a_deleted_run(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+def test_a_first_attempt_searches_for_jobs_of_a_deleted_run_with_one_request(
+    task: MakeTask, leadmagic_sandbox: Sandbox
+) -> None:
+    for _ in range(401):
+        leadmagic_sandbox.make_up_job(1)
+
     task().run()
 
     assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
@@ -437,6 +442,18 @@ def test_a_refused_submission_fails_with_its_own_error(
         leadmagic_sandbox.fail_next("/bulk/jobs", status=403)
 
     with pytest.raises(LeadMagicRequestError, match="422"):
+        task().run()
+
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 2
+
+
+@pytest.mark.usefixtures("sleeps")
+def test_a_permanent_error_of_the_list_ends_the_search(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+    leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)
+    leadmagic_sandbox.fail_next("/bulk/jobs", **FIRST_SEARCH)
+    leadmagic_sandbox.fail_next("/bulk/jobs", status=403, times=None)
+
+    with pytest.raises(LeadMagicConnectionError):
         task().run()
 
     assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 2
