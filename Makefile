@@ -128,8 +128,9 @@ test-bench:
 	$(call IN,benchmarks,-m pytest -m bench $(call MARKED,bench))
 
 # ONLY: modules; EVERY: 7 for every seventh mutant; AT_ONCE: number of mutants to test in parallel.
-mutants: $(READY)
-	@$(VENV)/bin/python -m dev.mutants $(or $(AT_ONCE),2) $(or $(EVERY),1) $(ONLY)
+# In the environment with an S3 server, so that the tests of object storage run, too.
+mutants:
+	$(call ON,3.2.2,storage,-m dev.mutants $(or $(AT_ONCE),2) $(or $(EVERY),1) $(ONLY))
 
 in-another-venv: $(READY)
 	@exec $(VENV)/bin/python $(COMMAND)

@@ -195,7 +195,7 @@ def error_for_failure(
     :param unrelated: The exception that the caller is already handling, if any. Python chains it to ``error`` although
         the two are unrelated: an earlier connection failure says nothing about this request.
     :param timeouts: Limits for connecting and for the response, in seconds.
-    :param slow: Cause to report for a timeout while the body is read; empty before that.
+    :param slow: Cause to report for a timeout if the body is being read; otherwise empty.
     """
     chain = _causes(error, unrelated)
     if misconfigured := _misconfiguration(chain, call):

@@ -86,7 +86,7 @@ class SubmittedJob:
         if can_be_joined:
             raise LeadMagicConfigurationError(
                 f"Connection {conn_id!r} was changed to another LeadMagic account: change it back to continue bulk job "
-                f"{self.job_id}. Nothing was submitted in the new one. To submit the rows there, clear the task."
+                f"{self.job_id}. Nothing was submitted in the new account. To submit the rows there, clear the task."
             )
         raise LeadMagicConfigurationError(
             f"Connection {conn_id!r} was changed to another LeadMagic account: download the results of bulk job "

@@ -142,7 +142,7 @@ def _status(value: object) -> str:
 
 def _outcome(result: RowResult) -> str:
     status = result.outcome
-    if status in (FAILED, SKIPPED):  # LeadMagic charges for successful rows only: a charged row with data is one
+    if status in (FAILED, SKIPPED):  # LeadMagic does not charge for these, so a row with a price and data has succeeded
         return SUCCESS if result.found and result.credits_consumed else status
     if status == SUCCESS or result.found:
         return SUCCESS

@@ -173,7 +173,7 @@ MESSAGES = [
     (
         (
             f"Connection {CONN} was changed to another LeadMagic account: change it back to continue bulk job {JOB}. "
-            "Nothing was submitted in the new one. To submit the rows there, clear the task."
+            "Nothing was submitted in the new account. To submit the rows there, clear the task."
         ),
         "was changed to another LeadMagic account: change it back",
     ),
