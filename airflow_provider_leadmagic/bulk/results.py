@@ -148,9 +148,9 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
     """
     Check that the rows are those that were submitted, and mark doubtful results.
 
-    A result is doubtful if it describes another row of the input, or if another result of its row could be right as
-    well. A digest in the job's name proves that the rows are unchanged. Without one, a result is also doubtful if it
-    does not match its own row.
+    A result is doubtful if its copy of the input matches another row of the input, or if another result of its row
+    could be right as well. A digest in the job's name proves that the rows are unchanged. Without one, a result is also
+    doubtful if its copy matches no row.
     """
     found, groups = FoundFields(), set()
     rows = results = skipped = 0
