@@ -204,10 +204,10 @@ def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     """
     Return the claims that count: those that hold credits, and those that ended less than ``settle`` seconds ago.
 
-    A claim can replace the claims of upstream tasks in its run (``replaces``). They no longer count once it is granted
-    and ``settle`` seconds have passed since its wait began. If it is granted earlier, it counts together with them
-    until then. If a task was granted credits in an earlier attempt and now waits again, those credits (``earlier``)
-    count as a claim of their own for a while.
+    A claim can replace the claims of upstream tasks in its run (``replaces``). These claims stop counting when the new
+    claim has been granted and ``settle`` seconds have passed since its task began to wait. If it is granted before
+    these seconds have passed, all of them count until then. If a task was granted credits in an earlier attempt and now
+    waits again, those credits (``earlier``) count as a claim of their own for a while.
 
     :param ledger: The ledger, observed with the same survey.
     :param survey: The states of its tasks and runs.

@@ -241,7 +241,7 @@ class BulkAttempt:
         store = task_state_store(self._context)
         key = idempotency_key(self._context, submission.digest)
         attempts = PreviousAttempts(client, store, key, self._conn_id)
-        if is_test(self._context) or not self._may_have_job:  # even then: a deleted run with this ID may have left jobs
+        if is_test(self._context) or not self._may_have_job:  # first attempt: a deleted run may have left jobs
             jobs = self._jobs_in(attempts)
         job = attempts.find(submission, jobs)
         self._check_output(job)

@@ -80,7 +80,7 @@ def _preview(items: Counter[str]) -> dict[str, object]:
         "totalCredits": total,
         "estimatedCostUsd": total * USD_PER_CREDIT,
         "perProduct": per_product,
-        # The sandbox has no credit limit per client and no budget. The balance of the account is not one of these.
+        # The sandbox has neither the limit per client nor the budget that these fields describe.
         "clientCreditRemaining": None,
         "willExceedBudget": False,
     }
