@@ -1,4 +1,4 @@
-"""Find the bulk job of a previous attempt of a task, and cancel the jobs that a clear or a new run replaces."""
+"""Find the bulk job of a previous attempt of a task, and cancel the jobs that the task submitted before a clear."""
 
 from __future__ import annotations
 
@@ -154,15 +154,13 @@ class PreviousAttempts:
         self.key = idempotency_key
         self._conn_id = conn_id
 
-    def cancel_replaced(self, *, newest_only: bool = False) -> list[BulkJob] | None:
+    def cancel_replaced(self) -> list[BulkJob] | None:
         """
-        Cancel the unfinished jobs that the task submitted before it was cleared, or before its run was deleted and
-        created again with other ``retries``.
+        Cancel the unfinished jobs that the task submitted before it was cleared.
 
         Call it only at the start of an attempt. Otherwise an attempt whose process was suspended, with its machine for
         example, would cancel the job of the attempt that replaced it.
 
-        :param newest_only: Search the newest 200 jobs of the account with one request, not the whole list.
         :return: The jobs of the task, for :meth:`find`; None if the state store has a job from after the last clear.
         :raises LeadMagicError: If a job cannot be canceled, or LeadMagic does not return the list of jobs.
         """
@@ -170,29 +168,34 @@ class PreviousAttempts:
         if stored is not None and is_same_generation(stored.idempotency_key, self.key):
             return None
         self._warn_of_other_account(stored)
-        jobs = self.jobs_of_task(newest_only=newest_only)
+        jobs = self.jobs_of_task()
         if stored is not None and stored.job_id not in {job.job_id for job in jobs}:
             with suppress(LeadMagicNotFoundError, LeadMagicPermissionError):  # it is in another account
                 jobs.append(self._client.bulk.get(stored.job_id))
-        reason = "the task was cleared, or its run created again"
-        self._cancel((job for job in jobs if not was_submitted_with(job.file_name, self.key)), reason)
+        self._cancel((job for job in jobs if not was_submitted_with(job.file_name, self.key)), "the task was cleared")
         return jobs
 
-    def jobs_of_task(self, *, newest_only: bool = False) -> list[BulkJob]:
-        """
-        Return the jobs in LeadMagic's list that any attempt of the task submitted, even before a clear.
+    def jobs_of_task(self) -> list[BulkJob]:
+        """Return the jobs in LeadMagic's list that any attempt of the task submitted, even before a clear."""
+        return [job for job in self._client.bulk.list() if is_of_same_task(job.file_name, self.key)]
 
-        :param newest_only: Search the newest 200 jobs of the account with one request, not the whole list.
+    def ids_before_wait(self, jobs: Iterable[BulkJob] | None) -> set[str]:
         """
-        jobs = self._client.bulk.latest() if newest_only else self._client.bulk.list()
-        return [job for job in jobs if is_of_same_task(job.file_name, self.key)]
+        Return the IDs of the jobs that the task has before it waits for credits.
+
+        :param jobs: The jobs of the task; None in a first attempt. With None, they are requested, because a deleted run
+            with the same ID may have left some. Of those, only the finished ones are returned: an unfinished one may
+            belong to a later attempt, which started while this one was suspended.
+        """
+        known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
+        return {job.job_id for job in known}
 
     def find(self, submission: BulkSubmission, jobs: Iterable[BulkJob] | None) -> SubmittedJob | None:
         """
         Find the job to join.
 
         :param submission: The submission, to compare its rows.
-        :param jobs: The jobs of the task; None if the state store has a job from after the last clear.
+        :param jobs: The jobs of the task; None to request them if they are needed.
         :raises LeadMagicConfigurationError: If the job to join belongs to another account than the connection.
         :raises LeadMagicResponseError: If the job to join is unfinished and has other rows.
         """
@@ -202,7 +205,7 @@ class PreviousAttempts:
                 check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
             found: SubmittedJob | None = stored.in_account_of(self._client)
         else:
-            found = self._find_in(jobs or (), submission, None)
+            found = self._find_in(self._client.bulk.list() if jobs is None else jobs, submission, None)
         return self._joined(found)
 
     def find_after_wait(

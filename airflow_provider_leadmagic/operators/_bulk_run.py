@@ -232,8 +232,7 @@ class BulkAttempt:
             return self._jobs_in(PreviousAttempts(client, task_state_store(self._context), key, self._conn_id))
 
     def _jobs_in(self, attempts: PreviousAttempts) -> list[BulkJob] | None:
-        is_first = not self._may_have_job
-        return attempts.jobs_of_task() if self._has_waited else attempts.cancel_replaced(newest_only=is_first)
+        return attempts.jobs_of_task() if self._has_waited else attempts.cancel_replaced()
 
     def _submit_once(
         self, client: LeadMagicClient, submission: BulkSubmission, jobs: list[BulkJob] | None
@@ -241,9 +240,9 @@ class BulkAttempt:
         store = task_state_store(self._context)
         key = idempotency_key(self._context, submission.digest)
         attempts = PreviousAttempts(client, store, key, self._conn_id)
-        if is_test(self._context) or not self._may_have_job:  # first attempt: a deleted run may have left jobs
+        if is_test(self._context):
             jobs = self._jobs_in(attempts)
-        job = attempts.find(submission, jobs)
+        job = attempts.find(submission, jobs) if self._may_have_job else None
         self._check_output(job)
         if job is None:
             if not self._has_waited:
@@ -281,7 +280,7 @@ class BulkAttempt:
                     found = attempts.find_accepted(submission, estimate)
                 if found is None:
                     self._check_may_wait(error, keep_key=is_uncertain)
-                    known = {job.job_id for job in jobs or ()} if known is None else known
+                    known = attempts.ids_before_wait(jobs) if known is None else known
                     self._wait.to_submit(max(submission.credits_needed(estimate), error.required or Decimal(0)), known)
                     found = attempts.find_after_wait(submission, estimate, known)
             if found is not None:

@@ -212,10 +212,7 @@ MESSAGES = [
         "This test run spends credits like a DAG run",
     ),
     (
-        (
-            f"Canceled bulk job {JOB} because the task was cleared, or its run created again. "
-            f"Progress of the job: {PROGRESS}."
-        ),
+        f"Canceled bulk job {JOB} because the task was cleared. Progress of the job: {PROGRESS}.",
         "because the task was cleared",
     ),
     (

@@ -59,10 +59,6 @@ def store(request: pytest.FixtureRequest) -> bool:
     return request.param == "with a state store"
 
 
-#: Leaves the search alone with which a first attempt begins.
-FIRST_SEARCH = {"delay": 0.001}
-
-
 def kill_attempt(enrich: Task, mocker: MockerFixture, moment: str) -> None:
     patch = mocker.patch.object(*MOMENTS[moment], side_effect=Killed)
     with pytest.raises(Killed):
@@ -118,7 +114,6 @@ def test_a_job_whose_submission_never_got_a_response_is_joined_by_the_next_attem
     task: MakeTask, leadmagic_sandbox: Sandbox, store: bool, sleeps: list[float]
 ) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)
-    leadmagic_sandbox.fail_next("/bulk/jobs", **FIRST_SEARCH)
     leadmagic_sandbox.fail_next("/bulk/jobs", status=503, times=16)  # four requests in each of four searches
     enrich = task(store=store)
     with pytest.raises(LeadMagicConnectionError):
@@ -136,10 +131,9 @@ def test_with_a_state_store_the_list_of_jobs_is_not_requested(
     enrich = task(store=True)
     kill_attempt(enrich, mocker, "while waiting")
 
-    before = len(leadmagic_sandbox.requests_to("/bulk/jobs"))
     enrich.retry()
 
-    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == before
+    assert leadmagic_sandbox.requests_to("/bulk/jobs") == []
     assert len(leadmagic_sandbox.requests_to("/bulk/submit")) == 1
 
 
@@ -195,10 +189,9 @@ def test_a_job_found_in_the_list_is_saved_in_the_state_store(
     enrich.ti.try_number += 1
     kill_attempt(enrich, mocker, "while waiting")
 
-    before = len(leadmagic_sandbox.requests_to("/bulk/jobs"))
     enrich.retry()
 
-    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == before
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
 
 
 def test_the_job_is_found_behind_a_thousand_newer_ones(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
@@ -211,15 +204,10 @@ def test_the_job_is_found_behind_a_thousand_newer_ones(task: MakeTask, leadmagic
     assert enrich.retry()["job_id"] == first["job_id"]
 
 
-def test_a_first_attempt_searches_for_jobs_of_a_deleted_run_with_one_request(
-    task: MakeTask, leadmagic_sandbox: Sandbox
-) -> None:
-    for _ in range(401):
-        leadmagic_sandbox.make_up_job(1)
-
+def test_a_first_attempt_does_not_search_for_a_job(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     task().run()
 
-    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
+    assert leadmagic_sandbox.requests_to("/bulk/jobs") == []
 
 
 def test_a_cleared_task_submits_a_new_job(task: MakeTask, leadmagic_sandbox: Sandbox, store: bool) -> None:
@@ -378,7 +366,6 @@ def test_an_accepted_job_is_joined_although_it_is_listed_late_and_has_spent_all_
     leadmagic_sandbox.set_credits(5)
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
     leadmagic_sandbox.fail_next("/bulk/submit", status=refusal)
-    leadmagic_sandbox.fail_next("/bulk/jobs", **FIRST_SEARCH)
     leadmagic_sandbox.fail_next("/bulk/jobs", **LATE_LISTS[late])
 
     xcom = task(on_insufficient=on_insufficient, timeout=5).run()
@@ -408,7 +395,6 @@ def test_a_job_that_is_listed_while_the_task_waits_for_credits_is_joined(
     leadmagic_sandbox.set_credits(5)
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True)
     leadmagic_sandbox.fail_next("/bulk/submit", status=402)
-    leadmagic_sandbox.fail_next("/bulk/jobs", **FIRST_SEARCH)
     leadmagic_sandbox.fail_next("/bulk/jobs", body='{"jobs": [], "limit": 200}', times=4)
     when(lambda: len(leadmagic_sandbox.requests_to("/v1/credits")) >= 2, lambda: leadmagic_sandbox.set_credits(5))
 
@@ -437,26 +423,24 @@ def test_a_refused_submission_fails_with_its_own_error(
     task: MakeTask, leadmagic_sandbox: Sandbox, list_fails: bool
 ) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", status=422)
-    leadmagic_sandbox.fail_next("/bulk/jobs", **FIRST_SEARCH)
     if list_fails:
         leadmagic_sandbox.fail_next("/bulk/jobs", status=403)
 
     with pytest.raises(LeadMagicRequestError, match="422"):
         task().run()
 
-    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 2
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
 
 
 @pytest.mark.usefixtures("sleeps")
 def test_a_permanent_error_of_the_list_ends_the_search(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     leadmagic_sandbox.fail_next("/bulk/submit", lose_response=True, times=4)
-    leadmagic_sandbox.fail_next("/bulk/jobs", **FIRST_SEARCH)
     leadmagic_sandbox.fail_next("/bulk/jobs", status=403, times=None)
 
     with pytest.raises(LeadMagicConnectionError):
         task().run()
 
-    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 2
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs")) == 1
 
 
 @pytest.mark.parametrize("rows", [5, 4], ids=["the same rows", "other rows"])
@@ -504,27 +488,6 @@ def test_a_run_with_the_id_of_a_deleted_one_fails_until_it_is_cleared_if_the_job
     created_again.clear()
 
     assert created_again.retry()["credits_consumed"] == 5
-
-
-@pytest.mark.parametrize("is_waiting", [False, True], ids=["credits left", "no credits left"])
-def test_a_run_with_the_id_of_a_deleted_one_and_other_retries_cancels_the_job_that_still_runs(
-    task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, when: When, deferrable: bool, is_waiting: bool
-) -> None:
-    leadmagic_sandbox.bulk_speed(paused_clock=True)
-    deleted, created_again = task(), task(deferrable=deferrable)
-    kill_attempt(deleted, mocker, "while waiting")
-    created_again.ti.max_tries += 2
-    if is_waiting:
-        leadmagic_sandbox.set_credits(0)
-        polls = len(leadmagic_sandbox.requests_to("/v1/credits")) + 2
-        has_waited = lambda: len(leadmagic_sandbox.requests_to("/v1/credits")) >= polls  # noqa: E731
-        when(has_waited, lambda: leadmagic_sandbox.set_credits(5))
-    when(lambda: len(leadmagic_sandbox.bulk_jobs) == 2, leadmagic_sandbox.bulk_speed)
-
-    xcom = created_again.run()
-
-    assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "completed"]
-    assert xcom["job_id"] == leadmagic_sandbox.bulk_jobs[1].job_id
 
 
 def test_of_two_jobs_with_one_key_the_one_that_was_not_canceled_is_joined(

@@ -104,7 +104,7 @@ def test_the_reason_for_a_second_job_is_logged(
 
     die_while_waiting(enrich, mocker)
 
-    assert f"Canceled bulk job {first.job_id} because the task was cleared, or its run created again. " in logged()
+    assert f"Canceled bulk job {first.job_id} because the task was cleared. " in logged()
     assert "Progress of the job: 0 / 5 rows (0%), 0 credits" in logged()
 
 

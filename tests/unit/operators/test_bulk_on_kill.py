@@ -603,8 +603,6 @@ def test_ending_a_task_cancels_its_job_by_id_from_the_moment_it_is_known(
             enrich.run()
         mocker.stop(killed)
         enrich.ti.try_number += 1
-    else:
-        leadmagic_sandbox.fail_next("/bulk/jobs", delay=0.001)  # the search with which a first attempt begins
     mocker.patch("tests.support.bulk_task_runner.in_new_process", side_effect=lambda it: it)
     leadmagic_sandbox.fail_next("/bulk/jobs", status=403, times=None)
 

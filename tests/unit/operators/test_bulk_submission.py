@@ -89,7 +89,6 @@ def test_a_job_that_is_finished_at_the_first_poll_is_not_waited_for(task: MakeTa
 
     assert enrich.deferrals == []
     assert calls(leadmagic_sandbox) == [
-        "GET /bulk/jobs",
         "POST /bulk/validate",
         "POST /v1/batch/preview-cost",
         "GET /v1/credits",
@@ -273,6 +272,10 @@ INVALID_INPUT: dict[str, tuple[dict[str, Any], str]] = {
         {"input_path": "/nowhere/leads.csv"},
         r"^Cannot read input_path: no such file or directory\. \[/nowhere/leads\.csv\]$",
     ),
+    "no such directory": (
+        {"output_path": "/nowhere/enriched.csv"},
+        r"^Cannot write output_path: no such file or directory\. \[/nowhere/enriched\.csv\]$",
+    ),
     "a negative reserve": ({"minimum_balance_after": "-1"}, r"minimum_balance_after must be a number of credits"),
     "an invalid limit": ({"max_credits": "plenty"}, r"max_credits must be a number of credits"),
 }
@@ -286,17 +289,6 @@ def test_invalid_input_fails_before_anything_is_sent(task: MakeTask, leadmagic_s
         task(**arguments).run()
 
     assert leadmagic_sandbox.requests == []
-
-
-def test_an_output_that_cannot_be_written_fails_before_a_row_is_sent(
-    task: MakeTask, leadmagic_sandbox: Sandbox
-) -> None:
-    problem = r"^Cannot write output_path: no such file or directory\. \[/nowhere/enriched\.csv\]$"
-
-    with pytest.raises(ValueError, match=problem):
-        task(output_path="/nowhere/enriched.csv").run()
-
-    assert [request.path for request in leadmagic_sandbox.requests] == ["/bulk/jobs"]
 
 
 UNEXPECTED_RESPONSES = {
