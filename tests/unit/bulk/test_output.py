@@ -569,6 +569,21 @@ def test_the_same_key_in_another_storage_is_another_file(storage, text):
     ResultFiles("memory://other@bucket/leads.csv").check_not_input(row_source(input_path=f"{storage.url}/leads.csv"))
 
 
+def test_a_local_file_and_an_object_are_never_the_same_file(storage, tmp_path):
+    local, remote = tmp_path / "leads.csv", f"{storage.url}/leads.csv"
+    for one, other in ((local, remote), (remote, local)):
+        ResultFiles(one).check_not_input(row_source(input_path=other))
+
+
+def test_objects_in_storages_of_different_kinds_are_never_the_same_file(storage):
+    class OtherKind(Storage):
+        pass
+
+    attach(OtherKind(), "memory", "other")
+    storage.put_text("leads.csv", "id\n1\n")
+    ResultFiles("memory://other@bucket/leads.csv").check_not_input(row_source(input_path=f"{storage.url}/leads.csv"))
+
+
 def test_an_input_file_in_an_object_storage_is_never_overwritten(storage):
     source = row_source(input_path=f"{storage.url}/leads.csv")
     with pytest.raises(ValueError, match=r"^output_path must not overwrite the input file; got memory://"):
