@@ -462,8 +462,9 @@ def test_a_mounted_file_is_detected(tmp_path, mounts, name):
 
 def test_a_file_that_was_mounted_in_the_meantime_is_written_next_to_it(tmp_path, mounts):
     (tmp_path / "leads.csv").write_text("of last night")
-    (tmp_path / "leads.csv").chmod(0o600)
     (mounted := tmp_path / "mounted").write_text("mounted")
+    for path in (tmp_path / "leads.csv", mounted):
+        path.chmod(0o600)
     files = ResultFiles(tmp_path / "leads.csv")
 
     def attempt():
@@ -476,7 +477,7 @@ def test_a_file_that_was_mounted_in_the_meantime_is_written_next_to_it(tmp_path,
     mounts.run(attempt)
     assert files.output_path == str(tmp_path / f"leads.{JOB}.csv")
     assert (tmp_path / f"leads.{JOB}.csv").read_bytes() == b"id,found\r\n1,x\r\n"
-    assert stat.S_IMODE((tmp_path / f"leads.{JOB}.csv").stat().st_mode) == 0o600  # as private as the old file
+    assert stat.S_IMODE((tmp_path / f"leads.{JOB}.csv").stat().st_mode) == 0o600  # as private as these two
 
 
 def test_a_mounted_directory_is_accepted(tmp_path, mounts):
