@@ -183,8 +183,8 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. With None, they are requested, because a deleted run
-            with the same ID may have left some. Of those, only the finished ones are returned: an unfinished one may
+        :param jobs: The jobs of the task; None in a first attempt. They are then requested, because a deleted run with
+            the same ID may have left some. Only the finished jobs in the response are returned: an unfinished one may
             belong to a later attempt, which started while this one was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs

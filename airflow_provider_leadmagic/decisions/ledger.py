@@ -46,8 +46,8 @@ class Claim:
     :param conn_id: Connection of the task.
     :param reserve: Credits that must remain available to others when the claim is granted.
     :param priority: ``priority_weight`` of the task. Tasks with a higher value are granted credits first.
-    :param patience: Seconds for which the tasks behind this one in the queue must wait for it once there are enough
-        credits for it. Then they may overtake it.
+    :param patience: Seconds for which this task keeps its place after there are enough credits for it. If it has not
+        been granted them by then, the tasks behind it in the queue may overtake it.
     :param settle: Seconds for which the claim still counts after it was seen to have ended.
     :param spent_by: Tasks after which the claim ends. If empty, it ends with the run, or with the task itself if
         ``is_spent_by_claimant``.

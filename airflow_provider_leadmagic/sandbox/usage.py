@@ -148,7 +148,7 @@ class Spending:
     A made-up lookup in the past, for the analytics to report.
 
     :param product: ``email_finder``, ``email_validation``, ``mobile_finder`` or ``company_search``.
-    :param credits: The credits charged, 0 or more; 0 records a miss.
+    :param credits: The credits charged; 0 for a miss.
     :param days_ago: How many days ago it was made, from 0 (today) to 365.
     :raises ValueError: If the product is unknown or a number is out of range.
     """
