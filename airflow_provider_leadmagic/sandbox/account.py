@@ -167,7 +167,8 @@ class Account:
 
     def pay(self, product: str, price: Decimal, *, found: bool, at: float | None = None) -> Receipt:
         """
-        Charge one lookup and add it to the ledger. A miss is free, but the spendable credits must cover its price too.
+        Charge one lookup and add it to the ledger. A miss is free, but the spendable credits must cover the price of a
+        hit.
 
         :param product: The product's name in the ledger.
         :param price: Credits per hit.

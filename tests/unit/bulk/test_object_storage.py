@@ -123,6 +123,24 @@ def test_an_error_leaves_nothing(bucket):
     assert bucket.uploads() == []
 
 
+def test_an_upload_that_fails_half_way_leaves_nothing(bucket, monkeypatch):
+    call = s3fs.S3FileSystem._call_s3
+
+    async def fail_after_the_first_part(self, method, *arguments, **options):
+        if method == "upload_part" and options["PartNumber"] > 1:
+            raise OSError("the network is down")
+        return await call(self, method, *arguments, **options)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", fail_after_the_first_part)
+    monkeypatch.setattr(s3fs.core.S3File, "_call_s3", lambda self, method, *a, **k: self.fs.call_s3(method, *a, **k))
+    monkeypatch.setattr(s3fs.S3FileSystem, "call_s3", s3fs.core.sync_wrapper(fail_after_the_first_part))
+    lines = ([number, "x" * 100_000] for number in range(1200))  # more than one part
+    with pytest.raises(ValueError, match=r"^Cannot write output_path: the network is down\."):
+        write(ResultFiles(f"{bucket.url}/leads.csv"), lines)
+    assert bucket.texts() == {}
+    assert bucket.uploads() == []
+
+
 @pytest.mark.parametrize("moment", ["while it writes", "before it commits"])
 def test_a_killed_worker_leaves_no_object(bucket, endpoint, moment):
     script = f"""

@@ -578,6 +578,11 @@ def test_a_local_file_and_an_object_are_never_the_same_file(storage, tmp_path):
         ResultFiles(one).check_not_input(row_source(input_path=other))
 
 
+def test_two_objects_of_one_storage_are_different_files(storage):
+    storage.put_text("in.csv", "id\n1\n")
+    ResultFiles(f"{storage.url}/leads.csv").check_not_input(row_source(input_path=f"{storage.url}/in.csv"))
+
+
 def test_objects_in_storages_of_different_kinds_are_never_the_same_file(storage):
     class OtherKind(Storage):
         pass
