@@ -21,11 +21,13 @@ from uuid import uuid4
 import pytest
 
 from airflow_provider_leadmagic.api.bulk import body_with_list
+from airflow_provider_leadmagic.api.text import TemporaryFileError
 from airflow_provider_leadmagic.bulk import drafts
 from airflow_provider_leadmagic.bulk.output import ResultFiles
 from airflow_provider_leadmagic.bulk.result_rows import RowResult
 from airflow_provider_leadmagic.bulk.rows import row_source
 from airflow_provider_leadmagic.bulk.sorting import ResultSorter
+from airflow_provider_leadmagic.bulk.storage import storage_errors_as
 from tests.unit.bulk.conftest import Storage, attach
 
 JOB = "6ad7e1f0-6a39-4a6e-9bb7-6b1e2b8f9a55"
@@ -148,6 +150,12 @@ def test_an_odd_job_id_leads_to_no_other_directory(tmp_path):
     with files.replaced(["id"], ["id"], "../../x"):
         (tmp_path / "leads.csv").mkdir()
     assert files.output_path == str(tmp_path / "leads.______x.csv")
+
+
+def test_an_error_of_temporary_files_is_not_reported_as_one_of_the_output():
+    problem = "Cannot write temporary files: the disk is full."
+    with pytest.raises(TemporaryFileError, match=f"^{problem}"), storage_errors_as("Cannot write output_path", "x.csv"):
+        raise TemporaryFileError(problem)
 
 
 def test_the_error_of_a_paid_job_names_it(tmp_path):
