@@ -30,8 +30,8 @@ occupies no slot while it waits. *Italics with ≈*: computed, not measured. –
 `poke` mode, and the sensor occupies its worker slot until it succeeds. (Without a `response_check` it would defer, and
 succeed on any response that is not an error.) The computed values assume one slot per sensor, all the time.
 
-² Computed, not measured: rescheduled sensors, because so many polls need more slots and cores than there are here (one
-request per sensor, and the slot seconds of {many} sensors, scaled up); deferred sensors, because they occupy no slot.
+² Computed, not measured. Rescheduled sensors: so many polls need more slots and cores than this machine has. The table
+assumes one request per sensor, and scales up the slot seconds of {many} sensors. Deferred sensors: they occupy no slot.
 
 ³ Until the trigger fires. Airflow then starts each task again, which took about {start:.1f} s per sensor when
 {many} sensors succeeded.

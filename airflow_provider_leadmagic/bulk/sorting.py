@@ -122,8 +122,8 @@ class ResultSorter:
 
     def confirm_suspects(self, key: bytes) -> None:
         """
-        Mark as doubtful each suspect result with this key. It was calculated from a row of the input. So these results
-        have the fields of this row, although LeadMagic returned them for another row.
+        Mark as doubtful each suspect result with this key. The key is that of a row of the input, so such a result has
+        the fields of this row, although LeadMagic returned it for another row.
 
         :param key: Digest of some fields of a row of the input, calculated as for :meth:`suspect`.
         """

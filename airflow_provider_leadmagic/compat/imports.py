@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
 
 _SOURCES: dict[str, tuple[str, ...]] = {
-    # Since 3.2 in the first module; before, in the second. Stats: since 3.2, in 3.0 and 3.1, in 2.11.
+    # In the first module since 3.2, in the second before. The second module of Stats is for 3.0 and 3.1, the third for
+    # 2.11.
     "AirflowFailException": ("airflow.sdk.exceptions", "airflow.exceptions"),
     "AirflowNotFoundException": ("airflow.sdk.exceptions", "airflow.exceptions"),
     "AirflowRescheduleException": ("airflow.sdk.exceptions", "airflow.exceptions"),
