@@ -21,7 +21,7 @@ _RESERVED_HEADERS = re.compile(
     r"x-api-key|accept(-encoding)?|connection|content-(encoding|length|type)|expect|host|proxy-authorization|range"
     r"|transfer-encoding"
 )
-#: Words of a header's value and proxy passwords are hidden in messages if they have at least this many characters.
+#: Messages hide the password of a proxy, and each word in the value of a header, from this number of characters on.
 #: Shorter ones can be part of ordinary words.
 _SHORTEST_SECRET = 8
 

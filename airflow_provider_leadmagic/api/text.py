@@ -21,7 +21,8 @@ _MAX_READ = 100 * MAX_TEXT
 #: Number of characters that are removed from the end of a cut text: they can be the beginning of a secret, which is not
 #: recognized without its end.
 _MARGIN = 2000
-#: Shortest API key that is also hidden in encoded forms; those of a shorter key occur in ordinary words.
+#: Length from which an API key is also hidden in its encoded forms. Encoded forms of shorter keys occur in ordinary
+#: words.
 _SHORTEST_ENCODED_KEY = 8
 
 _QUOTE = r"(?:\\*[\"']|&quot;|&\#0*3[49];|%(?:25)*2[27]|\\u002[27])"

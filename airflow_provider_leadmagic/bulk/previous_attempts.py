@@ -183,8 +183,8 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. They are then requested, because a deleted run with
-            the same ID may have left some. Only the finished jobs in the response are returned: an unfinished one may
+        :param jobs: The jobs of the task; None in a first attempt. With None, this method requests the list, because a
+            deleted run with the same ID may have left jobs, and returns only its finished jobs: an unfinished one may
             belong to a later attempt, which started while this one was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
@@ -201,7 +201,7 @@ class PreviousAttempts:
         """
         stored = SubmittedJob.load(self._store)
         if stored is not None and is_same_generation(stored.idempotency_key, self.key):
-            with suppress(LeadMagicNotFoundError):  # 404 of a new job: the polls tolerate it at first
+            with suppress(LeadMagicNotFoundError):  # a new job can return 404 at first, which the polls tolerate
                 check_same_rows(stored.read(self._client, self._conn_id), submission.digest, submission.source.name)
             found: SubmittedJob | None = stored.in_account_of(self._client)
         else:

@@ -61,8 +61,8 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
     :param claim: The claim of the task. A task that already waits keeps its place in the queue. It loses this place
-        if its claim replaces that of an upstream task (``Claim.replaces``) and if this upstream task may have spent
-        credits again in the meantime.
+        if its claim replaces that of an upstream task in its run (``Claim.replaces``), and this upstream task may have
+        run again, and spent more, since this task began to wait.
     :param read_balance: Reads the balance of the account.
     :param seen: Which claims the triggerer saw end or become affordable while the task was deferred, and when.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies
@@ -96,7 +96,7 @@ def admission(
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
     # The clock is read before the balance. An ended claim still counts for ``settle`` seconds, because the balance may
-    # lag. If the response is slow, its balance can be from within these seconds. With a clock that is read after the
+    # lag. LeadMagic can read the balance in these seconds, and respond after them. With a clock that is read after the
     # response, the claim would no longer count, although the balance may still contain what its task has spent.
     now = clock()
     balance = yield ReadBalance()

@@ -39,7 +39,8 @@ def trigger_error(log: Log, failure: dict[str, Any]) -> LeadMagicError:
     """
     Log the traceback of a failed trigger, and return an error for the task to raise.
 
-    With ``soft_fail``, Airflow's own error would skip the task, and a crash must not end in a successful DAG run.
+    It is not Airflow's own error: with ``soft_fail``, that would skip the task, and a DAG run whose trigger crashed
+    would end as successful.
 
     :param log: Logger of the task.
     :param failure: ``next_kwargs`` of the task.
