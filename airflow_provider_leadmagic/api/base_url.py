@@ -21,8 +21,8 @@ _RESERVED_HEADERS = re.compile(
     r"x-api-key|accept(-encoding)?|connection|content-(encoding|length|type)|expect|host|proxy-authorization|range"
     r"|transfer-encoding"
 )
-#: Messages hide the password of a proxy, and each word in the value of a header, from this number of characters on.
-#: Shorter ones can be part of ordinary words.
+#: Messages hide the password of a proxy, and each word in the value of a header, if it has at least this many
+#: characters. A shorter one can be part of an ordinary word.
 _SHORTEST_SECRET = 8
 
 

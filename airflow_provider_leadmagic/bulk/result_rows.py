@@ -142,15 +142,12 @@ def _status(value: object) -> str:
 
 def _outcome(result: RowResult) -> str:
     status = result.outcome
-    if status in (
-        FAILED,
-        SKIPPED,
-    ):  # such rows are free: with a price and data, the row has succeeded despite its status
+    if status in (FAILED, SKIPPED):  # such rows are free: one with a price and data has succeeded, despite its status
         return SUCCESS if result.found and result.credits_consumed else status
     if status == SUCCESS or result.found:
         return SUCCESS
-    # LeadMagic publishes no list of statuses. A row with an unknown status counts as succeeded if it has data, which was
-    # paid for. A row without data is finished only if it has an error message or an HTTP status.
+    # LeadMagic publishes no list of statuses. A row with an unknown status counts as succeeded if it has data, which
+    # was paid for. A row without data is finished only if it has an error message or an HTTP status.
     is_finished = result.error_message is not None or result.http_status is not None
     if status in _UNFINISHED_STATUSES or not is_finished:
         return UNFINISHED

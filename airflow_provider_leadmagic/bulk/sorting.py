@@ -122,8 +122,8 @@ class ResultSorter:
 
     def confirm_suspects(self, key: bytes) -> None:
         """
-        Mark as doubtful each suspect result with this key. The key is that of a row of the input, so such a result has
-        the fields of this row, although LeadMagic returned it for another row.
+        Mark as doubtful each suspect result with this key: LeadMagic returned it for another row than the one from
+        which the key was calculated, but with the fields of that one.
 
         :param key: Digest of some fields of a row of the input, calculated as for :meth:`suspect`.
         """

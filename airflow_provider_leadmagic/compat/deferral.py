@@ -39,8 +39,8 @@ def trigger_error(log: Log, failure: dict[str, Any]) -> LeadMagicError:
     """
     Log the traceback of a failed trigger, and return an error for the task to raise.
 
-    It is not Airflow's own error: with ``soft_fail``, that would skip the task, and a DAG run whose trigger crashed
-    would end as successful.
+    The task does not raise the error that Airflow raises for a failed trigger: with ``soft_fail``, that would skip the
+    task, and a DAG run whose trigger crashed would end as successful.
 
     :param log: Logger of the task.
     :param failure: ``next_kwargs`` of the task.

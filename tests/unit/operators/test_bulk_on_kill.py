@@ -27,6 +27,7 @@ from airflow_provider_leadmagic.operators._bulk_waiting import WorkerWait
 from airflow_provider_leadmagic.triggers import bulk as bulk_triggers
 from airflow_provider_leadmagic.triggers.bulk import BulkJobTrigger, PausedBulkJobTrigger
 from dev.local_airflow import wait_until
+from tests.support.airflow_home import REPOSITORY
 from tests.support.bulk_task_runner import Killed
 
 if TYPE_CHECKING:
@@ -232,6 +233,12 @@ def short_patience(mocker: MockerFixture, short_pauses: None) -> None:
 
 def test_on_kill_ends_before_airflow_3_kills_the_process() -> None:
     assert ON_KILL_PATIENCE + cancel.PAUSE < 5
+
+
+def test_the_docs_say_for_how_long_canceling_is_tried() -> None:
+    text = (REPOSITORY / "docs" / "spending-safely.md").read_text()
+    assert "tries to cancel the job for four seconds, and a triggerer for twenty." in " ".join(text.split())
+    assert (cancel.ON_KILL_PATIENCE, bulk_triggers.CANCEL_PATIENCE) == (4, 20)
 
 
 def command(job_id: str) -> str:
@@ -478,6 +485,23 @@ def test_canceling_is_retried(
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
     assert command(trigger.job_id) not in logged()
+
+
+def test_a_triggerer_pauses_between_its_tries_to_cancel_and_begins_none_after_its_patience(
+    trigger: BulkJobTrigger | PausedBulkJobTrigger,
+    leadmagic_sandbox: Sandbox,
+    task_state: Callable[[Any], None],
+    mocker: MockerFixture,
+) -> None:
+    mocker.patch.object(bulk_triggers, "CANCEL_PATIENCE", 3.0)
+    mocker.patch.object(bulk_triggers, "CANCEL_PAUSE", 1.5)
+    leadmagic_sandbox.fail_next("/bulk/jobs/*/review", status=503, times=None)
+    trigger.task_instance = TASK_INSTANCE
+    task_state("failed")
+
+    asyncio.run(trigger.on_kill())
+
+    assert len(leadmagic_sandbox.requests_to("/bulk/jobs/*/review")) == 2
 
 
 @pytest.mark.usefixtures("short_pauses")
