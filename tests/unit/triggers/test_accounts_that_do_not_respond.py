@@ -187,8 +187,9 @@ def test_a_lookup_may_take_60_s_and_as_long_again_for_each_earlier_one_that_stil
         raise StillRunningError
 
     async def poll_until(limit: int) -> None:
-        with pytest.raises(LeadMagicConnectionError, match=rf"no response from Airflow within {limit} s"):
+        with pytest.raises(LeadMagicConnectionError, match=rf"no response from Airflow within {limit} s") as raised:
             await poll_once("leadmagic_default", methodcaller("get_credits"))
+        assert not raised.value.request_sent
 
     async def run() -> None:
         for limit in (60, 120, 180):
