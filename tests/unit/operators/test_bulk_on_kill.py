@@ -400,12 +400,8 @@ def test_an_unknown_task_state_is_logged_with_the_command(
     end: str,
 ) -> None:
     task_state(RuntimeError("the database is down"))
-    trigger.task_instance = TASK_INSTANCE
 
-    if end == "worker":
-        stop_job(task, trigger.job_id)
-    else:
-        asyncio.run(trigger.on_kill())
+    end_task(end, task, trigger)
 
     assert f"if a user ended the task, run {command(trigger.job_id)} to stop it." in logged()
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
@@ -462,6 +458,15 @@ def test_a_job_that_is_listed_after_its_task_was_cleared_keeps_running(
     assert statuses(leadmagic_sandbox) == ["uploaded"]
 
 
+def end_task(where: str, task: MakeTask, trigger: BulkJobTrigger | PausedBulkJobTrigger) -> None:
+    """Call ``on_kill`` where the task waits: on a worker, or in the triggerer."""
+    if where == "worker":
+        stop_job(task, trigger.job_id)
+    else:
+        trigger.task_instance = TASK_INSTANCE
+        asyncio.run(trigger.on_kill())
+
+
 @pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize("end", ["worker", "triggerer"])
 @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"delay": 0.3}], ids=str)
@@ -476,18 +481,14 @@ def test_canceling_is_retried(
 ) -> None:
     task_state("failed")
     leadmagic_sandbox.fail_next("/bulk/jobs/*/review", **fault)
-    trigger.task_instance = TASK_INSTANCE
 
-    if end == "worker":
-        stop_job(task, trigger.job_id)
-    else:
-        asyncio.run(trigger.on_kill())
+    end_task(end, task, trigger)
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
     assert command(trigger.job_id) not in logged()
 
 
-def test_a_triggerer_pauses_between_its_tries_to_cancel_and_begins_none_after_its_patience(
+def test_a_triggerer_pauses_between_two_attempts_to_cancel_and_starts_none_after_its_patience(
     trigger: BulkJobTrigger | PausedBulkJobTrigger,
     leadmagic_sandbox: Sandbox,
     task_state: Callable[[Any], None],
@@ -522,12 +523,8 @@ def test_canceling_is_retried_until_the_secrets_backend_returns_the_connection(
     mocker.patch(
         "airflow_provider_leadmagic.hooks.leadmagic.get_async_connection", mocker.AsyncMock(side_effect=results)
     )
-    trigger.task_instance = TASK_INSTANCE
 
-    if end == "worker":
-        stop_job(task, trigger.job_id)
-    else:
-        asyncio.run(trigger.on_kill())
+    end_task(end, task, trigger)
 
     assert statuses(leadmagic_sandbox) == ["canceled"]
 
