@@ -5,8 +5,8 @@ A socket timeout applies to a single read, and the server decides how many reads
 nor urllib3 nor requests limits their total time. This adapter therefore checks a deadline between the socket and the
 buffer of http.client, where all bytes pass, including headers, chunk sizes and a proxy's response to CONNECT.
 
-The adapter also reports CA certificates that cannot be loaded as an error of their own, not as a failed connection, and
-marks exceptions that are raised before a request is sent.
+If CA certificates cannot be loaded, the adapter raises CACertificatesError, not the error of a failed connection. It
+also marks exceptions that are raised before a request is sent.
 """
 
 from __future__ import annotations

@@ -158,8 +158,8 @@ class PreviousAttempts:
         """
         Cancel the unfinished jobs that the task submitted before it was cleared.
 
-        Call it only at the start of an attempt. Otherwise an attempt whose process was suspended, with its machine for
-        example, would cancel the job of the attempt that replaced it.
+        Call it only at the start of an attempt. Otherwise an old attempt, whose machine was suspended for example,
+        would cancel the job of the attempt that replaced it.
 
         :return: The jobs of the task, for :meth:`find`; None if the state store has a job from after the last clear.
         :raises LeadMagicError: If a job cannot be canceled, or LeadMagic does not return the list of jobs.
@@ -184,8 +184,8 @@ class PreviousAttempts:
         Return the IDs of the jobs that the task has before it waits for credits.
 
         :param jobs: The jobs of the task; None in a first attempt. With None, this method requests the list, because a
-            deleted run with the same ID may have left jobs, and returns only its finished jobs: an unfinished one may
-            belong to a later attempt, which started while this one was suspended.
+            deleted run with the same ID may have left jobs. Of this list it uses the finished jobs only: an unfinished
+            job may belong to a later attempt, which started while this attempt was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}

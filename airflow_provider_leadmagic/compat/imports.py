@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
 
 _SOURCES: dict[str, tuple[str, ...]] = {
-    # In the first module since 3.2, in the second before. The second module of Stats is for 3.0 and 3.1, the third for
-    # 2.11.
+    # Since 3.2 in the first module, before 3.2 in the second. Stats has three modules: the second is for 3.0 and 3.1,
+    # the third for 2.11.
     "AirflowFailException": ("airflow.sdk.exceptions", "airflow.exceptions"),
     "AirflowNotFoundException": ("airflow.sdk.exceptions", "airflow.exceptions"),
     "AirflowRescheduleException": ("airflow.sdk.exceptions", "airflow.exceptions"),
