@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dev.local_airflow import AIRFLOW_SERIES, LocalAirflowError, wait_until
+from dev.local_airflow import LocalAirflowError, wait_until
 from tests.e2e.claim_scenarios import CLAIMS, FOR_ONE_CLAIM, MISSING, POOLS, SCENARIOS, SHARED
 from tests.e2e.conftest import CANARY, tables_with, wait_for_run_to_end
 from tests.e2e.interventions import clear, delete_dag, fail_run, kill_worker_connected_to, mark
@@ -166,8 +166,7 @@ def test_a_waiting_run_reports_what_others_have_claimed(start: Callable[[str], R
     wait_until(lambda: claimed in runs.log("second"), LIMIT, "the line in the log")
 
     fail_run(runs.airflow, runs.dag_id("first"), runs.ids["first"])
-    # The scheduler of Airflow 3.0 sets the run to success if it updates the run at the same moment.
-    assert runs.end_of("first") in ({"failed", "success"} if AIRFLOW_SERIES == (3, 0) else {"failed"})
+    assert runs.end_of("first") == "failed"
     runs.wait_for("second", "claim", "success")
 
 
