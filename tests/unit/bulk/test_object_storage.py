@@ -66,6 +66,13 @@ def bucket(endpoint):
     return bucket
 
 
+def replace_calls(monkeypatch, call):
+    """Replace the method through which s3fs sends all its requests."""
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", call)
+    monkeypatch.setattr(s3fs.S3FileSystem, "call_s3", s3fs.core.sync_wrapper(call))
+    monkeypatch.setattr(s3fs.core.S3File, "_call_s3", lambda self, method, *a, **k: self.fs.call_s3(method, *a, **k))
+
+
 def write(files, rows=(), errors=()):
     with files.replaced(*COLUMNS) as writers:
         for writer, lines in zip(writers, (rows, errors), strict=True):
@@ -131,9 +138,7 @@ def test_an_upload_that_fails_half_way_leaves_nothing(bucket, monkeypatch):
             raise OSError("the network is down")
         return await call(self, method, *arguments, **options)
 
-    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", fail_after_the_first_part)
-    monkeypatch.setattr(s3fs.core.S3File, "_call_s3", lambda self, method, *a, **k: self.fs.call_s3(method, *a, **k))
-    monkeypatch.setattr(s3fs.S3FileSystem, "call_s3", s3fs.core.sync_wrapper(fail_after_the_first_part))
+    replace_calls(monkeypatch, fail_after_the_first_part)
     lines = ([number, "x" * 100_000] for number in range(1200))  # more than one part
     with pytest.raises(ValueError, match=r"^Cannot write output_path: the network is down\."):
         write(ResultFiles(f"{bucket.url}/leads.csv"), lines)
@@ -174,9 +179,7 @@ def refused(bucket, monkeypatch):
             raise PermissionError(f"Access Denied for https://s3/{options['Key']}?X-Amz-Signature=5ec3e7&token=5ec3e7")
         return await call(self, method, *arguments, **options)
 
-    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", refuse)
-    monkeypatch.setattr(s3fs.S3FileSystem, "call_s3", s3fs.core.sync_wrapper(refuse))
-    monkeypatch.setattr(s3fs.core.S3File, "_call_s3", lambda self, method, *a, **k: self.fs.call_s3(method, *a, **k))
+    replace_calls(monkeypatch, refuse)
     return keys
 
 
