@@ -18,7 +18,7 @@ print(json.dumps([took * 1000, len(set(sys.modules) - before) - 1]))
 
 def measure_import(name: str) -> tuple[float, int]:
     """
-    Import the DAG file of a candidate in a fresh process that has already imported one without sensors.
+    Import the DAG file of a candidate in a fresh process that has already imported a DAG file without sensors.
 
     :param name: Name of the candidate.
     :return: Milliseconds, and the number of modules loaded in addition to the file itself.

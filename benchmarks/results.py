@@ -74,7 +74,7 @@ class Results:
         return _standalone_triggerer(triggerer) if triggerer else self._computed(candidate, sensors)
 
     def sleeping(self, sensors: int) -> Row:
-        """Return what Airflow itself takes for triggers that only sleep."""
+        """Return the CPU and memory of a triggerer whose triggers only sleep: what Airflow itself needs."""
         triggerer = self.triggerers[SLEEPING][str(sensors)]
         return Row(cpu_percent=triggerer.cpu_percent, memory_mb=triggerer.memory_mb)
 

@@ -31,7 +31,8 @@ occupies no slot while it waits. *Italics with ≈*: computed, not measured. –
 succeed on any response that is not an error.) The computed values assume one slot per sensor, all the time.
 
 ² Computed, not measured. Rescheduled sensors: so many polls need more slots and cores than this machine has. The table
-assumes one request per sensor, and scales up the slot seconds of {many} sensors. Deferred sensors: they occupy no slot.
+assumes one request per sensor, and scales up the slot seconds of {many} sensors. Deferred sensors: 0, because they
+occupy no slot.
 
 ³ Until the trigger fires. Airflow then starts each task again, which took about {start:.1f} s per sensor when
 {many} sensors succeeded.

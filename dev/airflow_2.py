@@ -1,5 +1,6 @@
 """
-What the web interface of Airflow 2 calls, in one process for all calls: an ``airflow`` command takes seconds to start.
+Calls the functions of Airflow 2 that its web interface calls. One process serves all calls, because each
+``airflow`` command would take seconds to start.
 
 :class:`dev.local_airflow.LocalAirflow` starts this file. Each line of standard input is a function of this module and
 its arguments, as a JSON list. The response is a line of JSON: null, or a traceback.

@@ -34,7 +34,7 @@ IS_AIRFLOW_3 = AIRFLOW_SERIES >= (3,)
 
 #: Environment variable of every process started here, to find those that Airflow puts into their own sessions.
 _MARK_VARIABLE = "LEADMAGIC_LOCAL_AIRFLOW"
-#: What an Airflow 2 runs in a process of its own.
+#: The script that makes calls to Airflow 2. It runs in a process of its own.
 _CALLS = Path(__file__).with_name("airflow_2.py")
 #: Airflow 3.4 stores a row for each attempt, and XComs refer to it. These views show the latest attempts, as before.
 _VIEWS_AS_BEFORE_3_4 = """
@@ -60,7 +60,7 @@ class LocalAirflow:
 
     #: Seconds within which the API server must respond.
     start_timeout = 120.0
-    #: Paths that then respond.
+    #: Paths that must all respond by then.
     health = ("api/v2/monitor/health", "execution/health")
 
     def __init__(self, home: Path, dags_folder: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -173,7 +173,7 @@ class LocalAirflow:
         return response
 
     def call_airflow_2(self, function: str, *arguments: str) -> None:
-        """Call a function of ``dev/airflow_2.py``, which an Airflow 2 has instead of an API without login."""
+        """Call a function of ``dev/airflow_2.py``, because the API of Airflow 2 cannot be used without a login."""
         calls = self._processes.get("calls") or self._start("calls", ["-P", str(_CALLS)], subprocess.PIPE)
         try:
             calls.stdin.write(json.dumps([function, *arguments]).encode() + b"\n")

@@ -89,7 +89,7 @@ def outcome_of(name: str, passed: bool) -> str:
 
 
 def whole_cells(pythons: set[str]) -> list[str]:
-    """Return the cell of each Airflow that runs all tests, given the Pythons that are installed."""
+    """For each Airflow, return the one cell that runs all tests, given the Pythons that are installed."""
     cells = []
     for version, preferred in VERSIONS.items():
         supported = [python for each, python in CELLS.values() if each == version and python in pythons]

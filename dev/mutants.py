@@ -137,7 +137,7 @@ def report(base: Path, name: str, tests: tuple[str, ...], at_once: int, every: i
 
 @contextmanager
 def _threads(number: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield an executor whose threads end at once if the run is interrupted, because the tests are killed."""
+    """Yield an executor. If the run is interrupted, kill the tests, so that the threads that wait for them end."""
     threads = ThreadPoolExecutor(number)
     try:
         yield threads

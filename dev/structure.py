@@ -1,7 +1,7 @@
 """
 Measure the structure of the package: ``python -m dev.structure``. A test enforces the limits below.
 
-Every ``from`` import counts: at the top of a module, inside a function, or for type checkers only.
+Every import counts: at the top of a module, inside a function, or for type checkers only.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": {"version", "sandbox"},
 }
 
-#: Two large features are counted on their own: the claims, and the page with the other reports of spending.
+#: Two large features have file counts of their own: the claims, and everything that reports spending.
 CLAIMS = (
     "claims",
     "cli.claims",
@@ -68,7 +68,7 @@ def sources() -> dict[str, ast.Module]:
 
 
 def subpackage_of(module: str) -> str:
-    """Return the subpackage of a module; the package itself, which holds the version, is ``version``."""
+    """Return the subpackage of a module. The package's ``__init__`` counts as one, ``version``."""
     return "version" if module in ("", "__init__") else module.partition(".")[0]
 
 

@@ -184,7 +184,7 @@ def _amount(value: object) -> Decimal | None:
 
 
 def error_for_failure(
-    call: Call, error: Exception, unrelated: BaseException | None, timeouts: tuple[float, float], slow: str
+    call: Call, error: Exception, unrelated: BaseException | None, connect_timeout: float, if_timed_out: str
 ) -> LeadMagicError:
     """
     Convert a failure of the HTTP libraries to an error that says whether the request was sent.
@@ -194,21 +194,20 @@ def error_for_failure(
     :param error: What requests, urllib3 or the socket raised.
     :param unrelated: The exception that the caller is already handling, if any. Python chains it to ``error`` although
         the two are unrelated: an earlier connection failure says nothing about this request.
-    :param timeouts: Limits for connecting and for the response, in seconds.
-    :param slow: Cause to report for a timeout if the body is being read; otherwise empty.
+    :param connect_timeout: Limit for connecting, in seconds.
+    :param if_timed_out: What to report if the response did not come, or was not complete, in time.
     """
     chain = _causes(error, unrelated)
     if misconfigured := _misconfiguration(chain, call):
         return LeadMagicConfigurationError(call.message(*misconfigured))
-    if unsent := _connect_failure(chain, call, timeouts[0]):
+    if unsent := _connect_failure(chain, call, connect_timeout):
         return LeadMagicConnectionError(call.message(*unsent), request_sent=False)
     retry_or_check = f"retry later or check {call.setting('host')}"
     if any(map(_is_oversized, chain)):
         message = call.message(f"Response headers too long or too many: {retry_or_check}")
         return LeadMagicResponseError(message, transient=True)
     if any(isinstance(cause, ReadTimeoutError) for cause in chain):
-        cause = slow or f"No response within {timeouts[1]:g} s"
-        message = call.message(f"{cause}: retry later or increase {call.setting('timeout')}")
+        message = call.message(f"{if_timed_out}: retry later or increase {call.setting('timeout')}")
         return LeadMagicConnectionError(message)
     return LeadMagicConnectionError(call.message(f"{_failure(chain)}: {retry_or_check}", _reason(chain)))
 

@@ -45,9 +45,9 @@ class Call:
 
     def proxies(self, variables: str = "the proxy settings") -> str:
         """
-        Name the proxies, whether they are set by the owner or by environment variables.
+        Return what a message calls the proxies: the setting, if the owner has set some.
 
-        :param variables: Text to return if the owner sets none.
+        :param variables: What to call them otherwise, when they come from environment variables.
         """
         return self.setting("proxies") if self.has_proxies else variables
 

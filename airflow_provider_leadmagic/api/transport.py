@@ -194,7 +194,8 @@ class Transport:
                 **request,
             )
         except _FAILURES as error:
-            failure = error_for_failure(call, error, unrelated, self._timeouts, "")
+            if_timed_out = f"No response within {self.timeout:g} s"
+            failure = error_for_failure(call, error, unrelated, self._timeouts[0], if_timed_out)
         if failure:
             raise failure  # not in the except block: the frames of the error's traceback hold the API key
         with response:
@@ -213,8 +214,8 @@ class Transport:
     def _copy(self, call: Call, response: requests.Response, file: BinaryIO) -> int:
         written = written_at_renewal = 0
         deadline = deadline_of(response)
-        slow = f"Download slower than {DOWNLOAD_CHUNK // 1024} KiB in {self.timeout:g} s"
-        for chunk in self._chunks(call, response, DOWNLOAD_CHUNK, slow):
+        if_timed_out = f"Download slower than {DOWNLOAD_CHUNK // 1024} KiB in {self.timeout:g} s"
+        for chunk in self._chunks(call, response, DOWNLOAD_CHUNK, if_timed_out):
             written += len(chunk)
             if written > MAX_DOWNLOAD_BYTES:
                 summary = f"Download over {MAX_DOWNLOAD_BYTES:,} bytes: check {call.setting('host')}"
@@ -225,12 +226,12 @@ class Transport:
                 deadline.renew()
         return written
 
-    def _chunks(self, call: Call, response: requests.Response, size: int, slow: str) -> Iterator[bytes]:
+    def _chunks(self, call: Call, response: requests.Response, size: int, if_timed_out: str) -> Iterator[bytes]:
         unrelated, failure = sys.exception(), None
         try:
             yield from response.iter_content(size)
         except _FAILURES as error:
-            failure = error_for_failure(call, error, unrelated, self._timeouts, slow)
+            failure = error_for_failure(call, error, unrelated, self._timeouts[0], if_timed_out)
         if failure:
             raise failure  # as in _open
         if _is_cut_short(response):

@@ -183,9 +183,9 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None in a first attempt. With None, this method requests the list, because a
-            deleted run with the same ID may have left jobs. Of this list it uses the finished jobs only: an unfinished
-            job may belong to a later attempt, which started while this attempt was suspended.
+        :param jobs: The jobs of the task, if they have been requested. If None, as in a first attempt, this method
+            requests them, because a deleted run with the same run ID may have left some. It then returns the IDs of the
+            finished ones only: others may belong to a later attempt, which started while this one was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}

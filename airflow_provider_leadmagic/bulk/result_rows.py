@@ -142,7 +142,8 @@ def _status(value: object) -> str:
 
 def _outcome(result: RowResult) -> str:
     status = result.outcome
-    if status in (FAILED, SKIPPED):  # such rows are free: one with a price and data has succeeded, despite its status
+    if status in (FAILED, SKIPPED):
+        # These rows cost nothing. So a row with a price and data has succeeded, whatever its status says.
         return SUCCESS if result.found and result.credits_consumed else status
     if status == SUCCESS or result.found:
         return SUCCESS

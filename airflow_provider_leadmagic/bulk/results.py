@@ -148,9 +148,9 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
     """
     Check that the rows are those that were submitted, and mark doubtful results.
 
-    A result is doubtful if its copy of the input matches another row of the input, or if another result of its row
-    could be right as well. A digest in the job's name proves that the rows are unchanged. Without one, a result is also
-    doubtful if its copy matches no row.
+    A result can contain its row as LeadMagic received it. The result is doubtful if this received row matches another
+    row of the input instead, or if another result of its row could be right as well. Unless a digest in the job's name
+    proves that the input is unchanged, a result is also doubtful if the received row does not match the input row.
     """
     found, groups = FoundFields(), set()
     rows = results = skipped = 0

@@ -103,9 +103,9 @@ class RenamedRows:
 
     def user_names(self, source: RowSource) -> dict[str, str]:
         """
-        Return a dict from the new name of each column to the user's name for it in the first valid row.
+        Return a dict from new column names to the user's names for these columns, read from the first valid row.
 
-        :param source: These rows, or the :class:`ValidRows` of them.
+        :param source: This object, or a :class:`ValidRows` that reads from it.
         """
         for row, renamed in zip(self._source.with_invalid(), source.with_invalid(), strict=False):
             if not isinstance(renamed, InvalidRow):
@@ -180,7 +180,7 @@ class ValidRows:
 
 class CheckedRows:
     """
-    Rows that are compared with the checked rows each time they are read.
+    Rows that have been checked, and must not have changed since: each reading verifies this.
 
     A file or a lazy sequence can change between two readings, and what is sent must be what was counted and priced.
 

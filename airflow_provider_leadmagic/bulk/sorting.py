@@ -122,8 +122,8 @@ class ResultSorter:
 
     def confirm_suspects(self, key: bytes) -> None:
         """
-        Mark as doubtful each suspect result with this key: LeadMagic returned it for another row than the one from
-        which the key was calculated, but with the fields of that one.
+        Mark as doubtful each suspect result with this key. LeadMagic listed such a result under one row, but it
+        contains the fields of another row of the input, from which the key was calculated.
 
         :param key: Digest of some fields of a row of the input, calculated as for :meth:`suspect`.
         """

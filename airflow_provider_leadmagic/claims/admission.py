@@ -60,9 +60,10 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
     Decide whether the running task is granted the credits that it claims, and save the result in the ledger.
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
-    :param claim: The claim of the task. A task that already waits keeps its place in the queue. It loses this place
-        if its claim replaces that of an upstream task in its run (``Claim.replaces``), and this upstream task may have
-        run again, and spent more, since this task began to wait.
+    :param claim: The claim of the task. A task that already waits keeps its place in the queue, with one
+        exception: its claim replaces the claim of an upstream task (``Claim.replaces``), and that task may have run
+        again since this one began to wait. Then the wait of this task begins again, because the upstream task may have
+        spent more.
     :param read_balance: Reads the balance of the account.
     :param seen: Which claims the triggerer saw end or become affordable while the task was deferred, and when.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies
@@ -95,9 +96,9 @@ def admission(
     ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim, started)
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
-    # The clock is read before the balance. An ended claim still counts for ``settle`` seconds, because the balance may
-    # lag. LeadMagic can read the balance in these seconds, and respond after them. With a clock that is read after the
-    # response, the claim would no longer count, although the balance may still contain what its task has spent.
+    # The clock is read before the balance is requested. An ended claim still counts for ``settle`` seconds, in which
+    # the balance can still contain credits that its task has spent. A slow response with such a balance can arrive
+    # after these seconds.
     now = clock()
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)

@@ -152,7 +152,7 @@ def spending_tasks(task: Any, task_key: TaskKey, release_after: Sequence[str]) -
     """
     downstream = _relatives(task, "downstream_task_ids")
     if missing := [name for name in release_after if name not in downstream]:
-        known = ", ".join(map(repr, sorted(downstream))) or "none"
+        known = f"one or more of {', '.join(map(repr, sorted(downstream)))}" if downstream else "there are none"
         missing_names = ", ".join(map(repr, missing))
         raise ValueError(f"release_after must name tasks downstream of {task.task_id!r} ({known}); got {missing_names}")
     return _in_same_run(task, task_key, release_after)

@@ -98,8 +98,9 @@ class Survey:
 
 def survey(ledger: Ledger) -> Generator[Question[Any], Any, Survey]:
     """
-    Read the states of all tasks and runs of a ledger from Airflow. The generator yields two questions for each DAG, and
-    is sent the response to each, as :func:`complete` does it.
+    Read the states of all tasks and runs of a ledger from Airflow.
+
+    This generator yields two questions for each DAG, and must be sent the response to each; see :func:`complete`.
 
     :param ledger: The ledger.
     """
@@ -205,9 +206,10 @@ def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     Return the claims that count: those that hold credits, and those that ended less than ``settle`` seconds ago.
 
     A claim can replace the claims of upstream tasks in its run (``replaces``). These claims stop counting when the new
-    claim has been granted and ``settle`` seconds have passed since its task began to wait. If it is granted before
-    these seconds have passed, all of them count until then. If a task was granted credits in an earlier attempt and now
-    waits again, those credits (``earlier``) count as a claim of their own for a while.
+    claim has been granted and ``settle`` seconds have passed since its task began to wait. If the new claim is granted
+    before these seconds have passed, it and the upstream claims all count until they have passed. If a task was granted
+    credits in an earlier attempt and now waits again, those credits (``earlier``) count as a claim of their own for a
+    while.
 
     :param ledger: The ledger, observed with the same survey.
     :param survey: The states of its tasks and runs.

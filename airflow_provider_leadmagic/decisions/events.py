@@ -38,7 +38,7 @@ def is_wake(event: Any) -> bool:
     """
     Return whether an event resumes a task so that it decides about its claim.
 
-    This depends on the event alone. If ``claim_pool`` was removed while the task was deferred, the task is resumed, but
+    Only the event is checked. If ``claim_pool`` was removed while the task was deferred, the task is resumed, but
     only polls the balance.
 
     :param event: Payload of the event that the trigger sent.

@@ -76,8 +76,8 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param known_jobs: IDs of the jobs that earlier attempts had left when the task deferred to wait for credits; None
-        if it has not deferred for that.
+    :param known_jobs: IDs of the task's jobs that existed when it deferred to wait for credits; None if it has not
+        deferred for that.
     """
 
     def __init__(
@@ -272,7 +272,8 @@ class BulkAttempt:
                 return attempts.submit(submission, estimate, may_exist=self._may_have_job or is_uncertain)
             except InsufficientCreditsError as error:
                 is_uncertain = is_uncertain or error.maybe_executed
-                # After the 402 of a submission, submit() has searched for a job.
+                # An error with a status (402) comes from submit(), which has already searched for an existing job.
+                # One without a status comes from the check of the credits, which searches for nothing.
                 was_searched = error.status is not None
                 found = None
                 if not was_searched and (is_uncertain or self._may_have_job):

@@ -31,7 +31,7 @@ class Wait(Protocol):
 
     def to_submit(self, minimum_credits: Decimal, known_jobs: Collection[str]) -> None:
         """
-        Wait until the credits for the submission are spendable; with a claim, until it is expected to be granted.
+        Wait until the credits for the submission are spendable; with a claim, until they can probably be claimed.
 
         :param minimum_credits: Credits that must be spendable.
         :param known_jobs: IDs of the task's jobs at LeadMagic from before the wait.
@@ -197,7 +197,7 @@ class TriggererWait:
         self._deadline = deadline
 
     def to_submit(self, minimum_credits: Decimal, known_jobs: Collection[str]) -> NoReturn:
-        """Wait until the credits for the submission are spendable; with a claim, until it is expected to be granted."""
+        """Defer until the credits for the submission are spendable, or can probably be claimed."""
         arguments = (self._conn_id, str(minimum_credits), self._interval)
         trigger: BaseTrigger = (
             SufficientCreditsTrigger(*arguments, waiting_since=time.time())

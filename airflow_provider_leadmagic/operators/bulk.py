@@ -74,21 +74,21 @@ class BulkEnrichmentOperator(BaseOperator):
         in its name. Both files appear when they are complete. Templated.
     :param on_invalid_rows: What to do if a record cannot be submitted, for example without a required field: ``fail``
         (default) before anything is spent, or ``skip`` it. Skipped records and the reasons are in the second file.
-    :param escape_formulas: If True (default), a text that a spreadsheet would evaluate as a formula gets a leading
-        apostrophe in CSV files, in columns whose name starts with ``lm_``: LeadMagic's, and input columns named so.
-        Numbers, phone numbers and JSONL files are not changed.
+    :param escape_formulas: If True (default), a text in a CSV column whose name starts with ``lm_`` gets a leading
+        apostrophe if a spreadsheet would evaluate it as a formula. Numbers, phone numbers, other columns and JSONL
+        files are not changed.
     :param minimum_balance_after: Credits that must remain even if every row is a hit; 0 by default. Templated.
-    :param max_credits: Fail without submitting if the job could cost more. No limit by default. A template or task
-        output without a value fails the task. Templated.
+    :param max_credits: Fail without submitting if the job could cost more. No limit by default; but if a template or
+        the output of another task yields no value, the task fails. Templated.
     :param on_insufficient: What to do if the balance does not cover the job: ``wait`` (default) or ``fail``.
     :param resume_when_paused: LeadMagic pauses a job when the credits run out. By default, wait for the credits that
         the remaining rows need and resume the job; if False, wait until a user resumes it.
     :param deferrable: Wait in the triggerer. The default is ``[operators] default_deferrable``.
     :param poll_interval: Seconds, or timedelta, between polls of the job or the balance; 60 by default. For a
         job, LeadMagic asks for at least 45.
-    :param claim_pool: Claim the price of the job, so that other tasks with the same pool cannot count on these credits:
-        the name of an Airflow pool with one slot, in which the task runs. The task must be deferrable. By default it
-        claims nothing.
+    :param claim_pool: Name of an Airflow pool with one slot, in which the task runs. The task claims the price of the
+        job, so that other tasks with the same ``claim_pool`` cannot count on these credits. The task must be
+        deferrable. By default it claims nothing.
     :param claim_settle: Seconds, or timedelta, that the claim still counts after the task has ended; 60 by default.
     :param timeout: Seconds, or timedelta, that one attempt waits in total, for credits and for the job; 7 days by
         default. If it comes from ``default_args``, the log warns about it.
@@ -99,8 +99,8 @@ class BulkEnrichmentOperator(BaseOperator):
     :raises InsufficientCreditsError: If the balance does not cover the job and ``on_insufficient`` is ``fail``.
     :raises ClaimsError: If the claims cannot be read or written. No credits were spent.
     :raises LeadMagicTimeoutError: When ``timeout`` is reached. The job keeps running, and the next attempt joins it.
-    :raises AirflowFailException: If a retry would not help: the job failed or was canceled at LeadMagic, or, before
-        Airflow 3.3, the connection was changed to another account.
+    :raises AirflowFailException: If a retry would not help: the job failed or was canceled at LeadMagic, or the
+        connection was changed to another account (on Airflow 2.11 to 3.2 only).
     :raises LeadMagicError: If LeadMagic rejects a request or does not respond.
     """
 

@@ -41,7 +41,7 @@ class Product:
     """
     A product of the API.
 
-    :param name: Its name in bulk jobs and in the account's list of lookups and their cost.
+    :param name: Its name in bulk jobs, and in the usage report of the account.
     :param path: The path of its single lookups.
     :param price: Credits per hit.
     :param needs: Groups of fields; a request must contain at least one field of each group.

@@ -39,9 +39,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Seen, Standing
     from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
-#: Shortest wait in seconds, or ``poke_interval`` if that is shorter. With ``claim_pool``, the decision about the claim
-#: can change at a known time, for example when an ended claim stops counting. If that time comes before the interval
-#: is over, the sensor polls then, but not sooner than this. A rescheduled poll does not come sooner than this either.
+#: A wait is never shortened to less than these seconds. The last wait is shortened to end at the sensor's timeout, and
+#: with ``claim_pool`` a wait can be shortened to end when claims of other tasks stop counting.
 SHORTEST_WAIT = 5.0
 
 
@@ -86,8 +85,8 @@ class SufficientCreditsSensor(BaseSensorOperator):
     :param mode: ``reschedule`` (default) or ``poke``; ignored if deferrable.
     :param poke_interval: Time between two polls as a timedelta or in seconds; 300 s by default. A failed
         request is not repeated before the next poll.
-    :param claim_pool: Claim the credits, so that other tasks with the same pool cannot count on them: the name of an
-        Airflow pool with one slot, in which the sensor runs. By default the sensor claims nothing.
+    :param claim_pool: Name of an Airflow pool with one slot, in which the sensor runs. The sensor claims the credits,
+        so that other tasks with the same ``claim_pool`` cannot count on them. By default it claims nothing.
     :param release_after: IDs of the downstream tasks that spend the credits: the claim ends when all of them have
         finished. By default it ends with the run.
     :param claim_settle: Seconds, or timedelta, for which a claim still counts after its end was seen; 60 by default.
@@ -193,7 +192,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         return report
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Continue after a deferral. A deferral that timed out is a timeout of the sensor on every Airflow version."""
+        """Continue after a deferral. If it timed out, raise what a sensor raises at its timeout."""
         with self._skip_if_never_fail():
             if next_method == deferral.FAILED:
                 raise self._failed_deferral(next_kwargs or {})
@@ -310,7 +309,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         """Return the wait that :meth:`poke` planned, shortened to end at the deadline: there is no poll after it."""
         left = self._next_poll.time_left
         if self.reschedule:
-            # If the task is due again before the scheduler notices that this process ended, it counts as lost.
+            # If the task is due again before the scheduler notices that this process ended, Airflow fails the task.
             left = max(left, min(self.poke_interval, SHORTEST_WAIT))
         return float(min(self._next_poll.wait, left))
 

@@ -193,8 +193,8 @@ class ClaimsReading:
 
     def seen(self) -> Seen:
         """
-        Return what the triggerer has observed, with ages in seconds: the claims that have ended, and the waiting tasks
-        for which there are enough credits.
+        Return what the triggerer has observed: which claims have ended, and for which waiting tasks there are enough
+        credits. Each observation has its age in seconds.
         """
         return Seen({}, {}) if self.standings is None else Seen.in_ledger(self.standings.ledger, time.time())
 
@@ -239,7 +239,7 @@ class SharedStandings:
             found = await _run(survey(ledger))
         except LeadMagicError as error:
             return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
-        if text != self._text:  # a worker has written the Variable, which now contains what of _seen is still true
+        if text != self._text:  # a worker has changed the ledger, and saved in it what _seen contained
             self._text, self._seen = text, Ledger()
         now = time.time()
         ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))

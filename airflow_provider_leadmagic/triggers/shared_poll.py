@@ -312,7 +312,7 @@ async def one_at_a_time() -> AsyncIterator[None]:
     a third of a second, during which no other trigger can run.
     """
     async with _evaluation_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        await asyncio.sleep(0)  # while the lock is held, so that the other triggers wait for it
+        await asyncio.sleep(0)  # until the next iteration; the lock keeps other triggers from being evaluated in it
         yield
 
 

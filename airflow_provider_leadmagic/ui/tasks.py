@@ -56,7 +56,7 @@ class WaitingTask(NamedTuple):
     :param state: ``deferred``, ``up_for_reschedule`` or ``running``.
     :param required: Credits that it waits for. None if it waits for a bulk job or is a bulk task on a worker.
     :param since: Start of its current attempt; for a rescheduled sensor, of the first poll of this attempt.
-    :param next_poll: When it polls next; None if that is not set by a reschedule or by a ``Retry-After``.
+    :param next_poll: Time of its next poll, if it is rescheduled or a ``Retry-After`` delays its poll; otherwise None.
     :param interval: Seconds between its polls; None if unknown.
     :param job_id: The bulk job.
     """

@@ -23,7 +23,7 @@ class Instructions:
     :param events: Number of events to wait for after the measurements.
     :param linger: Seconds to keep running after the last event, to detect triggers that fire twice.
     :param measure_lag: Whether to measure the lag of the event loop as well, which itself takes 2 % of a core.
-    :param timeout: Seconds that the creation of the triggers may take, and as many for the wait for their events.
+    :param timeout: Time limit in seconds for the creation of the triggers, and again for the wait for their events.
     """
 
     classpath: str

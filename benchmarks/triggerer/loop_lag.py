@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-#: Seconds between two probes: ten probes within the limit of 100 ms.
+#: Seconds between two probes. A lag of 100 ms, which the load test allows, delays ten probes.
 PROBE_INTERVAL = 0.01
 
 
@@ -26,7 +26,12 @@ class LoopLag:
     samples: list[float] = field(default_factory=list)
 
     def report(self) -> dict[str, float]:
-        """Return statistics in milliseconds; a stall of 150 ms counts for every probe that was due during it."""
+        """
+        Return statistics in milliseconds.
+
+        A stall delays one probe. Those that would have been due during it are added: a stall of 150 ms counts as
+        delays of 150, 140, 130 ms, and so on.
+        """
         delays = [
             late - missed * PROBE_INTERVAL for late in self.samples for missed in range(1 + int(late / PROBE_INTERVAL))
         ]

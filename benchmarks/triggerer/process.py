@@ -56,7 +56,11 @@ async def _create_triggers(runner: StandaloneRunner, instructions: Instructions)
 
 
 def _is_settled(lag: LoopLag) -> bool:
-    """Return True if most probes of the last second were on time: triggers keep working after they are created."""
+    """
+    Return True if most probes of the last second were on time.
+
+    It is not enough that all triggers are created: the last ones still occupy the event loop for a while.
+    """
     latest = lag.samples[-100:]
     return len(latest) == 100 and statistics.median(latest) < PROBE_INTERVAL
 

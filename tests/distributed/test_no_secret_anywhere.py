@@ -49,7 +49,8 @@ PLACES = [
     "database",
     "redis",
 ]
-#: The same for tables. A connection ID proves that the search sees the columns that could contain its key.
+#: The same as ``CONTROLS``, for tables of the database. If the search finds ``stored``, the ID of a connection, it also
+#: sees the columns that could contain the API key of this connection.
 CONTROLS_OF_TABLES = {
     "task_instance": "stored",
     "trigger": "stored",
@@ -57,7 +58,7 @@ CONTROLS_OF_TABLES = {
     "rendered_task_instance_fields": "stored",
     "celery_taskmeta": "SUCCESS",
 }
-#: The same for logs: text that each component logs only when it does its work.
+#: The same for the logs of the components: text that each component logs only when it does its work.
 LOGS = {
     "scheduler": "sensors_00",
     "dag-processor": "dag_sensors.py",
@@ -125,7 +126,7 @@ def test_no_secret_in_the_logs_of_components(logs: dict[str, str], secrets: list
 
 
 def test_the_search_sees_the_requests_of_a_triggerer_to_leadmagic(logs: dict[str, str]) -> None:
-    # In the log of the task that started the shared poll, but for a watcher in the triggerer's own log.
+    # The task that starts a shared poll has its requests in its own log. A watcher has no task.
     assert any("/v1/credits" in logs[f"log of {triggerer}"] for triggerer in TRIGGERERS)
 
 

@@ -1,4 +1,4 @@
-"""A running Airflow for the end-to-end tests of one worker, and LeadMagic accounts in different states."""
+"""A running Airflow for each pytest-xdist worker that runs end-to-end tests, and LeadMagic accounts."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def airflow(accounts: dict[str, Sandbox], statsd: Statsd) -> Iterator[LocalAirfl
         # SQLite allows one writer. Before Airflow 3.3, tasks that start together wait for it; on 3.0.6 it once stayed
         # locked.
         "LEADMAGIC_TEST_SENSORS_AT_ONCE": "4" if AIRFLOW_SERIES < (3, 3) else "8",
-        # The DAG files do not change, and parsing them again slows down the tasks (Airflow 2, Airflow 3).
+        # The DAG files do not change, and parsing them again slows down the tasks. Airflow 2 has the first of the two
+        # intervals below, Airflow 3 the second.
         "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "600",
         # Airflow 3.0 starts a watcher when it parses its file for the second time.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30" if AIRFLOW_SERIES == (3, 0) else "600",
@@ -94,7 +95,7 @@ def airflow(accounts: dict[str, Sandbox], statsd: Statsd) -> Iterator[LocalAirfl
         # considers them stale until the file is parsed again.
         "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "3600" if AIRFLOW_SERIES == (3, 0) else "50",
         "AIRFLOW__API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",  # Airflow 3.0 does not deserialize XComs by default
-        # How soon the scheduler detects that a worker was killed (Airflow 2, Airflow 3).
+        # How soon the scheduler detects that a worker was killed: two settings of Airflow 2, and one of Airflow 3.
         "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",
         "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",

@@ -38,13 +38,13 @@ class CountingSupervisor:
         self._ledger = Ledger(tuple(claims)).to_text()
 
     def send(self, message: Any) -> None:
-        """Receive a secret of the connection, from a thread."""
+        """Ignore the request to mask a secret of the connection, which code in a thread sends."""
 
     async def asend(self, message: Any) -> Any:
         from airflow.sdk.execution_time import comms
 
         name = type(message).__name__
-        if name == "MaskSecret":  # of the connection, for each poll of any sensor
+        if name == "MaskSecret":  # not counted: it is sent whenever the connection is read
             return None
         self.messages[name] += 1
         if name == "GetVariable":

@@ -125,8 +125,8 @@ def test_runs_that_claim_their_credits_never_count_on_those_of_others(
 
     while not ended(airflow, SHARED, runs):
         open_ = granted(airflow, SHARED, runs)
-        # A run spends exactly what it has claimed, and each request spends as much of the balance as of a claim. So
-        # the balance covers all claims if the credits that were ever there cover the claims that were ever granted.
+        # Each request lowers the balance and what is left of its run's claim by the same amount. So the balance covers
+        # what is left of all claims exactly if all credits so far (given) cover all claims so far (claimed).
         claimed = sum(CLAIMS[number] for number in open_)
         assert claimed <= given
         waiting = set(CLAIMS) - {CLAIMS[number] for number in open_}

@@ -1,4 +1,4 @@
-"""The commands in subprocesses. Airflow has no database, so connections can come only from the environment."""
+"""The commands in subprocesses. Unless a test creates a database, connections can come only from the environment."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Shell:
 
 
 def restore_ctrl_c() -> None:
-    """Restore the default SIGINT handler: shells make background processes, such as these tests, ignore it."""
+    """Restore the default SIGINT handler. Without it, a command ignores SIGINT if a shell runs the tests with ``&``."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -30,8 +30,9 @@ LONG_TEXT = b'{"credits": 5, "credit_freeze_message": "%b"}' % ("\N{LATIN SMALL 
 REJECTED, BROKEN = "LeadMagicResponseError: ", "LeadMagicConnectionError: Response cut short: "
 TOO_LARGE = "ResponseTooLargeError: "
 
-#: A response body is limited to 10 MiB, which take up to about 300 MB as parsed JSON. The limits for compression bombs
-#: are higher because urllib3 before 2.6 decompresses each chunk as a whole.
+#: The number in each case is the limit of additional memory in MB. The client accepts bodies of up to 10 MiB, which can
+#: take about 300 MB as parsed JSON. The memory limits for compression bombs are higher because urllib3 before 2.6
+#: decompresses each chunk as a whole.
 CASES = [
     pytest.param("balance", send_endlessly(OK, b"X-Header: 1\r\n" * 1000), 2, REJECTED, id="headers without end"),
     pytest.param("balance", send_endlessly(OK + b"X-Endless: ", SPACES), 2, REJECTED, id="a header without end"),
@@ -51,7 +52,7 @@ CASES = [
         send_endlessly(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", SPACES),
         2,
         REJECTED,
-        id="an endless redirect",
+        id="a redirect with a body without end",
     ),
     pytest.param("balance", send_endlessly(JSON + b"\r\n", SPACES), 20, TOO_LARGE, id="a body without end"),
     pytest.param(

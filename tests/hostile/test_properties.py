@@ -251,7 +251,7 @@ class TestRetryAfter:
 
 class TestThresholds:
     @given(ANY_NUMBER | JSON_VALUES)
-    def test_threshold_is_a_number_or_rejected_by_name(self, value):
+    def test_threshold_is_a_number_or_rejected_in_an_error_that_names_it(self, value):
         number = outcome_of(lambda: parse_amount("minimum_credits", value, "credits"))
         if isinstance(number, Decimal):
             assert number >= 0

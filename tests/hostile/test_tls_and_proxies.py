@@ -23,11 +23,11 @@ from tests.support.responses import BALANCE_RESPONSE, ENDLESS_SPACES, JSON
 
 #: Header of a TLS record of 16 kB.
 RECORD = b"\x16\x03\x03\x40\x00"
-#: What a client reports for a connection that is closed within the handshake, without or with unread data.
+#: What a client reports if the server closes the connection within the handshake: after it has read all data, or not.
 CLOSED = ("TLS connection failed: retry later or ", "Connection closed by the server: retry later or ")
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n"
 PROXY_IN_ERRORS = pytest.mark.skipif(
-    urllib3.__version__.startswith("1."), reason="urllib3 1 does not say whose certificate it is"
+    urllib3.__version__.startswith("1."), reason="urllib3 1 does not say whether an error is the proxy's"
 )
 
 
@@ -145,7 +145,7 @@ class TestCertificate:
 
 
 class TestCACertificates:
-    """Uses a host name that is not loopback, because the client ignores these environment variables on loopback."""
+    """Uses a host name that is not loopback, because the client ignores the CA variables on loopback."""
 
     @pytest.fixture
     def server(self, serve, tmp_path, monkeypatch, resolve_container):

@@ -1,4 +1,4 @@
-"""A release needs a tag with its version, a date in the changelog, and committed files."""
+"""What is checked before a release: the tag, the version and its date in the changelog, and that all is committed."""
 
 from __future__ import annotations
 

@@ -77,7 +77,12 @@ def users_in(folder: Path) -> dict[str, str]:
 
 
 def encodings_of(secret: str) -> set[str]:
-    """Return a secret and its usual encodings. In base64 it has three forms, one for each position in a longer text."""
+    """
+    Return a secret and its usual encodings.
+
+    It has three forms in the base64 of a longer text, because base64 encodes three bytes at a time and the secret can
+    start at the first, second or third of them.
+    """
     encoded = {
         base64.b64encode(b" " * offset + secret.encode()).decode()[4 if offset else 0 : -4] for offset in range(3)
     }

@@ -1,5 +1,6 @@
 """
-A model of an Airflow in which anything happens between any two questions of a decision about claims.
+A model of Airflow, to test claims. A decision about a claim asks Airflow and LeadMagic several questions, one after
+the other. In this model, anything can happen between two of them.
 
 Decisions are made by :func:`~airflow_provider_leadmagic.claims.admission.admission`. The model is its Airflow and its
 LeadMagic: it has runs with tasks, a pool, a Variable and a balance, and it knows how many credits each
@@ -206,9 +207,10 @@ class HostileAirflow:
 
     :param settle: ``claim_settle`` of all tasks.
     :param slots: Slots of the pool.
-    :param decide: The protocol.
-    :param reads_balance_first: Whether decisions get the balance of their beginning.
-    :param rereads: Whether the last check shows the ledger as it is.
+    :param decide: Generator function that decides about a claim. Tests replace it with a faulty one.
+    :param reads_balance_first: Whether a decision gets the balance as it was when the decision began.
+    :param rereads: Whether the last check before the write reads the ledger again. If False, it gets the text that the
+        decision has read first.
     """
 
     def __init__(
@@ -297,7 +299,7 @@ class HostileAirflow:
         task.process = process = Process(task, self.now)
         self.processes.append(process)
         if task.size:
-            if task.budget:  # a bulk task that was cleared: what it replaced is a part of what it was granted
+            if task.budget:  # a bulk task that was cleared: the claims that it replaced end with its own old claim
                 for name in task.replaces:
                     task.run.tasks[name].budget = None
             task.budget = None
@@ -516,8 +518,8 @@ class HostileAirflow:
         """
         Let a user begin a claim without a decision, but not while a task decides.
 
-        The user pays for the claim, and waits until it is noticed. No protocol can protect credits that users give away
-        while a task decides.
+        The user tops up the account to cover the claim, and waits until a task has written the change to the ledger.
+        Nothing can protect credits that users give away while a task decides.
         """
         if any(process.decision and self.now - process.began <= 30 for process in self.processes):
             return
@@ -536,7 +538,8 @@ class HostileAirflow:
             self.write_changes()
 
     def _can_be_forced(self, task: Task) -> bool:
-        # Its claim is known once it has polled. It no longer covers those who spend under a claim that it replaces.
+        # The ledger knows the claim of a task once the task has polled. The claim ends those that it replaces, so that
+        # no task may still spend under one of these.
         in_run = [process for process in self.processes if process.task.run is task.run and not process.is_dead]
         before = [other for other in task.run.tasks.values() if other.is_before(task)]
         is_known = Ledger.from_text(self.text, VARIABLE).find(task.key) is not None
@@ -694,7 +697,7 @@ def _has_decided(process: Process) -> bool:
 
 
 class Step(NamedTuple):
-    """A kind of step: how often it happens, to which of what, and its effect."""
+    """A kind of step: how often it happens, what it can happen to (for example, which tasks), and its effect."""
 
     weight: int
     candidates: Callable[[HostileAirflow], list[Any]]

@@ -64,7 +64,8 @@ class TaskInstance:
         self.pushed[key] = json.loads(json.dumps(value))
 
 
-#: The running task instance. On Airflow 2, where sensors read it from the database, a fixture uses this instead.
+#: The running task instance. It also contains the time of the first poke. Airflow 2 would read this time from its
+#: database; a fixture makes it read this object instead.
 running = TaskInstance()
 
 

@@ -155,7 +155,7 @@ def test_airflow_3_form_shows_the_declared_extra_fields():
 HIDES_PROXIES = AIRFLOW_VERSION != "2.11.0" and AIRFLOW_SERIES != (3, 0)  # see docs/connection.md
 
 
-def test_airflow_hides_the_proxies_of_a_connection_but_not_each_header():
+def test_airflow_hides_the_proxies_of_a_connection_but_only_some_of_its_headers():
     modules = ("airflow._shared.secrets_masker", "airflow.sdk.execution_time.secrets_masker")
     modules = [*filter(find_module, modules), "airflow.utils.log.secrets_masker"]
     extra = {"proxies": {"https": "http://user:pa55word@proxy.example"}, "headers": {"X-Tenant": "a", "X-Token": "b"}}

@@ -24,7 +24,7 @@ def spend(dag_id: str, credits_: int) -> None:
     progress = FOLDER / f"{dag_id}.progress"
     with LeadMagicHook("claims", max_attempts=1).get_conn() as client, progress.open("ab", buffering=0) as file:
         while file.tell() < credits_:
-            file.write(b".")  # before the request, which a killed task may have sent
+            file.write(b".")  # before the request: a task killed after it must not spend this credit again
             client.enrich("email_finder", full_name="Lead", domain="example.com")
             time.sleep(0.05)
 

@@ -197,7 +197,7 @@ class TestJobIdArgument:
         assert check_job_id(job_id) == job_id
 
     @pytest.mark.parametrize("job_id", ["", "x" * 101, "a/b", ".", "..", "a?b", "a\n", "ä", None, 5, b"a"], ids=repr)
-    def test_unsafe_id_is_rejected_by_name(self, job_id):
+    def test_error_for_an_unsafe_id_names_the_argument(self, job_id):
         with pytest.raises(ValueError, match=r"^job_id must be 1 to 100 letters, .* and not only dots; got "):
             check_job_id(job_id)
 
@@ -233,7 +233,7 @@ class TestPreviewFromTheApi:
     [
         pytest.param({"succeeded": 4, "failed": 1}, 5, id="all rows"),
         pytest.param({"succeeded": 3, "failed": 0, "skipped": 2}, 3, id="without the skipped rows"),
-        pytest.param({"succeeded": 3, "failed": 0}, 5, id="a count that is late"),
+        pytest.param({"succeeded": 3, "failed": 0}, 5, id="counts that are out of date"),
         pytest.param({"skipped": 5}, 0, id="only skipped rows"),
         pytest.param({"skipped": 5, "credits_consumed": Decimal(5)}, 5, id="skipped rows that were charged"),
         pytest.param({"succeeded": None}, 5, id="an unknown count"),
@@ -241,6 +241,6 @@ class TestPreviewFromTheApi:
         pytest.param({"status": "failed", "succeeded": 3, "failed": 0}, 3, id="a job that failed"),
     ],
 )
-def test_a_completed_job_has_a_result_for_each_row_that_may_be_paid(counts, expected):
+def test_results_are_expected_for_each_row_that_may_have_been_charged(counts, expected):
     job = BulkJob(**{"job_id": "1", "status": "completed", "total_rows": 5, **counts})
     assert job.expected_results() == expected

@@ -67,7 +67,7 @@ class TestThreshold:
             parse_credits("minimum_credits", given)
         assert repr(given) in str(caught.value)
 
-    def test_integer_of_5000_digits_is_rejected_by_name(self):
+    def test_integer_of_5000_digits_is_rejected_in_an_error_that_names_it(self):
         with pytest.raises(ValueError, match="minimum_credits must be a number of credits"):
             parse_credits("minimum_credits", 10**5000)
 
@@ -158,7 +158,7 @@ class TestBalanceFromTheApi:
 
     @pytest.mark.parametrize("field", ["credits_liquid", "credits_frozen"])
     @pytest.mark.parametrize("value", ['"5"', "NaN"])
-    def test_part_that_is_not_a_finite_number_is_rejected_by_name(self, field, value):
+    def test_part_that_is_not_a_finite_number_is_rejected_in_an_error_that_names_it(self, field, value):
         with pytest.raises(LeadMagicResponseError, match=f"`{field}` is not a finite number"):
             from_api(f'{{"credits": 5, "{field}": {value}}}')
 

@@ -67,7 +67,7 @@ def storage() -> Storage:
 
 @pytest.fixture
 def shared_directory() -> Iterator[Path]:
-    """Return a directory that every user can read; those of pytest are private, and that of ``TMPDIR`` may be."""
+    """Return a directory that every user can read. Pytest's are private, and ``TMPDIR`` may be private too."""
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         path = Path(directory)
         path.chmod(0o755)

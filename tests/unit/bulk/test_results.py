@@ -112,7 +112,7 @@ def test_input_and_output_may_be_of_different_formats(finished, write, tmp_path)
 def test_a_row_that_was_not_processed_is_skipped(client, finished, leadmagic_sandbox, write):
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     job = finished(ROWS)
-    leadmagic_sandbox.advance_bulk(2)  # of the first four rows the last two are processed first
+    leadmagic_sandbox.advance_bulk(2)  # the sandbox processes the third and fourth row before the first two
     client.bulk.cancel(job.job_id)
     output, errors, written = write(client.bulk.get(job.job_id), rows=ROWS)
     assert [row["crm_id"] for row in output] == [3]

@@ -31,7 +31,7 @@ CLAIM = Claim(TASK, Decimal(500), since=1000.0)
 
 
 class Airflow:
-    """Responds to the requests of a decision. ``before`` has what to run before the n-th request of a kind."""
+    """Responds to the requests of a decision. ``before[kind, n]`` is called before the n-th request of a kind."""
 
     def __init__(self, *claims: Claim, balance: int = 500) -> None:
         self.text = Ledger(claims, "leadmagic").to_text() if claims else None
@@ -244,7 +244,7 @@ def after_upstream(upstream: Claim) -> Airflow:
     return airflow
 
 
-def test_an_upstream_claim_does_not_count_once_it_has_settled_since_the_first_poll() -> None:
+def test_an_upstream_claim_does_not_count_once_it_has_settled_counted_from_the_first_poll_of_the_task() -> None:
     assert after_upstream(UPSTREAM).decide(replace(DOWNSTREAM, since=2000.0)).standing.is_granted
 
 

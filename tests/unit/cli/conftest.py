@@ -34,14 +34,14 @@ def run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, leadmagic_sandbox: Any
 ) -> Callable[..., Outcome]:
     """Return a function that runs a command, and checks that its output contains no API key."""
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # restores what a command sets
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")  # a command sets it, and monkeypatch restores it
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
     def run(*arguments: object, encoding: str = "utf-8") -> Outcome:
         output = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True)
         capsys.readouterr()  # drop what Airflow 2 logged to standard output while the test prepared its database
-        monkeypatch.setattr(sys, "stdout", output)  # not in the fixture: pytest sets its own stdout after it
+        monkeypatch.setattr(sys, "stdout", output)  # not during the setup, after which pytest replaces stdout again
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
         output.seek(0)

@@ -297,7 +297,7 @@ class TestReasons:
         found = reasons(run("claims", "-o", "json"))
         status, reason = found["monday"]
         assert status == "overtaken"
-        assert reason.startswith("can be overtaken: credits not claimed for 1000")
+        assert reason.startswith("can be overtaken: has not polled for 1000")
         assert found["tuesday"] == ("grantable", "can be granted at its next poll")
 
 

@@ -199,7 +199,7 @@ def test_a_claim_whose_spending_task_was_cleared_starts_over() -> None:
     ("affordable_since", "seen", "expected"),
     [(None, 30.0, NOW - 30), (NOW - 50, 30.0, NOW - 50), (NOW - 10, 30.0, NOW - 30), (NOW - 50, None, NOW - 50)],
 )
-def test_a_task_is_affordable_since_triggerer_or_worker_first_saw_it(
+def test_affordable_since_is_when_triggerer_or_worker_first_saw_enough_credits(
     affordable_since: float | None, seen: float | None, expected: float
 ) -> None:
     claim = claim_of(affordable_since=affordable_since)
@@ -334,11 +334,11 @@ ALMOST_LATE = replace(A, affordable_since=NOW - A.patience + 1)
         (300, [], [A, HURRIED], ["c"]),
         (300, [], [BIG, B], ["b"]),  # first fit: one that cannot be granted its credits does not hold up others
         (300, [], [ALMOST_LATE, B], ["a"]),
-        (300, [], [LATE, B], ["a", "b"]),  # whichever decides first
+        (300, [], [LATE, B], ["a", "b"]),  # both may try now, and the one that decides first gets the credits
         (309, [], [replace(A, reserve=Decimal(10))], []),
         (310, [], [replace(A, reserve=Decimal(10))], ["a"]),
-        (610, [], [replace(A, reserve=Decimal(10)), B], ["a", "b"]),  # the reserve is for others
-        (609, [], [replace(A, reserve=Decimal(10)), B], ["a"]),  # but not before the task has decided
+        (610, [], [replace(A, reserve=Decimal(10)), B], ["a", "b"]),  # enough for both and for the reserve of A
+        (609, [], [replace(A, reserve=Decimal(10)), B], ["a"]),  # until A has decided, B cannot count on its reserve
     ],
 )
 def test_credits_are_granted_by_priority_and_then_by_the_time_of_the_first_poll(

@@ -89,7 +89,7 @@ def test_a_frozen_balance_counts_as_zero(direction: str, fires: bool) -> None:
         (("falls_below", 5, "wide"), "hysteresis must be a number of credits, 0 or more; got 'wide'"),
     ],
 )
-def test_an_invalid_argument_is_rejected_by_name(arguments: tuple[Any, ...], message: str) -> None:
+def test_an_invalid_argument_is_rejected_in_an_error_that_names_it(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match="^" + message.replace("(", r"\(")):
         Crossing.parse(*arguments)
 

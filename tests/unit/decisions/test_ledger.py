@@ -80,7 +80,7 @@ def test_defaults_are_not_written() -> None:
     assert claim == {"task": ["night", "run", "sensor", -1], "credits": "500", "since": 1000.0}
 
 
-def test_defaults_do_not_change_because_they_are_not_written() -> None:
+def test_the_defaults_must_stay_as_they_are_because_stored_ledgers_omit_them() -> None:
     text = text_of({"task": [*TASK], "credits": "500", "since": 1000})
 
     assert Ledger.from_text(text, VARIABLE).claims == (
@@ -166,7 +166,7 @@ def test_a_task_that_waits_keeps_its_place_when_it_polls_again() -> None:
     earlier = replace(CLAIM, affordable_since=1100.0)
     polled = replace(CLAIM, since=2000.0, credits=Decimal(7)).attempted_again(earlier, 2000.0)
 
-    assert polled == replace(earlier, credits=Decimal(7), affordable_since=None)  # it decides now
+    assert polled == replace(earlier, credits=Decimal(7), affordable_since=None)  # in this poll, it decides
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """
-Tests that a cancelled trigger ends at once, but finishes its pending request to Airflow's supervisor.
+Tests that a cancelled trigger ends at once, while its pending request to Airflow's supervisor continues.
 
 On Airflow 3.0 and 3.1 requests and responses share one pipe and are matched by their order: a response that is left
 unread crashes the triggerer with all its triggers.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tests.support.bulk_task_runner import Task
     from tests.unit.operators.conftest import MakeTask, When
 
-#: The environment variable of the URL of Airflow's web interface, after AIRFLOW__: since Airflow 3, on Airflow 2.
+#: Environment variable, without ``AIRFLOW__``, for the URL of Airflow's web interface; Airflow 2 has another one.
 BASE_URL = "API__BASE_URL" if find_spec("airflow.sdk") else "WEBSERVER__BASE_URL"
 EXECUTION_URL = "CORE__EXECUTION_API_SERVER_URL"
 LOGICAL_DATE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -350,7 +350,7 @@ def test_an_accepted_job_is_joined_although_its_repeated_submission_is_refused(
     assert leadmagic_sandbox.charges_per_row(job.job_id) == Counter(range(5))
 
 
-#: How LeadMagic's list does not show a job that was accepted a moment ago, in two searches.
+#: Two ways in which the first two searches miss a job that was accepted a moment ago.
 LATE_LISTS: dict[str, dict[str, Any]] = {
     "late": {"body": '{"jobs": [], "limit": 200}', "times": 2},
     "down": {"status": 503, "times": 8},
@@ -667,7 +667,7 @@ def test_a_waiting_task_refuses_another_account_and_is_not_retried_without_a_sta
         enrich.run()
 
 
-def test_a_connection_that_breaks_before_another_account_is_detected_is_reported_itself(
+def test_if_the_connection_breaks_before_another_account_is_detected_the_error_is_about_the_connection(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
     other_account: Callable[[], Sandbox],

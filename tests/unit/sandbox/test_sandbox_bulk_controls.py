@@ -1,4 +1,4 @@
-"""The test controls of bulk jobs: the class ``Sandbox`` and HTTP."""
+"""How a test controls bulk jobs: with the class ``Sandbox``, or over HTTP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_omitted_settings_keep_their_values(control, changes, after):
     assert control("GET", "state").json()["bulk"] == {**SETTINGS, **after}
 
 
-def test_the_handle_sets_the_speed(leadmagic_sandbox, control):
+def test_the_sandbox_object_sets_the_speed(leadmagic_sandbox, control):
     leadmagic_sandbox.bulk_submit_needs = "all_rows"
     leadmagic_sandbox.bulk_speed(5, paused_clock=True)
     expected = {"rows_per_second": 5, "paused_clock": True, "submit_needs": "all_rows"}
@@ -115,9 +115,9 @@ def test_a_control_of_an_unknown_job_returns_404(control, name):
 
 
 class TestMadeUpJob:
-    @pytest.fixture(params=["handle", "http"])
+    @pytest.fixture(params=["object", "http"])
     def make_up(self, request, leadmagic_sandbox, control):
-        if request.param == "handle":
+        if request.param == "object":
             return leadmagic_sandbox.make_up_job
         return lambda rows: control("POST", "bulk/jobs", {"rows": rows}).json()["job_id"]
 

@@ -45,7 +45,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, leadmagic_sandbox: Sandbox) -> Clai
     """Return an Airflow in which the task of these tests is running. The balance is 1,000."""
     airflow = ClaimingAirflow({MINE: "running"})
     monkeypatch.setattr("airflow_provider_leadmagic.claims.admission.ask", airflow.ask)
-    if not IS_AIRFLOW_3:  # reads the time of the first poke from its database
+    if not IS_AIRFLOW_3:  # Airflow 2 reads the time of the first poke from its database
         monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: None)
     return airflow
 
@@ -112,7 +112,7 @@ def test_an_invalid_argument_is_rejected_when_the_dag_is_parsed(arguments: dict[
 @pytest.mark.usefixtures("airflow")
 def test_release_after_must_name_a_task_after_the_sensor() -> None:
     with pytest.raises(
-        ValueError, match=r"^release_after must name tasks downstream of 'wait_for_credits' \('enrich'\)"
+        ValueError, match=r"^release_after must name tasks downstream of 'wait_for_credits' \(one or more of 'enrich'\)"
     ):
         make(release_after=["report"]).execute(context())
 
@@ -237,7 +237,7 @@ def test_a_task_that_is_woken_after_its_timeout_times_out(airflow: ClaimingAirfl
     assert not airflow.asked
 
 
-def test_an_end_of_a_claim_that_the_triggerer_has_seen_shortens_the_wait(airflow: ClaimingAirflow) -> None:
+def test_a_claim_settles_from_the_time_at_which_the_triggerer_saw_its_end(airflow: ClaimingAirflow) -> None:
     airflow.add(held(501, settle=60), "success")
     airflow.ended_runs.add(("other", "run"))
 

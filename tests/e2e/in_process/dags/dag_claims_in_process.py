@@ -1,4 +1,4 @@
-"""Sensors that claim credits: one that defers, one in a mapped task group, and one that is mapped itself."""
+"""Sensors that claim credits: one that has to wait, one in a mapped task group, and one that is mapped itself."""
 
 from __future__ import annotations
 

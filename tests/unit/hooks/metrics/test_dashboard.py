@@ -98,7 +98,7 @@ def test_it_uses_exactly_the_variables_that_it_defines() -> None:
 
 
 @pytest.mark.parametrize(("label", "gauge"), [("conn_id", "credits"), ("pool", "credits_claimed")])
-def test_its_lists_come_from_a_gauge(sent: dict[str, set[str]], label: str, gauge: str) -> None:
+def test_the_choices_of_its_variables_come_from_a_gauge(sent: dict[str, set[str]], label: str, gauge: str) -> None:
     (query,) = [variable["query"]["query"] for variable in VARIABLES if variable["name"] == label]
 
     assert label in sent[f"leadmagic_{gauge}"]

@@ -40,7 +40,7 @@ def points() -> Iterator[list[Point]]:
         yield collector.points
 
 
-def test_both_gauges_arrive_with_the_connection_before_the_process_exits(points: list[Point]) -> None:
+def test_both_gauges_arrive_tagged_with_conn_id_before_the_process_exits(points: list[Point]) -> None:
     gauges = {(point.name, point.value, *point.tags.items()) for point in points if point.kind == "gauge"}
 
     assert gauges == {
@@ -68,7 +68,7 @@ def test_fractions_of_spent_credits_arrive_as_their_sum(points: list[Point]) -> 
     assert spent == {(0.5, ("conn_id", "frozen"), ("product", "email_validation"))}
 
 
-def test_the_count_is_monotonic_so_that_a_collector_names_it_as_a_counter(points: list[Point]) -> None:
+def test_counters_are_monotonic_so_that_a_collector_appends_total_to_their_names(points: list[Point]) -> None:
     counts = [point for point in points if point.kind == "sum"]
 
     assert counts
