@@ -27,7 +27,7 @@ class Plan:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Numbers of sensors, one for each table."""
+        """The numbers of waiting sensors; the results have a table for each of them."""
         return 1, self.many, self.most
 
 

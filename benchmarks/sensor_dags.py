@@ -1,4 +1,4 @@
-"""Builds the DAGs of a candidate, some with one sensor and one with many, as an environment variable specifies."""
+"""Builds the DAGs of a candidate, with one or many sensors each, as an environment variable specifies."""
 
 from __future__ import annotations
 

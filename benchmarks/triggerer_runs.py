@@ -110,4 +110,5 @@ def _arguments(kind: str, interval: float) -> dict[str, Any]:
     if kind == HANDWRITTEN.name:
         return {"conn_id": CONN_ID, "minimum_credits": MINIMUM_CREDITS, "poke_interval": interval}
     known = {"leadmagic_conn_id": CONN_ID, "minimum_credits": str(MINIMUM_CREDITS), "poke_interval": interval}
-    return {**known, "waiting_since": time.time()}  # as the sensor does, which has just polled when it defers
+    # As if the sensor had just polled: the trigger waits for one interval before its first poll.
+    return {**known, "waiting_since": time.time()}

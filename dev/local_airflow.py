@@ -289,12 +289,12 @@ class LocalAirflow:
         ]
 
     def _tree_of(self, name: str) -> list[psutil.Process]:
-        # The parent first: killed after its children, it could still report their death.
+        # The parent comes first, because it could still report the death of children that were killed before it.
         parent = psutil.Process(self._processes[name].pid)
         return [parent, *parent.children(recursive=True)]
 
     def _api_responds(self) -> bool:
-        # The execution API is built on its first request, which on a busy machine takes longer than a worker's timeout.
+        # The execution API is built on its first request. That must not be the request of a task, which could time out.
         try:
             return all(requests.get(f"{self.url}/{path}", timeout=60).ok for path in self.health)
         except requests.RequestException:

@@ -70,7 +70,7 @@ def try_mutant(base: Path, name: str, mutant: Mutant, tests: tuple[str, ...], li
         tree = Path(shutil.copytree(base, Path(folder, "tree"), symlinks=True))
         path = tree / name
         path.write_bytes(mutant.apply(path.read_bytes()))
-        # The copied bytecode looks valid if the source changes within a second and keeps its length.
+        # Python would run the copied bytecode if the source has the same length and was modified in the same second.
         Path(cache_from_source(path)).unlink(missing_ok=True)
         return run_tests(tree, tests, limit)
 

@@ -106,7 +106,7 @@ def _changes(node: ast.stmt | ast.expr) -> Iterator[str]:
         case ast.Constant(value=bool(value)):
             yield str(not value)
         case ast.Constant(value=int() | float() as value):
-            # A limit of a day has the same effect with one second more, so large numbers change by half.
+            # No test can notice one second more in a limit of a day, so large numbers change by half of their value.
             step = 1 if abs(value) <= 100 else value // 2
             yield from (f"({value + step!r})", f"({value - step!r})")
         case ast.Call(func=ast.Name(id=name)) if name in _SWAPPED_CALLS:

@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": {"version", "sandbox"},
 }
 
-#: Two large features have file counts of their own: the claims, and everything that reports spending.
+#: Two large features have file counts of their own: the claims, and the page with the reports of bulk tasks.
 CLAIMS = (
     "claims",
     "cli.claims",
@@ -68,7 +68,7 @@ def sources() -> dict[str, ast.Module]:
 
 
 def subpackage_of(module: str) -> str:
-    """Return the subpackage of a module. The package's ``__init__`` counts as one, ``version``."""
+    """Return the subpackage of a module. For the package's own ``__init__``, return ``version``, which it contains."""
     return "version" if module in ("", "__init__") else module.partition(".")[0]
 
 

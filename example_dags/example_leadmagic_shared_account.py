@@ -8,7 +8,7 @@ Here each DAG claims its credits first, so that the other one no longer counts o
 one after a sensor, whose claim ends when the enrichment has finished. Sales submits a bulk job, which claims its own
 price. If both fit into the balance, they run at the same time; if not, the second one waits.
 
-Claims need a pool with one slot for each account:
+For each account, claims need a pool of their own with one slot:
 
 ```
 airflow pools set leadmagic 1 "Claims on LeadMagic credits"

@@ -30,8 +30,8 @@ _SHORTEST_SECRET = 8
 class Network:
     """
     Explicit settings for how requests reach the base URL. The values have been checked. If the base URL is https,
-    environment variables apply too: those for proxies if ``proxies`` is empty, those for CA certificates if ``verify``
-    is True.
+    and its host is not this machine, environment variables apply too: those for proxies if ``proxies`` is empty, those
+    for CA certificates if ``verify`` is True.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)

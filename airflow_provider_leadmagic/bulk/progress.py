@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.imports import Log
 
 
-#: A 404 is tolerated within this many failed polls in a row. A later 404 means that the job is missing.
+#: When so many polls have failed in a row, a further one with a 404 means that the job is missing. Until then, the job
+#: may be so new that LeadMagic does not return it yet.
 POLLS_FOR_A_NEW_JOB = 3
 
 
@@ -90,7 +91,7 @@ class JobProgress:
         if job.is_paused and not self._report_pause:
             self._log.warning("Bulk job %s is paused: resume it at LeadMagic (%s).", job.job_id, job.progress())
         elif not job.is_finished and 0 < (job.total_rows or 0) <= (job.processed or 0):
-            problem = f"is {job.status} although all rows are processed"
+            problem = f"has status {job.status!r} although all rows are processed"
             self._log.warning("Bulk job %s %s: %s.", job.job_id, problem, job.progress())
         else:
             log_progress(self._log, job)

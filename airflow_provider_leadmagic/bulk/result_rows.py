@@ -143,7 +143,7 @@ def _status(value: object) -> str:
 def _outcome(result: RowResult) -> str:
     status = result.outcome
     if status in (FAILED, SKIPPED):
-        # These rows cost nothing. So a row with a price and data has succeeded, whatever its status says.
+        # LeadMagic charges nothing for such rows. If there is a price, and data, the status is wrong.
         return SUCCESS if result.found and result.credits_consumed else status
     if status == SUCCESS or result.found:
         return SUCCESS

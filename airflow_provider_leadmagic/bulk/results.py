@@ -181,8 +181,8 @@ def _review(job: BulkJob, product: str, source: RowSource, sorter: ResultSorter)
 
 
 def _missing(rows: int, expected: int, results: int, skipped: int) -> int:
-    # ``expected`` leaves out the rows that LeadMagic skipped, but there may be results of them. These are not counted:
-    # they would make up for missing results of other rows.
+    # ``expected`` does not include the rows that LeadMagic skipped, but ``results`` may include results of them. These
+    # are subtracted: otherwise they would hide that results of other rows are missing.
     return expected - (results - min(skipped, max(rows - expected, 0)))
 
 

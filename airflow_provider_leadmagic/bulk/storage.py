@@ -65,7 +65,8 @@ class StoredFile(Protocol):
 
     def write_errors(self, problem: str, advice: str) -> AbstractContextManager[None]:
         """
-        Convert OSErrors that occur while a draft is written: to a ValueError, or to a TemporaryFileError for an upload.
+        Convert OSErrors that occur while a draft is written: to a TemporaryFileError if the draft is a temporary file
+        that will be uploaded, otherwise to a ValueError.
 
         :param problem: What fails, such as ``Cannot write output_path``.
         :param advice: A sentence to add.

@@ -174,8 +174,9 @@ def idempotency_key(context: Mapping[str, Any], rows_digest: str) -> str:
     """
     Return the idempotency key of a task's bulk job: the same for all attempts, a new one after a clear.
 
-    The first part identifies the task. A clear changes this part only if :func:`instance_name` is empty and the run had
-    ended (see :func:`origin_of_run`). The second part usually changes with a clear, because Airflow then increases
+    The first part identifies the task. It is also derived from the name of the Airflow instance
+    (:func:`instance_name`) or, if that is empty, from the start of the run (:func:`origin_of_run`), which a clear
+    changes if the run had ended. The second part usually changes with a clear, because Airflow then increases
     ``max_tries`` (Airflow 2 does not if the task is running). Retries and lost workers or triggerers change neither
     part.
 

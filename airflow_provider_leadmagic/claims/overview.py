@@ -71,7 +71,7 @@ class Waiting(NamedTuple):
     :param state: State of the task.
     :param standing: Whether it can be granted its credits; None if the balance is unknown.
     :param reserved: Credits kept for tasks ahead in the queue that can be granted theirs now.
-    :param undecided_for: Seconds for which the task could have been granted its credits, but has not polled.
+    :param undecided_for: Seconds for which its credits have been available without a decision of the task.
     """
 
     claim: Claim
@@ -109,7 +109,7 @@ class Waiting(NamedTuple):
             "short": f"{format_credits(self.short)} short" + (f", {ahead}" if self.reserved else ""),
             "behind": ahead,
             "grantable": _GRANTABLE.get(self.state or "", "can be granted: waits for the pool's slot"),
-            "overtaken": f"can be overtaken: has not polled for {format_seconds(self.undecided_for)} s",
+            "overtaken": f"can be overtaken: has not claimed its credits for {format_seconds(self.undecided_for)} s",
         }[self.status]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_leadmagic.api.text import format_credits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from decimal import Decimal
 
     from airflow_provider_leadmagic.api.models import CreditBalance
@@ -75,12 +76,17 @@ def describe_amounts(balance: CreditBalance, minimum_credits: Decimal, standing:
     :param minimum_credits: Required credits.
     :param standing: Result of the claim decision, for a task that claims credits.
     """
-    parts = [f"{format_credits(balance.spendable)} spendable", f"{format_credits(minimum_credits)} required"]
-    if standing and standing.claimed:
-        parts.insert(1, f"{format_credits(standing.claimed)} claimed by {_count(standing.runs, 'run')}")
-    if standing and standing.ahead and not standing.is_granted:
-        parts.append(f"{_count(standing.ahead, 'task')} ahead")
-    return ", ".join(parts)
+    spendable, required = format_credits(balance.spendable), format_credits(minimum_credits)
+    others = _describe_others(balance, standing) if standing else []
+    return ", ".join([f"{spendable} spendable", *others, f"{required} required"])
+
+
+def _describe_others(balance: CreditBalance, standing: Standing) -> Iterator[str]:
+    if standing.claimed:
+        yield f"{format_credits(standing.claimed)} claimed by {_count(standing.runs, 'run')}"
+    if standing.ahead and not standing.is_granted:
+        kept = balance.spendable - standing.claimed - standing.available
+        yield (f"{format_credits(kept)} kept for " if kept else "") + f"{_count(standing.ahead, 'task')} ahead"
 
 
 def _count(number: int, noun: str) -> str:

@@ -76,8 +76,8 @@ class BulkAttempt:
     :param canceller: Remembers the job, to cancel it if a user ends the task.
     :param log: The task's logger.
     :param check_credits: Checks that the credits cover the job, or claims them.
-    :param known_jobs: IDs of the task's jobs that existed when it deferred to wait for credits; None if it has not
-        deferred for that.
+    :param known_jobs: IDs of the task's jobs from before it deferred to wait for credits; None if it has not deferred
+        for that.
     """
 
     def __init__(

@@ -197,7 +197,7 @@ class TriggererWait:
         self._deadline = deadline
 
     def to_submit(self, minimum_credits: Decimal, known_jobs: Collection[str]) -> NoReturn:
-        """Defer until the credits for the submission are spendable, or can probably be claimed."""
+        """Defer until the credits are spendable; with a claim, until they can probably be claimed."""
         arguments = (self._conn_id, str(minimum_credits), self._interval)
         trigger: BaseTrigger = (
             SufficientCreditsTrigger(*arguments, waiting_since=time.time())

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Seen, Standing
     from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
-#: A wait is never shortened to less than these seconds. The last wait is shortened to end at the sensor's timeout, and
-#: with ``claim_pool`` a wait can be shortened to end when claims of other tasks stop counting.
+#: Lower limit in seconds for a wait that is shorter than ``poke_interval``. With ``claim_pool``, a wait is shorter if
+#: the decision about the claim can change at a known time, for example when an ended claim stops counting. In
+#: reschedule mode, the last wait before the timeout can be shorter too.
 SHORTEST_WAIT = 5.0
 
 
@@ -309,7 +310,7 @@ class SufficientCreditsSensor(BaseSensorOperator):
         """Return the wait that :meth:`poke` planned, shortened to end at the deadline: there is no poll after it."""
         left = self._next_poll.time_left
         if self.reschedule:
-            # If the task is due again before the scheduler notices that this process ended, Airflow fails the task.
+            # If the task is due again before the scheduler notices that this process ended, Airflow fails the attempt.
             left = max(left, min(self.poke_interval, SHORTEST_WAIT))
         return float(min(self._next_poll.wait, left))
 

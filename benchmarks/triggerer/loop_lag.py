@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-#: Seconds between two probes. A lag of 100 ms, which the load test allows, delays ten probes.
+#: Seconds between two probes. The load test allows a lag that is ten times as long.
 PROBE_INTERVAL = 0.01
 
 
@@ -29,7 +29,7 @@ class LoopLag:
         """
         Return statistics in milliseconds.
 
-        A stall delays one probe. Those that would have been due during it are added: a stall of 150 ms counts as
+        During a stall, one probe is late, and others do not start. They are added here: a stall of 150 ms counts as
         delays of 150, 140, 130 ms, and so on.
         """
         delays = [

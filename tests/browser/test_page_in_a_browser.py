@@ -37,7 +37,8 @@ STATES = {
     "down": "unknown",
     "two_hundred": "mapped_leads",
 }
-CLOSED = json.dumps({"conn_type": "leadmagic", "password": "key", "host": "http://127.0.0.1:9"})
+CLOSED_KEY = "key-of-a-closed-port"
+CLOSED = json.dumps({"conn_type": "leadmagic", "password": CLOSED_KEY, "host": "http://127.0.0.1:9"})
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_no_form_of_the_key_is_in_the_page(
     page = watch().page
     page.goto(f"{airflow.url}/leadmagic/?conn_id={state}")
 
-    key = accounts[state].api_key if state in accounts else "key-of-a-closed-port"
+    key = accounts[state].api_key if state in accounts else CLOSED_KEY
     assert [form for form in encodings_of(key) if form in page.content()] == []
 
 

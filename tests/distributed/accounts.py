@@ -30,7 +30,7 @@ ECHO = f'{{"errors": [{{"title": "Key {CANARY} is no good", "detail": "{CANARY}"
 
 
 class Accounts:
-    """All sandboxes, by the connection ID that leads to them, or by the triggerer that has its own."""
+    """All sandboxes: by connection ID, or, if a triggerer has a sandbox of its own, by the name of the triggerer."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()

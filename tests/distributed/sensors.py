@@ -76,8 +76,8 @@ class Sensor:
 
     def _timeout(self) -> float:
         if self.outcome != NEVER:
-            return 3600  # longer than the run: these sensors see every fault
-        # Several of these share a slot, one after the other.
+            return 3600  # longer than the run, whatever it breaks meanwhile
+        # Several poking sensors share a slot, one after the other, so each must time out soon.
         return 45 if self.mode == POKE else TIMEOUT
 
 

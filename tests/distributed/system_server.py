@@ -43,7 +43,7 @@ class SystemServer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                process_group=0,  # Ctrl-C reaches only this process, which stops Airflow before the servers
+                process_group=0,  # Ctrl-C must not reach it: Airflow is stopped before its servers
                 **run_as_owner(self.folder),
             )
         wait_until(self._responds, 30, f"{self.name} to respond", self._check_process)

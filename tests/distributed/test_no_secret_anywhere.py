@@ -101,7 +101,7 @@ def test_a_stored_key_is_only_in_the_connection_table(run: DistributedRun, momen
 
     assert [name for name, rows in tables.items() if STORED_CANARY in with_decoded_parts(rows)] == ["connection"]
     found = {place for (when, place), text in run.traces.items() if when == moment and STORED_CANARY in text}
-    # Because its masking is off, Airflow also shows the connection to administrators.
+    # Masking is off in this Airflow, so its API shows the key of a connection to administrators.
     assert found - {"database", "api connections"} == set()
 
 
@@ -126,7 +126,7 @@ def test_no_secret_in_the_logs_of_components(logs: dict[str, str], secrets: list
 
 
 def test_the_search_sees_the_requests_of_a_triggerer_to_leadmagic(logs: dict[str, str]) -> None:
-    # The task that starts a shared poll has its requests in its own log. A watcher has no task.
+    # These are requests of watchers, which have no task. If a task has started a poll, its log has the requests.
     assert any("/v1/credits" in logs[f"log of {triggerer}"] for triggerer in TRIGGERERS)
 
 

@@ -20,10 +20,10 @@ SCENARIOS = (
     "claims_sensor_killed",
     "claims_components_killed",
 )
-#: Ten DAGs claim so many credits of one account, and ten others check that account without claims. They spend one
-#: credit per request. Airflow 2 starts tasks slowly, so there are fewer of them.
+#: Credits that each of ten DAGs claims and then spends, one with each request. Ten other DAGs spend as many credits of
+#: another account without claims. Airflow 2 starts tasks slowly, so there are fewer DAGs.
 CLAIMS = tuple(range(90, 100) if IS_AIRFLOW_3 else range(90, 100, 2))
-#: The balance for which they wait. It covers one claim.
+#: The credits of the first balance and of each top-up: enough for any one of these claims, but not for two.
 FOR_ONE_CLAIM = 120
 SHARED, MISSING = "claims_shared", "claims_missing"
 #: A pool without slots.

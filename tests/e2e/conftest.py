@@ -18,7 +18,7 @@ from tests.support.listeners import Statsd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: API keys that must not appear in any log or table. Long enough for Airflow to mask them too.
+#: API keys that must not appear in any log or table. Airflow does not mask keys that are much shorter.
 CANARY = "canary-key-that-must-never-leak"
 WRONG_CANARY = "wrong-canary-key-that-must-not-leak-either"
 
@@ -95,7 +95,7 @@ def airflow(accounts: dict[str, Sandbox], statsd: Statsd) -> Iterator[LocalAirfl
         # considers them stale until the file is parsed again.
         "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "3600" if AIRFLOW_SERIES == (3, 0) else "50",
         "AIRFLOW__API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",  # Airflow 3.0 does not deserialize XComs by default
-        # How soon the scheduler detects that a worker was killed: two settings of Airflow 2, and one of Airflow 3.
+        # How soon the scheduler detects that a worker was killed: two settings of Airflow 2, then two of Airflow 3.
         "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",
         "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",

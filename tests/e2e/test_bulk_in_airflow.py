@@ -215,7 +215,7 @@ def test_clearing_a_task_while_it_runs_and_again_between_two_attempts_never_leav
     wait_until(lambda: attempts(airflow, scenario, run_id) == 2, 120, "the next attempt")
     wait_until(lambda: airflow.task_states(scenario, run_id).get("enrich") == ["running"], 120, "the task to run")
     wait_for_another_request(account, BULK)
-    # Airflow 3 raises max_tries, as for any other clear; Airflow 2 leaves it as it is here.
+    # If a running task is cleared, only Airflow 3 raises max_tries.
     assert statuses(account) == ["canceled"] * IS_AIRFLOW_3 + ["uploaded"]
 
     account.fail_next(BULK, status=401)

@@ -125,8 +125,8 @@ def test_runs_that_claim_their_credits_never_count_on_those_of_others(
 
     while not ended(airflow, SHARED, runs):
         open_ = granted(airflow, SHARED, runs)
-        # Each request lowers the balance and what is left of its run's claim by the same amount. So the balance covers
-        # what is left of all claims exactly if all credits so far (given) cover all claims so far (claimed).
+        # A request takes as much from the balance as from the unspent part of its run's claim. So balance minus unspent
+        # claims always equals ``given - claimed``, and must not be negative.
         claimed = sum(CLAIMS[number] for number in open_)
         assert claimed <= given
         waiting = set(CLAIMS) - {CLAIMS[number] for number in open_}

@@ -77,7 +77,7 @@ def requests_within(window: dict[str, float], account: Sandbox) -> int:
 def test_they_take_less_than_2_percent_of_a_core(measurements: dict[str, Any]) -> None:
     sensors, airflow = measurements["cpu"]["cpu_percent"], measurements["baseline"]["cpu_percent"]
 
-    print(f"{SENSORS} sensors: {sensors:.2f} % of a core, {airflow:.2f} % of it for triggers that only sleep")
+    print(f"{SENSORS} sensors: {sensors:.2f} % of a core; as many triggers that only sleep: {airflow:.2f} %")
     assert sensors < MAX_CPU
 
 

@@ -140,7 +140,8 @@ def test_no_api_key_appears_in_logs_or_the_database(
     lines = [line for text in logs.values() for line in text.splitlines() if CANARY in line or WRONG_CANARY in line]
 
     assert [line for line in lines if "API key logged on purpose:" not in line] == []
-    # The key of the task that logs it is found, so a leaked key would be found too. Airflow before 3.2 always masks it.
+    # The search finds the key that a task has logged on purpose, so it would find a leaked one too. Airflow before 3.2
+    # always masks it.
     assert bool(lines) is (AIRFLOW_SERIES >= (3, 2))
     assert tables_with(airflow, CANARY) == tables_with(airflow, WRONG_CANARY) == []
 

@@ -58,7 +58,7 @@ def test_incomplete_download_raises_an_error_in_time(serve, client_of, script):
 
 
 @pytest.mark.parametrize("script", INVALID.values(), ids=INVALID)
-def test_response_that_is_not_csv_is_rejected(serve, client_of, script):
+def test_response_that_is_not_a_csv_file_is_rejected(serve, client_of, script):
     error = error_of(client_of(serve(script).url))
     assert (type(error), error.transient) == (LeadMagicResponseError, True), error
 

@@ -54,7 +54,7 @@ CLOSED = {
     "after the headers": send(JSON + b"Content-Length: 14\r\n\r\n"),
     "within the body": send(sized(BALANCE)[:-3]),
     "one byte before the end": send(JSON + b"Content-Length: 15\r\n\r\n" + BALANCE),
-    "before a length of 5,000 digits": send(JSON + b"Content-Length: %b\r\n\r\n" % (b"9" * 5000) + BALANCE),
+    "in a body of 5,000-digit length": send(JSON + b"Content-Length: %b\r\n\r\n" % (b"9" * 5000) + BALANCE),
     "before the first chunk": send(JSON + CHUNKED),
     "within a chunk": send(JSON + CHUNKED + chunk(BALANCE)[:-5]),
     "before the last chunk": send(JSON + CHUNKED + chunk(BALANCE)),

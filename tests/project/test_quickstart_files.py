@@ -21,7 +21,7 @@ ASTRO = yaml.safe_load((FOLDER / "astro" / "airflow_settings.yaml").read_text())
 *_, NEWEST = [version for version in VERSIONS if version not in MAY_FAIL]
 
 
-#: The connection of each way, as in an environment variable.
+#: The connection that each of the two setups defines.
 CONNECTIONS = {
     "compose": json.loads(COMPOSE["services"]["airflow"]["environment"]["AIRFLOW_CONN_LEADMAGIC_DEFAULT"]),
     "astro": {name.removeprefix("conn_"): value for name, value in ASTRO["airflow"]["connections"][0].items()},

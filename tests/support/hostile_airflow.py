@@ -299,7 +299,9 @@ class HostileAirflow:
         task.process = process = Process(task, self.now)
         self.processes.append(process)
         if task.size:
-            if task.budget:  # a bulk task that was cleared: the claims that it replaced end with its own old claim
+            if (
+                task.budget
+            ):  # a cleared bulk task: what it was granted included the credits of the claims that it replaced
                 for name in task.replaces:
                     task.run.tasks[name].budget = None
             task.budget = None

@@ -6,7 +6,7 @@ import re
 
 from tests.support.airflow_home import REPOSITORY
 
-#: Other folders that start with a dot, such as .build and .git, contain no pages of this repository.
+#: Of the folders that start with a dot, only .github contains pages of this repository.
 _PATTERNS = ("*.md", "[!.]*/**/*.md", ".github/**/*.md")
 PAGES = sorted(str(path.relative_to(REPOSITORY)) for pattern in _PATTERNS for path in REPOSITORY.glob(pattern))
 DOCS = [page for page in PAGES if page.startswith("docs/")]

@@ -22,7 +22,7 @@ CANARY = "lm_canary_5f0c9b7e2d1a4c83"
 
 @pytest.fixture(autouse=True)
 def finished_requests() -> Iterator[None]:
-    """Let the requests that a trigger sent in threads end with their test, because the sandbox serves the next test."""
+    """After each test, wait for the requests of its triggers, because the next test uses the same sandbox."""
     yield
     for thread in threading.enumerate():
         if thread.name.startswith("leadmagic"):

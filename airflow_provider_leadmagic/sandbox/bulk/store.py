@@ -94,7 +94,7 @@ class BulkJobs:
 
     def restart(self, job_id: str, first_row: int) -> Job:
         """
-        Process the rows of an ended job again, in a new job, which charges for them again.
+        Process the rows of an ended job again, in a new job, which charges for each hit again.
 
         :param job_id: ID of the ended job.
         :param first_row: Index of the first row to process; the rows before it are skipped.

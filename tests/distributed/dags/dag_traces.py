@@ -1,4 +1,4 @@
-"""Everything else in the provider that could leak a key or a token."""
+"""DAGs that could leak a key or a token: sensors in all modes, a check, a bulk job and a watcher."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ except ModuleNotFoundError:  # Airflow 2.11
 from airflow_provider_leadmagic.operators.credits import CheckCreditsOperator
 from airflow_provider_leadmagic.sensors.credits import SufficientCreditsSensor
 
-# A busy scheduler is seconds late, and treats a rescheduled task that is due again as lost if the interval is short.
+# The interval is long enough for a busy scheduler, which notices seconds late that a poke has ended. If the next one
+# is due by then, it fails the attempt.
 RESCHEDULE = {"mode": "reschedule", "poke_interval": 12, "timeout": 24}
 MODES = {"poke": {"mode": "poke"}, "reschedule": RESCHEDULE, "deferrable": {"deferrable": True}}
 FLAGS = {"plain": {}, "soft_fail": {"soft_fail": True}, "never_fail": {"never_fail": True}}

@@ -35,8 +35,9 @@ def test_sensors_that_defer_or_are_mapped_claim_credits_in_a_test_run(dag_bag: A
         assert "claimed_by_others" not in run.xcom_of("waits")
         return
     assert run.xcom_of("waits")["claimed_by_others"] == 0
-    # A claim upstream in the same run is replaced, one with another index is not, and both end with the task group.
+    # The claims of the mapped task group replace that of the upstream sensor, but not each other.
     assert of_both_indexes(run, "of_one_region.claim", "available") in ([200, 110], [100, 200])
+    # They have ended with the task group. The two mapped sensors see only each other's claims.
     assert of_both_indexes(run, "mapped", "claimed_by_others") in ([0, 40], [60, 0])
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.e2e,
-    # tests/e2e/test_bulk_in_airflow.py tests the record of a task with an asset there.
+    # On Airflow 3.0, tests/e2e/test_bulk_in_airflow.py tests the record of a task with an asset.
     pytest.mark.skipif(AIRFLOW_SERIES == (3, 0), reason="dag.test() of Airflow 3.0 does not activate assets"),
 ]
 

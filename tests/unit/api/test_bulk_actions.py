@@ -214,7 +214,7 @@ def test_unknown_job_raises_not_found(client, action):
 
 
 @pytest.mark.parametrize("action", ["cancel", "resume", "get"])
-def test_free_call_makes_four_attempts(client, leadmagic_sandbox, sleeps, action):
+def test_call_that_is_safe_to_repeat_makes_four_attempts(client, leadmagic_sandbox, sleeps, action):
     leadmagic_sandbox.fail_next("*", drop=True, times=None)
     with pytest.raises(LeadMagicConnectionError):
         getattr(client.bulk, action)("j1")

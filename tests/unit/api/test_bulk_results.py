@@ -301,7 +301,7 @@ class TestInterruptedDownload:
 
     @pytest.mark.usefixtures("sleeps")
     def test_shorter_retry_leaves_no_rest_of_the_first_attempt(self, serve, target):
-        cut = CSV + CHUNKED + chunk(ROWS * 9)  # one complete chunk, without the last one
+        cut = CSV + CHUNKED + chunk(ROWS * 9)  # one complete chunk, without the empty one that ends a body
         server = serve(cut, WHOLE)
         with LeadMagicClient("k", server.url) as client:
             assert client.bulk.download("j1", target) == len(ROWS)

@@ -1,5 +1,5 @@
 """
-Airflow's log box cuts a line after about 110 characters: each message of a bulk job states its cause or advice before.
+Airflow's log box cuts a line after about 110 characters, so each message of a bulk job has its cause or advice in them.
 
 The messages below have values as long as real ones. They are compared with the texts in the code, so that none is
 missing and none is outdated.
@@ -224,8 +224,8 @@ MESSAGES = [
     (f"Bulk job {JOB} is completed: {PROGRESS}.", "is completed: 1,234,567 / 5,000,000 rows (24%)"),
     (f"Bulk job {JOB} is paused: resume it at LeadMagic ({PROGRESS}).", "is paused: resume it at LeadMagic"),
     (
-        f"Bulk job {JOB} is uploaded although all rows are processed: {PROGRESS}.",
-        "is uploaded although all rows are processed",
+        f"Bulk job {JOB} has status 'uploaded' although all rows are processed: {PROGRESS}.",
+        "has status 'uploaded' although all rows are processed",
     ),
     (
         f"Bulk job {JOB}: poll failed (12 in a row), retrying in 300 s: {ERROR}",
@@ -370,7 +370,7 @@ MESSAGES = [
         "deferrable must be True with claim_pool",
     ),
     (
-        "Claimed 5,000 credits for the job (12,345 spendable, 6,000 claimed by 2 runs, 5,000 required).",
+        "Claimed 5,000 credits for the job. Before: 12,345 spendable, 6,000 claimed by 2 runs, 5,000 required.",
         "Claimed 5,000 credits",
     ),
     # Waiting for credits in the triggerer

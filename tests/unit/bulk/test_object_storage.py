@@ -33,7 +33,7 @@ def endpoint():
 
 
 class Bucket:
-    """A bucket in the S3 server, and what it holds besides complete objects."""
+    """A bucket in the S3 server: its complete objects and its unfinished uploads."""
 
     name = "leads"
     url = "s3://leads"
@@ -193,7 +193,7 @@ def test_a_name_that_cannot_be_replaced_is_detected(bucket, refused, key):
     assert bucket.uploads() == []
 
 
-def test_a_name_that_can_no_longer_be_replaced_is_written_next_to_it(bucket, refused, logged):
+def test_rows_go_to_a_new_file_if_the_old_one_can_no_longer_be_replaced(bucket, refused, logged):
     files = ResultFiles(f"{bucket.url}/leads.csv")
     with files.replaced(*COLUMNS) as (output, _):
         output.write([1, "x"])
@@ -209,7 +209,7 @@ def test_a_missing_bucket_is_detected(bucket):
         ResultFiles("s3://absent/leads.csv").check_writable()
 
 
-def test_a_server_that_is_away_is_one_sentence(closed_port):
+def test_a_server_that_is_away_is_reported_in_one_sentence(closed_port):
     attach(connect(f"http://127.0.0.1:{closed_port}", config_kwargs={"retries": {"max_attempts": 0}}), "s3")
     with pytest.raises(
         ValueError, match=r"^Cannot write output_path: Could not connect.*\. \[s3://leads/leads\.csv\]$"

@@ -128,7 +128,7 @@ def test_an_error_leaves_the_files_unchanged(tmp_path):
         ("leads.errors.csv", ["errors", "leads.errors.{}.csv"], "the error file"),
     ],
 )
-def test_a_file_that_can_no_longer_be_replaced_is_written_next_to_it(tmp_path, pinned, where, subject, logged):
+def test_if_a_file_can_no_longer_be_replaced_a_new_one_is_written_next_to_it(tmp_path, pinned, where, subject, logged):
     files = ResultFiles(tmp_path / "leads.csv")
     with files.replaced(*COLUMNS) as (output, errors):
         output.write([1, "x"])
@@ -169,7 +169,7 @@ def test_the_error_of_a_paid_job_names_it(tmp_path):
 
 @pytest.fixture
 def killed(tmp_path):
-    """Return the names of the drafts that a process left which was killed while it wrote the files."""
+    """Kill a process while it writes the files, and return the names of the drafts that it left."""
     script = f"""
 import os, signal
 from airflow_provider_leadmagic.bulk.output import ResultFiles
@@ -184,7 +184,7 @@ with ResultFiles({str(tmp_path / "other.jsonl")!r}).replaced(["id"], ["id"], "jo
 
 
 @pytest.mark.parametrize("attempt", [write, ResultFiles.check_writable])
-def test_drafts_of_a_killed_process_are_removed_by_any_run_into_the_directory(tmp_path, killed, attempt):
+def test_drafts_of_a_killed_process_are_removed_by_any_run_that_writes_to_the_directory(tmp_path, killed, attempt):
     attempt(ResultFiles(tmp_path / "leads.csv"))
     assert set(names(tmp_path)).isdisjoint(killed)
 
@@ -468,7 +468,7 @@ def test_a_mounted_file_is_detected(tmp_path, mounts, name):
     assert (tmp_path / name).read_text() == mounted.read_text() == "of last night"
 
 
-def test_a_file_that_was_mounted_in_the_meantime_is_written_next_to_it(tmp_path, mounts):
+def test_if_the_file_was_mounted_in_the_meantime_a_new_file_is_written_next_to_it(tmp_path, mounts):
     (tmp_path / "leads.csv").write_text("of last night")
     (mounted := tmp_path / "mounted").write_text("mounted")
     for path in (tmp_path / "leads.csv", mounted):
@@ -485,7 +485,7 @@ def test_a_file_that_was_mounted_in_the_meantime_is_written_next_to_it(tmp_path,
     mounts.run(attempt)
     assert files.output_path == str(tmp_path / f"leads.{JOB}.csv")
     assert (tmp_path / f"leads.{JOB}.csv").read_bytes() == b"id,found\r\n1,x\r\n"
-    assert stat.S_IMODE((tmp_path / f"leads.{JOB}.csv").stat().st_mode) == 0o600  # as private as these two
+    assert stat.S_IMODE((tmp_path / f"leads.{JOB}.csv").stat().st_mode) == 0o600  # as private as the other two
 
 
 def test_a_mounted_directory_is_accepted(tmp_path, mounts):

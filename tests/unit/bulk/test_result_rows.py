@@ -87,7 +87,7 @@ def test_earlier_results_of_a_row_are_kept_if_they_differ(sorter):
     assert not sorter.has_earlier()
 
 
-def test_suspect_result_is_doubtful_if_it_describes_another_row_of_the_input(sorter):
+def test_a_suspect_result_is_doubtful_if_it_describes_another_row_of_the_input(sorter):
     sorter.suspect(3, b"key of a row")
     sorter.suspect(4, b"key of no row")
     assert (sorter.doubtful(), sorter.is_doubtful(3)) == (0, False)

@@ -328,7 +328,7 @@ def test_result_with_a_tidied_field_is_delivered_unmarked(
 
 
 @pytest.mark.parametrize(("submitted", "other"), OTHER)
-def test_result_of_a_proven_row_is_delivered_unmarked_whatever_became_of_its_fields(
+def test_with_a_digest_a_result_with_other_values_is_delivered_unmarked(
     finished, write, results_of, named, submitted, other
 ):
     rows = [{**ROWS[0], "extra": submitted}]
@@ -433,7 +433,7 @@ def test_one_of_several_results_for_a_row_is_written_and_marked_if_others_could_
     assert (row["lm_email"], row.get("lm_match")) == (email, "doubtful" if is_doubtful else None)
 
 
-def test_result_beyond_the_proven_rows_does_not_hide_the_others(finished, write, results_of, named, caplog):
+def test_with_a_digest_a_result_of_a_row_that_does_not_exist_is_ignored(finished, write, results_of, named, caplog):
     job = named(finished(ROWS[:2]), ROWS[:2])
     results_of(SUCCESS_A, SUCCESS_B, {"row_index": 7, **SUCCESS_A})
     assert write(job, rows=ROWS[:2])[2] == WrittenRows(2, 0, 0)
@@ -533,7 +533,7 @@ def test_a_row_that_is_not_finished_is_missing(
     ("skipped", "others", "missing"),
     [(2, 2, 0), (2, 1, 1), (2, 0, 2), (1, 2, 0), (1, 1, 1), (0, 2, 0), (0, 1, 1), (None, 2, 0)],
 )
-def test_the_result_of_a_skipped_row_does_not_stand_in_for_another_row(
+def test_the_result_of_a_skipped_row_does_not_hide_that_another_row_has_none(
     client, finished, results_of, leadmagic_sandbox, tmp_path, skipped, others, missing
 ):
     job = replace(finished(ROWS[:4]), succeeded=4 - (skipped or 0), failed=0, skipped=skipped)

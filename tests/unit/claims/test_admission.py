@@ -214,7 +214,7 @@ def test_the_earlier_claim_of_a_cleared_task_counts_until_it_has_settled(is_spen
     assert airflow.decide(claim).standing.is_granted
 
 
-def test_a_task_that_was_overtaken_does_not_hold_up_others_again_until_it_has_decided() -> None:
+def test_others_do_not_wait_for_a_task_that_has_lost_its_place_until_it_has_decided_again() -> None:
     absent = replace(CLAIM, task=OTHER, since=1.0, affordable_since=1000.0)  # for example, its DAG is paused
     airflow = Airflow(replace(absent, credits=Decimal(501)), balance=500)  # too much at the moment
     assert airflow.decide(replace(CLAIM, credits=Decimal(501))).standing.is_granted is False
@@ -244,7 +244,7 @@ def after_upstream(upstream: Claim) -> Airflow:
     return airflow
 
 
-def test_an_upstream_claim_does_not_count_once_it_has_settled_counted_from_the_first_poll_of_the_task() -> None:
+def test_an_upstream_claim_stops_counting_a_settle_time_after_the_first_poll_of_the_downstream_task() -> None:
     assert after_upstream(UPSTREAM).decide(replace(DOWNSTREAM, since=2000.0)).standing.is_granted
 
 

@@ -117,7 +117,7 @@ def test_the_key_of_a_task_instance(map_index: int | None, expected: int) -> Non
 
 @pytest.fixture
 def chain() -> Callable[..., Any]:
-    """Return a function that returns the first of three tasks in a row, ``before``, ``sensor`` and ``work``."""
+    """Return a function that makes the tasks ``before >> sensor >> work >> report``, and returns ``sensor``."""
 
     def build(**arguments: Any) -> Any:
         with DAG("night", schedule=None):

@@ -297,7 +297,7 @@ class TestReasons:
         found = reasons(run("claims", "-o", "json"))
         status, reason = found["monday"]
         assert status == "overtaken"
-        assert reason.startswith("can be overtaken: has not polled for 1000")
+        assert reason.startswith("can be overtaken: has not claimed its credits for 1000")
         assert found["tuesday"] == ("grantable", "can be granted at its next poll")
 
 
@@ -407,7 +407,7 @@ class TestBalance:
         assert outcome.error.startswith("Connection 'missing' not found: create it")
         assert "monday" in outcome.out
 
-    def test_exit_code_is_that_of_the_balance_if_the_pool_is_wrong_too(self, run, airflow, leadmagic_sandbox):
+    def test_an_unreadable_balance_decides_the_exit_code_also_with_a_wrong_pool(self, run, airflow, leadmagic_sandbox):
         leadmagic_sandbox.fail_next(status=503)
         airflow.ledger(claim("monday"))
         outcome = run("claims")

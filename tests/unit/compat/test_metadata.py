@@ -66,7 +66,7 @@ def session(airflow_database: object) -> Iterator[Any]:
 
 @pytest.fixture
 def add_run(session: Any) -> Callable[..., None]:
-    """Return a function that adds a run with tasks in given states to the database; ``work__1`` has the index 1."""
+    """Return a function that adds a run and its tasks with their states; ``work__1`` is index 1 of ``work``."""
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
 

@@ -146,14 +146,14 @@ def test_outside_a_task_there_are_no_ids() -> None:
     assert current_task() == {}
 
 
-def test_outlets_with_an_event_of_their_own_are_assets_but_neither_aliases_nor_other_objects() -> None:
+def test_events_of_assets_get_an_extra_from_the_task_but_not_those_of_aliases_or_other_objects() -> None:
     asset, alias = Asset("x-leads://found"), AssetAlias("leads")
 
     assert asset_outlets([asset, alias, "x-leads://text", object()]) == [asset]
 
 
 @only_on_airflow_3
-def test_references_to_assets_have_an_event_of_their_own() -> None:
+def test_events_of_references_to_assets_get_an_extra_from_the_task() -> None:
     references = [Asset.ref(name="leads"), Asset.ref(uri="x-leads://found")]
 
     assert asset_outlets(references) == references

@@ -148,9 +148,15 @@ def failed_watch(error: LeadMagicError) -> Callable[[Lines], object]:
         ),
         pytest.param(
             poll(balance(1050), standing=standing(False, 350, 0, 0, 1)),
-            "Waiting for credits: 150 short (1,050 spendable, 500 required, 1 task ahead) on connection ",
+            "Waiting for credits: 150 short (1,050 spendable, 700 kept for 1 task ahead, 500 required) on connection ",
             "'leadmagic_default'. Next poll in 300 s.",
             id="behind another task",
+        ),
+        pytest.param(
+            poll(balance(1050), standing=standing(False, 350, 700, 1, 2)),
+            "Waiting for credits: 150 short (1,050 spendable, 700 claimed by 1 run, 2 tasks ahead, 500 required) on",
+            " connection 'leadmagic_default'. Next poll in 300 s.",
+            id="behind tasks that cannot be granted their credits either",
         ),
         pytest.param(
             poll(balance(1050), standing=standing(True, 700, 350, 1, 2)),

@@ -166,7 +166,7 @@ def test_a_task_that_waits_keeps_its_place_when_it_polls_again() -> None:
     earlier = replace(CLAIM, affordable_since=1100.0)
     polled = replace(CLAIM, since=2000.0, credits=Decimal(7)).attempted_again(earlier, 2000.0)
 
-    assert polled == replace(earlier, credits=Decimal(7), affordable_since=None)  # in this poll, it decides
+    assert polled == replace(earlier, credits=Decimal(7), affordable_since=None)  # both from the new poll
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The ledger's text names the pool, because the key of its Variable does not always do."""
+"""The text of a ledger contains the name of the pool, because the key of its Variable does not always contain it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the extra fields of a connection, and of fields that hold the value of another one."""
+"""Tests of the extra fields of a connection, and of values in the wrong field, such as an API key in the login."""
 
 from __future__ import annotations
 

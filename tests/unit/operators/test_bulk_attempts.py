@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 BASE_URL = "API__BASE_URL" if find_spec("airflow.sdk") else "WEBSERVER__BASE_URL"
 EXECUTION_URL = "CORE__EXECUTION_API_SERVER_URL"
 LOGICAL_DATE = datetime(2026, 1, 1, tzinfo=UTC)
-#: The run with the same ID in another Airflow.
+#: A run with the same ID that started at another moment, as in another Airflow.
 LATER = DagRun(DagRun.start_date + timedelta(microseconds=1))
 MOMENTS: dict[str, tuple[type, str]] = {
     "before the submission": (BulkSubmission, "submit"),
@@ -118,7 +118,8 @@ def test_a_job_whose_submission_never_got_a_response_is_joined_by_the_next_attem
     enrich = task(store=store)
     with pytest.raises(LeadMagicConnectionError):
         enrich.run()
-    assert [pause for pause in sleeps if pause in range(10)] == [0, 1, 2, 4]  # the others are between repeated requests
+    # The pauses between repeated requests are random, and never whole seconds.
+    assert [pause for pause in sleeps if pause in range(10)] == [0, 1, 2, 4]
 
     enrich.retry()
 
@@ -164,7 +165,7 @@ def test_a_joined_job_is_delivered_although_its_price_is_refused(
 
 
 @pytest.mark.parametrize(("store", "previews"), [(True, 1), (False, 2)])
-def test_the_price_of_a_joined_job_is_requested_only_to_resume_it_without_a_state_store(
+def test_a_joined_job_is_priced_again_only_if_it_must_be_resumed_and_there_is_no_state_store(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture, store: bool, previews: int, deferrable: bool
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
@@ -493,7 +494,7 @@ def test_a_run_with_the_id_of_a_deleted_one_fails_until_it_is_cleared_if_the_job
 def test_of_two_jobs_with_one_key_the_one_that_was_not_canceled_is_joined(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
 ) -> None:
-    """LeadMagic does not document how long it remembers a key."""
+    """A key that LeadMagic has forgotten makes a second job. Here, another key with the same file name does."""
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task(store=False)
     kill_attempt(enrich, mocker, "while waiting")
@@ -667,7 +668,7 @@ def test_a_waiting_task_refuses_another_account_and_is_not_retried_without_a_sta
         enrich.run()
 
 
-def test_if_the_connection_breaks_before_another_account_is_detected_the_error_is_about_the_connection(
+def test_the_error_names_a_deleted_connection_rather_than_another_account(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
     other_account: Callable[[], Sandbox],
@@ -681,7 +682,7 @@ def test_if_the_connection_breaks_before_another_account_is_detected_the_error_i
 
     def change_account() -> None:
         others.append(other_account())
-        others[0].fail_next("/bulk/jobs/*", status=403, delay=1)  # arrives after the connection is gone
+        others[0].fail_next("/bulk/jobs/*", status=403, delay=1)  # it responds after the connection was deleted
 
     when(lambda: len(leadmagic_sandbox.requests_to("/bulk/jobs/*")) >= 2, change_account)
     when(
@@ -723,7 +724,7 @@ TEMPORARY_RUNS = [
 ]
 
 
-def test_a_second_airflow_tasks_test_of_one_date_joins_the_job_of_the_first(
+def test_airflow_tasks_test_run_twice_for_one_date_joins_its_first_job(
     task: MakeTask, leadmagic_sandbox: Sandbox, logged: Callable[[], str]
 ) -> None:
     for run_id in TEMPORARY_RUNS:

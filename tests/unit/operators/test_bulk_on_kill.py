@@ -208,7 +208,7 @@ def test_a_task_that_is_ended_before_the_request_is_sent_cancels_the_resulting_j
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     task_state("failed")
 
-    mocker.patch.object(cancel, "ON_KILL_PATIENCE", 0.4)  # nothing is listed in that time
+    mocker.patch.object(cancel, "ON_KILL_PATIENCE", 0.4)  # on_kill finds no job in LeadMagic's list in that time
 
     kill_while("submit", "before", task(), mocker)
 
@@ -745,7 +745,7 @@ def test_a_cancelled_trigger_leaves_the_job_running_although_its_task_failed(
     assert leadmagic_sandbox.requests_to("/bulk/jobs/*/review") == []
 
 
-def test_ending_a_task_that_was_deferred_before_cancels_its_job(
+def test_ending_a_task_that_has_resumed_from_a_deferral_cancels_its_job(
     task: MakeTask,
     leadmagic_sandbox: Sandbox,
     mocker: MockerFixture,

@@ -101,7 +101,7 @@ def test_credits_that_were_spent_before_the_task_continues_are_waited_for_again(
     pause_after(leadmagic_sandbox, when, 2)
     when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
     log_credits_sufficient = BulkEnrichmentOperator._log_credits_sufficient
-    credits_left = iter([2, 3])  # after others spent credits, each time before the deferred task continues
+    credits_left = iter([2, 3])  # the balance when the deferred task continues; others spent credits before
 
     def spend_and_log(operator: BulkEnrichmentOperator, event: dict[str, Any]) -> None:
         left = next(credits_left)
@@ -291,7 +291,7 @@ def test_polling_continues_in_an_unknown_state(
     when(lambda: is_polled(leadmagic_sandbox), return_unknown_state)
 
     assert task(deferrable=deferrable).run()["status"] == "completed"
-    assert "is reticulating although all rows are processed: 5 / 5 rows" in logged()
+    assert "has status 'reticulating' although all rows are processed: 5 / 5 rows" in logged()
 
 
 @pytest.mark.parametrize("failures", [3, 4])

@@ -80,7 +80,7 @@ class ReturnsThePath(BulkEnrichmentOperator):
 
 
 class DefersFirst(BulkEnrichmentOperator):
-    """A subclass that begins with the operator's work after a deferral of its own."""
+    """A subclass that defers, and starts the operator's work when it has resumed."""
 
     def begin(self, context: Any, event: Any = None) -> dict[str, Any]:
         return super().execute(context)
@@ -91,7 +91,7 @@ class DefersFirst(BulkEnrichmentOperator):
 
 
 @pytest.mark.parametrize("kind", [ReturnsThePath, DefersFirst])
-def test_subclasses_that_change_result_or_start_report_the_record_once(
+def test_the_record_is_reported_once_by_a_subclass_that_changes_the_result_or_defers_first(
     leadmagic_sandbox: Sandbox, statsd: Statsd, output: Path, kind: type[BulkEnrichmentOperator]
 ) -> None:
     arguments: dict[str, Any] = {"product": "email_finder", "rows": leads(5), "output_path": output, "deferrable": True}
@@ -128,7 +128,7 @@ def test_without_do_xcom_push_the_record_is_not_pushed_but_the_credits_are_count
     assert spent_lines(statsd) == [spent(5)]
 
 
-def test_the_record_covers_the_rows_of_both_files(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
+def test_the_record_also_counts_the_rows_in_the_errors_file(task: MakeTask, leadmagic_sandbox: Sandbox) -> None:
     invalid = {"crm_id": 5, "full_name": "", "domain": ""}
     enrich = task(rows=[*leads(5), invalid], on_invalid_rows="skip")
 

@@ -89,7 +89,7 @@ def test_rows_that_change_while_the_price_of_a_paused_job_is_requested_do_not_hi
     leadmagic_sandbox.advance_bulk(5)
     leadmagic_sandbox.set_credits(100)
     [job] = leadmagic_sandbox.bulk_jobs
-    # They are read twice to check them, before the job is joined and before it is resumed, and then to price them.
+    # The retry reads the rows three times: before it joins the job, before it resumes it, and to price them.
     enrich.operator.rows = ChangingRows(2, leads(5), leads(4))
 
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared

@@ -246,7 +246,7 @@ class TestWindow:
         assert (body["period"]["days"], body["summary"]["total_credits"], len(body["daily"])) == (days, days, days)
 
     @pytest.mark.parametrize("path", OVER_A_WINDOW)
-    def test_its_period_ends_today_and_starts_the_day_before_its_first_day(self, read, path):
+    def test_the_period_ends_today_and_starts_the_day_before_the_first_day_of_the_window(self, read, path):
         assert read(path, days=30)["period"] == {"start": "2026-01-04", "end": "2026-02-03", "days": 30}
 
     @pytest.mark.parametrize(("path", "rows"), [("usage", "daily"), ("credits", "daily"), ("daily", "data")])

@@ -36,7 +36,7 @@ def test_it_runs_until_it_receives_a_signal(session, number):
     ],
     ids=" ".join,
 )
-def test_the_hook_accepts_the_connection_that_it_prints(connect, resolve_container, arguments, url):
+def test_the_hook_accepts_the_connection_that_the_command_prints(connect, resolve_container, arguments, url):
     resolve_container("sandbox")
     with running("--port", 0, *arguments) as process:
         line = process.stdout.readline()

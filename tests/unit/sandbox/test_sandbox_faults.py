@@ -98,7 +98,7 @@ def test_a_fault_applies_before_the_api_key_is_checked_and_before_anything_is_ch
         ("nan", "nan", None),
     ],
 )
-def test_retry_after_is_sent_unchanged_and_in_seconds_in_the_context(
+def test_retry_after_is_unchanged_in_the_header_and_in_whole_seconds_in_the_error_body(
     leadmagic_sandbox, call, retry_after, header, seconds
 ):
     leadmagic_sandbox.fail_next(retry_after=retry_after)

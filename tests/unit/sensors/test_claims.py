@@ -147,12 +147,14 @@ def test_claimed_credits_are_not_granted(airflow: ClaimingAirflow, logged: Calla
     assert claim.granted_at is None
 
 
-def test_the_log_has_the_number_of_tasks_ahead(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
+def test_the_log_has_the_credits_that_are_kept_for_the_tasks_ahead(
+    airflow: ClaimingAirflow, logged: Callable[[], str]
+) -> None:
     airflow.add(Claim(OTHER, Decimal(600), since=0.0), "deferred")
 
     deferral_of(make())
 
-    assert "100 short (1,000 spendable, 500 required, 1 task ahead) on connection" in logged()
+    assert "100 short (1,000 spendable, 600 kept for 1 task ahead, 500 required) on connection" in logged()
 
 
 def test_in_reschedule_mode_it_decides_at_each_poll(airflow: ClaimingAirflow) -> None:

@@ -28,7 +28,7 @@ TIMES_OUT = {
 
 
 def fails_with(error: str) -> dict[str, tuple[str, str | None]]:
-    """Expect a permanent error to fail even with soft_fail: an invalid key must not end in a successful run."""
+    """Expect a permanent error to fail the sensor even with soft_fail: after a skip, the run would be a success."""
     return {"plain": ("failed", error), "soft_fail": ("failed", error), "never_fail": ("skipped", None)}
 
 

@@ -200,7 +200,9 @@ def run_first_poll(sensor: SufficientCreditsSensor) -> float:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_timeout_reports_what_no_poll_found(make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, mode: str) -> None:
+def test_the_timeout_message_names_the_credits_that_the_sensor_waited_for(
+    make_sensor: MakeSensor, leadmagic_sandbox: Sandbox, mode: str
+) -> None:
     leadmagic_sandbox.set_credits(1)
 
     outcome = run_to_end(make_sensor(poke_interval=0.5, timeout=0.2, **MODES[mode]))

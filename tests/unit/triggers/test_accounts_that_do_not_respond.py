@@ -44,8 +44,8 @@ class SilentServer:
     """
     Accepts every connection, and never responds.
 
-    :param open_requests: Number of requests by API key whose client still waits.
-    :param most: The highest of these numbers.
+    :param open_requests: For each API key, the number of requests whose client still waits.
+    :param most: For each API key, the highest value that this number has had.
     """
 
     open_requests: Counter[str] = field(default_factory=Counter)
@@ -130,8 +130,9 @@ def test_fifty_silent_accounts_and_two_hundred_jobs_on_one_of_them_hold_up_nobod
     ended: list[float] = []
     waited, open_requests = asyncio.run(run())
 
-    # On an idle machine: 0.02 s, 0.1 s, and 1.1 intervals. Without threads of their own, each takes minutes.
-    assert time.monotonic() - ended[0] < 1.5  # it waits for no request
+    # On an idle machine, these three times are 0.02 s, 0.1 s and 1.1 intervals. If the polls did not run in threads of
+    # their own, each would be minutes.
+    assert time.monotonic() - ended[0] < 1.5  # the event loop ends without waiting for open requests
     assert waited < 1
     gaps = [later.at - earlier.at for earlier, later in pairwise(leadmagic_sandbox.requests)]
     assert max(gaps) < 3 * INTERVAL

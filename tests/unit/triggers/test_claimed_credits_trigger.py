@@ -137,7 +137,7 @@ def test_it_wakes_a_task_that_can_be_granted_its_credits(airflow: ClaimingAirflo
 def test_it_wakes_a_task_that_has_just_deferred_only_when_airflow_knows_that_its_process_ended(
     airflow: ClaimingAirflow, mocker: MockerFixture, deferred_at: float, sleeps: float
 ) -> None:
-    """The interval began earlier, as it does if a claim settles before the next poll is due."""
+    """``waiting_since`` is long ago, so that the first poll is due at once."""
     slept = sleeps_at(1000.0, mocker)
 
     asyncio.run(event_of(make(waiting_since=1.0, deferred_at=deferred_at)))
@@ -212,7 +212,7 @@ def test_what_it_has_seen_does_not_outlive_the_next_decision(
         airflow.ended_runs.add(("other", "run"))
         assert await claimed_at(1000.0) == 501  # it settles
         assert await claimed_at(1060.0) == 0
-        # A task of the run is cleared, and the run spends again. Meanwhile, another task decides.
+        # When the ledger changes, the trigger forgets what it saw: the other run may have been cleared and spend again.
         airflow.add(claim(MINE, 500, priority=2), "deferred")
         assert await claimed_at(2000.0) == 501
 

@@ -129,7 +129,7 @@ def test_a_store_that_cannot_be_read_is_read_again(failure: Exception) -> None:
     assert asyncio.run(state.read()) is True
 
 
-def test_the_store_of_several_assets_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_watcher_of_several_assets_keeps_its_state_in_memory(caplog: pytest.LogCaptureFixture) -> None:
     store = Store()
     store.failure = ValueError("Task has 2 concrete inlets and outlets")
 

@@ -103,7 +103,7 @@ class TestConnections:
 
 
 class TestPermissions:
-    """A user who may read single connections, none of which is listed because they are in a secrets backend."""
+    """A user who may read some connections. Airflow cannot list these, because they are in a secrets backend."""
 
     @pytest.fixture(autouse=True)
     def _selective(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ class TestUsage:
     def test_nothing_was_spent_elsewhere_if_the_tasks_spent_more_than_leadmagic_has_counted_so_far(self) -> None:
         assert _describe_usage(usage(10), BALANCE, SPENDING)["elsewhere"] == 0
 
-    def test_the_runway_is_that_of_thirty_days(self) -> None:
+    def test_the_runway_is_computed_from_the_usage_of_thirty_days(self) -> None:
         assert _describe_usage(usage(100), BALANCE, [])["runway"].days_left == 90
 
     @pytest.mark.parametrize("body", [None, {}, usage(None), usage("many")])
