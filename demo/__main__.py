@@ -76,10 +76,8 @@ def _run_gated_enrichment() -> int:
             _show_wait(run, sandbox)
             _show_top_up(run, sandbox)
             run.until_ended()
-            is_good = _show_results(run, sandbox, airflow.home)
-            if IS_AIRFLOW_3:  # not tried on Airflow 2 since it runs several tasks at a time here
-                is_good = _show_claims(airflow, sandbox) and is_good
-            return 0 if is_good else 1
+            is_good = [_show_results(run, sandbox, airflow.home), _show_claims(airflow, sandbox)]
+            return 0 if all(is_good) else 1
 
 
 def _show_warning(run: RunWatch) -> None:

@@ -15,7 +15,6 @@ import psutil
 import pytest
 import requests
 
-from dev.local_airflow import IS_AIRFLOW_3
 from tests.support.airflow_home import REPOSITORY
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ EXPECTED_LINES = (
     r"^ +Ada Lovelace +ada-lovelace@example\.com +1$",
     r"^ +Otto Notfound +- +0$",
     r"\] DONE: the run ended with state success\. Bulk jobs submitted: 1\. Credits spent: 4\. Credits left: 98\.$",
-)
-#: The part about claims, which the demo shows on Airflow 3 only.
-CLAIM_LINES = (
     r"\] Two DAGs claim 4 credits each, the most they can spend\. The account now has only 6\.$",
     r"^ +Task log: Credits sufficient: 6 spendable, 4 required",
     r"^ +Task log: Bulk job not submitted yet\. Not enough credits: \d spendable, 4 claimed by 1 run, 4 required",
@@ -54,11 +50,7 @@ def test_the_demo_shows_the_check_the_sensor_and_the_enrichment_in_this_order(tm
     exit_code = demo.run_to_end()
 
     remaining = iter(demo.lines)
-    missing = [
-        text
-        for text in (*EXPECTED_LINES, *(CLAIM_LINES if IS_AIRFLOW_3 else ()))
-        if not any(re.search(text, line) for line in remaining)
-    ]
+    missing = [text for text in EXPECTED_LINES if not any(re.search(text, line) for line in remaining)]
     assert missing == [], "\n".join(demo.lines)
     assert exit_code == 0
     assert demo.leftovers() == []
