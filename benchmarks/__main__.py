@@ -42,7 +42,7 @@ _started = time.monotonic()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the tables, and write ``bench.md`` and ``bench.json``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few sensors, one run each: two minutes instead of 25")
+    parser.add_argument("--quick", action="store_true", help="few sensors, one run each: 6 minutes instead of 25")
     parser.add_argument("--into", type=Path, default=BUILD, help="folder for bench.md and bench.json")
     options = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave Airflow running

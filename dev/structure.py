@@ -68,7 +68,7 @@ def sources() -> dict[str, ast.Module]:
 
 
 def subpackage_of(module: str) -> str:
-    """Return the subpackage of a module. For the package's own ``__init__``, return ``version``, which it contains."""
+    """Return the subpackage of a module. The package's own ``__init__`` counts as a subpackage named ``version``."""
     return "version" if module in ("", "__init__") else module.partition(".")[0]
 
 
