@@ -14,7 +14,7 @@ class Plan:
     :param copies: Single-sensor DAGs per candidate, measured at the same time, each with its own account.
     :param many: Sensors that wait together under a real Airflow.
     :param most: Triggers in the largest standalone triggerer.
-    :param windows: Intervals for which each triggerer is measured.
+    :param windows: Number of measurements of each triggerer, of one interval each.
     :param imports: Imports of each DAG file.
     """
 

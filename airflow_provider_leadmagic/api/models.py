@@ -147,8 +147,8 @@ class CreditsRunway:
             return Decimal(0)  # even if nothing was spent, because nothing could be
         if self.spent <= 0:
             return None
-        # Dividing by ``daily_credits`` would be inexact: 10 / 7 has no exact decimal, and ten credits at ten a week
-        # must last a week.
+        # Dividing by ``daily_credits`` would be inexact. If 10 credits were spent in 7 days, 10 / 7 has no exact
+        # decimal, but a balance of 10 credits must last 7 days.
         return self.balance.spendable * self.days / self.spent
 
     @property

@@ -15,7 +15,7 @@ from airflow_provider_leadmagic.exceptions import LeadMagicResponseError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-#: Longest number accepted, in characters: the largest float has 309 digits and can have decimals.
+#: Longest number accepted, in characters. The largest float has 309 digits before the decimal point.
 MOST_DIGITS = 1000
 
 #: Names of the client's arguments for the fields of an Airflow connection.
@@ -43,13 +43,13 @@ class Call:
         """
         return f"the {field} of {self.owner}" if self.owner else f"the client's {_ARGUMENTS.get(field, field)}"
 
-    def proxies(self, variables: str = "the proxy settings") -> str:
+    def proxies(self, otherwise: str = "the proxy settings") -> str:
         """
-        Return what a message calls the proxies: the setting, if the owner has set some.
+        Name the owner's proxy setting.
 
-        :param variables: What to call them otherwise, when they come from environment variables.
+        :param otherwise: Words to return if the owner has no proxies: environment variables can set some, too.
         """
-        return self.setting("proxies") if self.has_proxies else variables
+        return self.setting("proxies") if self.has_proxies else otherwise
 
     def message(self, summary: str, detail: str | None = None, request_id: str | None = None) -> str:
         """

@@ -50,9 +50,9 @@ _PHONE = re.compile(
     r"(?<![\w.+()-])(?!\d{4}-\d\d-\d\d(?!\d)|\d+\.\d+(?![\d.(-]| \d))"
     r"(?:\+|(?=\(?\d+\)?[ ().-]{1,3}\d)|(?=\d{10}))\(?\d(?:[ ().-]{0,3}\d){6,16}(?!\w)"
 )
-#: A letter, digit or underscore. Private text directly before or after one is not hidden, because it is a part of a
-#: longer word. Chinese, Japanese and Korean letters are left out, because names in these languages are not always
-#: separated from the next word.
+#: A letter, digit or underscore. Private values are hidden as whole words only: text directly before or after one of
+#: these characters is a part of a longer word, and stays. Chinese, Japanese and Korean letters are left out, because
+#: names in these languages are not always separated from the next word.
 _LETTER = r"[^\W\u3040-\u9fff\uac00-\ud7af]"
 _WORD = re.compile(r"\w+")
 REDACTED = "[redacted]"

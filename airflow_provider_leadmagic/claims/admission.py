@@ -60,10 +60,9 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
     Decide whether the running task is granted the credits that it claims, and save the result in the ledger.
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
-    :param claim: The claim of the task. A task that already waits keeps its place in the queue, with one exception: its
-        claim replaces the claim of an upstream task (``Claim.replaces``), and that task may have run again since this
-        one began to wait. Then the wait of this task begins again, behind the other tasks of its priority, because the
-        upstream task may have spent more.
+    :param claim: The claim of the task. A task that already waits keeps its place in the queue. Exception: an
+        upstream task, whose claim this claim replaces (``Claim.replaces``), may have run again and spent more while the
+        task waited. The task then starts to wait anew, behind the other tasks of its priority.
     :param read_balance: Reads the balance of the account.
     :param seen: Which claims the triggerer saw end or become affordable while the task was deferred, and when.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies
@@ -96,9 +95,9 @@ def admission(
     ledger = _enter(replace(Ledger.from_text(text, key), pool=pool), claim, started)
     found = yield from survey(ledger)
     _check_states(pool, claim, ledger, found)
-    # The clock is read before the balance is requested. An ended claim still counts for ``settle`` seconds, in which
-    # the balance can still contain credits that were spent under it. A slow response with such a balance can arrive
-    # after these seconds: by a clock that is read only then, the claim would no longer count.
+    # The clock is read before the balance is requested. An ended claim still counts for ``settle`` seconds, because the
+    # balance can still contain credits that were spent under it. If the clock were read after a slow response, this
+    # claim would no longer count, although the balance in the response still contains these credits.
     now = clock()
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)

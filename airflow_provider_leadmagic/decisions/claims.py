@@ -205,10 +205,13 @@ def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     """
     Return the claims that count: those that hold credits, and those that ended less than ``settle`` seconds ago.
 
-    A claim can replace the claims of upstream tasks in its run (``replaces``). It counts as soon as it is granted. An
-    upstream claim that has not settled before counts until then, and at least until ``settle`` seconds have passed
-    since the task of the new claim began to wait. If a task was granted credits in an earlier attempt and now waits
-    again, those credits (``earlier``) count as a claim of their own for a while.
+    A claim can replace the claims of upstream tasks in its run (``replaces``). It counts as soon as it is granted.
+    An upstream claim stops counting once both are true: the new claim has been granted, and the upstream claim's
+    ``settle`` seconds have passed since the task of the new claim began to wait. If the upstream claim ends and settles
+    before that, it stops counting then.
+
+    If a task was granted credits in an earlier attempt and now waits again, those credits (``earlier``) count as a
+    claim of their own for a while.
 
     :param ledger: The ledger, observed with the same survey.
     :param survey: The states of its tasks and runs.

@@ -203,7 +203,7 @@ class TestPages:
         assert indexes(client.bulk.results("j1", page_size=2)) == [0]
 
     @pytest.mark.parametrize(("path", "name", "default"), [("/bulk/jobs", "jobs", 50), (RESULTS, "rows", 200)])
-    def test_a_page_of_the_default_size_is_not_the_last_one_if_the_server_states_no_size(
+    def test_a_page_of_the_servers_default_size_is_not_taken_for_the_last_one_if_it_states_no_limit(
         self, client, leadmagic_sandbox, path, name, default
     ):
         items = [{"job_id": f"j{index}", "status": "completed", "row_index": index} for index in range(default + 1)]

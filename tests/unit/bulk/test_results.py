@@ -339,7 +339,7 @@ def test_with_a_digest_a_result_with_other_values_is_delivered_unmarked(
 
 
 @pytest.mark.parametrize(("submitted", "other"), OTHER)
-def test_without_a_digest_a_result_with_another_field_is_delivered_as_doubtful(
+def test_without_a_digest_a_result_with_other_values_is_delivered_as_doubtful(
     finished, write, results_of, caplog, submitted, other
 ):
     rows = [{**row, "extra": submitted} for row in ROWS[:2]]

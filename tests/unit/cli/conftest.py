@@ -41,7 +41,7 @@ def run(
     def run(*arguments: object, encoding: str = "utf-8") -> Outcome:
         output = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True)
         capsys.readouterr()  # drop what Airflow 2 logged to standard output while the test prepared its database
-        monkeypatch.setattr(sys, "stdout", output)  # not during the setup, after which pytest replaces stdout again
+        monkeypatch.setattr(sys, "stdout", output)  # here, because pytest replaces it after the fixture
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
         output.seek(0)

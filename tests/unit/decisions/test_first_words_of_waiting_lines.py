@@ -1,7 +1,7 @@
 """
 Tests that log lines of waiting sensors and watchers start with the cause or the advice.
 
-Airflow's UI cuts a log line at about 110 characters, so both must fit into these.
+Airflow's UI cuts a log line at about 110 characters, so what comes first must fit into these.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def failed_watch(error: LeadMagicError) -> Callable[[Lines], object]:
             poll(balance(800, is_frozen=True, credits_liquid=Decimal(300)), standing=standing(False, 0, 400, 1, 0)),
             "Waiting for credits: account frozen by LeadMagic, 300 of 500 required credits spendable on connection ",
             "'leadmagic_default'. Next poll in 300 s.",
-            id="frozen, and the rest would not suffice without claims",
+            id="frozen, and the rest would not suffice even if nothing were claimed",
         ),
         pytest.param(
             poll(balance(800)),
@@ -289,7 +289,7 @@ def test_a_timeout_starts_with_its_cause() -> None:
     assert len(message) <= LINE_LENGTH
 
 
-def test_a_store_of_several_assets_is_reported_with_its_effect(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_warning_about_assets_with_equal_watchers_says_what_is_missed(caplog: pytest.LogCaptureFixture) -> None:
     class SharedStore:
         async def aget(self, key: str) -> Any:
             raise ValueError(key)

@@ -475,7 +475,7 @@ def test_a_clear_after_a_user_canceled_the_job_submits_a_new_one(
     assert [job.status for job in leadmagic_sandbox.bulk_jobs] == ["canceled", "completed"]
 
 
-def test_a_run_with_the_id_of_a_deleted_one_fails_until_it_is_cleared_if_the_job_was_canceled(
+def test_if_the_job_of_a_deleted_run_was_canceled_a_run_with_the_same_id_fails_until_it_is_cleared(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
 ) -> None:
     leadmagic_sandbox.bulk_speed(paused_clock=True)
@@ -491,10 +491,10 @@ def test_a_run_with_the_id_of_a_deleted_one_fails_until_it_is_cleared_if_the_job
     assert created_again.retry()["credits_consumed"] == 5
 
 
-def test_of_two_jobs_with_one_key_the_one_that_was_not_canceled_is_joined(
+def test_of_two_jobs_with_one_file_name_the_one_that_was_not_canceled_is_joined(
     task: MakeTask, leadmagic_sandbox: Sandbox, mocker: MockerFixture
 ) -> None:
-    """A key that LeadMagic has forgotten makes a second job. Here, another key with the same file name does."""
+    """The task finds its jobs by their file names. Two can have the same if LeadMagic forgets idempotency keys."""
     leadmagic_sandbox.bulk_speed(paused_clock=True)
     enrich = task(store=False)
     kill_attempt(enrich, mocker, "while waiting")

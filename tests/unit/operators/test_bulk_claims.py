@@ -164,7 +164,7 @@ def test_it_waits_if_others_spent_the_credits_without_a_claim(
     assert enrich.deferrals[0] == "ClaimedCreditsTrigger"
 
 
-def test_airflow_tasks_test_claims_nothing(airflow: ClaimingAirflow, claiming: Callable[..., Task]) -> None:
+def test_the_command_airflow_tasks_test_makes_no_claim(airflow: ClaimingAirflow, claiming: Callable[..., Task]) -> None:
     enrich = claiming()
     enrich.ti.run_id = "__airflow_temporary_run_1__"
 

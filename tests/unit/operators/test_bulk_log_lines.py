@@ -167,5 +167,5 @@ def test_a_timeout_that_comes_from_default_args_is_reported(
 
     Task(operator).run()
 
-    warning = "The attempt's timeout of 3600 s comes from default_args: set timeout on this task if that value is"
+    warning = "The attempt's timeout of 3600 s comes from default_args: set timeout on this task"
     assert (warning in logged()) is warns

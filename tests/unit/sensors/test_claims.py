@@ -202,7 +202,7 @@ def test_without_a_claim_pool_no_request_is_sent_to_airflow(airflow: ClaimingAir
     assert (type(deferral.trigger).__name__, deferral.kwargs) == ("SufficientCreditsTrigger", None)
 
 
-def test_airflow_tasks_test_claims_nothing(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
+def test_the_command_airflow_tasks_test_makes_no_claim(airflow: ClaimingAirflow, logged: Callable[[], str]) -> None:
     report = make().execute(context(run_id="__airflow_temporary_run_1__"))
 
     assert report["sufficient"] is True

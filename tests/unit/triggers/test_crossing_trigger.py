@@ -337,6 +337,6 @@ def test_cancelling_it_leaves_no_poll_running(leadmagic_sandbox: Sandbox) -> Non
         watch.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await watch.task
-        await until(lambda: len(asyncio.all_tasks()) == 1)  # a request that was sent ends in the background
+        await until(lambda: len(asyncio.all_tasks()) == 1)  # wait for a request that was sent before the cancellation
 
     asyncio.run(run())

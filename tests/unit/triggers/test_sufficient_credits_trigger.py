@@ -99,7 +99,7 @@ def test_it_fires_once(leadmagic_sandbox: Sandbox) -> None:
         pytest.param(1.5, 1000.0, 1.5, id="a short interval"),
     ],
 )
-def test_a_poll_that_it_joins_does_not_resume_the_task_before_airflow_knows_that_its_process_ended(
+def test_joining_a_poll_does_not_resume_the_task_before_airflow_knows_that_the_task_process_ended(
     mocker: MockerFixture, interval: float, waiting_since: float, sleeps: float
 ) -> None:
     slept = sleeps_at(1000.0, mocker)
