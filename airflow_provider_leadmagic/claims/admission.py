@@ -62,7 +62,7 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
     :param pool: Name of the claim pool, whose only slot the task occupies.
     :param claim: The claim of the task. A task that already waits keeps its place in the queue. Exception: an
         upstream task, whose claim this claim replaces (``Claim.replaces``), may have run again and spent more while the
-        task waited. The task then starts to wait anew, behind the other tasks of its priority.
+        task waited. The task then starts to wait again, behind the other tasks of its priority.
     :param read_balance: Reads the balance of the account.
     :param seen: Which claims the triggerer saw end or become affordable while the task was deferred, and when.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies
