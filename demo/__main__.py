@@ -1,9 +1,9 @@
 """
-Run the example DAG that waits for credits in a real Airflow, against a local LeadMagic sandbox.
+Run example DAGs that wait for credits in a real Airflow, against a local LeadMagic sandbox.
 
-``python -m demo`` runs the DAG once and ends. ``python -m demo --ui`` keeps Airflow running for browsing until Ctrl-C.
-With ``LEADMAGIC_API_KEY`` set (and ``LEADMAGIC_BASE_URL``, if needed), ``python -m demo`` instead reads the balance of
-the real account; ``--ui`` ignores it. The demo spends no real credits.
+``python -m demo`` runs one that waits for a top-up, then two that claim credits, and ends. ``python -m demo --ui``
+keeps Airflow running for browsing until Ctrl-C. With ``LEADMAGIC_API_KEY`` set (and ``LEADMAGIC_BASE_URL``, if needed),
+``python -m demo`` instead reads the balance of the real account; ``--ui`` ignores it. The demo spends no real credits.
 """
 
 from __future__ import annotations

@@ -16,13 +16,15 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 import requests
+
+from dev.processes import MARK_VARIABLE, ignored_signals, send_signal, started_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,8 +34,6 @@ AIRFLOW_VERSION = version("apache-airflow")
 AIRFLOW_SERIES = tuple(map(int, AIRFLOW_VERSION.split(".")[:2]))
 IS_AIRFLOW_3 = AIRFLOW_SERIES >= (3,)
 
-#: Environment variable of every process started here, to find those that Airflow puts into their own sessions.
-_MARK_VARIABLE = "LEADMAGIC_LOCAL_AIRFLOW"
 #: The script that makes calls to Airflow 2. It runs in a process of its own.
 _CALLS = Path(__file__).with_name("airflow_2.py")
 #: Airflow 3.4 stores a row for each attempt, and XComs refer to it. These views show the latest attempts, as before.
@@ -102,12 +102,12 @@ class LocalAirflow:
 
     def stop(self) -> None:
         """Stop every process that was started here: SIGTERM first, then SIGKILL."""
-        with _ignored_signals():
+        with ignored_signals():
             processes = self._all_processes()
             # In total less than the ten seconds that pytest-xdist gives an interrupted worker.
             for number, timeout in ((signal.SIGTERM, 6), (signal.SIGKILL, 2)):
                 for process in processes:
-                    _signal(process, number)
+                    send_signal(process, number)
                 _, processes = psutil.wait_procs(processes, timeout=timeout)
                 processes += self._all_processes()
             for popen in self._processes.values():
@@ -119,7 +119,7 @@ class LocalAirflow:
         processes = self._tree_of(name)
         popen = self._processes.pop(name)
         for process in processes:
-            _signal(process, signal.SIGKILL)
+            send_signal(process, signal.SIGKILL)
         popen.wait(timeout=5)
         psutil.wait_procs(processes, timeout=5)
 
@@ -143,7 +143,8 @@ class LocalAirflow:
 
     def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
         """Wait until Airflow has parsed a DAG."""
-        found = "SELECT 1 FROM serialized_dag WHERE dag_id = ?"
+        # Airflow 2 stores the serialized DAGs of a file before the other data that a run needs.
+        found = "SELECT 1 FROM serialized_dag JOIN dag ON dag.dag_id = serialized_dag.dag_id WHERE dag.dag_id = ?"
         wait_until(lambda: bool(self.query(found, dag_id)), timeout, f"DAG {dag_id}", self._check_dags)
 
     def trigger(self, dag_id: str) -> str:
@@ -250,7 +251,7 @@ class LocalAirflow:
             "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}{'' if IS_AIRFLOW_3 else '?timeout=60'}",
             "NO_PROXY": "127.0.0.1,localhost",
-            _MARK_VARIABLE: self.mark,
+            MARK_VARIABLE: self.mark,
         }
         return inherited | own | self._settings()
 
@@ -279,14 +280,7 @@ class LocalAirflow:
         return {f"AIRFLOW__{name}": value for name, value in settings.items()}
 
     def _all_processes(self) -> list[psutil.Process]:
-        # No single criterion finds all: a renamed process hides its environment, a process in a new session has left
-        # the process group, and an orphan has lost its parent.
-        components = {popen.pid for popen in self._processes.values()}
-        return [
-            process
-            for process in psutil.process_iter()
-            if process.pid in components or _group_of(process) in components or _has_mark(process, self.mark)
-        ]
+        return started_processes({popen.pid for popen in self._processes.values()}, self.mark)
 
     def _tree_of(self, name: str) -> list[psutil.Process]:
         # The parent comes first, because it could still report the death of children that were killed before it.
@@ -337,35 +331,3 @@ def wait_until(
         if time.monotonic() > deadline:
             raise LocalAirflowError(f"timed out after {timeout:g} s, waiting for {what}")
         time.sleep(0.2)
-
-
-def _group_of(process: psutil.Process) -> int | None:
-    try:
-        return os.getpgid(process.pid)
-    except OSError:
-        return None
-
-
-def _has_mark(process: psutil.Process, mark: str) -> bool:
-    try:
-        return process.environ().get(_MARK_VARIABLE) == mark
-    except (psutil.Error, OSError):
-        return False
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    with suppress(psutil.Error):
-        process.send_signal(number)
-
-
-@contextmanager
-def _ignored_signals() -> Iterator[None]:
-    """Ignore further signals: a second Ctrl-C must not leave half of the processes running."""
-    before = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

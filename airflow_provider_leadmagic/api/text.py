@@ -50,8 +50,8 @@ _PHONE = re.compile(
     r"(?<![\w.+()-])(?!\d{4}-\d\d-\d\d(?!\d)|\d+\.\d+(?![\d.(-]| \d))"
     r"(?:\+|(?=\(?\d+\)?[ ().-]{1,3}\d)|(?=\d{10}))\(?\d(?:[ ().-]{0,3}\d){6,16}(?!\w)"
 )
-#: A letter, digit or underscore. Private values are hidden as whole words only: text directly before or after one of
-#: these characters is a part of a longer word, and stays. Chinese, Japanese and Korean letters are left out, because
+#: A letter, digit or underscore. Private values are hidden as whole words only: one directly before or after such a
+#: character is a part of a longer word, and stays. Chinese, Japanese and Korean letters are left out, because
 #: names in these languages are not always separated from the next word.
 _LETTER = r"[^\W\u3040-\u9fff\uac00-\ud7af]"
 _WORD = re.compile(r"\w+")

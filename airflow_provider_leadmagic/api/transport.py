@@ -87,8 +87,8 @@ class Transport:
 
     :param api_key: LeadMagic API key.
     :param base_url: Normalized URL of the API.
-    :param timeout: Seconds from the end of a request to the end of its response. A download has no limit
-        in total: the headers and the first 64 KiB must arrive within this time, and so must each further 64 KiB.
+    :param timeout: Seconds from the end of a request to the end of its response. A download has no time
+        limit in total: the headers and the first 64 KiB must arrive within this time, and so must each further 64 KiB.
     :param owner: The connection, as error messages name it; None without one.
     :param network: Proxies, CA certificates and additional headers.
     """

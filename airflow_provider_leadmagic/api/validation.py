@@ -123,7 +123,7 @@ def parse_guard(argument: str, value: object, *, is_given: bool, unit: str = "cr
     :raises ValueError: If the value is invalid, or is None although the argument is given.
     """
     if value is None and is_given:
-        advice = "the value comes from a template or another task; if it is not needed, leave the argument out"
+        advice = "the value comes from a template or another task; if you need no limit here, leave the argument out"
         raise ValueError(f"{argument} must be a number of {unit}, 0 or more; got None: {advice}")
     return None if value is None else parse_amount(argument, value, unit)
 

@@ -183,9 +183,9 @@ class PreviousAttempts:
         """
         Return the IDs of the jobs that the task has before it waits for credits.
 
-        :param jobs: The jobs of the task; None if they have not been requested, as in a first attempt. They are then
-            requested here, because a deleted run with the same run ID may have left some. Unfinished ones are left
-            out: they may belong to a later attempt, which started while this one was suspended.
+        :param jobs: The jobs of the task; None if they have not been requested, as in a first attempt. Then the
+            finished ones are requested here, because a deleted run with the same run ID may have left some. An
+            unfinished one may belong to a later attempt, which started while this one was suspended.
         """
         known = (job for job in self.jobs_of_task() if job.is_finished) if jobs is None else jobs
         return {job.job_id for job in known}

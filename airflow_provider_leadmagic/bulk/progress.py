@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.compat.imports import Log
 
 
-#: When so many polls have failed in a row, a further one with a 404 means that the job is missing. Until then, the job
-#: may be so new that LeadMagic does not return it yet.
+#: When this many polls have failed in a row, a further one with a 404 means that the job is missing. Until then, the
+#: job may be so new that LeadMagic does not return it yet.
 POLLS_FOR_A_NEW_JOB = 3
 
 

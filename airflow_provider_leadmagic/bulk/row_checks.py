@@ -105,7 +105,7 @@ class RenamedRows:
         """
         Return a dict from new column names to the user's names for these columns, read from the first valid row.
 
-        :param source: This object, or a :class:`ValidRows` that reads from it.
+        :param source: The same rows with new names: a :class:`RenamedRows`, or a :class:`ValidRows` of one.
         """
         for row, renamed in zip(self._source.with_invalid(), source.with_invalid(), strict=False):
             if not isinstance(renamed, InvalidRow):

@@ -60,9 +60,9 @@ def decide(pool: str, claim: Claim, read_balance: Callable[[], CreditBalance], s
     Decide whether the running task is granted the credits that it claims, and save the result in the ledger.
 
     :param pool: Name of the claim pool, whose only slot the task occupies.
-    :param claim: The claim of the task. A task that already waits keeps its place in the queue. Exception: an
-        upstream task, whose claim this claim replaces (``Claim.replaces``), may have run again and spent more while the
-        task waited. The task then starts to wait again, behind the other tasks of its priority.
+    :param claim: The claim of the task. A task that already waits keeps its place in the queue. But if its
+        claim replaces that of an upstream task (``Claim.replaces``), and the upstream task may have run again and spent
+        more while this task waited, this task starts to wait again, behind the other tasks of its priority.
     :param read_balance: Reads the balance of the account.
     :param seen: Which claims the triggerer saw end or become affordable while the task was deferred, and when.
     :raises ClaimsError: If the ledger cannot be read or written, if the states cannot be read, if another task occupies
@@ -97,7 +97,7 @@ def admission(
     _check_states(pool, claim, ledger, found)
     # The clock is read before the balance is requested. An ended claim still counts for ``settle`` seconds, because the
     # balance can still contain credits that were spent under it. If the clock were read after a slow response, this
-    # claim would no longer count, although the balance in the response still contains these credits.
+    # claim might no longer count, although the balance in the response still contains these credits.
     now = clock()
     balance = yield ReadBalance()
     result = standings(observe(ledger, found, now, seen), found, balance.spendable, now)

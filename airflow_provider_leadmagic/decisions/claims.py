@@ -205,7 +205,7 @@ def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     """
     Return the claims that count: those that hold credits, and those that ended less than ``settle`` seconds ago.
 
-    A claim can replace the claims of upstream tasks in its run (``replaces``). It counts as soon as it is granted.
+    A claim can replace the claims of upstream tasks in its run (``replaces``). It counts as soon as it holds credits.
     An upstream claim stops counting once both are true: the new claim has been granted, and the upstream claim's
     ``settle`` seconds have passed since the task of the new claim began to wait. If the upstream claim ends and settles
     before that, it stops counting then.

@@ -86,7 +86,7 @@ def _describe_others(balance: CreditBalance, standing: Standing) -> Iterator[str
         yield f"{format_credits(standing.claimed)} claimed by {_count(standing.runs, 'run')}"
     if standing.ahead and not standing.is_granted:
         kept = balance.spendable - standing.claimed - standing.available
-        yield (f"{format_credits(kept)} kept for " if kept else "") + f"{_count(standing.ahead, 'task')} ahead"
+        yield f"{format_credits(kept)} kept for tasks ahead" if kept else f"{_count(standing.ahead, 'task')} ahead"
 
 
 def _count(number: int, noun: str) -> str:

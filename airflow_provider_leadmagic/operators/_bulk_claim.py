@@ -71,7 +71,7 @@ class ClaimCheck:
         balance, standing, _ = decide(self.settings.pool, claim, client.get_credits, self.seen)
         amounts = describe_amounts(balance, estimate + reserve, standing)
         if standing.is_granted:
-            self.log.info("Claimed %s credits for the job. Before: %s.", format_credits(estimate), amounts)
+            self.log.info("Claimed %s credits for the job, based on: %s.", format_credits(estimate), amounts)
             return
         raise InsufficientCreditsError(
             f"Not enough credits: {amounts} on connection {claim.conn_id!r}.",

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Seen, Standing
     from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
-#: Lower limit in seconds for a wait that is shorter than ``poke_interval``. With ``claim_pool``, a wait is shorter if
-#: the decision about the claim can change at a known time, for example when an ended claim stops counting. In
-#: reschedule mode, the last wait before the timeout can be shorter too.
+#: Shortest wait in seconds (or ``poke_interval`` if that is shorter) in two cases: with ``claim_pool``, if the decision
+#: about the claim can change before the interval is over, for example when an ended claim stops counting; and in
+#: reschedule mode, if the timeout comes before the interval is over.
 SHORTEST_WAIT = 5.0
 
 

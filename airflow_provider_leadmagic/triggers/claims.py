@@ -239,7 +239,7 @@ class SharedStandings:
             found = await _run(survey(ledger))
         except LeadMagicError as error:
             return ClaimsReading(time.monotonic(), error=error, failures=self._latest.failures + 1)
-        if text != self._text:  # a worker has changed the ledger, so _seen may no longer be true
+        if text != self._text:  # a worker has changed the ledger, and saved what still holds in it
             self._text, self._seen = text, Ledger()
         now = time.time()
         ledger = observe(ledger, found, now, Seen.in_ledger(self._seen, now))

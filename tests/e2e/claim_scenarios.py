@@ -20,10 +20,10 @@ SCENARIOS = (
     "claims_sensor_killed",
     "claims_components_killed",
 )
-#: Credits that each of ten DAGs claims and then spends, one with each request. Ten other DAGs spend as many credits of
-#: another account without claims. Airflow 2 starts tasks slowly, so there are fewer DAGs.
+#: Credits that each of ten DAGs claims and then spends, one with each request. Ten other DAGs try to spend as many
+#: credits of another account without claims. Airflow 2 starts tasks slowly, so there are fewer DAGs.
 CLAIMS = tuple(range(90, 100) if IS_AIRFLOW_3 else range(90, 100, 2))
-#: The credits of the first balance and of each top-up: enough for any one of these claims, but not for two.
+#: The balance once all sensors wait, and the credits of each top-up: enough for any one of these claims, not for two.
 FOR_ONE_CLAIM = 120
 SHARED, MISSING = "claims_shared", "claims_missing"
 #: A pool without slots.

@@ -1,4 +1,4 @@
-"""``python -m demo`` shows the check, the sensor and the enrichment by class name, and leaves nothing behind."""
+"""``python -m demo`` shows check, sensor and enrichment by class name, then claims, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EXPECTED_LINES = (
 )
 
 
-def test_the_demo_shows_the_check_the_sensor_and_the_enrichment_in_this_order(tmp_path: Path) -> None:
+def test_the_demo_shows_check_sensor_enrichment_and_claims_in_this_order(tmp_path: Path) -> None:
     demo = Demo(tmp_path)
 
     exit_code = demo.run_to_end()

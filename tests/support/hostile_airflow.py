@@ -210,7 +210,7 @@ class HostileAirflow:
     :param decide: Generator function that decides about a claim. Tests replace it with a faulty one.
     :param reads_balance_first: Whether a decision gets the balance as it was when the decision began.
     :param rereads: Whether the last check before the write reads the ledger again. If False, it gets the text that the
-        decision has read first.
+        decision read first.
     """
 
     def __init__(
@@ -299,9 +299,8 @@ class HostileAirflow:
         task.process = process = Process(task, self.now)
         self.processes.append(process)
         if task.size:
-            if (
-                task.budget
-            ):  # a cleared bulk task: what it was granted included the credits of the claims that it replaced
+            if task.budget:
+                # A cleared bulk task: what it was granted included the credits of the claims that it replaced.
                 for name in task.replaces:
                     task.run.tasks[name].budget = None
             task.budget = None
@@ -540,8 +539,8 @@ class HostileAirflow:
             self.write_changes()
 
     def _can_be_forced(self, task: Task) -> bool:
-        # The ledger knows the claim of a task once the task has polled. The claim ends those that it replaces, so that
-        # no task may still spend under one of these.
+        # The ledger knows the claim of a task once the task has polled. The claim ends those that it replaces, so it
+        # can be forced only if no task can still spend under one of these.
         in_run = [process for process in self.processes if process.task.run is task.run and not process.is_dead]
         before = [other for other in task.run.tasks.values() if other.is_before(task)]
         is_known = Ledger.from_text(self.text, VARIABLE).find(task.key) is not None

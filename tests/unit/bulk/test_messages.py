@@ -370,7 +370,7 @@ MESSAGES = [
         "deferrable must be True with claim_pool",
     ),
     (
-        "Claimed 5,000 credits for the job. Before: 12,345 spendable, 6,000 claimed by 2 runs, 5,000 required.",
+        "Claimed 5,000 credits for the job, based on: 12,345 spendable, 6,000 claimed by 2 runs, 5,000 required.",
         "Claimed 5,000 credits",
     ),
     # Waiting for credits in the triggerer

@@ -193,7 +193,7 @@ def test_a_name_that_cannot_be_replaced_is_detected(bucket, refused, key):
     assert bucket.uploads() == []
 
 
-def test_rows_go_to_a_new_file_if_the_old_one_can_no_longer_be_replaced(bucket, refused, logged):
+def test_rows_go_to_a_new_file_if_the_given_one_can_no_longer_be_written(bucket, refused, logged):
     files = ResultFiles(f"{bucket.url}/leads.csv")
     with files.replaced(*COLUMNS) as (output, _):
         output.write([1, "x"])

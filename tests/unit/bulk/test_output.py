@@ -184,7 +184,7 @@ with ResultFiles({str(tmp_path / "other.jsonl")!r}).replaced(["id"], ["id"], "jo
 
 
 @pytest.mark.parametrize("attempt", [write, ResultFiles.check_writable])
-def test_drafts_of_a_killed_process_are_removed_by_any_run_that_writes_to_the_directory(tmp_path, killed, attempt):
+def test_drafts_of_a_killed_process_are_removed_by_any_run_with_output_in_the_directory(tmp_path, killed, attempt):
     attempt(ResultFiles(tmp_path / "leads.csv"))
     assert set(names(tmp_path)).isdisjoint(killed)
 

@@ -148,7 +148,7 @@ def failed_watch(error: LeadMagicError) -> Callable[[Lines], object]:
         ),
         pytest.param(
             poll(balance(1050), standing=standing(False, 350, 0, 0, 1)),
-            "Waiting for credits: 150 short (1,050 spendable, 700 kept for 1 task ahead, 500 required) on connection ",
+            "Waiting for credits: 150 short (1,050 spendable, 700 kept for tasks ahead, 500 required) on connection ",
             "'leadmagic_default'. Next poll in 300 s.",
             id="behind another task",
         ),
@@ -157,6 +157,12 @@ def failed_watch(error: LeadMagicError) -> Callable[[Lines], object]:
             "Waiting for credits: 150 short (1,050 spendable, 700 claimed by 1 run, 2 tasks ahead, 500 required) on",
             " connection 'leadmagic_default'. Next poll in 300 s.",
             id="behind tasks that cannot be granted their credits either",
+        ),
+        pytest.param(
+            poll(balance(1050), standing=standing(False, 150, 600, 2, 3)),
+            "Waiting for credits: 350 short (1,050 spendable, 600 claimed by 2 runs, 300 kept for tasks ahead, 500 ",
+            "required) on connection 'leadmagic_default'. Next poll in 300 s.",
+            id="behind others that hold credits or are about to",
         ),
         pytest.param(
             poll(balance(1050), standing=standing(True, 700, 350, 1, 2)),

@@ -414,7 +414,7 @@ def press_test_button(monkeypatch):
     """
     Return a function that tests a connection as the Test button of Airflow's connection form does.
 
-    Airflow tests a temporary connection with the values of the form and a random ID, even if one is already saved.
+    Airflow tests a temporary connection with the values of the form and a random ID, even of a saved connection.
     """
 
     def press(**fields):

@@ -118,7 +118,7 @@ def test_a_job_whose_submission_never_got_a_response_is_joined_by_the_next_attem
     enrich = task(store=store)
     with pytest.raises(LeadMagicConnectionError):
         enrich.run()
-    # The pauses between repeated requests are random, and never whole seconds.
+    # The pauses between repeated requests are random, not whole seconds.
     assert [pause for pause in sleeps if pause in range(10)] == [0, 1, 2, 4]
 
     enrich.retry()

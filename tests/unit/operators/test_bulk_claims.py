@@ -78,7 +78,7 @@ def test_it_claims_the_price_of_its_job(
     assert claim is not None
     assert (claim.credits, claim.reserve, claim.is_spent_by_claimant) == (Decimal(5), Decimal(0), True)
     assert claim.granted_at is not None
-    assert "Claimed 5 credits for the job. Before: 10 spendable, 5 claimed by 1 run, 5 required." in logged()
+    assert "Claimed 5 credits for the job, based on: 10 spendable, 5 claimed by 1 run, 5 required." in logged()
 
 
 def test_credits_that_must_remain_are_not_claimed_but_must_be_available(

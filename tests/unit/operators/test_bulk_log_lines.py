@@ -167,5 +167,8 @@ def test_a_timeout_that_comes_from_default_args_is_reported(
 
     Task(operator).run()
 
-    warning = "The attempt's timeout of 3600 s comes from default_args: set timeout on this task"
+    warning = (
+        "The attempt's timeout of 3600 s comes from default_args: "
+        "set timeout on this task if that value is meant for sensors"
+    )
     assert (warning in logged()) is warns

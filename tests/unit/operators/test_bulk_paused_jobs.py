@@ -101,7 +101,7 @@ def test_credits_that_were_spent_before_the_task_continues_are_waited_for_again(
     pause_after(leadmagic_sandbox, when, 2)
     when(polls_while_paused(leadmagic_sandbox, "/v1/credits", 2), lambda: leadmagic_sandbox.set_credits(3))
     log_credits_sufficient = BulkEnrichmentOperator._log_credits_sufficient
-    credits_left = iter([2, 3])  # the balance when the deferred task continues; others spent credits before
+    credits_left = iter([2, 3])  # when the deferred task continues: the first time, others have spent one
 
     def spend_and_log(operator: BulkEnrichmentOperator, event: dict[str, Any]) -> None:
         left = next(credits_left)

@@ -306,7 +306,7 @@ class TestInTheTriggerer:
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(("seconds_left", "next_poll_in"), [(60, math.inf), (60.5, 60)])
-def test_the_triggerer_does_not_poll_at_the_deadline_or_after_it(seconds_left: float, next_poll_in: float) -> None:
+def test_the_triggerer_announces_no_poll_at_the_deadline_or_after_it(seconds_left: float, next_poll_in: float) -> None:
     wait = TriggererWait(pytest.fail, "other", 60, NOW + seconds_left, METHODS)
 
     assert wait.next_poll_in() == next_poll_in

@@ -154,7 +154,7 @@ def test_the_log_has_the_credits_that_are_kept_for_the_tasks_ahead(
 
     deferral_of(make())
 
-    assert "100 short (1,000 spendable, 600 kept for 1 task ahead, 500 required) on connection" in logged()
+    assert "100 short (1,000 spendable, 600 kept for tasks ahead, 500 required) on connection" in logged()
 
 
 def test_in_reschedule_mode_it_decides_at_each_poll(airflow: ClaimingAirflow) -> None:
