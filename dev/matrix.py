@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Versions of Airflow, each with the Python that its end-to-end tests run with. Unit tests run with every Python. If
-#: this Python is not installed, the end-to-end tests run with another one.
+#: Versions of Airflow, each with the Python for its end-to-end tests, which use another one if that is not installed.
+#: Unit tests run with every Python.
 VERSIONS = {
     "oldest": "3.11",
     "2.11.2": "3.12",

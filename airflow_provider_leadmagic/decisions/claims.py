@@ -206,9 +206,8 @@ def held_claims(ledger: Ledger, survey: Survey, now: float) -> list[Claim]:
     Return the claims that count: those that hold credits, and those that ended less than ``settle`` seconds ago.
 
     A claim can replace the claims of upstream tasks in its run (``replaces``). It counts as soon as it holds credits.
-    An upstream claim stops counting once both are true: the new claim has been granted, and the upstream claim's
-    ``settle`` seconds have passed since the task of the new claim began to wait. If the upstream claim ends and settles
-    before that, it stops counting then.
+    An upstream claim stops counting when the new claim is granted, but not before the task of the new claim has waited
+    for the ``settle`` seconds of the upstream claim. An upstream claim that has ended and settled has stopped already.
 
     If a task was granted credits in an earlier attempt and now waits again, those credits (``earlier``) count as a
     claim of their own for a while.

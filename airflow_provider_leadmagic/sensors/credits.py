@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from airflow_provider_leadmagic.decisions.claims import Seen, Standing
     from airflow_provider_leadmagic.triggers.credits import BalanceTrigger
 
-#: Shortest wait in seconds (or ``poke_interval`` if that is shorter) in two cases: with ``claim_pool``, if the decision
-#: about the claim can change before the interval is over, for example when an ended claim stops counting; and in
-#: reschedule mode, if the timeout comes before the interval is over.
+#: The sensor waits for less than an interval in two cases: with ``claim_pool``, if the decision about the claim can
+#: change earlier, for example because an ended claim stops counting; and in reschedule mode, if the timeout comes
+#: earlier. Even then it waits for at least these seconds, or ``poke_interval`` if that is shorter.
 SHORTEST_WAIT = 5.0
 
 
