@@ -70,7 +70,7 @@ def report_spending(task: BaseOperator, context: Context, record: dict[str, Any]
     """
     Push the record as an XCom, add it to the asset events of the task, and count the credits.
 
-    The credits are counted last: if an earlier step fails, only the retry counts them.
+    The credits are counted last: if the XCom or the events fail, only the retry counts them.
 
     :param task: The operator.
     :param context: The task's context.
