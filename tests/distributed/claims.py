@@ -49,8 +49,8 @@ class Claims:
         """
         Record by how much the balance does not cover the claims, if so.
 
-        A run spends no more than it has claimed, and each request spends as much of the balance as of a claim. So the
-        balance covers all claims if the credits that were ever there cover the claims that were ever granted.
+        A request takes as much from the balance as from the unspent part of its run's claim. So balance minus unspent
+        claims always equals all credits that were given minus all that were claimed, and must not be negative.
         """
         missing = sum(CLAIMED[dag_id] for dag_id in self._tasks("claim", "success")) - self._given
         if missing > 0:
