@@ -275,6 +275,9 @@ class LocalAirflow:
             "API__WORKERS": "1",
             "API_AUTH__JWT_SECRET": uuid.uuid4().hex * 2,
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            # On Airflow 2, a finished task must not schedule the next one. SQLite has no row locks, so the scheduler
+            # can do so at the same moment, and the next task then runs twice.
+            "SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "False",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
         return {f"AIRFLOW__{name}": value for name, value in settings.items()}
