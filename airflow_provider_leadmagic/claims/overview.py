@@ -187,7 +187,7 @@ def _waiting(ledger: Ledger, found: Survey, balance: CreditBalance | None, now: 
     waiting = []
     for claim in queue(result.ledger, found):
         standing = result.by_task[claim.task]
-        reserved = balance.spendable - standing.claimed - standing.available
+        reserved = standing.kept_for_tasks_ahead(balance.spendable)
         undecided_for = 0.0 if claim.affordable_since is None else now - claim.affordable_since
         waiting.append(Waiting(claim, found.state(claim.task), standing, reserved, undecided_for))
     return waiting

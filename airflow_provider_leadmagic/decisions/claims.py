@@ -255,6 +255,14 @@ class Standing(NamedTuple):
     runs: int
     ahead: int
 
+    def kept_for_tasks_ahead(self, spendable: Decimal) -> Decimal:
+        """
+        Return the credits kept for tasks ahead in the queue that can be granted theirs now.
+
+        :param spendable: Spendable credits of the account, as for :func:`standings`.
+        """
+        return spendable - self.claimed - self.available
+
     def report(self) -> dict[str, Any]:
         """Return the fields that claims add to the XCom of a task."""
         return {"claimed_by_others": json_number(self.claimed), "available": json_number(self.available)}

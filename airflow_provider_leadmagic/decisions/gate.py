@@ -85,7 +85,7 @@ def _describe_others(balance: CreditBalance, standing: Standing) -> Iterator[str
     if standing.claimed:
         yield f"{format_credits(standing.claimed)} claimed by {_count(standing.runs, 'run')}"
     if standing.ahead and not standing.is_granted:
-        kept = balance.spendable - standing.claimed - standing.available
+        kept = standing.kept_for_tasks_ahead(balance.spendable)
         yield f"{format_credits(kept)} kept for tasks ahead" if kept else f"{_count(standing.ahead, 'task')} ahead"
 
 

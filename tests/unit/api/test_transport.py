@@ -26,6 +26,14 @@ class TestTime:
             client.enrich("email_finder")
         assert not caught.value.request_sent
 
+    def test_connection_timeout_names_the_limit_for_connecting(self, full_queue, monkeypatch):
+        monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.1)
+        with (
+            LeadMagicClient(API_KEY, full_queue, timeout=20, max_attempts=1) as client,
+            pytest.raises(LeadMagicConnectionError, match=r"^No connection within 0\.1 s: "),
+        ):
+            client.enrich("email_finder")
+
     @pytest.mark.parametrize(
         ("timeout", "limits"), [(30, (10, 30)), (4, (4, 4)), (300, (10, 300))], ids=["default", "short", "long"]
     )
